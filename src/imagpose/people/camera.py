@@ -1,0 +1,156 @@
+"""Where the camera of a view stands and what part of the person it frames.
+
+World axes: metres, x to the right of the picture, y away from the camera, z up, the floor at z = 0. The camera always
+stands in front (at negative y) and the person turns on the spot by the view's yaw: 0 faces the camera, 90 faces the
+right edge of the picture, 180 shows the back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["FRAMINGS", "Camera", "Projection", "ViewSpec", "frame_person", "sample_camera", "turn"]
+
+# "full" frames the whole body, "upper" from the head to the middle of the thighs, "close" from the head to the waist.
+FRAMINGS = ("full", "upper", "close")
+_FRAMING_WEIGHTS = (0.74, 0.16, 0.10)
+_NECK, _HIPS, _KNEES = 1, (8, 11), (9, 12)
+_LOWEST_CAMERA = 0.15
+_WIDEST = 0.97
+
+
+@dataclass(frozen=True)
+class Camera:
+    """How a person is framed; independent of the picture's size.
+
+    Attributes:
+        framing: one of `FRAMINGS`.
+        pitch: degrees, positive looks down on the person from above.
+        distance: metres from the camera to the middle of what is framed.
+        fill: fraction of the picture's height that the framed part takes.
+        shift: the framed part's middle relative to the picture's, as fractions of width and height.
+    """
+
+    framing: str
+    pitch: float
+    distance: float
+    fill: float
+    shift: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if self.framing not in FRAMINGS:
+            raise ValueError(f"framing is {self.framing!r}; it must be one of {', '.join(FRAMINGS)}")
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """Everything that determines a view of a given identity.
+
+    Attributes:
+        pose_seed: seed of the pose (`motion.sample_motion`).
+        yaw: degrees by which the person has turned, 0 faces the camera.
+        camera: how the person is framed.
+        background: seed of the shoot: backdrop, floor and lights.
+    """
+
+    pose_seed: int
+    yaw: float
+    camera: Camera
+    background: int
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A pinhole camera with its principal point anywhere (as in a cropped photograph).
+
+    Attributes:
+        position: (3,) in the world, metres.
+        rotation: (3, 3), rows are the camera's right, forward and up axes in the world.
+        focal: pixels.
+        centre: (2,) principal point in pixels.
+    """
+
+    position: np.ndarray
+    rotation: np.ndarray
+    focal: float
+    centre: np.ndarray
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """World points (n, 3) to pixels (n, 2) and depths along the viewing axis (n,)."""
+        right, forward, up = ((points - self.position) @ self.rotation.T).T
+        pixels = np.stack([self.centre[0] + self.focal * right / forward, self.centre[1] - self.focal * up / forward], 1)
+        return pixels, forward
+
+    def rays(self, height: int, width: int) -> np.ndarray:
+        """Directions in the world (height * width, 3) through the pixel centres, of length 1 along the viewing axis."""
+        x = (np.arange(width, dtype=np.float32) + 0.5 - self.centre[0]) / self.focal
+        y = (self.centre[1] - np.arange(height, dtype=np.float32) - 0.5) / self.focal
+        right, up = np.meshgrid(x, y)
+        local = np.stack([right.ravel(), np.ones(height * width), up.ravel()], 1)
+        return (local @ self.rotation).astype(np.float32)
+
+
+def turn(degrees: float) -> np.ndarray:
+    """Rotation (3, 3) about the vertical by `degrees`; a person who faced -y then faces the picture's right at 90."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
+def sample_camera(rng: np.random.Generator, framing: str | None = None) -> Camera:
+    """Draw a camera: mostly full body at eye to hip height from 3 to 7 m, sometimes closer framings."""
+    drawn = FRAMINGS[rng.choice(len(FRAMINGS), p=_FRAMING_WEIGHTS)]
+    pitch = float(np.clip(rng.normal(3.0, 5.0), -7.0, 16.0))
+    return Camera(
+        framing=framing or drawn,
+        pitch=pitch,
+        distance=float(rng.uniform(3.0, 7.0)),
+        fill=float(rng.uniform(0.80, 0.94)),
+        shift=(float(np.clip(rng.normal(0.0, 0.02), -0.05, 0.05)), float(rng.uniform(-0.01, 0.02))),
+    )
+
+
+def frame_person(camera: Camera, vertices: np.ndarray, keypoints: np.ndarray, height: int, width: int) -> Projection:
+    """Aim and zoom a camera at a person standing in the world.
+
+    Args:
+        camera: the framing wanted.
+        vertices: (n, 3) the person's mesh in the world.
+        keypoints: (18, 3) the person's key points in the world, OpenPose order.
+        height, width: size of the picture in pixels.
+
+    Returns:
+        A projection in which the framed part takes `camera.fill` of the height and the framed part lies in the middle
+        (plus `camera.shift`). A full body that would be wider than the picture is made smaller until it fits.
+    """
+    lowest, highest = vertices[:, 2].min(), vertices[:, 2].max()
+    target = np.array([*keypoints[_NECK, :2], (lowest + highest) / 2])
+    pitch = math.radians(camera.pitch)
+    lowest_sine = (_LOWEST_CAMERA - target[2]) / camera.distance
+    pitch = max(pitch, math.asin(max(-1.0, lowest_sine)))
+    rotation = np.array(
+        [[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]], dtype=np.float64
+    )
+    position = target - camera.distance * rotation[1]
+
+    plane = Projection(position, rotation, 1.0, np.zeros(2))  # focal length 1: the picture plane in units of depth
+    body, _ = plane.project(vertices)
+    joints, _ = plane.project(keypoints)
+    top, bottom = body[:, 1].min(), body[:, 1].max()
+    if camera.framing != "full":
+        above, below = (_HIPS, _KNEES) if camera.framing == "upper" else ((_NECK,), _HIPS)
+        share = 0.5 if camera.framing == "upper" else 0.75
+        cut = (1 - share) * joints[list(above), 1].mean() + share * joints[list(below), 1].mean()
+        bottom = max(min(bottom, cut), top + 0.45 / camera.distance)
+    shown = body[body[:, 1] <= bottom, 0] if camera.framing == "full" else joints[[2, 5], 0]
+    left, right = shown.min(), shown.max()
+    focal = camera.fill * height / (bottom - top)
+    if camera.framing == "full":
+        focal = min(focal, _WIDEST * width / (right - left))
+    middle = np.array([(left + right) / 2, (top + bottom) / 2])
+    if camera.framing != "full":  # the head stays under the upper edge; the body runs out of the lower one
+        middle[1] = top + (0.5 - (1 - camera.fill) / 2) * height / focal
+    centre = np.array([0.5 + camera.shift[0], 0.5 + camera.shift[1]]) * (width, height) - focal * middle
+    return Projection(position, rotation, float(focal), centre)

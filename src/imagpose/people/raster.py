@@ -1,0 +1,109 @@
+"""A deterministic z-buffer rasteriser in numpy that writes a visibility buffer.
+
+For every pixel it stores which triangle is seen, the perspective-correct barycentric coordinates and the depth; colours
+are computed afterwards, once per visible pixel ("deferred shading"). All triangles are handled at once: each one is
+expanded into the pixels of its bounding box, and the nearest surviving candidate of a pixel is found by an integer
+maximum, so that the result does not depend on any order of summation. Source: own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["VisibilityBuffer", "rasterize"]
+
+# Pixel centres that lie on an edge shared by two triangles may fall outside of both by rounding; this slack closes the
+# crack (both triangles then cover the centre, and the usual depth rule decides).
+EDGE_SLACK = 1e-5
+_TRIANGLE_BITS = 31
+
+
+@dataclass(frozen=True)
+class VisibilityBuffer:
+    """What is seen through every pixel of a (height, width) picture.
+
+    Attributes:
+        triangle: int64 (height, width), index of the visible triangle, -1 where nothing is seen.
+        barycentric: float32 (height, width, 3), perspective-correct weights of its three corners (0 where empty).
+        depth: float32 (height, width), distance along the viewing axis in metres, +inf where empty.
+    """
+
+    triangle: np.ndarray
+    barycentric: np.ndarray
+    depth: np.ndarray
+
+
+def rasterize(pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: int, width: int) -> VisibilityBuffer:
+    """Find the nearest triangle for every pixel centre.
+
+    Args:
+        pixels: float (vertices, 2), x to the right and y downwards; the centre of the first pixel is (0.5, 0.5).
+        depth: float (vertices,), distance along the viewing axis; triangles with a corner at depth <= 0 are dropped.
+        faces: integer (triangles, 3), either winding.
+        height, width: size of the picture in pixels.
+
+    Returns:
+        The visibility buffer. Of two triangles at equal depth the one with the lower index wins.
+    """
+    triangle = np.full(height * width, -1, dtype=np.int64)
+    barycentric = np.zeros((height * width, 3), dtype=np.float32)
+    nearest = np.full(height * width, np.inf, dtype=np.float32)
+
+    face, pixel, weights, inverse_depth = _covered_pixels(pixels, depth, faces, height, width)
+    # Positive floats are ordered like their bit patterns: nearer (larger 1/depth) is the larger integer, and the lower
+    # bits break ties in favour of the lower triangle index.
+    key = (inverse_depth.view(np.int32).astype(np.int64) << _TRIANGLE_BITS) | ((1 << _TRIANGLE_BITS) - 1 - face)
+    best = np.full(height * width, -1, dtype=np.int64)
+    np.maximum.at(best, pixel, key)
+    winner = np.flatnonzero(best[pixel] == key)
+
+    pixel, inverse_depth = pixel[winner], inverse_depth[winner]
+    triangle[pixel] = face[winner]
+    barycentric[pixel] = weights[winner] / inverse_depth[:, None]
+    nearest[pixel] = 1.0 / inverse_depth
+    return VisibilityBuffer(
+        triangle.reshape(height, width), barycentric.reshape(height, width, 3), nearest.reshape(height, width)
+    )
+
+
+def _covered_pixels(
+    pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """All (triangle, pixel) pairs whose pixel centre lies in the triangle.
+
+    Returns:
+        triangle index (n,), flat pixel index (n,), barycentric weights over depth (n, 3), and their sum 1/depth (n,).
+    """
+    xs, ys = pixels[:, 0].astype(np.float32)[faces], pixels[:, 1].astype(np.float32)[faces]
+    depths = depth.astype(np.float32)[faces]
+    left = np.clip(np.ceil(xs.min(1) - 0.5), 0, width).astype(np.int32)
+    right = np.clip(np.floor(xs.max(1) - 0.5), -1, width - 1).astype(np.int32)
+    top = np.clip(np.ceil(ys.min(1) - 0.5), 0, height).astype(np.int32)
+    bottom = np.clip(np.floor(ys.max(1) - 0.5), -1, height - 1).astype(np.int32)
+    area = (xs[:, 1] - xs[:, 0]) * (ys[:, 2] - ys[:, 0]) - (ys[:, 1] - ys[:, 0]) * (xs[:, 2] - xs[:, 0])
+    drawable = (right >= left) & (bottom >= top) & (np.abs(area) > 1e-9) & (depths.min(1) > 0)
+
+    # From here on only the triangles whose bounding box holds a pixel centre: most of a fine mesh drops out.
+    kept = np.flatnonzero(drawable)
+    columns, rows = (right - left + 1)[kept], (bottom - top + 1)[kept]
+    left, top, boxes = left[kept], top[kept], columns * rows
+    owner = np.repeat(np.arange(len(kept), dtype=np.int32), boxes)
+    in_box = np.arange(len(owner), dtype=np.int32) - np.repeat(np.cumsum(boxes) - boxes, boxes).astype(np.int32)
+    row = in_box // columns[owner]
+    x = left[owner] + in_box - row * columns[owner]
+    y = top[owner] + row
+
+    xs, ys, inverse_area = xs[kept], ys[kept], 1.0 / area[kept]
+    dx = x.astype(np.float32) + np.float32(0.5) - xs[owner, 0]
+    dy = y.astype(np.float32) + np.float32(0.5) - ys[owner, 0]
+    second = dx * ((ys[:, 2] - ys[:, 0]) * inverse_area)[owner] - dy * ((xs[:, 2] - xs[:, 0]) * inverse_area)[owner]
+    third = dy * ((xs[:, 1] - xs[:, 0]) * inverse_area)[owner] - dx * ((ys[:, 1] - ys[:, 0]) * inverse_area)[owner]
+    first = 1.0 - second - third
+    inside = np.flatnonzero((first >= -EDGE_SLACK) & (second >= -EDGE_SLACK) & (third >= -EDGE_SLACK))
+
+    face = kept[owner[inside]]
+    weights = np.stack([first[inside], second[inside], third[inside]], 1).clip(0) / depths[face]
+    pixel = y[inside].astype(np.int64) * width + x[inside]
+    return face, pixel, weights, weights.sum(1)

@@ -1,0 +1,274 @@
+"""Configuration of the training stages: pydantic models read from YAML, with ``key=value`` overrides.
+
+The field descriptions are the documentation of the options; an unknown key is an error, so that a misspelt option
+cannot be ignored silently.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from imagpose.views import ViewGrid
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+Precision = Literal["fp32", "bf16"]
+LearningRateSchedule = Literal["constant", "constant_with_warmup", "linear", "cosine"]
+
+
+class Section(BaseModel):
+    """A part of a configuration: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ViewCacheConfig(Section):
+    """Rendered views of consecutive identities, kept on disk in blocks (`cache.py`)."""
+
+    folder: Path = Field(description="Folder of the cache; several stages may share it.")
+    first_seed: int = Field(ge=0, description="Seed of the first identity.")
+    identities: Positive = Field(description="Number of identities, a multiple of `block`.")
+    views: Annotated[int, Field(ge=2)] = Field(description="Views per identity.")
+    height: Annotated[int, Field(ge=16)] = Field(description="Height of a view in pixels.")
+    width: Annotated[int, Field(ge=16)] = Field(description="Width of a view in pixels.")
+    block: Positive = Field(256, description="Identities per shard file.")
+
+    @model_validator(mode="after")
+    def _whole_blocks(self) -> ViewCacheConfig:
+        if self.identities % self.block:
+            raise ValueError(f"identities ({self.identities}) must be a multiple of block ({self.block})")
+        return self
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the cached identities."""
+        return range(self.first_seed, self.first_seed + self.identities)
+
+
+class RunConfig(Section):
+    """What every stage's run needs: length, optimiser, precision, records."""
+
+    output: Path = Field(description="Folder of the run: checkpoints/, tensorboard/, weights/.")
+    data: ViewCacheConfig = Field(description="Training identities, inside TRAIN_SEEDS.")
+    validation: ViewCacheConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")
+    seed: int = Field(0, ge=0, description="All randomness is keyed by (seed, step).")
+    steps: Positive = Field(description="Optimiser steps of the whole run.")
+    batch_size: Positive = Field(description="Samples per step and process.")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 leaves torch's own choice.")
+    precision: Precision = Field("bf16", description="bf16: autocast with fp32 weights.")
+    learning_rate: float = Field(gt=0)
+    lr_schedule: LearningRateSchedule = Field("cosine", description="Schedule over `steps`, after the warm-up.")
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.999, description="Largest EMA decay; diffusers' warm-up (1 + step) / (10 + step) holds before."
+    )
+    log_every: Positive = Field(50, description="Steps between TensorBoard scalars.")
+    validate_every: Positive = Field(1000, description="Steps between validations on held-out people, with EMA weights.")
+    sample_every: Positive = Field(1000, description="Steps between sample grids, with EMA weights.")
+    checkpoint_every: Positive = Field(500, description="Steps between checkpoints.")
+    keep_checkpoints: Positive = Field(2, description="The last K checkpoints are kept.")
+
+
+class AutoencoderModel(Section):
+    """The KL autoencoder (diffusers AutoencoderKL); its factor is 2 ** (levels - 1), 8 with four levels."""
+
+    block_out_channels: tuple[Positive, ...] = (32, 64, 128, 128)
+    layers_per_block: Positive = 1
+    latent_channels: Positive = 4
+    norm_num_groups: Positive = 16
+    mid_attention: bool = Field(
+        False, description="Attention in the middle: off, so that training on crops holds for any picture size."
+    )
+
+    @model_validator(mode="after")
+    def _factor_eight(self) -> AutoencoderModel:
+        if len(self.block_out_channels) != 4:
+            raise ValueError(f"block_out_channels must have 4 levels (factor 8), not {len(self.block_out_channels)}")
+        return self
+
+
+class AutoencoderConfig(RunConfig):
+    """Stage 1: KL autoencoder on crops, whole views and enlarged views."""
+
+    model: AutoencoderModel = AutoencoderModel()
+    crop_size: Annotated[int, Field(ge=32, multiple_of=8)] = Field(64, description="Side of a square crop in pixels.")
+    whole_fraction: Fraction = Field(0.2, description="Steps on whole views, with the same number of pixels per step.")
+    enlarged_fraction: Fraction = Field(
+        0.2, description="Steps on enlarged crops: texture tokens encode an enlarged picture."
+    )
+    texture_long_side: Annotated[int, Field(ge=128)] = Field(
+        256, description="Largest enlargement: long side in pixels of the picture that texture tokens are made of."
+    )
+    gradient_weight: float = Field(1.0, ge=0, description="Weight of the multi-scale gradient loss.")
+    ssim_weight: float = Field(0.1, ge=0, description="Weight of 1 - SSIM.")
+    kl_weight: float = Field(1e-6, ge=0, description="Weight of the KL divergence per latent value.")
+
+    @model_validator(mode="after")
+    def _fractions(self) -> AutoencoderConfig:
+        if self.whole_fraction + self.enlarged_fraction > 1:
+            raise ValueError("whole_fraction + enlarged_fraction must be at most 1")
+        if self.crop_size > min(self.data.height, self.data.width):
+            raise ValueError(f"crop_size ({self.crop_size}) is larger than a view ({self.data.height}x{self.data.width})")
+        return self
+
+
+class EncoderModel(Section):
+    """The image encoder (transformers Dinov2Model)."""
+
+    hidden_size: Positive = 192
+    num_hidden_layers: Positive = 6
+    num_attention_heads: Positive = 6
+    patch_size: Positive = 16
+
+    @model_validator(mode="after")
+    def _heads(self) -> EncoderModel:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})"
+            )
+        return self
+
+
+class EncoderConfig(RunConfig):
+    """Stage 2: image encoder by metric learning; `batch_size` counts identities, each with two views."""
+
+    model: EncoderModel = EncoderModel()
+    projection_size: Positive = Field(128, description="Width of the embedding that the loss compares.")
+    temperature: float = Field(0.1, gt=0, description="Temperature of the contrastive loss.")
+    colour_jitter: Fraction = Field(0.1, description="Largest relative change of brightness, contrast and saturation.")
+    crop_fraction: Fraction = Field(0.15, description="Largest share of a view's sides that a random crop removes.")
+    mirror_probability: Fraction = 0.5
+
+
+def _is_grid(text: str) -> str:
+    ViewGrid.parse(text)
+    return text
+
+
+GridName = Annotated[str, AfterValidator(_is_grid)]
+
+
+class DenoiserConfig(RunConfig):
+    """Stage 3: UNet, pose encoder and feature tokens, trained together (Eq. 4); `batch_size` counts canvases."""
+
+    autoencoder: Path = Field(description="Folder of the trained autoencoder.")
+    image_encoder: Path = Field(description="Folder of the trained image encoder.")
+    preset: str = Field("mini", description="Name of the architecture: mini, or the ablations B0, B1, B2, B3, B4, M1.")
+    block_out_channels: tuple[Positive, ...] | None = Field(None, description="UNet widths in place of the preset's.")
+    texture_long_side: Annotated[int, Field(ge=128)] = Field(
+        256, description="Long side in pixels of the picture that texture tokens are made of."
+    )
+    grids: dict[GridName, Annotated[float, Field(gt=0)]] = Field(
+        {"2x2": 0.6, "1x2": 0.08, "2x1": 0.08, "1x3": 0.08, "2x3": 0.08, "3x2": 0.08},
+        description="View grids and their shares; a batch has one grid.",
+        min_length=1,
+    )
+    feature_dropout: Annotated[float, Field(ge=0, le=1 / 3)] = Field(
+        0.05, description="Probability of each: F_H dropped, F_L dropped, both dropped (Table 6)."
+    )
+    source_pose_dropout: Fraction = Field(0.1, description="Probability that a canvas has no skeletons for its sources.")
+    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
+    beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear"
+    zero_terminal_snr: bool = Field(False, description="Rescale betas to zero terminal SNR; needs v_prediction.")
+    min_snr_gamma: float | None = Field(None, gt=0, description="Min-SNR weighting with this gamma; none: Eq. 4.")
+    visible_weight: Fraction = Field(
+        1.0,
+        description="Weight of the loss in visible slots. 1 is Eq. 4 as printed. Less spends the network on what is "
+        "generated: a visible slot is given to it in the masked latents and is easy.",
+    )
+    sample_steps: Positive = Field(20, description="DDIM steps of the sample grids.")
+    guidance_scale: float = Field(2.0, ge=1.0, description="Guidance of the sample grids.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DenoiserConfig:
+        if self.zero_terminal_snr and self.prediction_type == "epsilon":
+            raise ValueError("zero_terminal_snr needs prediction_type v_prediction: at zero SNR the noise says nothing")
+        largest = max(ViewGrid.parse(name).num_views for name in self.grids)
+        if largest > min(self.data.views, self.validation.views):
+            raise ValueError(f"grids need {largest} views per identity, the caches have "
+                             f"{min(self.data.views, self.validation.views)}")
+        return self
+
+
+ConfigType = TypeVar("ConfigType", bound=Section)
+
+
+def load_config(kind: type[ConfigType], path: str | Path, overrides: list[str] | None = None) -> ConfigType:
+    """Configuration of `kind` read from a YAML file.
+
+    Args:
+        kind: configuration class.
+        path: YAML file.
+        overrides: ``key=value`` texts that replace values of the file; keys of sections are dotted
+            (``data.identities=512``), values are read as YAML.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: the file is not a YAML mapping, an override has no ``=``, a key is unknown or a value is illegal; one
+            line that names the file and the key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"configuration file not found: {path}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: a mapping of options is expected, found {type(values).__name__}")
+    for override in overrides or []:
+        _apply_override(values, override)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_one_line(error)}") from None
+
+
+def _apply_override(values: dict, override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ValueError(f"override {override!r}: key=value is expected, for example steps=1000")
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"override {override!r}: {section} is not a section")
+    try:
+        values[name] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"override {override!r}: {text!r} is not a YAML value") from None
+
+
+def _one_line(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"]) or "configuration"
+        if problem["type"] == "extra_forbidden":
+            problems.append(f"{where}: unknown key")
+        elif problem["type"] == "missing":
+            problems.append(f"{where}: missing")
+        else:
+            given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (got {problem['input']!r})"
+            problems.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}{given}")
+    return "; ".join(problems)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as ``90s``, ``50m``, ``2h`` or ``1h30m``.
+
+    Raises:
+        ValueError: the text is not a positive duration.
+    """
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text.strip())
+    hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    duration = 3600 * hours + 60 * minutes + seconds
+    if duration <= 0:
+        raise ValueError(f"duration {text!r}: expected for example 90s, 50m, 2h or 1h30m")
+    return duration

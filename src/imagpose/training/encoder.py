@@ -1,0 +1,180 @@
+"""Stage 2: the image encoder, a small DINOv2-architecture network trained by metric learning on identities, then frozen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import nn
+from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
+
+from imagpose.pictures import encoder_pixels
+from imagpose.training.cache import ViewCache, check_split, render_views
+from imagpose.training.config import EncoderConfig, load_config
+from imagpose.training.loop import Outcome, Training
+from imagpose.training.stage import Batch, Stage, keyed_rng
+
+MEAN = (0.5, 0.5, 0.5)
+STD = (0.5, 0.5, 0.5)
+_VALIDATION_CHUNK = 64
+
+
+def build_encoder(config: EncoderConfig) -> Dinov2Model:
+    """Fresh image encoder as `config.model` says.
+
+    Dinov2 keeps a square table of positions and interpolates it to other picture sizes, so the table has the view's longer
+    side in both directions.
+    """
+    model = config.model
+    return Dinov2Model(
+        Dinov2Config(
+            hidden_size=model.hidden_size,
+            num_hidden_layers=model.num_hidden_layers,
+            num_attention_heads=model.num_attention_heads,
+            patch_size=model.patch_size,
+            image_size=max(config.data.height, config.data.width),
+            mlp_ratio=4,
+            use_mask_token=False,
+        )
+    )
+
+
+def contrastive_loss(one: torch.Tensor, other: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Symmetric InfoNCE of two views of b identities: cross-entropy of finding the identity among the batch.
+
+    Args:
+        one, other: embeddings (b, d); row i of both shows identity i.
+        temperature: divides the cosine similarities.
+
+    Source: van den Oord et al., "Representation learning with contrastive predictive coding", 2018, eq. 4.
+    """
+    similarity = F.normalize(one, dim=-1) @ F.normalize(other, dim=-1).T / temperature
+    truth = torch.arange(len(one), device=one.device)
+    return 0.5 * (F.cross_entropy(similarity, truth) + F.cross_entropy(similarity.T, truth))
+
+
+class EncoderStage(Stage):
+    """Two views of each identity are drawn together, views of others apart."""
+
+    name = "encoder"
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.samples_per_step = 2 * config.batch_size
+        self.cache = ViewCache(config.data)
+        self.validation_cache = ViewCache(config.validation)
+        if config.batch_size > self.cache.num_identities:
+            raise ValueError(f"batch_size ({config.batch_size}) exceeds the number of identities in data")
+        torch.manual_seed(config.seed)
+        self.encoder = build_encoder(config)
+        self.projection = nn.Sequential(
+            nn.Linear(2 * config.model.hidden_size, config.model.hidden_size),
+            nn.GELU(),
+            nn.Linear(config.model.hidden_size, config.projection_size),
+        )
+
+    def batch(self, step: int, process: int) -> Batch:
+        """``pixels`` (2 b, 3, H, W) in [-1, 1], augmented: first views of b different identities, then second views."""
+        config = self.config
+        rng = keyed_rng(config.seed, step, process)
+        identities = rng.choice(self.cache.num_identities, config.batch_size, replace=False)
+        pairs = rng.random((config.batch_size, self.cache.num_views)).argsort(axis=1)[:, :2]
+        pixels = self.cache.pixels(np.tile(identities, 2), pairs.T.reshape(-1))
+        return {"pixels": augment(pixels, config, rng)}
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Contrastive loss of the projected features."""
+        one, other = self.projection(self._features(batch["pixels"])).float().chunk(2)
+        loss = contrastive_loss(one, other, self.config.temperature)
+        with torch.no_grad():
+            found = (F.normalize(one, dim=-1) @ F.normalize(other, dim=-1).T).argmax(dim=1)
+            rank1 = (found == torch.arange(len(one), device=one.device)).float().mean()
+        return loss, {"rank1_in_batch": rank1}
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Class token and mean patch token, (b, 2 d_enc): F_H is made of both, so both must tell people apart."""
+        size = (self.config.data.height, self.config.data.width)
+        tokens = self.encoder(encoder_pixels(pixels, size, MEAN, STD)).last_hidden_state
+        return torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=-1)
+
+    def validate(self) -> dict[str, float]:
+        """Rank-1 on held-out identities: view 0 of each looks for its other views among those of all identities.
+
+        A query counts as found when the nearest of all identities' view k is its own, averaged over k = 1, 2, ...
+        """
+        cache = self.validation_cache
+        identities = np.arange(cache.num_identities)
+        query = self._embed(identities, np.zeros_like(identities))
+        hits = []
+        for view in range(1, cache.num_views):
+            gallery = self._embed(identities, np.full_like(identities, view))
+            hits.append((query @ gallery.T).argmax(dim=1) == torch.arange(len(identities)))
+        return {"rank1": float(torch.stack(hits).float().mean())}
+
+    def _embed(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        device = next(self.parameters()).device
+        pixels = self.validation_cache.pixels(identities, views)
+        features = [self._features(chunk.to(device)).float().cpu() for chunk in pixels.split(_VALIDATION_CHUNK)]
+        return F.normalize(torch.cat(features), dim=-1)
+
+    def export(self, folder: Path) -> None:
+        """`Dinov2Model.save_pretrained`, and the processor's configuration beside it."""
+        self.encoder.save_pretrained(folder)
+        build_processor(self.config.data.height, self.config.data.width).save_pretrained(folder)
+
+
+def build_processor(height: int, width: int) -> BitImageProcessorPil:
+    """The image processor that belongs to the encoder: picture size, mean and std."""
+    return BitImageProcessorPil(
+        do_resize=True,
+        size={"height": height, "width": width},
+        do_center_crop=False,
+        image_mean=list(MEAN),
+        image_std=list(STD),
+    )
+
+
+def augment(pixels: torch.Tensor, config: EncoderConfig, rng: np.random.Generator) -> torch.Tensor:
+    """Random crop resized back, mirror, and small changes of brightness, contrast and saturation, per picture.
+
+    Args:
+        pixels: (b, 3, H, W) in [-1, 1].
+        config: `crop_fraction`, `mirror_probability`, `colour_jitter`.
+        rng: draws everything.
+
+    Returns:
+        Same shape and range.
+    """
+    count = len(pixels)
+    scale = 1.0 - rng.uniform(0.0, config.crop_fraction, count)
+    shift = rng.uniform(-1.0, 1.0, (count, 2)) * (1.0 - scale)[:, None]
+    mirror = np.where(rng.random(count) < config.mirror_probability, -1.0, 1.0)
+    affine = np.zeros((count, 2, 3), dtype=np.float32)
+    affine[:, 0, 0], affine[:, 1, 1] = scale * mirror, scale
+    affine[:, :, 2] = shift
+    sampling = F.affine_grid(torch.from_numpy(affine), list(pixels.shape), align_corners=False)
+    cropped = F.grid_sample(pixels, sampling, mode="bilinear", padding_mode="border", align_corners=False)
+    change = 1.0 + rng.uniform(-config.colour_jitter, config.colour_jitter, (3, count, 1, 1, 1))
+    brightness, contrast, saturation = torch.from_numpy(change.astype(np.float32))
+    light = (cropped + 1.0) * brightness
+    light = light.mean(dim=(1, 2, 3), keepdim=True).lerp(light, contrast)
+    light = light.mean(dim=1, keepdim=True).lerp(light, saturation)
+    return (light - 1.0).clamp(-1, 1)
+
+
+def train_encoder(
+    config_path: str | Path,
+    overrides: list[str] | None = None,
+    resume: str | None = None,
+    stop_after: float | None = None,
+) -> Outcome:
+    """Render what is missing, train the image encoder, write ``<output>/weights``; arguments as `train_autoencoder`."""
+    config = load_config(EncoderConfig, config_path, overrides)
+    check_split(config.data, config.validation)
+    for views in (config.data, config.validation):
+        render_views(views, config.threads or os.cpu_count() or 1)
+    return Training(EncoderStage(config), config, resume).run(stop_after)

@@ -1,0 +1,107 @@
+"""What a run shows: progress bar (or plain lines where the output is no terminal) and TensorBoard."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from imagpose.training.config import RunConfig
+from imagpose.training.stage import Stage
+
+
+class Records:
+    """Progress and TensorBoard of one sitting; silent on all but the main process."""
+
+    def __init__(self, config: RunConfig, stage: Stage, main_process: bool, step: int) -> None:
+        self.config = config
+        self.stage = stage
+        self.main_process = main_process
+        self.console = Console(stderr=True)
+        self.first_step = step
+        self.loss = float("nan")
+        self._reset_window(step)
+
+    def __enter__(self) -> Records:
+        if self.main_process:
+            self.writer = SummaryWriter(str(self.config.output / "tensorboard"), purge_step=self.first_step + 1)
+            self.progress = Progress(
+                TextColumn(f"{self.stage.name}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.1f} samples/s  left"),
+                TimeRemainingColumn(),
+                console=self.console,
+                disable=not self.console.is_terminal,
+            )
+            self.progress.start()
+            self.task = self.progress.add_task("", total=self.config.steps, completed=self.first_step, loss=0.0, rate=0.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.main_process:
+            self.progress.stop()
+            self.writer.close()
+
+    def begin_step(self) -> None:
+        """A step starts: from here to `batch_ready` is time outside the network."""
+        self.step_started = time.perf_counter()
+
+    def batch_ready(self) -> None:
+        """The batch is assembled."""
+        self.assembling += time.perf_counter() - self.step_started
+
+    def end_step(self, step: int, loss: float, scalars: dict[str, Any]) -> None:
+        """`step` steps are done."""
+        self.stepping += time.perf_counter() - self.step_started
+        self.losses.append(loss)
+        if not self.main_process:
+            return
+        every = self.config.log_every
+        if step % every == 0 or step == self.config.steps:
+            self.loss = float(np.mean(self.losses))
+            rate = len(self.losses) * self.stage.samples_per_step / self.stepping
+            values = {name: float(value) for name, value in scalars.items()}
+            values |= {"loss": self.loss, "samples_per_second": rate, "batch_share": self.assembling / self.stepping}
+            for name, value in values.items():
+                self.writer.add_scalar(f"train/{name}", value, step)
+            self.progress.update(self.task, completed=step, loss=self.loss, rate=rate)
+            self._line(step, values)
+            self._reset_window(step)
+        elif self.console.is_terminal:
+            rate = len(self.losses) * self.stage.samples_per_step / self.stepping
+            self.progress.update(self.task, completed=step, loss=float(np.mean(self.losses)), rate=rate)
+
+    def validation(self, step: int, measures: dict[str, float]) -> None:
+        """Measures on held-out people."""
+        for name, value in measures.items():
+            self.writer.add_scalar(f"validation/{name}", value, step)
+        self.writer.flush()
+        self.console.print(f"{self.stage.name} step {step} validation: {_text(measures)}", highlight=False)
+
+    def picture(self, step: int, picture: np.ndarray | None) -> None:
+        """Sample grid, uint8 (H, W, 3)."""
+        if picture is not None:
+            self.writer.add_image("samples", picture, step, dataformats="HWC")
+            self.writer.flush()
+
+    def _line(self, step: int, values: dict[str, float]) -> None:
+        if not self.console.is_terminal:
+            left = (self.config.steps - step) * self.stepping / len(self.losses)
+            self.console.print(
+                f"{self.stage.name} step {step}/{self.config.steps}: {_text(values)}, {left / 60:.0f} min left",
+                highlight=False, soft_wrap=True,
+            )
+
+    def _reset_window(self, step: int) -> None:
+        self.losses: list[float] = []
+        self.assembling = 0.0
+        self.stepping = 0.0
+
+
+def _text(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())

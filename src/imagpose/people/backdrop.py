@@ -1,0 +1,309 @@
+"""The place where a person is photographed: wall, floor, lights, shadows and a stool. One seed is one shoot.
+
+The wall stands behind the person at a fixed distance and the floor is z = 0; both are textured in metres, so that a
+closer or lower camera sees the same place. Colours are display values 0..1. Source: own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from imagpose.people.camera import Projection
+
+__all__ = ["BACKDROPS", "Shoot", "make_shoot", "paint_backdrop", "shade", "stool"]
+
+_LATTICE = 32
+_SHADOW_CELLS, _SHADOW_CELL = 88, 0.04
+_AMBIENT, _KEY, _FILL = 0.36, 0.72, 0.16
+
+
+@dataclass(frozen=True, eq=False)
+class Shoot:
+    """One place with its light.
+
+    Attributes:
+        kind: a key of `BACKDROPS`.
+        wall, floor, accent, seat: colours (3,).
+        wall_distance: metres behind the person.
+        scale: size of the texture's elements relative to the usual one.
+        light: (3,) unit vector towards the key light.
+        tint: (3,) colour of the key light around 1.
+        shadow: strength of the shadows, 0..1.
+        lattice: (32, 32) random values -1..1 from which soft textures are interpolated.
+    """
+
+    kind: str
+    wall: np.ndarray
+    floor: np.ndarray
+    accent: np.ndarray
+    seat: np.ndarray
+    wall_distance: float
+    scale: float
+    light: np.ndarray
+    tint: np.ndarray
+    shadow: float
+    lattice: np.ndarray
+
+
+def make_shoot(seed: int) -> Shoot:
+    """The place, light and stool that belong to a seed."""
+    rng = np.random.default_rng([seed, 0x5CE7E])
+    kinds = list(BACKDROPS)
+    weights = np.array([_WEIGHTS[kind] for kind in kinds])
+    kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+    azimuth, elevation = math.radians(rng.uniform(-55, 55)), math.radians(rng.uniform(35, 65))
+    light = np.array(
+        [math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
+    )
+    warmth = rng.normal(0, 0.03)
+    return Shoot(
+        kind=kind,
+        wall=_muted_colour(rng, kind),
+        floor=_muted_colour(rng, "floor"),
+        accent=_muted_colour(rng, "accent"),
+        seat=rng.uniform(0.2, 0.85) * np.array([1.0, rng.uniform(0.8, 1.0), rng.uniform(0.6, 1.0)]),
+        wall_distance=rng.uniform(0.8, 2.5),
+        scale=rng.uniform(0.8, 1.4),
+        light=light,
+        tint=np.array([1 + warmth, 1.0, 1 - warmth]),
+        shadow=rng.uniform(0.25, 0.55),
+        lattice=rng.uniform(-1, 1, (_LATTICE, _LATTICE)).astype(np.float32),
+    )
+
+
+def _muted_colour(rng: np.random.Generator, purpose: str) -> np.ndarray:
+    """Mostly greys and pale tones as in studios; bricks are reddish or whitewashed, the outdoors is green to blue."""
+    if purpose == "brick":
+        base = rng.choice([[0.58, 0.34, 0.27], [0.66, 0.48, 0.38], [0.82, 0.80, 0.77], [0.45, 0.40, 0.38]])
+    elif purpose == "outdoors":
+        base = rng.choice([[0.45, 0.58, 0.38], [0.62, 0.70, 0.74], [0.68, 0.62, 0.50], [0.50, 0.60, 0.66]])
+    elif purpose == "floor":
+        base = rng.choice([[0.72, 0.71, 0.70], [0.55, 0.43, 0.33], [0.50, 0.50, 0.52], [0.80, 0.76, 0.70]])
+    elif purpose == "accent":
+        base = rng.uniform(0.15, 0.9, 3)
+    elif rng.random() < 0.7:
+        base = np.full(3, rng.choice([0.95, 0.90, 0.83, 0.74, 0.62]))
+    else:
+        base = 0.78 + 0.17 * rng.uniform(-1, 1, 3)
+    return np.clip(np.asarray(base) * (1 + rng.normal(0, 0.02, 3)), 0, 1)
+
+
+def _lattice_noise(shoot: Shoot, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Smooth noise of amplitude 1 with one lattice point per unit, repeating after 32."""
+    u0, v0 = np.floor(u), np.floor(v)
+    fu, fv = u - u0, v - v0
+    fu, fv = fu * fu * (3 - 2 * fu), fv * fv * (3 - 2 * fv)
+    iu, iv = u0.astype(np.int32) % _LATTICE, v0.astype(np.int32) % _LATTICE
+    ju, jv = (iu + 1) % _LATTICE, (iv + 1) % _LATTICE
+    noise = shoot.lattice
+    near = noise[iv, iu] * (1 - fu) + noise[iv, ju] * fu
+    far = noise[jv, iu] * (1 - fu) + noise[jv, ju] * fu
+    return near * (1 - fv) + far * fv
+
+
+def _lines(coordinate: np.ndarray, period: float, width: float, footprint: np.ndarray) -> np.ndarray:
+    """1 on lines of a width every period (metres), softened to the size of a pixel, so that nothing shimmers."""
+    soft = np.maximum(footprint, width)
+    distance = abs((coordinate / period + 0.5) % 1.0 - 0.5) * period
+    return np.clip(1.5 - distance / soft, 0, 1) * (width / soft)
+
+
+Texture = Callable[[Shoot, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def _flat(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    return np.zeros_like(u)
+
+
+def _plaster(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    scale = 3.0 / shoot.scale
+    return 0.05 * _lattice_noise(shoot, u * scale, v * scale) + 0.03 * _lattice_noise(shoot, u * 9 + 7, v * 9 + 3)
+
+
+def _concrete(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    seams = _lines(u, 1.2 * shoot.scale, 0.012, footprint) + _lines(v, 0.9 * shoot.scale, 0.012, footprint)
+    return 0.10 * _lattice_noise(shoot, u * 1.7, v * 1.7) + 0.05 * _lattice_noise(shoot, u * 6, v * 6) - 0.2 * seams
+
+
+def _brick(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    tall, wide = 0.10 * shoot.scale, 0.30 * shoot.scale
+    row = np.floor(v / tall)
+    along = u + 0.5 * wide * (row % 2)
+    mortar = np.maximum(_lines(v, tall, 0.012, footprint), _lines(along, wide, 0.012, footprint))
+    tone = shoot.lattice[row.astype(np.int32) % _LATTICE, np.floor(along / wide).astype(np.int32) % _LATTICE]
+    return 0.09 * tone * (1 - mortar) + 0.22 * mortar
+
+
+def _planks(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    wide = 0.16 * shoot.scale
+    tone = shoot.lattice[5, np.floor(u / wide).astype(np.int32) % _LATTICE]
+    return 0.06 * tone + 0.04 * _lattice_noise(shoot, u * 18, v * 2) - 0.25 * _lines(u, wide, 0.008, footprint)
+
+
+def _tiles(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    side = 0.42 * shoot.scale
+    grout = np.maximum(_lines(u, side, 0.010, footprint), _lines(v, side, 0.010, footprint))
+    tone = shoot.lattice[np.floor(v / side).astype(np.int32) % _LATTICE, np.floor(u / side).astype(np.int32) % _LATTICE]
+    return 0.03 * tone - 0.15 * grout
+
+
+def _panels(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    dado = np.clip((0.95 - v) / np.maximum(footprint, 0.02), 0, 1)
+    return -0.10 * dado - 0.15 * _lines(v - 0.95, 50.0, 0.03, footprint) + 0.02 * _lattice_noise(shoot, u * 4, v * 4)
+
+
+def _bokeh(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    return 0.22 * _lattice_noise(shoot, u * 1.3, v * 1.3) + 0.10 * _lattice_noise(shoot, u * 3 + 5, v * 3)
+
+
+# Wall texture, floor texture; None for the floor: the wall's paper runs on over the floor (a studio's seamless sweep).
+BACKDROPS: dict[str, tuple[Texture, Texture | None]] = {
+    "white_studio": (_flat, None),
+    "sweep": (_flat, None),
+    "mottled": (_plaster, None),
+    "plaster": (_plaster, _planks),
+    "concrete": (_concrete, _concrete),
+    "brick": (_brick, _concrete),
+    "planks": (_planks, _planks),
+    "tiles": (_plaster, _tiles),
+    "panels": (_panels, _planks),
+    "outdoors": (_bokeh, _concrete),
+}
+_WEIGHTS = {
+    "white_studio": 2.0, "sweep": 3.0, "mottled": 1.0, "plaster": 1.2, "concrete": 0.8, "brick": 0.7, "planks": 0.5,
+    "tiles": 0.6, "panels": 0.7, "outdoors": 1.0,
+}  # fmt: skip
+
+
+def paint_backdrop(
+    shoot: Shoot, projection: Projection, vertices: np.ndarray, height: int, width: int
+) -> np.ndarray:
+    """The empty place with the person's shadow, without the person.
+
+    Args:
+        shoot: place and light.
+        projection: the camera at this size.
+        vertices: (n, 3) of everything that stands on the floor, in the world.
+        height, width: pixels.
+
+    Returns:
+        float32 (height, width, 3), 0..1.
+    """
+    rays = projection.rays(height, width)
+    origin = projection.position.astype(np.float32)
+    down = np.minimum(rays[:, 2], -1e-6)
+    to_floor = np.where(rays[:, 2] < 0, -origin[2] / down, np.inf)
+    to_wall = (shoot.wall_distance - origin[1]) / np.maximum(rays[:, 1], 1e-6)
+    on_floor = to_floor < to_wall
+    distance = np.where(on_floor, to_floor, to_wall)
+    points = origin + rays * distance[:, None]
+    footprint = distance / np.float32(projection.focal)
+
+    wall_texture, floor_texture = BACKDROPS[shoot.kind]
+    wall = 0.97 if shoot.kind == "white_studio" else shoot.wall
+    # Light falls off towards the edges of the wall; the sweep has no edge between wall and floor.
+    glow = 1.03 - 0.035 * (points[:, 0] ** 2 + 0.6 * (points[:, 2] - 1.3) ** 2).clip(0, 6)
+    tone = wall_texture(shoot, points[:, 0], points[:, 2], footprint)
+    colours = (wall * np.ones(3)) * (glow + tone)[:, None]
+    if floor_texture is not None:
+        floor_tone = floor_texture(shoot, points[:, 0], points[:, 1], footprint * 2)
+        colours[on_floor] = (shoot.floor * (1.0 + floor_tone - 0.02 * points[:, 1])[:, None])[on_floor]
+        skirting = ~on_floor & (points[:, 2] < 0.09)
+        if shoot.kind in ("plaster", "panels"):
+            colours[skirting] = 0.5 * colours[skirting] + 0.5 * shoot.accent
+    else:
+        bend = np.where(on_floor, 1.0, np.clip(1 - points[:, 2] / 0.35, 0, 1))
+        colours *= 1 - 0.06 * bend[:, None]
+    colours[on_floor] *= (1 - _shadow(shoot, vertices, points[on_floor, :2]))[:, None]
+    return (colours * shoot.tint).clip(0, 1).astype(np.float32).reshape(height, width, 3)
+
+
+def shade(shoot: Shoot, normals: np.ndarray, albedo: np.ndarray, specular: np.ndarray, forward: np.ndarray) -> np.ndarray:
+    """Light surfaces: a key light, a weak fill from the other side, the sky above, a glossy highlight.
+
+    Args:
+        normals: (n, 3) unit vectors in the world; those of inner sides of open cloth are turned to the camera.
+        albedo: (n, 3) 0..1; specular: (n,) 0..1.
+        forward: (3,) viewing direction.
+
+    Returns:
+        float (n, 3), display values 0..1.
+    """
+    normals = np.where((normals @ forward > 0.15)[:, None], -normals, normals).astype(np.float32)
+    fill_light = np.array([-shoot.light[0], shoot.light[1], 0.3])
+    fill_light /= np.linalg.norm(fill_light)
+    halfway = shoot.light - forward
+    halfway /= np.linalg.norm(halfway)
+    key = (normals @ shoot.light.astype(np.float32)).clip(0)
+    light = (_AMBIENT * (1 + 0.3 * normals[:, 2]) + _FILL * (normals @ fill_light.astype(np.float32)).clip(0))[:, None]
+    light = light + (_KEY * key)[:, None] * shoot.tint.astype(np.float32)
+    gloss = 0.5 * specular * (normals @ halfway.astype(np.float32)).clip(0) ** 24
+    return (albedo.clip(0, 1) ** 2.2 * light + gloss[:, None]).clip(0, 1) ** (1 / 2.2)
+
+
+def stool(top: float, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A round stool: vertices (n, 3), normals (n, 3) and faces, standing on the floor, `top` metres high."""
+    count, radius = 20, 0.17
+    angle = 2 * np.pi * np.arange(count) / count
+    rim = np.stack([np.cos(angle), np.sin(angle), np.zeros(count)], 1)
+    vertices, normals, faces = [], [], []
+    start = 0
+    for low, high, share in ((0.0, top - 0.05, 0.75), (top - 0.05, top, 1.0)):
+        ring = rim * radius * share
+        vertices += [ring + (0, 0, low), ring + (0, 0, high), ring + (0, 0, high), np.array([[0.0, 0.0, high]])]
+        normals += [rim, rim, np.tile([0.0, 0.0, 1.0], (count + 1, 1))]
+        here = np.arange(count)
+        following = (here + 1) % count
+        faces += [
+            start + np.stack([here, following, here + count], 1),
+            start + np.stack([following, following + count, here + count], 1),
+            start + np.stack([here + 2 * count, following + 2 * count, np.full(count, 3 * count)], 1),
+        ]
+        start += 3 * count + 1
+    return np.concatenate(vertices) + np.array([*centre[:2], 0.0]), np.concatenate(normals), np.concatenate(faces)
+
+
+@lru_cache(maxsize=4)
+def _blur(sigma: float) -> np.ndarray:
+    """Matrix that blurs a row of the shadow's grid by a Gaussian of `sigma` metres."""
+    position = np.arange(_SHADOW_CELLS) * _SHADOW_CELL
+    kernel = np.exp(-0.5 * ((position[:, None] - position) / sigma) ** 2)
+    return kernel * _SHADOW_CELL / (sigma * math.sqrt(2 * math.pi))
+
+
+def _shadow(shoot: Shoot, vertices: np.ndarray, floor: np.ndarray) -> np.ndarray:
+    """How much light (0..1) the person takes from points (n, 2) of the floor: contact shadow and cast shadow."""
+    cast = vertices[:, :2] - vertices[:, 2:] * (shoot.light[:2] / shoot.light[2])
+    middle = np.median(vertices[:, :2], axis=0)
+    corner = middle - _SHADOW_CELLS * _SHADOW_CELL / 2
+    near_floor = np.exp(-vertices[:, 2].clip(0) / 0.06)
+    contact = _splat(vertices[:, :2] - corner, near_floor)
+    darkness = 0.75 * np.minimum(_blur(0.05) @ np.minimum(contact, 1.5) @ _blur(0.05), 1.0)
+    soft = _blur(0.13) @ np.minimum(_splat(cast - corner, np.ones(len(cast))), 1.0) @ _blur(0.13)
+    darkness = 1 - (1 - darkness * (0.5 + 0.5 * shoot.shadow)) * (1 - shoot.shadow * soft)
+
+    cells = (floor - corner) / _SHADOW_CELL - 0.5
+    inside = (cells >= 0).all(1) & (cells < _SHADOW_CELLS - 1).all(1)
+    low = cells[inside].astype(np.int32)
+    part = cells[inside] - low
+    x, y = low.T
+    fx, fy = part.T
+    value = np.zeros(len(floor))
+    value[inside] = (darkness[y, x] * (1 - fx) + darkness[y, x + 1] * fx) * (1 - fy) + (
+        darkness[y + 1, x] * (1 - fx) + darkness[y + 1, x + 1] * fx
+    ) * fy
+    return value
+
+
+def _splat(places: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sum of weights per cell of the shadow's grid, (rows along y, columns along x)."""
+    cells = np.floor(places / _SHADOW_CELL).astype(np.int32)
+    inside = (cells >= 0).all(1) & (cells < _SHADOW_CELLS).all(1)
+    flat = cells[inside, 1] * _SHADOW_CELLS + cells[inside, 0]
+    size = _SHADOW_CELLS * _SHADOW_CELLS
+    return np.bincount(flat, weights=weights[inside], minlength=size).reshape(_SHADOW_CELLS, _SHADOW_CELLS)

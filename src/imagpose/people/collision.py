@@ -1,0 +1,142 @@
+"""Does a limb pass through the body? Bodies are replaced by capsules (segments with a radius) for this question.
+
+Source: own; closest points of two segments after Ericson, "Real-Time Collision Detection", section 5.1.9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagpose.people.kinematics import SIDES, Rotations, Skeleton
+
+__all__ = ["BodyCapsules", "measure_capsules", "penetration", "segment_distances"]
+
+# Radii in metres of an average adult; the trunk is measured on each identity.
+_RADII = {"head": 0.085, "upper_arm": 0.045, "forearm": 0.036, "hand": 0.022, "thigh": 0.075, "shin": 0.05}
+_TRUNK_LEVELS = {"chest": ("spine02", 0.27), "waist": ("spine04", 0.62), "hips": ("root", 0.97)}
+_NECK, _SHOULDERS, _HIPS = 1, (2, 5), (8, 11)
+
+
+@dataclass(frozen=True)
+class BodyCapsules:
+    """The trunk's measures: per level the bone it hangs on, its two rest ends (2, 3) and its radius in metres."""
+
+    trunk: dict[str, tuple[str, np.ndarray, float]]
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the hips, metres."""
+        _, ends, radius = self.trunk["hips"]
+        return float(ends[0, 0] - ends[1, 0]) / 2 + radius
+
+    @property
+    def half_depth(self) -> float:
+        """Half the depth of the chest, metres."""
+        return self.trunk["chest"][2]
+
+
+def measure_capsules(vertices: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton) -> BodyCapsules:
+    """Measure the trunk at three heights.
+
+    Args:
+        vertices: (n, 3) the dressed body in its rest pose, metres.
+        keypoints: (18, 3) its key points, in the same axes.
+        skeleton: its bones; may be shifted against `vertices` by a constant height.
+    """
+    neck, hips = keypoints[_NECK], keypoints[list(_HIPS)].mean(0)
+    lift = (
+        np.mean([skeleton.head("upperleg01" + side)[2] for side in SIDES])
+        - keypoints[list(_HIPS), 2].mean()
+    )  # fmt: skip
+    reach = abs(keypoints[list(_SHOULDERS), 0]).mean() + 0.02
+    trunk = {}
+    for level, (bone, share) in _TRUNK_LEVELS.items():
+        centre = (1 - share) * neck + share * hips
+        near = vertices[(abs(vertices[:, 2] - centre[2]) < 0.03) & (abs(vertices[:, 0]) < reach)]
+        half_width, half_depth = np.percentile(abs(near[:, 0]), 97), np.ptp(near[:, 1]) / 2
+        middle_y = (near[:, 1].max() + near[:, 1].min()) / 2
+        radius = float(min(half_depth, half_width))
+        side = max(float(half_width) - radius, 0.01)
+        ends = np.array([[side, middle_y, centre[2] + lift], [-side, middle_y, centre[2] + lift]])
+        trunk[level] = (bone, ends, radius)
+    return BodyCapsules(trunk)
+
+
+def segment_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Smallest distance (n,) between pairs of segments, each (n, 2, 3) by its two ends."""
+    along_first, along_second = first[:, 1] - first[:, 0], second[:, 1] - second[:, 0]
+    offset = first[:, 0] - second[:, 0]
+    a, e = (along_first**2).sum(1), (along_second**2).sum(1)
+    b, c = (along_first * along_second).sum(1), (along_first * offset).sum(1)
+    f = (along_second * offset).sum(1)
+    tiny = 1e-12
+    a, e = np.maximum(a, tiny), np.maximum(e, tiny)
+    denominator = a * e - b * b
+    s = np.where(denominator > tiny, np.clip((b * f - c * e) / np.maximum(denominator, tiny), 0, 1), 0.0)
+    t = np.clip((b * s + f) / e, 0, 1)
+    s = np.clip((b * t - c) / a, 0, 1)
+    gap = offset + along_first * s[:, None] - along_second * t[:, None]
+    return np.sqrt((gap**2).sum(1))
+
+
+def _capsules(
+    skeleton: Skeleton, body: BodyCapsules, motion: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, tuple[np.ndarray, float]]:
+    """Posed capsules by name: ends (2, 3) and radius."""
+
+    def place(bone: str, point: np.ndarray) -> np.ndarray:
+        turn, shift = motion[bone]
+        return point @ turn.T + shift
+
+    capsules = {level: (place(bone, ends), radius) for level, (bone, ends, radius) in body.trunk.items()}
+    head = skeleton.head("head")
+    capsules["head"] = (place("head", head + np.array([[0, -0.01, 0.06], [0, 0.0, 0.13]])), _RADII["head"])
+    for side in SIDES:
+        shoulder = place("upperarm01" + side, skeleton.head("upperarm01" + side))
+        elbow = place("lowerarm01" + side, skeleton.head("lowerarm01" + side))
+        wrist = place("wrist" + side, skeleton.head("wrist" + side))
+        knuckle = place("finger3-1" + side, skeleton.head("finger3-1" + side))
+        hip = place("upperleg01" + side, skeleton.head("upperleg01" + side))
+        knee = place("lowerleg01" + side, skeleton.head("lowerleg01" + side))
+        ankle = place("foot" + side, skeleton.head("foot" + side))
+        # Near its root a limb always touches the part that it grows from, so each segment starts further out.
+        capsules["upper_arm" + side] = (np.stack([0.45 * shoulder + 0.55 * elbow, elbow]), _RADII["upper_arm"])
+        capsules["forearm" + side] = (np.stack([elbow, wrist]), _RADII["forearm"])
+        capsules["hand" + side] = (np.stack([wrist, wrist + 1.7 * (knuckle - wrist)]), _RADII["hand"])
+        capsules["thigh" + side] = (np.stack([0.5 * hip + 0.5 * knee, knee]), _RADII["thigh"])
+        capsules["shin" + side] = (np.stack([knee, ankle]), _RADII["shin"])
+    return capsules
+
+
+def _pairs() -> list[tuple[str, str, float]]:
+    """Pairs of capsules that must stay apart, and how far (metres) flesh and cloth may give way between them."""
+    pairs = []
+    for side, other in ((".L", ".R"), (".R", ".L")):
+        for part, give in (("upper_arm", 0.03), ("forearm", 0.025), ("hand", 0.02)):
+            pairs += [(part + side, trunk, give) for trunk in ("chest", "waist", "hips", "head")]
+        for part in ("forearm", "hand"):
+            pairs += [(part + side, leg + which, 0.02) for leg in ("thigh", "shin") for which in (side, other)]
+            pairs.append((part + side, "upper_arm" + other, 0.02))
+        pairs.append(("hand" + side, "forearm" + other, 0.015))
+        pairs.append(("shin" + side, "thigh" + other, 0.02))
+    pairs += [
+        ("hand.L", "hand.R", 0.015),
+        ("forearm.L", "forearm.R", 0.015),
+        ("thigh.L", "thigh.R", 0.03),
+        ("shin.L", "shin.R", 0.01),
+    ]
+    return pairs
+
+
+_PAIRS = _pairs()
+
+
+def penetration(skeleton: Skeleton, body: BodyCapsules, rotations: Rotations) -> float:
+    """How deep, in metres, the worst pair of limbs and body intersects; <= 0 where none does."""
+    capsules = _capsules(skeleton, body, skeleton.forward(rotations))
+    first = np.stack([capsules[name][0] for name, _, _ in _PAIRS])
+    second = np.stack([capsules[name][0] for _, name, _ in _PAIRS])
+    wanted = np.array([capsules[a][1] + capsules[b][1] - give for a, b, give in _PAIRS])
+    return float((wanted - segment_distances(first, second)).max())

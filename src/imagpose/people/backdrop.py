@@ -56,7 +56,7 @@ def make_shoot(seed: int) -> Shoot:
     kinds = list(BACKDROPS)
     weights = np.array([_WEIGHTS[kind] for kind in kinds])
     kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
-    azimuth, elevation = math.radians(rng.uniform(-55, 55)), math.radians(rng.uniform(35, 65))
+    azimuth, elevation = math.radians(rng.uniform(-55, 55)), math.radians(rng.uniform(42, 70))
     light = np.array(
         [math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
     )
@@ -67,7 +67,7 @@ def make_shoot(seed: int) -> Shoot:
         floor=_muted_colour(rng, "floor"),
         accent=_muted_colour(rng, "accent"),
         seat=rng.uniform(0.2, 0.85) * np.array([1.0, rng.uniform(0.8, 1.0), rng.uniform(0.6, 1.0)]),
-        wall_distance=rng.uniform(0.8, 2.5),
+        wall_distance=rng.uniform(1.1, 2.5) if BACKDROPS[kind][1] else rng.uniform(3.0, 5.0),
         scale=rng.uniform(0.8, 1.4),
         light=light,
         tint=np.array([1 + warmth, 1.0, 1 - warmth]),
@@ -122,7 +122,7 @@ def _flat(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> 
 
 def _plaster(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     scale = 3.0 / shoot.scale
-    return 0.05 * _lattice_noise(shoot, u * scale, v * scale) + 0.03 * _lattice_noise(shoot, u * 9 + 7, v * 9 + 3)
+    return 0.035 * _lattice_noise(shoot, u * scale, v * scale) + 0.025 * _lattice_noise(shoot, u * 9 + 7, v * 9 + 3)
 
 
 def _concrete(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -284,7 +284,9 @@ def _shadow(shoot: Shoot, vertices: np.ndarray, floor: np.ndarray) -> np.ndarray
     near_floor = np.exp(-vertices[:, 2].clip(0) / 0.06)
     contact = _splat(vertices[:, :2] - corner, near_floor)
     darkness = 0.75 * np.minimum(_blur(0.05) @ np.minimum(contact, 1.5) @ _blur(0.05), 1.0)
-    soft = _blur(0.13) @ np.minimum(_splat(cast - corner, np.ones(len(cast))), 1.0) @ _blur(0.13)
+    # The further from the foot of what casts it, the more a shadow dissolves.
+    faded = np.minimum(_splat(cast - corner, np.exp(-vertices[:, 2].clip(0) / 0.8)), 1.0)
+    soft = _blur(0.13) @ faded @ _blur(0.13)
     darkness = 1 - (1 - darkness * (0.5 + 0.5 * shoot.shadow)) * (1 - shoot.shadow * soft)
 
     cells = (floor - corner) / _SHADOW_CELL - 0.5

@@ -20,6 +20,7 @@ _FRAMING_WEIGHTS = (0.74, 0.16, 0.10)
 _NECK, _HIPS, _KNEES = 1, (8, 11), (9, 12)
 _LOWEST_CAMERA = 0.15
 _WIDEST = 0.97
+_LEAST_HEIGHT = 1.25
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,9 @@ def frame_person(camera: Camera, vertices: np.ndarray, keypoints: np.ndarray, he
         share = 0.5 if camera.framing == "upper" else 0.75
         cut = (1 - share) * joints[list(above), 1].mean() + share * joints[list(below), 1].mean()
         bottom = max(min(bottom, cut), top + 0.45 / camera.distance)
+    else:  # who crouches is not brought nearer for it
+        missing = max(_LEAST_HEIGHT / camera.distance - (bottom - top), 0.0)
+        top, bottom = top - 0.7 * missing, bottom + 0.3 * missing
     shown = body[body[:, 1] <= bottom, 0] if camera.framing == "full" else joints[[2, 5], 0]
     left, right = shown.min(), shown.max()
     focal = camera.fill * height / (bottom - top)

@@ -37,19 +37,14 @@ class BodyCapsules:
         return self.trunk["chest"][2]
 
 
-def measure_capsules(vertices: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton) -> BodyCapsules:
+def measure_capsules(vertices: np.ndarray, keypoints: np.ndarray) -> BodyCapsules:
     """Measure the trunk at three heights.
 
     Args:
         vertices: (n, 3) the dressed body in its rest pose, metres.
-        keypoints: (18, 3) its key points, in the same axes.
-        skeleton: its bones; may be shifted against `vertices` by a constant height.
+        keypoints: (18, 3) its key points. Both in the axes in which the skeleton's bones lie.
     """
     neck, hips = keypoints[_NECK], keypoints[list(_HIPS)].mean(0)
-    lift = (
-        np.mean([skeleton.head("upperleg01" + side)[2] for side in SIDES])
-        - keypoints[list(_HIPS), 2].mean()
-    )  # fmt: skip
     reach = abs(keypoints[list(_SHOULDERS), 0]).mean() + 0.02
     trunk = {}
     for level, (bone, share) in _TRUNK_LEVELS.items():
@@ -59,7 +54,7 @@ def measure_capsules(vertices: np.ndarray, keypoints: np.ndarray, skeleton: Skel
         middle_y = (near[:, 1].max() + near[:, 1].min()) / 2
         radius = float(min(half_depth, half_width))
         side = max(float(half_width) - radius, 0.01)
-        ends = np.array([[side, middle_y, centre[2] + lift], [-side, middle_y, centre[2] + lift]])
+        ends = np.array([[side, middle_y, centre[2]], [-side, middle_y, centre[2]]])
         trunk[level] = (bone, ends, radius)
     return BodyCapsules(trunk)
 

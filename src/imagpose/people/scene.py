@@ -1,0 +1,229 @@
+"""From an identity and a view's specification to its picture, pose, foreground mask and part mask. Source: own."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from imagpose.people.backdrop import Shoot, make_shoot, paint_backdrop, shade, stool
+from imagpose.people.body import load_body
+from imagpose.people.camera import Projection, ViewSpec, frame_person, sample_camera, turn
+from imagpose.people.collision import BodyCapsules, measure_capsules
+from imagpose.people.identity import Identity
+from imagpose.people.kinematics import Skeleton
+from imagpose.people.motion import DEEP_KINDS, Motion, sample_motion
+from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL
+from imagpose.people.raster import VisibilityBuffer, rasterize
+from imagpose.people.skinning import PosedMesh, pose_identity
+from imagpose.people.visibility import keypoint_confidence
+from imagpose.pose import Pose
+
+__all__ = ["View", "render_view", "sample_view_specs"]
+
+SUPERSAMPLING = 2
+_SEAT = 255  # material id of the stool, which belongs to the scene and not to the person
+_SEAT_REACH = 0.16
+_HIPS, _LEFT_ANKLE = (8, 11), 13
+_BARE_PARTS = tuple(PART_NAMES.index(part) for part in ("skin", "accessory"))
+_QUADRANTS = (0.0, 180.0, 90.0, 270.0)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One picture of a person and what is known about it.
+
+    Attributes:
+        spec: what it was made from.
+        kind: kind of pose (`motion.KINDS`).
+        picture: uint8 (H, W, 3).
+        pose: 18 key points in pixels; confidence 1 visible, 0.5 hidden, 0 outside of the picture.
+        foreground: bool (H, W), the person with all that is worn.
+        parts: uint8 (H, W), index into `PART_NAMES`, 0 outside of the foreground.
+    """
+
+    spec: ViewSpec
+    kind: str
+    picture: np.ndarray
+    pose: Pose
+    foreground: np.ndarray
+    parts: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Figure:
+    """What of an identity every pose needs."""
+
+    skeleton: Skeleton
+    capsules: BodyCapsules
+
+
+_figures: weakref.WeakKeyDictionary[Identity, _Figure] = weakref.WeakKeyDictionary()
+
+
+def sample_view_specs(identity_seed: int, count: int) -> list[ViewSpec]:
+    """Specifications of the first `count` views of an identity; those of fewer views are a prefix of those of more.
+
+    View 0 is a full-body front view. Every four views in a row, counted from 0, look from the front, the back and both
+    sides (each within 45 degrees, in random order after view 0). All views of an identity share one shoot.
+    """
+    rng = np.random.default_rng([identity_seed, 0x71E35])
+    background = int(rng.integers(2**31))
+    specs: list[ViewSpec] = []
+    while len(specs) < count:
+        order = rng.permutation(4) if specs else np.array([0, *(1 + rng.permutation(3))])
+        for quadrant in order:
+            first = not specs
+            jitter = float(np.clip(rng.normal(0, 10), -20, 20)) if first else float(rng.uniform(-45, 45))
+            specs.append(
+                ViewSpec(
+                    pose_seed=int(rng.integers(2**31)),
+                    yaw=(_QUADRANTS[quadrant] + jitter) % 360.0,
+                    camera=sample_camera(rng, framing="full" if first else None),
+                    background=background,
+                )
+            )
+    return specs[:count]
+
+
+def render_view(identity: Identity, spec: ViewSpec, height: int, width: int) -> View:
+    """Render one view.
+
+    Args:
+        identity: who (`identity.make_identity`).
+        spec: which pose, from where, in which shoot.
+        height, width: pixels of the picture, at least 16.
+
+    Raises:
+        ValueError: the picture is smaller than 16 pixels.
+    """
+    if min(height, width) < 16:
+        raise ValueError(f"a view of {width}x{height} pixels is too small; each side must be at least 16")
+    motion = _sample_motion(identity, spec.pose_seed)
+    camera = spec.camera if motion.kind not in DEEP_KINDS else replace(spec.camera, framing="full")
+    mesh = _turned(pose_identity(identity, motion.rotations), turn(spec.yaw))
+    projection = frame_person(camera, mesh.vertices, mesh.keypoints, height, width)
+    if motion.needs_seat:
+        mesh = _with_seat(mesh)
+
+    shoot = make_shoot(spec.background)
+    fine = Projection(
+        projection.position, projection.rotation, projection.focal * SUPERSAMPLING, projection.centre * SUPERSAMPLING
+    )
+    pixels, depth = fine.project(mesh.vertices)
+    buffer = rasterize(pixels, depth, mesh.faces, height * SUPERSAMPLING, width * SUPERSAMPLING)
+    surface = _surface(mesh, buffer)
+    colours = _light(identity, shoot, surface, forward=projection.rotation[1])
+    backdrop = paint_backdrop(shoot, projection, mesh.vertices, height, width)
+
+    fine_parts = np.zeros(buffer.triangle.shape, dtype=np.uint8)
+    person = surface.material != _SEAT
+    fine_parts.ravel()[surface.pixel[person]] = PART_OF_MATERIAL[surface.material[person]]
+    parts = _majority_part(fine_parts)
+    keypoints, keypoint_depth = fine.project(mesh.keypoints)
+    confidence = keypoint_confidence(
+        keypoints, keypoint_depth, buffer, mesh.faces, mesh.limbs, fine_parts, _BARE_PARTS
+    )
+    pose = Pose(
+        keypoints=np.concatenate([keypoints / SUPERSAMPLING, confidence[:, None]], 1).astype(np.float32),
+        width=width,
+        height=height,
+    )
+    return View(spec, motion.kind, _compose(backdrop, surface.pixel, colours), pose, parts > 0, parts)
+
+
+def _sample_motion(identity: Identity, pose_seed: int) -> Motion:
+    figure = _figures.get(identity)
+    if figure is None:
+        figure = _figures[identity] = _measure(identity)
+    return sample_motion(np.random.default_rng([pose_seed, 0x905E]), figure.skeleton, figure.capsules)
+
+
+def _measure(identity: Identity) -> _Figure:
+    body, rest = load_body(), pose_identity(identity, {})
+    names, parents = tuple(body.bone_names), tuple(int(parent) for parent in body.bone_parents)
+    heads = np.asarray(identity.rest_bone_heads, dtype=np.float64)
+    # The posed mesh is put on the floor, the bones are not: the ankles tell the difference.
+    lift = float(heads[names.index("foot.L"), 2] - rest.keypoints[_LEFT_ANKLE, 2])
+    vertices, keypoints = rest.vertices + (0, 0, lift), rest.keypoints + (0, 0, lift)
+    skeleton = Skeleton(names, parents, heads, sole=float(vertices[:, 2].min()))
+    return _Figure(skeleton, measure_capsules(vertices, keypoints))
+
+
+def _turned(mesh: PosedMesh, rotation: np.ndarray) -> PosedMesh:
+    return replace(
+        mesh,
+        vertices=mesh.vertices @ rotation.T,
+        normals=mesh.normals @ rotation.T,
+        keypoints=mesh.keypoints @ rotation.T,
+    )
+
+
+def _with_seat(mesh: PosedMesh) -> PosedMesh:
+    """The mesh and a stool under its hips."""
+    middle = mesh.keypoints[list(_HIPS)].mean(0)
+    above = np.linalg.norm(mesh.vertices[:, :2] - middle[:2], axis=1) < _SEAT_REACH
+    vertices, normals, faces = stool(float(mesh.vertices[above, 2].min()) + 0.01, middle)
+    count = len(vertices)
+    return replace(
+        mesh,
+        vertices=np.concatenate([mesh.vertices, vertices]),
+        normals=np.concatenate([mesh.normals, normals]),
+        faces=np.concatenate([mesh.faces, faces + len(mesh.vertices)]),
+        material=np.concatenate([mesh.material, np.full(len(faces), _SEAT, dtype=mesh.material.dtype)]),
+        attributes=np.concatenate(
+            [mesh.attributes, np.zeros((count, mesh.attributes.shape[1]), dtype=mesh.attributes.dtype)]
+        ),
+        limbs=np.concatenate([mesh.limbs, np.zeros(count, dtype=mesh.limbs.dtype)]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Surface:
+    """What is seen, one row per covered pixel of the fine picture: flat pixel index, material, normal, attributes."""
+
+    pixel: np.ndarray
+    material: np.ndarray
+    normals: np.ndarray
+    attributes: np.ndarray
+
+
+def _surface(mesh: PosedMesh, buffer: VisibilityBuffer) -> _Surface:
+    triangle = buffer.triangle.ravel()
+    pixel = np.flatnonzero(triangle >= 0)
+    corners, weights = mesh.faces[triangle[pixel]], buffer.barycentric.reshape(-1, 3)[pixel]
+
+    def interpolated(values: np.ndarray) -> np.ndarray:
+        return sum(values[corners[:, corner]] * weights[:, corner, None] for corner in range(3))
+
+    normals = interpolated(mesh.normals)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
+    return _Surface(pixel, mesh.material[triangle[pixel]], normals, interpolated(mesh.attributes))
+
+
+def _light(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarray) -> np.ndarray:
+    """Colours (n, 3) 0..1 of the covered pixels."""
+    person = surface.material != _SEAT
+    albedo = np.tile(shoot.seat, (len(person), 1)).astype(np.float32)
+    specular = np.full(len(person), 0.05, dtype=np.float32)
+    albedo[person], specular[person] = identity.shade(surface.material[person], surface.attributes[person])
+    return shade(shoot, surface.normals, albedo, specular, forward)
+
+
+def _compose(backdrop: np.ndarray, pixel: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Put the covered pixels of the fine picture over the backdrop and average down; uint8 (H, W, 3)."""
+    height, width, _ = backdrop.shape
+    fine = backdrop.repeat(SUPERSAMPLING, 0).repeat(SUPERSAMPLING, 1).reshape(-1, 3)
+    fine[pixel] = colours
+    coarse = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, 3).mean((1, 3))
+    return np.round(coarse * 255).astype(np.uint8)
+
+
+def _majority_part(fine: np.ndarray) -> np.ndarray:
+    """The most frequent part of each pixel's samples where at least half of them see the person, else 0; (H, W)."""
+    height, width = (side // SUPERSAMPLING for side in fine.shape)
+    samples = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING)
+    counts = np.stack([(samples == part).sum((1, 3)) for part in range(1, len(PART_NAMES))])
+    covered = 2 * counts.sum(0) >= SUPERSAMPLING**2
+    return np.where(covered, 1 + counts.argmax(0), 0).astype(np.uint8)

@@ -1,0 +1,150 @@
+"""Kinematics against a plain product of matrices, feet on the floor, and the test for limbs inside the body."""
+
+import numpy as np
+import pytest
+
+from imagpose.people.body import load_body
+from imagpose.people.collision import measure_capsules, penetration, segment_distances
+from imagpose.people.kinematics import SIDES, Skeleton, arm_rotations, leg_rotations, rotation, unit
+from imagpose.people.motion import KINDS, MAX_PENETRATION, sample_motion
+from imagpose.people.stances import STANCES, stance_rotations
+
+
+
+@pytest.fixture(scope="module")
+def figure():
+    body = load_body()
+    rest = body.template
+    used = np.unique(np.concatenate([body.faces["body"], body.faces["tights"]]))
+    joints = dict(zip(body.joint_names, rest.joints, strict=True))
+    keypoints = np.zeros((18, 3))
+    for index, name in ((5, "left_shoulder"), (2, "right_shoulder"), (11, "left_hip"), (8, "right_hip")):
+        keypoints[index] = joints[name]
+    keypoints[1] = (keypoints[5] + keypoints[2]) / 2
+    skeleton = Skeleton(
+        body.bone_names, tuple(int(p) for p in body.bone_parents), rest.bone_heads.astype(float),
+        sole=float(rest.vertices[used, 2].min()),
+    )  # fmt: skip
+    return skeleton, measure_capsules(rest.vertices[used], keypoints)
+
+
+def plain_heads(skeleton, rotations):
+    """Posed heads of all bones: one 4x4 matrix per bone, every chain multiplied out from the root for itself."""
+    heads = {}
+    for bone, name in enumerate(skeleton.names):
+        chain, ancestor = [], bone
+        while ancestor >= 0:
+            chain.append(ancestor)
+            ancestor = skeleton.parents[ancestor]
+        matrix = np.eye(4)
+        for link in reversed(chain):
+            head, turn = skeleton.heads[link], rotations.get(skeleton.names[link], np.eye(3))
+            to, turned, back = np.eye(4), np.eye(4), np.eye(4)
+            to[:3, 3], turned[:3, :3], back[:3, 3] = head, turn, -head
+            matrix = matrix @ to @ turned @ back
+        heads[name] = (matrix @ [*skeleton.heads[bone], 1])[:3]
+    return heads
+
+
+def test_forward_kinematics_equals_the_product_of_matrices(figure):
+    skeleton, capsules = figure
+    rotations = sample_motion(np.random.default_rng(3), skeleton, capsules, ("walk",)).rotations
+    heads = plain_heads(skeleton, rotations)
+    for name, (turn, shift) in skeleton.forward(rotations).items():
+        np.testing.assert_allclose(turn @ skeleton.head(name) + shift, heads[name], atol=1e-9)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_arms_point_where_they_are_told_and_the_elbow_is_a_hinge(figure, side):
+    skeleton, _ = figure
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        upper, forearm = unit(rng.normal(size=3)), unit(rng.normal(size=3))
+        if abs(upper @ forearm) > 0.95:
+            continue
+        rotations = arm_rotations(skeleton, side, upper, forearm)
+        heads = plain_heads(skeleton, rotations)
+        shoulder, elbow, wrist = (heads[bone + side] for bone in ("upperarm01", "lowerarm01", "wrist"))
+        # upperarm02's head lies off the straight line by less than a degree, and takes half of the twist with it
+        assert unit(elbow - shoulder) @ upper > np.cos(np.radians(2.0))
+        assert unit(wrist - elbow) @ forearm > np.cos(np.radians(3.0))
+        rest = [skeleton.head(bone + side) for bone in ("upperarm01", "lowerarm01", "wrist")]
+        hinge = unit(np.cross(rest[1] - rest[0], rest[2] - rest[1]))
+        np.testing.assert_allclose(rotations["lowerarm01" + side] @ hinge, hinge, atol=1e-9)
+
+
+def test_legs_reach_their_goal_with_the_knee_in_front_and_the_foot_as_told(figure):
+    skeleton, _ = figure
+    hip = skeleton.head("upperleg01.L")
+    goal, foot = hip + [0.05, -0.30, -0.55], rotation((0, 0, 1), 15)
+    rotations = leg_rotations(skeleton, ".L", np.eye(3), hip, goal, np.array([0.0, -1.0, 0.3]), foot)
+    heads = plain_heads(skeleton, rotations)
+    np.testing.assert_allclose(heads["foot.L"], goal, atol=0.003)
+    assert heads["lowerleg01.L"][1] < (hip[1] + goal[1]) / 2 - 0.1
+    np.testing.assert_allclose(skeleton.forward(rotations)["foot.L"][0], foot, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in STANCES if name != "run"])
+def test_both_feet_stand_on_the_floor(figure, name):
+    """The lowest of heel and ball is at one height for both feet, but for a foot that swings in a walk."""
+    skeleton, _ = figure
+    for seed in range(8):
+        stance = STANCES[name](np.random.default_rng(seed))
+        motion = skeleton.forward(stance_rotations(skeleton, stance))
+        lowest = []
+        for side in SIDES:
+            if stance.feet[side].lift:
+                continue
+            ball, ankle = skeleton.head("toe2-1" + side), skeleton.head("foot" + side)
+            points = np.array([[*ball[:2], skeleton.sole], [ankle[0], ankle[1] + 0.05, skeleton.sole]])
+            turn, shift = motion["foot" + side]
+            lowest.append((points @ turn.T + shift)[:, 2].min())
+        assert np.ptp(lowest) < 0.012
+
+
+def test_segment_distances_equal_a_dense_search():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=(2, 30, 2, 3))
+    second[0, 1] = second[0, 0]  # a point
+    second[1] = first[1] + 0.5  # parallel
+    share = np.linspace(0, 1, 301)
+    for a, b, distance in zip(first, second, segment_distances(first, second), strict=True):
+        on_a = a[0] + share[:, None] * (a[1] - a[0])
+        on_b = b[0] + share[:, None] * (b[1] - b[0])
+        dense = np.linalg.norm(on_a[:, None] - on_b[None], axis=-1).min()
+        assert dense - 0.02 < distance <= dense + 1e-9
+
+
+def test_a_hand_in_the_belly_and_crossed_legs_are_found(figure):
+    skeleton, capsules = figure
+    assert penetration(skeleton, capsules, {}) < 0  # the A-pose is free
+    through = arm_rotations(skeleton, ".L", unit(np.array([0.3, -0.2, -1.0])), unit(np.array([-1.0, 0.4, -0.2])))
+    assert penetration(skeleton, capsules, through) > 0.05
+    knock = {"upperleg01.L": rotation((0, 1, 0), 20), "upperleg01.R": rotation((0, 1, 0), -20)}
+    assert penetration(skeleton, capsules, knock) > 0.02
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_limb_passes_through_the_body(figure, kind):
+    skeleton, capsules = figure
+    drawn = [sample_motion(np.random.default_rng(seed), skeleton, capsules, (kind,)) for seed in range(10)]
+    assert max(penetration(skeleton, capsules, motion.rotations) for motion in drawn) < MAX_PENETRATION
+    assert sum(motion.kind == kind for motion in drawn) >= 7  # not replaced by a plain stand
+
+
+def test_the_same_seed_gives_the_same_pose_and_seeds_differ(figure):
+    skeleton, capsules = figure
+    first, again, other = (sample_motion(np.random.default_rng(seed), skeleton, capsules) for seed in (5, 5, 6))
+    assert first.kind == again.kind
+    assert all(np.array_equal(first.rotations[bone], again.rotations[bone]) for bone in first.rotations)
+    assert any(not np.array_equal(first.rotations[bone], other.rotations.get(bone)) for bone in first.rotations)
+    assert len(KINDS) >= 15
+
+
+def test_every_rotation_is_a_rotation_of_a_bone(figure):
+    skeleton, capsules = figure
+    for kind in KINDS:
+        for bone, turn in sample_motion(np.random.default_rng(1), skeleton, capsules, (kind,)).rotations.items():
+            assert bone in skeleton.names
+            np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-9)
+            assert np.linalg.det(turn) > 0

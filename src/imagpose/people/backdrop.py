@@ -85,7 +85,7 @@ def _muted_colour(rng: np.random.Generator, purpose: str) -> np.ndarray:
     elif purpose == "floor":
         base = rng.choice([[0.72, 0.71, 0.70], [0.55, 0.43, 0.33], [0.50, 0.50, 0.52], [0.80, 0.76, 0.70]])
     elif purpose == "accent":
-        base = rng.uniform(0.15, 0.9, 3)
+        base = 0.65 * rng.uniform(0.25, 0.95) + 0.35 * rng.uniform(0.15, 0.9, 3)
     elif rng.random() < 0.7:
         base = np.full(3, rng.choice([0.95, 0.90, 0.83, 0.74, 0.62]))
     else:
@@ -207,7 +207,7 @@ def paint_backdrop(
     wall_texture, floor_texture = BACKDROPS[shoot.kind]
     wall = 0.97 if shoot.kind == "white_studio" else shoot.wall
     # Light falls off towards the edges of the wall; the sweep has no edge between wall and floor.
-    glow = 1.03 - 0.035 * (points[:, 0] ** 2 + 0.6 * (points[:, 2] - 1.3) ** 2).clip(0, 6)
+    glow = 1.03 - 0.025 * (points[:, 0] ** 2 + 0.6 * (points[:, 2] - 1.3) ** 2).clip(0, 6)
     tone = wall_texture(shoot, points[:, 0], points[:, 2], footprint)
     colours = (wall * np.ones(3)) * (glow + tone)[:, None]
     if floor_texture is not None:

@@ -163,13 +163,13 @@ def _out(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
 
 
 def _phoning(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
-    goal = figure.skeleton.head("head") + np.array([SIDES[side] * (0.125 + 0.2 * figure.spread), -0.05, -0.02])
-    return figure.reach(side, goal + _noise(rng, 0.01), (0.5, -0.5, -1.0))
+    goal = figure.skeleton.head("head") + np.array([SIDES[side] * (0.12 + 0.2 * figure.spread), -0.14, -0.07])
+    return figure.reach(side, goal + _noise(rng, 0.01), (0.4, -0.1, -1.0))
 
 
 def _at_chin(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
-    goal = figure.skeleton.head("head") + np.array([SIDES[side] * 0.05, -0.17 - 0.3 * figure.spread, -0.10])
-    return figure.reach(side, goal + _noise(rng, 0.01), (0.4, -0.6, -1.0))
+    goal = figure.skeleton.head("head") + np.array([SIDES[side] * 0.05, -0.17 - 0.3 * figure.spread, -0.14])
+    return figure.reach(side, goal + _noise(rng, 0.01), (0.3, -0.1, -1.0))
 
 
 def _held_out(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:

@@ -76,14 +76,15 @@ def _covered_pixels(
     Returns:
         triangle index (n,), flat pixel index (n,), barycentric weights over depth (n, 3), and their sum 1/depth (n,).
     """
-    xs, ys = pixels[:, 0].astype(np.float32)[faces], pixels[:, 1].astype(np.float32)[faces]
-    depths = depth.astype(np.float32)[faces]
-    left = np.clip(np.ceil(xs.min(1) - 0.5), 0, width).astype(np.int32)
-    right = np.clip(np.floor(xs.max(1) - 0.5), -1, width - 1).astype(np.int32)
-    top = np.clip(np.ceil(ys.min(1) - 0.5), 0, height).astype(np.int32)
-    bottom = np.clip(np.floor(ys.max(1) - 0.5), -1, height - 1).astype(np.int32)
-    area = (xs[:, 1] - xs[:, 0]) * (ys[:, 2] - ys[:, 0]) - (ys[:, 1] - ys[:, 0]) * (xs[:, 2] - xs[:, 0])
-    drawable = (right >= left) & (bottom >= top) & (np.abs(area) > 1e-9) & (depths.min(1) > 0)
+    corner_pixels, corner_depth = pixels.astype(np.float32), depth.astype(np.float32)
+    (x0, y0), (x1, y1), (x2, y2) = (corner_pixels[faces[:, corner]].T for corner in range(3))
+    depth0, depth1, depth2 = (corner_depth[faces[:, corner]] for corner in range(3))
+    left = np.clip(np.ceil(_least(x0, x1, x2) - 0.5), 0, width).astype(np.int32)
+    right = np.clip(np.floor(-_least(-x0, -x1, -x2) - 0.5), -1, width - 1).astype(np.int32)
+    top = np.clip(np.ceil(_least(y0, y1, y2) - 0.5), 0, height).astype(np.int32)
+    bottom = np.clip(np.floor(-_least(-y0, -y1, -y2) - 0.5), -1, height - 1).astype(np.int32)
+    area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
+    drawable = (right >= left) & (bottom >= top) & (np.abs(area) > 1e-9) & (_least(depth0, depth1, depth2) > 0)
 
     # From here on only the triangles whose bounding box holds a pixel centre: most of a fine mesh drops out.
     kept = np.flatnonzero(drawable)
@@ -95,15 +96,29 @@ def _covered_pixels(
     x = left[owner] + in_box - row * columns[owner]
     y = top[owner] + row
 
-    xs, ys, inverse_area = xs[kept], ys[kept], 1.0 / area[kept]
-    dx = x.astype(np.float32) + np.float32(0.5) - xs[owner, 0]
-    dy = y.astype(np.float32) + np.float32(0.5) - ys[owner, 0]
-    second = dx * ((ys[:, 2] - ys[:, 0]) * inverse_area)[owner] - dy * ((xs[:, 2] - xs[:, 0]) * inverse_area)[owner]
-    third = dy * ((xs[:, 1] - xs[:, 0]) * inverse_area)[owner] - dx * ((ys[:, 1] - ys[:, 0]) * inverse_area)[owner]
+    # Barycentric coordinates are linear in the pixel: two gradients per triangle, then two products per pixel.
+    inverse_area = 1.0 / area[kept]
+    second_x, second_y = (y2 - y0)[kept] * inverse_area, (x0 - x2)[kept] * inverse_area
+    third_x, third_y = (y0 - y1)[kept] * inverse_area, (x1 - x0)[kept] * inverse_area
+    dx = x.astype(np.float32) + np.float32(0.5) - x0[kept][owner]
+    dy = y.astype(np.float32) + np.float32(0.5) - y0[kept][owner]
+    second = dx * second_x[owner] + dy * second_y[owner]
+    third = dx * third_x[owner] + dy * third_y[owner]
     first = 1.0 - second - third
-    inside = np.flatnonzero((first >= -EDGE_SLACK) & (second >= -EDGE_SLACK) & (third >= -EDGE_SLACK))
+    inside = np.flatnonzero(_least(first, second, third) >= -EDGE_SLACK)
 
     face = kept[owner[inside]]
-    weights = np.stack([first[inside], second[inside], third[inside]], 1).clip(0) / depths[face]
+    weights = np.stack(
+        [
+            first[inside].clip(0) / depth0[face],
+            second[inside].clip(0) / depth1[face],
+            third[inside].clip(0) / depth2[face],
+        ],
+        1,
+    )
     pixel = y[inside].astype(np.int64) * width + x[inside]
-    return face, pixel, weights, weights.sum(1)
+    return face, pixel, weights, weights[:, 0] + weights[:, 1] + weights[:, 2]
+
+
+def _least(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
+    return np.minimum(np.minimum(first, second), third)

@@ -223,7 +223,9 @@ def _compose(backdrop: np.ndarray, pixel: np.ndarray, colours: np.ndarray) -> np
 def _majority_part(fine: np.ndarray) -> np.ndarray:
     """The most frequent part of each pixel's samples where at least half of them see the person, else 0; (H, W)."""
     height, width = (side // SUPERSAMPLING for side in fine.shape)
-    samples = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING)
-    counts = np.stack([(samples == part).sum((1, 3)) for part in range(1, len(PART_NAMES))])
-    covered = 2 * counts.sum(0) >= SUPERSAMPLING**2
-    return np.where(covered, 1 + counts.argmax(0), 0).astype(np.uint8)
+    samples = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).transpose(0, 2, 1, 3).reshape(height * width, -1)
+    rows = np.arange(height * width).repeat(SUPERSAMPLING**2)
+    counts = np.bincount(rows * len(PART_NAMES) + samples.ravel(), minlength=height * width * len(PART_NAMES))
+    counts = counts.reshape(height, width, len(PART_NAMES))
+    covered = 2 * counts[..., 0] <= SUPERSAMPLING**2
+    return np.where(covered, 1 + counts[..., 1:].argmax(-1), 0).astype(np.uint8)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
+from imagpose import people
+
 HEIGHT, WIDTH, VIEWS, BLOCK = 64, 64, 6, 4
 
 
-def fake_views(seeds: Iterable[int], views: int, height: int, width: int, workers: int) -> Iterator:
+def fake_views(seeds: Iterable[int], views: int, height: int, width: int) -> Iterator:
     """As `imagpose.people.iterate_views`: an identity is a colour, a view is where its box stands."""
     for seed in seeds:
         rng = np.random.default_rng(seed)
@@ -53,8 +55,8 @@ def cache_values(folder: Path, first_seed: int = 0, identities: int = 8) -> dict
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagpose.people.iterate_views", fake_views, raising=False)
+def _fake_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(people), "iterate_views", fake_views)
 
 
 @pytest.fixture

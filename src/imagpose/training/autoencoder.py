@@ -7,7 +7,6 @@ texture tokens are made of the latents of an enlarged picture.
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -180,5 +179,5 @@ def train_autoencoder(
     config = load_config(AutoencoderConfig, config_path, overrides)
     check_split(config.data, config.validation)
     for views in (config.data, config.validation):
-        render_views(views, config.threads or os.cpu_count() or 1)
+        render_views(views)
     return Training(AutoencoderStage(config), config, resume).run(stop_after)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,16 +20,11 @@ from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from imagpose import people
 from imagpose.people.splits import TRAIN_SEEDS, VALIDATION_SEEDS
 from imagpose.training.config import ViewCacheConfig
 
 Tensors = dict[str, torch.Tensor]
-
-
-class RenderViews(Protocol):
-    """``imagpose.people.iterate_views``."""
-
-    def __call__(self, seeds: Iterable[int], views: int, height: int, width: int, workers: int) -> Iterable: ...
 
 
 def check_split(data: ViewCacheConfig, validation: ViewCacheConfig) -> None:
@@ -47,23 +41,11 @@ def check_split(data: ViewCacheConfig, validation: ViewCacheConfig) -> None:
             )
 
 
-def render_views(config: ViewCacheConfig, workers: int, render: RenderViews | None = None) -> None:
-    """Render the missing shards of ``views``.
-
-    Args:
-        config: the cache.
-        workers: processes that render.
-        render: stands in for `imagpose.people.iterate_views` in tests.
-    """
+def render_views(config: ViewCacheConfig) -> None:
+    """Render the missing shards of ``views``, on all cores."""
     missing = [block for block in _blocks(config) if not _is_complete(_shard(config, "views", block), config, "")]
-    if not missing:
-        return
-    if render is None:
-        from imagpose.people import iterate_views
-
-        render = iterate_views
-    for block in track(missing, description=f"rendering {config.folder}", disable=len(missing) < 2):
-        identities = list(render(block, config.views, config.height, config.width, workers))
+    for block in track(missing, description=f"rendering {config.folder}", disable=not missing):
+        identities = list(people.iterate_views(block, config.views, config.height, config.width))
         _save(_shard(config, "views", block), config, "", _views_shard(identities))
 
 
@@ -89,7 +71,7 @@ def add_kind(
         compute: from a shard of ``views`` to a tensor (n, v, ...).
     """
     missing = [block for block in _blocks(config) if not _is_complete(_shard(config, kind, block), config, source)]
-    for block in track(missing, description=f"{kind} of {config.folder}", disable=len(missing) < 2):
+    for block in track(missing, description=f"{kind} of {config.folder}", disable=not missing):
         views = _load(_shard(config, "views", block))
         _save(_shard(config, kind, block), config, source, {kind: compute(views)})
 

@@ -11,9 +11,11 @@ import os
 import re
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -76,7 +78,7 @@ def load_checkpoint(path: Path, accelerator: Accelerator, stage: nn.Module, ema:
         load_ema(weights, accelerator.unwrap_model(stage), ema)
         ema.optimization_step = int(progress["ema_step"])
         return int(progress["step"])
-    except (OSError, KeyError, RuntimeError, ValueError, json.JSONDecodeError) as error:
+    except (OSError, EOFError, KeyError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
         raise ValueError(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:300]}") from error
 
 

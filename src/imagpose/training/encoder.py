@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -176,5 +175,5 @@ def train_encoder(
     config = load_config(EncoderConfig, config_path, overrides)
     check_split(config.data, config.validation)
     for views in (config.data, config.validation):
-        render_views(views, config.threads or os.cpu_count() or 1)
+        render_views(views)
     return Training(EncoderStage(config), config, resume).run(stop_after)

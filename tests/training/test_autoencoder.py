@@ -1,0 +1,79 @@
+"""Stage 1 on fake people."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from imagpose.training.autoencoder import AutoencoderStage, to_bytes, train_autoencoder
+from imagpose.training.cache import render_views
+from imagpose.training.config import AutoencoderConfig
+
+TINY = {"block_out_channels": [4, 4, 8, 8], "norm_num_groups": 2}
+
+
+@pytest.fixture
+def values(run_values: dict) -> dict:
+    return run_values | {"model": TINY, "crop_size": 32, "texture_long_side": 256}
+
+
+@pytest.fixture
+def stage(values: dict) -> AutoencoderStage:
+    config = AutoencoderConfig.model_validate(values)
+    render_views(config.data)
+    render_views(config.validation)
+    return AutoencoderStage(config)
+
+
+def test_a_run_learns_and_its_weights_are_scaled_to_unit_latents(write_config, values: dict) -> None:
+    path = write_config(values | {"steps": 25, "batch_size": 4, "learning_rate": 3e-3, "ema_decay": 0.5})
+    outcome = train_autoencoder(path)
+    assert np.mean(outcome.losses[-5:]) < 0.8 * np.mean(outcome.losses[:5])
+    assert outcome.validation["psnr"] > 5
+    config = AutoencoderConfig.model_validate(values)
+    vae = AutoencoderKL.from_pretrained(config.output / "weights")
+    stage = AutoencoderStage(config)
+    with torch.no_grad():
+        pixels = stage.cache.pixels(np.arange(8), np.arange(8) % 6)
+        latents = vae.encode(pixels).latent_dist.mean * vae.config.scaling_factor
+    assert float(latents.std()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_batch_depends_on_seed_and_step_only(stage: AutoencoderStage) -> None:
+    again = stage.batch(7, 0)
+    for name, tensor in stage.batch(7, 0).items():
+        assert torch.equal(tensor, again[name])
+    assert not torch.equal(stage.batch(8, 0)["noise"], again["noise"])
+    assert not torch.equal(stage.batch(7, 1)["noise"], again["noise"])
+
+
+def test_crops_are_cut_from_cached_views(values: dict, stage: AutoencoderStage) -> None:
+    stage.config = AutoencoderConfig.model_validate(values | {"whole_fraction": 0, "enlarged_fraction": 0})
+    views = np.lib.stride_tricks.sliding_window_view(
+        torch.stack([shard["pictures"] for shard in stage.cache._shards]).numpy(), (32, 32), axis=(3, 4)
+    )
+    crop = to_bytes(stage.batch(0, 0)["pixels"])[0].movedim(-1, 0).numpy()
+    found = (views == crop).all(axis=(-1, -2, -3)) | (views == crop[..., ::-1]).all(axis=(-1, -2, -3))
+    assert found.any()
+
+
+def test_batches_mix_crops_whole_views_and_enlarged_crops(stage: AutoencoderStage) -> None:
+    shapes = [tuple(stage.batch(step, 0)["pixels"].shape[2:]) for step in range(200)]
+    assert shapes.count((64, 64)) / len(shapes) == pytest.approx(stage.config.whole_fraction, abs=0.08)
+    assert set(shapes) == {(64, 64), (32, 32)}
+
+
+def test_loss_falls_to_the_divergence_for_a_perfect_copy(stage: AutoencoderStage, monkeypatch) -> None:
+    batch = stage.batch(0, 0)
+    monkeypatch.setattr(stage.vae, "decode", lambda latents: type("Decoded", (), {"sample": batch["pixels"]}))
+    loss, scalars = stage(batch)
+    assert float(scalars["l1"]) == 0 and float(scalars["gradient"]) == 0
+    assert float(scalars["ssim"]) == pytest.approx(1.0)
+    assert float(loss.detach()) == pytest.approx(stage.config.kl_weight * float(scalars["kl"]), abs=1e-6)
+
+
+def test_identities_outside_their_split_are_refused(write_config, values: dict) -> None:
+    with pytest.raises(ValueError, match="validation: seeds 0"):
+        train_autoencoder(write_config(values), ["validation.first_seed=0"])
+    with pytest.raises(ValueError, match="data: seeds 1999998"):
+        train_autoencoder(write_config(values), ["data.first_seed=1999998"])

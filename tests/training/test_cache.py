@@ -1,0 +1,93 @@
+"""View caches: content, continuation, refusal of what does not fit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import BLOCK, HEIGHT, VIEWS, WIDTH, cache_values, fake_views
+
+from imagpose import people
+from imagpose.training.cache import ViewCache, add_kind, render_views, to_pixels
+from imagpose.training.config import ViewCacheConfig
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ViewCacheConfig:
+    return ViewCacheConfig.model_validate(cache_values(tmp_path / "cache"))
+
+
+def test_what_is_rendered_is_read_back(config: ViewCacheConfig) -> None:
+    render_views(config)
+    cache = ViewCache(config)
+    for index, (seed, views) in enumerate(fake_views(config.seeds, VIEWS, HEIGHT, WIDTH)):
+        number = index % VIEWS
+        pair = np.array([index]), np.array([number])
+        view = views[number]
+        assert np.array_equal(cache.get("pictures", *pair)[0].numpy(), view.picture)
+        assert np.array_equal(cache.get("keypoints", *pair)[0].numpy(), view.pose.keypoints)
+        bits = np.unpackbits(cache.get("foreground", *pair)[0].numpy(), count=HEIGHT * WIDTH)
+        assert np.array_equal(bits.reshape(HEIGHT, WIDTH).astype(bool), view.foreground)
+        assert float(cache.get("yaw", *pair)) == pytest.approx(view.spec.yaw)
+        assert int(cache._shards[index // BLOCK]["seeds"][index % BLOCK]) == seed
+
+
+def test_pixels_are_in_minus_one_to_one() -> None:
+    picture = torch.tensor([[[0, 128, 255]]], dtype=torch.uint8)
+    assert torch.allclose(to_pixels(picture)[:, 0, 0], torch.tensor([-1.0, 1 / 255, 1.0]), atol=1e-6)
+
+
+def test_an_interrupted_pass_continues_with_the_missing_shard(config: ViewCacheConfig, monkeypatch) -> None:
+    rendered: list[int] = []
+
+    def breaking(seeds, *arguments):
+        for seed, views in fake_views(seeds, *arguments):
+            if seed == 6 and 6 not in rendered:
+                rendered.append(seed)
+                raise KeyboardInterrupt
+            rendered.append(seed)
+            yield seed, views
+
+    monkeypatch.setitem(vars(people), "iterate_views", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        render_views(config)
+    assert len(list(config.folder.iterdir())) == 1
+    render_views(config)
+    assert rendered == [0, 1, 2, 3, 4, 5, 6, 4, 5, 6, 7]
+
+
+def test_another_size_is_refused(config: ViewCacheConfig) -> None:
+    render_views(config)
+    with pytest.raises(ValueError, match="use another folder"):
+        render_views(config.model_copy(update={"views": 7}))
+
+
+def test_a_kind_is_computed_once_per_source(config: ViewCacheConfig) -> None:
+    render_views(config)
+    calls: list[str] = []
+
+    def mean_of(tensors: dict, source: str) -> torch.Tensor:
+        calls.append(source)
+        return tensors["pictures"].float().mean(dim=(2, 3, 4))
+
+    for source in ("a", "a", "b"):
+        add_kind(config, "brightness", source, lambda tensors, source=source: mean_of(tensors, source))
+    assert calls == ["a", "a", "b", "b"]
+    cache = ViewCache(config, ["brightness"])
+    pair = np.array([5, 1]), np.array([2, 0])
+    expected = cache.get("pictures", *pair).float().mean(dim=(1, 2, 3))
+    assert torch.allclose(cache.get("brightness", *pair), expected)
+
+
+def test_missing_kind(config: ViewCacheConfig) -> None:
+    render_views(config)
+    with pytest.raises(FileNotFoundError, match="latents"):
+        ViewCache(config, ["latents"])
+
+
+def test_damaged_shard_is_named(config: ViewCacheConfig) -> None:
+    render_views(config)
+    shard = sorted(config.folder.iterdir())[0]
+    shard.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=shard.name):
+        render_views(config)

@@ -1,0 +1,130 @@
+"""Configurations: errors are one line that names file and key; shipped files are legal."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from imagpose.training.config import (
+    AutoencoderConfig,
+    DenoiserConfig,
+    EncoderConfig,
+    ViewCacheConfig,
+    load_config,
+    parse_duration,
+)
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+KINDS = {"autoencoder": AutoencoderConfig, "encoder": EncoderConfig, "denoiser": DenoiserConfig}
+
+
+@pytest.fixture
+def denoiser_values(run_values: dict) -> dict:
+    return run_values | {"autoencoder": "a", "image_encoder": "b"}
+
+
+def error_of(kind: type, path: Path, overrides: list[str] | None = None) -> str:
+    with pytest.raises(ValueError, match=path.name) as caught:
+        load_config(kind, path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_every_shipped_file_is_legal() -> None:
+    paths = sorted((CONFIGS / "mini").glob("*.yaml"))
+    assert {path.stem for path in paths} >= set(KINDS)
+    for path in paths:
+        config = load_config(KINDS[path.stem.split("-")[0]], path)
+        assert config.data.height % 32 == 0 and config.data.width % 32 == 0
+
+
+def test_shipped_stages_share_their_people() -> None:
+    configs = [load_config(kind, CONFIGS / "mini" / f"{name}.yaml") for name, kind in KINDS.items()]
+    assert len({config.data for config in configs}) == 1
+    assert len({config.validation for config in configs}) == 1
+
+
+def test_unknown_key(write_config, run_values: dict) -> None:
+    assert "step: unknown key" in error_of(AutoencoderConfig, write_config(run_values | {"step": 3}))
+
+
+def test_unknown_key_in_section(write_config, run_values: dict) -> None:
+    path = write_config(run_values | {"model": {"channels": 3}})
+    assert "model.channels: unknown key" in error_of(AutoencoderConfig, path)
+
+
+def test_missing_key(write_config, run_values: dict) -> None:
+    del run_values["learning_rate"]
+    assert "learning_rate: missing" in error_of(AutoencoderConfig, write_config(run_values))
+
+
+def test_wrong_value_is_shown(write_config, run_values: dict) -> None:
+    message = error_of(EncoderConfig, write_config(run_values), ["steps=many"])
+    assert "steps" in message and "'many'" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.identities=10", "multiple of block"),
+        ("crop_size=128", "larger than a view"),
+        ("model.block_out_channels=[16, 16]", "4 levels"),
+        ("whole_fraction=0.9", "at most 1"),
+    ],
+)
+def test_inconsistent_autoencoder(write_config, run_values: dict, override: str, words: str) -> None:
+    assert words in error_of(AutoencoderConfig, write_config(run_values), [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("zero_terminal_snr=true", "v_prediction"),
+        ("grids={'0x3': 1.0}", "0x3"),
+        ("grids={}", "grids"),
+        ("grids={3x3: 1.0}", "9 views"),
+        ("feature_dropout=0.4", "feature_dropout"),
+    ],
+)
+def test_inconsistent_denoiser(write_config, denoiser_values: dict, override: str, words: str) -> None:
+    assert words in error_of(DenoiserConfig, write_config(denoiser_values), [override])
+
+
+def test_overrides(write_config, run_values: dict) -> None:
+    config = load_config(AutoencoderConfig, write_config(run_values), ["data.first_seed=8", "learning_rate=1e-4"])
+    assert config.data.seeds == range(8, 16)
+    assert config.learning_rate == 1e-4
+
+
+def test_override_without_value(write_config, run_values: dict) -> None:
+    with pytest.raises(ValueError, match="key=value is expected"):
+        load_config(AutoencoderConfig, write_config(run_values), ["steps"])
+
+
+@pytest.mark.parametrize("text", ["- 1\n- 2\n", "a: [", ""])
+def test_not_a_mapping(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    error_of(AutoencoderConfig, path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.yaml"):
+        load_config(AutoencoderConfig, tmp_path / "nothing.yaml")
+
+
+def test_values_survive_yaml(run_values: dict) -> None:
+    section = ViewCacheConfig.model_validate(run_values["data"])
+    assert ViewCacheConfig.model_validate(yaml.safe_load(yaml.safe_dump(section.model_dump(mode="json")))) == section
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("50m", 3000), ("2h", 7200), ("1h30m", 5400), ("0.5m", 30)])
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "m", "-3m", "0s", "three hours"])
+def test_bad_durations(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)

@@ -1,0 +1,167 @@
+"""The shared loop, seen with a two-parameter stage whose every number can be recomputed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from imagpose.training import checkpoints
+from imagpose.training.checkpoints import list_checkpoints
+from imagpose.training.config import RunConfig
+from imagpose.training.loop import Training
+from imagpose.training.stage import Batch, Stage, keyed_generator
+
+
+class LineStage(Stage):
+    """Fits a line; what happens at a step can be arranged."""
+
+    name = "line"
+    samples_per_step = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.line = nn.Linear(2, 1)
+        self.at_step: dict = {}
+        self.seen: list[np.ndarray] = []
+
+    def batch(self, step: int, process: int) -> Batch:
+        self.seen.append(self.flat())
+        self.at_step.get(step, lambda: None)()
+        inputs = torch.randn(4, 2, generator=keyed_generator(5, step, process))
+        return {"inputs": inputs, "truth": inputs.sum(dim=1, keepdim=True)}
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        return (self.line(batch["inputs"]) - batch["truth"]).square().mean(), {}
+
+    def validate(self) -> dict[str, float]:
+        return {"weight": float(self.line.weight[0, 0])}
+
+    def export(self, folder: Path) -> None:
+        save_file({name: tensor.clone() for name, tensor in self.state_dict().items()}, folder / "line.safetensors")
+
+    def flat(self) -> np.ndarray:
+        return np.concatenate([parameter.detach().numpy().ravel().copy() for parameter in self.parameters()])
+
+
+@pytest.fixture
+def config(run_values: dict) -> RunConfig:
+    return RunConfig.model_validate(run_values | {"lr_schedule": "cosine", "learning_rate": 0.05})
+
+
+def exported(config: RunConfig) -> dict[str, torch.Tensor]:
+    return load_file(config.output / "weights" / "line.safetensors")
+
+
+def test_resumed_run_repeats_the_uninterrupted_one(config: RunConfig, tmp_path: Path) -> None:
+    whole = Training(LineStage(), config.model_copy(update={"output": tmp_path / "whole"}))
+    expected = whole.run()
+    losses: list[float] = []
+    for sitting in range(3):
+        training = Training(LineStage(), config, "latest" if sitting else None)
+        outcome = training.run(stop_after=1e-9 if sitting < 2 else None)
+        losses += outcome.losses
+        assert outcome.reason == ("stopped" if sitting < 2 else "finished")
+    assert len(expected.losses) == 6
+    assert losses == expected.losses
+    reference = load_file(tmp_path / "whole" / "weights" / "line.safetensors")
+    for name, tensor in exported(config).items():
+        assert torch.equal(tensor, reference[name])
+
+
+def test_exported_weights_are_the_moving_average(config: RunConfig) -> None:
+    stage = LineStage()
+    Training(stage, config.model_copy(update={"ema_decay": 0.3})).run()
+    trajectory = [*stage.seen[1:], stage.flat()]
+    average = stage.seen[0]
+    for step, weights in enumerate(trajectory, start=1):
+        decay = 0.0 if step == 1 else min(step / (9 + step), 0.3)
+        average = decay * average + (1 - decay) * weights
+    weights = exported(config)
+    np.testing.assert_allclose(np.append(weights["line.weight"], weights["line.bias"]), average, rtol=1e-5)
+    assert not np.allclose(average, stage.flat(), rtol=1e-3)
+
+
+def test_nan_names_the_step_and_keeps_the_last_checkpoint(config: RunConfig) -> None:
+    stage = LineStage()
+
+    def poison() -> None:
+        with torch.no_grad():
+            stage.line.weight.fill_(float("nan"))
+
+    stage.at_step[4] = poison
+    with pytest.raises(FloatingPointError, match=r"step 4: .*step-00000003"):
+        Training(stage, config).run()
+    assert [path.name for path in list_checkpoints(config.output / "checkpoints")] == ["step-00000003"]
+    assert not (config.output / "weights").exists()
+    resumed = Training(LineStage(), config, "latest").run()
+    assert resumed.step == 6 and np.isfinite(resumed.losses).all()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_finishes_the_step_and_saves(config: RunConfig, number: int) -> None:
+    stage = LineStage()
+    stage.at_step[1] = lambda: os.kill(os.getpid(), number)
+    before = signal.getsignal(number)
+    outcome = Training(stage, config).run()
+    assert (outcome.step, outcome.reason) == (2, "interrupted")
+    assert [path.name for path in list_checkpoints(config.output / "checkpoints")] == ["step-00000002"]
+    assert exported(config)
+    assert signal.getsignal(number) is before
+
+
+def test_killed_while_writing_leaves_the_checkpoint_before(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = config.output / "checkpoints"
+    Training(LineStage(), config).run(stop_after=1e-9)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_file", die)
+        with pytest.raises(KeyboardInterrupt):
+            Training(LineStage(), config, "latest").run()
+    assert [path.name for path in list_checkpoints(folder)] == ["step-00000001"]
+    assert list(folder.glob("*.partial"))
+    assert Training(LineStage(), config, "latest").run().step == 6
+    assert not list(folder.glob("*.partial"))
+
+
+def test_the_last_checkpoints_are_kept(config: RunConfig) -> None:
+    Training(LineStage(), config.model_copy(update={"checkpoint_every": 1, "keep_checkpoints": 3})).run()
+    names = [path.name for path in list_checkpoints(config.output / "checkpoints")]
+    assert names == ["step-00000004", "step-00000005", "step-00000006"]
+
+
+def test_damaged_checkpoint(config: RunConfig) -> None:
+    Training(LineStage(), config).run(stop_after=1e-9)
+    (config.output / "checkpoints" / "step-00000001" / "ema.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"step-00000001 cannot be read"):
+        Training(LineStage(), config, "latest")
+
+
+def test_start_over_is_refused(config: RunConfig) -> None:
+    Training(LineStage(), config).run(stop_after=1e-9)
+    with pytest.raises(ValueError, match="--resume latest"):
+        Training(LineStage(), config)
+
+
+def test_nothing_to_resume(config: RunConfig) -> None:
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        Training(LineStage(), config, "latest")
+
+
+def test_validation_sees_the_moving_average_and_leaves_the_weights(config: RunConfig) -> None:
+    stage = LineStage()
+    outcome = Training(stage, config).run()
+    assert outcome.validation["weight"] == pytest.approx(float(exported(config)["line.weight"][0, 0]))
+    assert outcome.validation["weight"] != float(stage.line.weight.detach()[0, 0])

@@ -1,0 +1,64 @@
+"""Losses against plain loops and scikit-image."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from imagpose.training.encoder import contrastive_loss
+from imagpose.training.losses import gradient_loss, psnr_and_ssim, ssim
+
+
+def two_pictures(shape: tuple[int, ...] = (2, 3, 24, 16)) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(shape, generator=generator) * 2 - 1
+    return (truth + 0.3 * torch.randn(shape, generator=generator)).clamp(-1, 1), truth
+
+
+def test_gradient_loss_is_a_plain_loop() -> None:
+    output, truth = (picture.double().numpy() for picture in two_pictures((1, 1, 8, 8)))
+    difference = (output - truth)[0, 0]
+    levels = []
+    for _ in range(2):
+        across = [abs(row[x + 1] - row[x]) for row in difference for x in range(len(row) - 1)]
+        down = [abs(column[y + 1] - column[y]) for column in difference.T for y in range(len(column) - 1)]
+        levels.append(np.mean(across) + np.mean(down))
+        difference = difference.reshape(len(difference) // 2, 2, -1, 2).mean(axis=(1, 3))
+    ours = gradient_loss(torch.from_numpy(output), torch.from_numpy(truth), levels=2)
+    assert float(ours) == pytest.approx(np.mean(levels))
+
+
+def test_gradient_loss_ignores_a_shift_of_brightness() -> None:
+    _, truth = two_pictures()
+    assert float(gradient_loss(truth + 0.25, truth)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_ssim_is_that_of_scikit_image() -> None:
+    output, truth = two_pictures()
+    expected = [
+        structural_similarity(one.numpy(), other.numpy(), channel_axis=0, data_range=2.0)
+        for one, other in zip(output, truth, strict=True)
+    ]
+    assert float(ssim(output, truth)) == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_psnr_is_that_of_scikit_image() -> None:
+    output, truth = (((picture + 1) * 127.5).to(torch.uint8).movedim(1, -1) for picture in two_pictures())
+    expected = [
+        peak_signal_noise_ratio(other.numpy(), one.numpy(), data_range=255)
+        for one, other in zip(output, truth, strict=True)
+    ]
+    assert psnr_and_ssim(output, truth)[0] == pytest.approx(np.mean(expected))
+
+
+def test_contrastive_loss_is_a_plain_loop() -> None:
+    generator = torch.Generator().manual_seed(1)
+    one, other = (torch.randn(5, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    terms = []
+    for queries, gallery in ((one, other), (other, one)):
+        for index, query in enumerate(queries):
+            cosines = [float(F.cosine_similarity(query, candidate, dim=0)) for candidate in gallery]
+            exponentials = np.exp(np.array(cosines) / 0.2)
+            terms.append(-np.log(exponentials[index] / exponentials.sum()))
+    assert float(contrastive_loss(one, other, 0.2)) == pytest.approx(np.mean(terms))

@@ -10,7 +10,6 @@ from imagpose.people.motion import KINDS, MAX_PENETRATION, sample_motion
 from imagpose.people.stances import STANCES, stance_rotations
 
 
-
 @pytest.fixture(scope="module")
 def figure():
     body = load_body()
@@ -22,9 +21,8 @@ def figure():
         keypoints[index] = joints[name]
     keypoints[1] = (keypoints[5] + keypoints[2]) / 2
     skeleton = Skeleton(
-        body.bone_names, tuple(int(p) for p in body.bone_parents), rest.bone_heads.astype(float),
-        sole=float(rest.vertices[used, 2].min()),
-    )  # fmt: skip
+        body.bone_names, body.bone_parents, rest.bone_heads.astype(float), float(rest.vertices[used, 2].min())
+    )
     return skeleton, measure_capsules(rest.vertices[used], keypoints)
 
 

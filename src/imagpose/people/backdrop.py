@@ -180,9 +180,7 @@ _WEIGHTS = {
 }  # fmt: skip
 
 
-def paint_backdrop(
-    shoot: Shoot, projection: Projection, vertices: np.ndarray, height: int, width: int
-) -> np.ndarray:
+def paint_backdrop(shoot: Shoot, projection: Projection, vertices: np.ndarray, height: int, width: int) -> np.ndarray:
     """The empty place with the person's shadow, without the person.
 
     Args:
@@ -223,7 +221,9 @@ def paint_backdrop(
     return (colours * shoot.tint).clip(0, 1).astype(np.float32).reshape(height, width, 3)
 
 
-def shade(shoot: Shoot, normals: np.ndarray, albedo: np.ndarray, specular: np.ndarray, forward: np.ndarray) -> np.ndarray:
+def shade(
+    shoot: Shoot, normals: np.ndarray, albedo: np.ndarray, specular: np.ndarray, forward: np.ndarray
+) -> np.ndarray:
     """Light surfaces: a key light, a weak fill from the other side, the sky above, a glossy highlight.
 
     Args:

@@ -82,7 +82,9 @@ class Projection:
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World points (n, 3) to pixels (n, 2) and depths along the viewing axis (n,)."""
         right, forward, up = ((points - self.position) @ self.rotation.T).T
-        pixels = np.stack([self.centre[0] + self.focal * right / forward, self.centre[1] - self.focal * up / forward], 1)
+        pixels = np.stack(
+            [self.centre[0] + self.focal * right / forward, self.centre[1] - self.focal * up / forward], 1
+        )
         return pixels, forward
 
     def rays(self, height: int, width: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagpose.people.kinematics import SIDES, Rotations, Skeleton
+from imagpose.people.kinematics import SIDES, RigidMotion, Rotations, Skeleton
 
 __all__ = ["BodyCapsules", "measure_capsules", "penetration", "segment_distances"]
 
@@ -77,7 +77,7 @@ def segment_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _capsules(
-    skeleton: Skeleton, body: BodyCapsules, motion: dict[str, tuple[np.ndarray, np.ndarray]]
+    skeleton: Skeleton, body: BodyCapsules, motion: dict[str, RigidMotion]
 ) -> dict[str, tuple[np.ndarray, float]]:
     """Posed capsules by name: ends (2, 3) and radius."""
 

@@ -13,15 +13,24 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["SIDES", "Rotations", "Skeleton", "arm_rotations", "leg_rotations", "rotation", "two_bone_directions", "unit"]
+from imagpose.people.skinning import bone_transforms
+
+__all__ = [
+    "SIDES",
+    "RigidMotion",
+    "Rotations",
+    "Skeleton",
+    "arm_rotations",
+    "leg_rotations",
+    "rotation",
+    "two_bone_directions",
+    "unit",
+]
 
 Rotations = dict[str, np.ndarray]
+RigidMotion = tuple[np.ndarray, np.ndarray]
 # Sign of x of each side in the body's axes, by the suffix of its bones' names.
 SIDES = {".L": 1.0, ".R": -1.0}
-_POSED_BONES = (
-    "root", "spine", "neck0", "head", "clavicle", "shoulder", "upperarm", "lowerarm", "wrist", "metacarpal2", "finger3-1",
-    "pelvis", "upperleg", "lowerleg", "foot", "toe2-1",
-)  # fmt: skip
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
@@ -37,19 +46,19 @@ def rotation(axis: np.ndarray | tuple[float, float, float], degrees: float) -> n
     return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Skeleton:
     """The rest position of the bones of one identity.
 
     Attributes:
         names: bone names; a parent stands before its children.
-        parents: index of each bone's parent, -1 for the root.
+        parents: (bones,) index of each bone's parent, -1 for the root.
         heads: (bones, 3) where each bone begins, metres.
         sole: height of the soles in the same axes, metres.
     """
 
     names: tuple[str, ...]
-    parents: tuple[int, ...]
+    parents: np.ndarray
     heads: np.ndarray
     sole: float
 
@@ -57,10 +66,6 @@ class Skeleton:
     def index(self) -> dict[str, int]:
         """Index of each bone by name."""
         return {name: position for position, name in enumerate(self.names)}
-
-    @cached_property
-    def _chain(self) -> tuple[int, ...]:
-        return tuple(i for i, name in enumerate(self.names) if name.startswith(_POSED_BONES))
 
     def head(self, name: str) -> np.ndarray:
         """Rest position (3,) of a bone's head."""
@@ -70,23 +75,13 @@ class Skeleton:
         """Name of a bone's parent."""
         return self.names[self.parents[self.index[name]]]
 
-    def forward(self, rotations: Rotations) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Rigid motion of trunk, head and limbs (not of fingers, toes and face): name -> (rotation (3, 3), shift (3,)).
+    def forward(self, rotations: Rotations) -> dict[str, RigidMotion]:
+        """Rigid motion of every bone: name -> (rotation (3, 3), shift (3,)).
 
         A rest point p that hangs on the bone goes to rotation @ p + shift.
         """
-        turns: dict[int, np.ndarray] = {-1: np.eye(3)}
-        shifts: dict[int, np.ndarray] = {-1: np.zeros(3)}
-        for bone in self._chain:
-            parent = self.parents[bone]
-            own = rotations.get(self.names[bone])
-            if own is None:
-                turns[bone], shifts[bone] = turns[parent], shifts[parent]
-            else:
-                turns[bone] = turns[parent] @ own
-                head = self.heads[bone]
-                shifts[bone] = turns[parent] @ (head - own @ head) + shifts[parent]
-        return {self.names[bone]: (turns[bone], shifts[bone]) for bone in self._chain}
+        motions = bone_transforms(self.names, self.parents, self.heads, rotations)
+        return {name: (motion[:, :3], motion[:, 3]) for name, motion in zip(self.names, motions, strict=True)}
 
 
 def two_bone_directions(

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagpose.people.collision import BodyCapsules, penetration
-from imagpose.people.kinematics import SIDES, Rotations, Skeleton, arm_rotations, rotation, two_bone_directions, unit
+from imagpose.people.kinematics import (
+    SIDES,
+    RigidMotion,
+    Rotations,
+    Skeleton,
+    arm_rotations,
+    rotation,
+    two_bone_directions,
+    unit,
+)
 from imagpose.people.stances import STANCES, stance_rotations
 
 __all__ = ["DEEP_KINDS", "KINDS", "MAX_PENETRATION", "Motion", "sample_motion"]
@@ -42,7 +51,7 @@ class _Figure:
 
     skeleton: Skeleton
     body: BodyCapsules
-    motion: dict[str, tuple[np.ndarray, np.ndarray]]
+    motion: dict[str, RigidMotion]
     spread: float
 
     def aim(self, side: str, upper: tuple[float, float, float], forearm: tuple[float, float, float]) -> Directions:
@@ -140,12 +149,16 @@ def _on_hip(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
 
 def _in_pocket(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
     outwards = figure.body.half_width + 0.03 + 0.3 * figure.spread
-    goal = figure.on_trunk("hips") + np.array([SIDES[side] * outwards, -0.03 + _noise(rng, 0.02), 0.06 + _noise(rng, 0.02)])
+    goal = figure.on_trunk("hips") + np.array(
+        [SIDES[side] * outwards, -0.03 + _noise(rng, 0.02), 0.06 + _noise(rng, 0.02)]
+    )
     return figure.reach(side, goal, (0.8, 0.8, 0.0))
 
 
 def _raised(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
-    return figure.aim(side, (0.55 + _noise(rng, 0.25), -0.1 + _noise(rng, 0.1), 1.0), (0.1 + _noise(rng, 0.3), -0.15, 1.0))
+    return figure.aim(
+        side, (0.55 + _noise(rng, 0.25), -0.1 + _noise(rng, 0.1), 1.0), (0.1 + _noise(rng, 0.3), -0.15, 1.0)
+    )
 
 
 def _waving(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
@@ -282,7 +295,9 @@ KINDS: dict[str, _Kind] = {
     "crouch": _Kind("crouch", _forearms_on_knees, 0.5),
     "kneel": _Kind("kneel", _on_knees, 0.4),
 }
-DEEP_KINDS = frozenset(name for name, kind in KINDS.items() if kind.stance in ("sit", "sit_on_floor", "crouch", "kneel"))
+DEEP_KINDS = frozenset(
+    name for name, kind in KINDS.items() if kind.stance in ("sit", "sit_on_floor", "crouch", "kneel")
+)
 
 
 def sample_motion(
@@ -323,9 +338,7 @@ def _draw(rng: np.random.Generator, skeleton: Skeleton, body: BodyCapsules, kind
     # The head looks ahead whatever the trunk does, within what a neck can turn.
     nod = _noise(rng, 5) - 0.55 * (stance.lean + stance.spine[0]) + (6 if kind in ("phone", "chin") else 0)
     turn = float(np.clip(_noise(rng, 14) - 0.5 * stance.spine[2], -40, 40))
-    vertebra = (
-        rotation((0, 0, 1), turn / 3) @ rotation((1, 0, 0), nod / 3) @ rotation((0, 1, 0), _noise(rng, 3) / 3)
-    )
+    vertebra = rotation((0, 0, 1), turn / 3) @ rotation((1, 0, 0), nod / 3) @ rotation((0, 1, 0), _noise(rng, 3) / 3)
     return rotations | {bone: vertebra for bone in ("neck01", "neck02", "head")}
 
 

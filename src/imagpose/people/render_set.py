@@ -101,7 +101,9 @@ def _write_identity(seed: int, views: int, height: int, width: int, folder: Path
         _save_picture(Image.fromarray(view.picture), target / f"{number}.png")
         _save_picture(Image.fromarray(view.foreground).convert("L"), target / f"{number}_mask.png")
         write_openpose_json(view.pose, target / f"{number}.json")
-    described = [{"yaw": round(view.spec.yaw, 2), "kind": view.kind, "framing": view.spec.camera.framing} for view in rendered]
+    described = [
+        {"yaw": round(view.spec.yaw, 2), "kind": view.kind, "framing": view.spec.camera.framing} for view in rendered
+    ]
     mark = {"seed": seed, "height": height, "width": width, "views": described}
     temporary = target / f"{_MARK}.tmp"
     temporary.write_text(json.dumps(mark, indent=1))

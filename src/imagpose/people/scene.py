@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from imagpose.people.backdrop import Shoot, make_shoot, paint_backdrop, shade, stool
-from imagpose.people.body import load_body
 from imagpose.people.camera import Projection, ViewSpec, frame_person, sample_camera, turn
 from imagpose.people.collision import BodyCapsules, measure_capsules
 from imagpose.people.identity import Identity
@@ -25,7 +24,7 @@ __all__ = ["View", "render_view", "sample_view_specs"]
 SUPERSAMPLING = 2
 _SEAT = 255  # material id of the stool, which belongs to the scene and not to the person
 _SEAT_REACH = 0.16
-_HIPS, _LEFT_ANKLE = (8, 11), 13
+_HIPS = (8, 11)
 _BARE_PARTS = tuple(PART_NAMES.index(part) for part in ("skin", "accessory"))
 _QUADRANTS = (0.0, 180.0, 90.0, 270.0)
 
@@ -122,9 +121,7 @@ def render_view(identity: Identity, spec: ViewSpec, height: int, width: int) -> 
     fine_parts.ravel()[surface.pixel[person]] = PART_OF_MATERIAL[surface.material[person]]
     parts = _majority_part(fine_parts)
     keypoints, keypoint_depth = fine.project(mesh.keypoints)
-    confidence = keypoint_confidence(
-        keypoints, keypoint_depth, buffer, mesh.faces, mesh.limbs, fine_parts, _BARE_PARTS
-    )
+    confidence = keypoint_confidence(keypoints, keypoint_depth, buffer, mesh.faces, mesh.limbs, fine_parts, _BARE_PARTS)
     pose = Pose(
         keypoints=np.concatenate([keypoints / SUPERSAMPLING, confidence[:, None]], 1).astype(np.float32),
         width=width,
@@ -141,14 +138,9 @@ def _sample_motion(identity: Identity, pose_seed: int) -> Motion:
 
 
 def _measure(identity: Identity) -> _Figure:
-    body, rest = load_body(), pose_identity(identity, {})
-    names, parents = tuple(body.bone_names), tuple(int(parent) for parent in body.bone_parents)
-    heads = np.asarray(identity.rest_bone_heads, dtype=np.float64)
-    # The posed mesh is put on the floor, the bones are not: the ankles tell the difference.
-    lift = float(heads[names.index("foot.L"), 2] - rest.keypoints[_LEFT_ANKLE, 2])
-    vertices, keypoints = rest.vertices + (0, 0, lift), rest.keypoints + (0, 0, lift)
-    skeleton = Skeleton(names, parents, heads, sole=float(vertices[:, 2].min()))
-    return _Figure(skeleton, measure_capsules(vertices, keypoints))
+    heads, sole = identity.rest_bone_heads.astype(np.float64), float(identity.rest_vertices[:, 2].min())
+    skeleton = Skeleton(identity.bone_names, identity.bone_parents, heads, sole)
+    return _Figure(skeleton, measure_capsules(identity.rest_vertices, identity.rest_keypoints))
 
 
 def _turned(mesh: PosedMesh, rotation: np.ndarray) -> PosedMesh:
@@ -223,7 +215,9 @@ def _compose(backdrop: np.ndarray, pixel: np.ndarray, colours: np.ndarray) -> np
 def _majority_part(fine: np.ndarray) -> np.ndarray:
     """The most frequent part of each pixel's samples where at least half of them see the person, else 0; (H, W)."""
     height, width = (side // SUPERSAMPLING for side in fine.shape)
-    samples = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).transpose(0, 2, 1, 3).reshape(height * width, -1)
+    samples = (
+        fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).transpose(0, 2, 1, 3).reshape(height * width, -1)
+    )
     rows = np.arange(height * width).repeat(SUPERSAMPLING**2)
     counts = np.bincount(rows * len(PART_NAMES) + samples.ravel(), minlength=height * width * len(PART_NAMES))
     counts = counts.reshape(height, width, len(PART_NAMES))

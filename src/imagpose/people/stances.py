@@ -59,9 +59,7 @@ def _both(rng: np.random.Generator, front: Foot, back: Foot) -> dict[str, Foot]:
 
 def _stand(rng: np.random.Generator) -> Stance:
     width, stagger = 0.01 + abs(_noise(rng, 0.04)), _noise(rng, 0.03)
-    feet = {
-        side: Foot(forward=sign * stagger, aside=width, toe_out=9 + _noise(rng, 5)) for side, sign in SIDES.items()
-    }
+    feet = {side: Foot(forward=sign * stagger, aside=width, toe_out=9 + _noise(rng, 5)) for side, sign in SIDES.items()}
     return Stance(feet, stretch=0.985 + rng.uniform(0, 0.012), twist=_noise(rng, 3),
                   spine=(2 + _noise(rng, 2), _noise(rng, 2), _noise(rng, 4)))  # fmt: skip
 
@@ -125,12 +123,16 @@ def _sit(rng: np.random.Generator) -> Stance:
         side: Foot(0.50 + _noise(rng, 0.05), 0.05 + abs(_noise(rng, 0.05)), toe_out=8 + _noise(rng, 6), pole_up=0.9)
         for side in SIDES
     }
-    return Stance(feet, height=0.62 + _noise(rng, 0.02), lean=_noise(rng, 5), spine=(4 + _noise(rng, 4), 0, _noise(rng, 6)))
+    return Stance(
+        feet, height=0.62 + _noise(rng, 0.02), lean=_noise(rng, 5), spine=(4 + _noise(rng, 4), 0, _noise(rng, 6))
+    )
 
 
 def _sit_on_floor(rng: np.random.Generator) -> Stance:
     out = rng.uniform(0.50, 0.82)
-    feet = {side: Foot(out + _noise(rng, 0.06), 0.03 + abs(_noise(rng, 0.04)), toe_out=10, pole_up=2.0) for side in SIDES}
+    feet = {
+        side: Foot(out + _noise(rng, 0.06), 0.03 + abs(_noise(rng, 0.04)), toe_out=10, pole_up=2.0) for side in SIDES
+    }
     return Stance(feet, height=0.125, lean=-rng.uniform(4, 16), spine=(8, 0, _noise(rng, 4)))
 
 
@@ -182,9 +184,7 @@ def _leg(skeleton: Skeleton, side: str, foot: Foot, hip: np.ndarray, leg_length:
 
 def stance_rotations(skeleton: Skeleton, stance: Stance) -> Rotations:
     """Rotations of pelvis, spine, legs, feet and toes that put both feet where the stance wants them."""
-    root_turn = (
-        rotation((0, 0, 1), stance.twist) @ rotation((1, 0, 0), stance.lean) @ rotation((0, 1, 0), stance.roll)
-    )
+    root_turn = rotation((0, 0, 1), stance.twist) @ rotation((1, 0, 0), stance.lean) @ rotation((0, 1, 0), stance.roll)
     rest_hips = {side: skeleton.head("upperleg01" + side) for side in SIDES}
     middle = (rest_hips[".L"] + rest_hips[".R"]) / 2
     leg_length = float(

@@ -9,15 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from imagpose.people.raster import VisibilityBuffer
+from imagpose.people.skinning import LIMB_NAMES
 
-__all__ = ["HIDDEN", "LIMB_NAMES", "VISIBLE", "keypoint_confidence"]
+__all__ = ["HIDDEN", "OUTSIDE", "VISIBLE", "keypoint_confidence"]
 
 VISIBLE, HIDDEN, OUTSIDE = 1.0, 0.5, 0.0
-
-LIMB_NAMES = (
-    "torso", "head", "right_upper_arm", "right_forearm", "left_upper_arm", "left_forearm",
-    "right_thigh", "right_shin", "left_thigh", "left_shin",
-)  # fmt: skip
 
 # Per key point of the OpenPose order: limbs on which it may be seen, and the greatest depth (metres) below the surface.
 _FACE = (("head",), 0.035)

@@ -1,0 +1,244 @@
+"""A synthetic person: an adult body, a face, hair and clothes, all of it drawn from one seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix, vstack
+
+from imagpose.people.accessories import accessory_pieces, accessory_solids, sample_accessories
+from imagpose.people.body import Body, RestBody, load_body, vertex_normals
+from imagpose.people.hair import hair_pieces, hair_solids, sample_hair_style
+from imagpose.people.outfit import garment_pieces, sample_outfit
+from imagpose.people.shading import Look, surface_colours
+from imagpose.people.skinning import LIMB_NAMES
+from imagpose.people.solids import Solid
+from imagpose.people.surface import Piece
+from imagpose.people.template import ATTRIBUTES, load_template
+
+__all__ = ["Identity", "make_identity"]
+
+Colour = tuple[float, float, float]
+
+_SKINS: tuple[Colour, ...] = (
+    (0.95, 0.80, 0.70), (0.90, 0.72, 0.58), (0.82, 0.62, 0.47), (0.70, 0.50, 0.36), (0.55, 0.38, 0.27), (0.40, 0.27, 0.19),
+    (0.30, 0.20, 0.15),
+)  # fmt: skip
+_HAIRS: tuple[Colour, ...] = (
+    (0.06, 0.05, 0.05), (0.14, 0.09, 0.06), (0.25, 0.15, 0.09), (0.40, 0.25, 0.13), (0.70, 0.53, 0.30), (0.50, 0.22, 0.10),
+    (0.55, 0.54, 0.53),
+)  # fmt: skip
+_IRISES: tuple[Colour, ...] = ((0.25, 0.15, 0.08), (0.20, 0.35, 0.50), (0.25, 0.40, 0.25))
+_SOLES: tuple[Colour, ...] = ((0.90, 0.90, 0.88), (0.15, 0.15, 0.15), (0.35, 0.25, 0.18))
+
+# OpenPose key point -> (COCO joint, bones that carry it in equal shares); the neck is the middle of the shoulders.
+_HEAD = {name: (name, ("head",)) for name in ("nose", "right_eye", "left_eye", "right_ear", "left_ear")}
+_LIMB_BONES = {
+    "shoulder": ("clavicle", "upperarm01"), "elbow": ("upperarm02", "lowerarm01"), "wrist": ("lowerarm02", "wrist"),
+    "hip": ("pelvis", "upperleg01"), "knee": ("upperleg02", "lowerleg01"), "ankle": ("lowerleg02", "foot"),
+}  # fmt: skip
+_LIMBS_OF_BONES = {  # in the order in which a bone's name is looked up
+    "upperarm": "upper_arm", "lowerarm": "forearm", "wrist": "forearm", "finger": "forearm", "metacarpal": "forearm",
+    "upperleg": "thigh", "lowerleg": "shin", "foot": "shin", "toe": "shin",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """One dressed person in the rest pose.
+
+    Attributes:
+        seed: what it was drawn from.
+        female: sex of the body.
+        age: the body's age parameter, at least 0.78 (an adult).
+        look: colours, hair, clothes.
+        bone_names, bone_parents, rest_bone_heads: the skeleton, heads (bones, 3) in metres.
+        rest_vertices, rest_normals: float32 (n, 3).
+        skin: sparse (n, bones), rows sum to 1.
+        faces: (m, 3). material: uint8 (m,).
+        attributes: float32 (n, len(ATTRIBUTES)).
+        limbs: uint8 (n,), index into `skinning.LIMB_NAMES`.
+        rest_keypoints: (18, 3), and the bones that carry them: keypoint_skin, sparse (18, bones).
+    """
+
+    seed: int
+    female: bool
+    age: float
+    look: Look
+    bone_names: tuple[str, ...]
+    bone_parents: np.ndarray
+    rest_bone_heads: np.ndarray
+    rest_vertices: np.ndarray
+    rest_normals: np.ndarray
+    skin: csr_matrix
+    faces: np.ndarray
+    material: np.ndarray
+    attributes: np.ndarray
+    limbs: np.ndarray
+    rest_keypoints: np.ndarray
+    keypoint_skin: csr_matrix
+
+    def shade(self, material: np.ndarray, attributes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Albedo (n, 3) and specular (n,) of places; see `shading.surface_colours`."""
+        return surface_colours(self.look, material, attributes)
+
+
+def make_identity(seed: int) -> Identity:
+    """The person of a seed; the same seed gives the same person.
+
+    Raises:
+        ValueError: the seed is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must be 0 or more")
+    rng = np.random.default_rng([seed, 0x1DE])
+    body, template = load_body(), load_template()
+    female = bool(rng.random() < 0.5)
+    rest, age = _sample_body(rng, body, female)
+    look = _sample_look(rng, female)
+    raised = float(rng.uniform(-0.008, 0.008))
+    hat = look.accessories.hat != "none"
+    pieces = [
+        *garment_pieces(look.outfit, template),
+        *hair_pieces(look.hair_style, template, hat, raised),
+        *accessory_pieces(look.accessories, template),
+    ]
+    solids = [*hair_solids(look.hair_style, float(rng.random())), *accessory_solids(look.accessories, look.outfit.strap)]
+    mesh = _assemble(body, rest, pieces, solids)
+    keypoints, keypoint_skin = _keypoints(body, rest)
+    return Identity(
+        seed=seed,
+        female=female,
+        age=age,
+        look=look,
+        bone_names=body.bone_names,
+        bone_parents=body.bone_parents,
+        rest_bone_heads=rest.bone_heads,
+        limbs=_limbs(body)[np.asarray(mesh["skin"].argmax(1)).ravel()],
+        rest_keypoints=keypoints,
+        keypoint_skin=keypoint_skin,
+        **mesh,
+    )
+
+
+def _sample_body(rng: np.random.Generator, body: Body, female: bool) -> tuple[RestBody, float]:
+    """A mixture of two baked adults of the same sex: an adult again, since the mixture stays between them."""
+    first, second = rng.choice(np.flatnonzero(body.female == female), 2, replace=False)
+    share = rng.random()
+    coefficients = share * body.coefficients[first] + (1 - share) * body.coefficients[second]
+    return body.rest(coefficients), float(share * body.age[first] + (1 - share) * body.age[second])
+
+
+def _sample_look(rng: np.random.Generator, female: bool) -> Look:
+    accessories = sample_accessories(rng)
+    style = sample_hair_style(rng, female, accessories.hat != "none")
+
+    def pick(colours: tuple[Colour, ...]) -> Colour:
+        return colours[int(rng.integers(len(colours)))]
+
+    return Look(
+        skin=pick(_SKINS),
+        hair_colour=pick(_HAIRS),
+        iris=pick(_IRISES),
+        hair_style=style,
+        beard=0 if female else int(rng.choice((0, 0, 0, 1, 2))),
+        brow_height=float(rng.uniform(-0.003, 0.003)),
+        lip_tint=float(rng.uniform(0.0, 1.0)) if female else 0.0,
+        sole=pick(_SOLES),
+        outfit=sample_outfit(rng, female),
+        accessories=accessories,
+    )
+
+
+def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Solid]) -> dict:
+    """One mesh of all pieces and solids, on the identity's own body."""
+    template = load_template()
+    normals = vertex_normals(rest.vertices, np.concatenate(list(body.faces.values())))
+    starts = np.cumsum([0, *(len(piece.first) for piece in pieces)])
+    first, second = (np.concatenate([getattr(p, name) for p in pieces]) for name in ("first", "second"))
+    alpha = np.concatenate([p.alpha for p in pieces])[:, None]
+    offset = np.concatenate([p.offset for p in pieces])[:, None].astype(np.float32)
+
+    def blend(values: np.ndarray) -> np.ndarray:
+        return values[first] * (1 - alpha) + values[second] * alpha
+
+    surface_normals = blend(normals)
+    surface_normals /= np.maximum(np.linalg.norm(surface_normals, axis=1, keepdims=True), 1e-9)
+    vertices = [blend(rest.vertices) + surface_normals * offset]
+    all_normals, attributes = [surface_normals], [blend(template.attributes)]
+    weights = body.skin[first].multiply(1 - alpha) + body.skin[second].multiply(alpha)
+    skin, faces = [weights], [p.faces + start for p, start in zip(pieces, starts, strict=False)]
+    material = [np.full(len(p.faces), p.material, np.uint8) for p in pieces]
+    count = int(starts[-1])
+    for solid in solids:
+        vertices.append(solid.vertices + _anchor_shift(body, rest, solid.anchor))
+        all_normals.append(solid.normals)
+        attributes.append(_solid_attributes(solid))
+        skin.append(_one_bone(body, solid.bone, len(solid.vertices)))
+        faces.append(solid.faces + count)
+        material.append(np.full(len(solid.faces), solid.material, np.uint8))
+        count += len(solid.vertices)
+    return {
+        "rest_vertices": np.concatenate(vertices).astype(np.float32),
+        "rest_normals": np.concatenate(all_normals).astype(np.float32),
+        "skin": csr_matrix(vstack(skin), dtype=np.float32),
+        "faces": np.concatenate(faces),
+        "material": np.concatenate(material),
+        "attributes": np.concatenate(attributes).astype(np.float32),
+    }
+
+
+def _anchor_shift(body: Body, rest: RestBody, anchor: str) -> np.ndarray:
+    """From the template's axes to the identity's: where the middle of a pair of joints has gone."""
+    sides = [f"{side}_{anchor.removesuffix('s')}" for side in ("left", "right")]
+    there = rest.joints[[body.joint_names.index(name) for name in sides]].mean(0)
+    return there - np.mean([load_template().joints[name] for name in sides], 0)
+
+
+def _solid_attributes(solid: Solid) -> np.ndarray:
+    attributes = np.zeros((len(solid.vertices), len(ATTRIBUTES)), np.float32)
+    attributes[:, :3], attributes[:, 3:6] = solid.vertices, solid.normals
+    return attributes
+
+
+def _one_bone(body: Body, bone: str, count: int) -> csr_matrix:
+    column = np.full(count, body.bone_names.index(bone))
+    return csr_matrix((np.ones(count, np.float32), (np.arange(count), column)), shape=(count, len(body.bone_names)))
+
+
+def _keypoints(body: Body, rest: RestBody) -> tuple[np.ndarray, csr_matrix]:
+    """Rest key points (18, 3) in OpenPose order and the bones that carry them (18, bones)."""
+    from imagpose.pose import KEYPOINT_NAMES  # the order of key points has one home
+
+    points = np.zeros((len(KEYPOINT_NAMES), 3), np.float32)
+    shares = np.zeros((len(KEYPOINT_NAMES), len(body.bone_names)), np.float32)
+    for row, name in enumerate(KEYPOINT_NAMES):
+        joints, bones = _carriers(name)
+        points[row] = rest.joints[[body.joint_names.index(joint) for joint in joints]].mean(0)
+        shares[row, [body.bone_names.index(bone) for bone in bones]] = 1 / len(bones)
+    return points, csr_matrix(shares)
+
+
+def _carriers(keypoint: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """COCO joints whose mean the key point is, and the bones it follows."""
+    if keypoint == "neck":
+        left, right = _carriers("left_shoulder"), _carriers("right_shoulder")
+        return left[0] + right[0], left[1] + right[1]
+    if keypoint in _HEAD:
+        return (keypoint,), ("head",)
+    side, joint = keypoint.split("_")
+    suffix = ".L" if side == "left" else ".R"
+    return (keypoint,), tuple(bone + suffix for bone in _LIMB_BONES[joint])
+
+
+def _limbs(body: Body) -> np.ndarray:
+    """Limb of each bone, uint8 (bones,)."""
+    limbs = np.zeros(len(body.bone_names), np.uint8)
+    for index, name in enumerate(body.bone_names):
+        if name.startswith(("head", "eye", "neck02", "neck03")):
+            limbs[index] = LIMB_NAMES.index("head")
+        for start, limb in _LIMBS_OF_BONES.items():
+            if name.startswith(start):
+                limbs[index] = LIMB_NAMES.index(("left_" if name.endswith(".L") else "right_") + limb)
+    return limbs

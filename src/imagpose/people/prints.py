@@ -1,0 +1,183 @@
+"""Prints on cloth: functions of rest-pose coordinates, sharp at any resolution and coarse enough to be seen at 128x96.
+
+Every feature is at least 2.5 cm wide: at 128 pixels for a standing person a pixel is about 1.6 cm, so nothing shimmers.
+A motif on the chest and another on the back make the two sides differ: only a back view tells what the back shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["MOTIFS", "PATTERNS", "Cloth", "Print", "paint", "sample_bottom_print", "sample_plain", "sample_top_print"]
+
+Colour = tuple[float, float, float]
+
+_COLOURS: tuple[Colour, ...] = (
+    (0.92, 0.92, 0.90), (0.10, 0.10, 0.12), (0.75, 0.12, 0.15), (0.12, 0.25, 0.55), (0.15, 0.45, 0.30), (0.95, 0.75, 0.20),
+    (0.55, 0.35, 0.65), (0.90, 0.55, 0.60), (0.35, 0.60, 0.80), (0.45, 0.45, 0.47), (0.60, 0.40, 0.25), (0.85, 0.80, 0.65),
+    (0.95, 0.45, 0.15), (0.20, 0.55, 0.55), (0.40, 0.10, 0.20), (0.30, 0.35, 0.20),
+)  # fmt: skip
+_DARK: tuple[Colour, ...] = (
+    (0.10, 0.10, 0.12), (0.13, 0.18, 0.32), (0.20, 0.30, 0.50), (0.30, 0.28, 0.25), (0.55, 0.48, 0.36), (0.40, 0.40, 0.42),
+    (0.22, 0.25, 0.18), (0.80, 0.78, 0.72), (0.45, 0.15, 0.18),
+)  # fmt: skip
+_LEAST_CONTRAST = 0.6
+
+
+@dataclass(frozen=True)
+class Print:
+    """What is printed on a garment.
+
+    Attributes:
+        pattern: key of `PATTERNS`.
+        colours: ground, second and third colour, 0..1.
+        period: metres after which the pattern repeats, at least 0.05.
+        phase: 0..1, shift of the pattern.
+        chest, back: keys of `MOTIFS` or None: a motif of the third colour in front and behind.
+        motif_size: half the size of the chest motif in metres.
+    """
+
+    pattern: str
+    colours: tuple[Colour, Colour, Colour]
+    period: float = 0.08
+    phase: float = 0.0
+    chest: str | None = None
+    back: str | None = None
+    motif_size: float = 0.07
+
+
+@dataclass(frozen=True, eq=False)
+class Cloth:
+    """Where pixels lie on a garment, arrays (n,).
+
+    Attributes:
+        around: metres around the limb or trunk, 0 in front.
+        up: metres upwards.
+        turns: fraction of a whole turn around the limb or trunk, so that patterns can close at the back.
+        girth: metres of a whole turn.
+        x: metres from the middle of the body. facing: -1 front .. 1 back. torso: bool.
+    """
+
+    around: np.ndarray
+    up: np.ndarray
+    turns: np.ndarray
+    girth: np.ndarray
+    x: np.ndarray
+    facing: np.ndarray
+    torso: np.ndarray
+
+
+def _columns(cloth: Cloth, period: float) -> np.ndarray:
+    """Position in units of the period, with a whole number of periods around."""
+    return cloth.turns * np.maximum(np.rint(cloth.girth / period), 2)
+
+
+def _wave(values: np.ndarray) -> np.ndarray:
+    """Triangle wave between 0 and 1 of period 1."""
+    return abs(values % 1.0 * 2 - 1)
+
+
+def _plaid(cloth: Cloth, print_: Print) -> np.ndarray:
+    lines = 0.5 * (_columns(cloth, print_.period * 1.5) % 1.0 < 0.4) + 0.5 * ((cloth.up / print_.period / 1.5) % 1.0 < 0.4)
+    return lines
+
+
+def _blotches(cloth: Cloth, print_: Print) -> np.ndarray:
+    scale, phase = 2.2 / print_.period, 6 * print_.phase
+    a = np.sin(scale * cloth.up + 2 * np.sin(scale * 0.7 * cloth.around + phase))
+    b = np.sin(scale * 1.3 * cloth.around + 2 * np.sin(scale * 0.6 * cloth.up + 2 * phase))
+    return (a * b > 0.15).astype(np.float32)
+
+
+# Share 0..1 of the second colour at each place.
+PATTERNS: dict[str, Callable[[Cloth, Print], np.ndarray]] = {
+    "plain": lambda c, p: np.zeros_like(c.up),
+    "stripes": lambda c, p: ((c.up / p.period + p.phase) % 1.0 < 0.5),
+    "broad stripes": lambda c, p: ((c.up / (2 * p.period) + p.phase) % 1.0 < 0.4),
+    "pinstripes": lambda c, p: (_columns(c, p.period) % 1.0 < 0.45),
+    "diagonal": lambda c, p: ((_columns(c, 1.5 * p.period) + c.up / (1.5 * p.period)) % 1.0 < 0.5),
+    "gingham": lambda c, p: 0.5 * (_columns(c, p.period) % 1.0 < 0.5) + 0.5 * (c.up / p.period % 1.0 < 0.5),
+    "plaid": _plaid,
+    "dots": lambda c, p: ((_columns(c, p.period) % 1 - 0.5) ** 2 + (c.up / p.period % 1 - 0.5) ** 2 < 0.09),
+    "zigzag": lambda c, p: ((c.up / p.period + 0.6 * _wave(_columns(c, 1.4 * p.period))) % 1.0 < 0.5),
+    "diamonds": lambda c, p: (_wave(_columns(c, 1.6 * p.period)) + _wave(c.up / (1.8 * p.period)) > 1.0),
+    "checkerboard": lambda c, p: ((_columns(c, 1.2 * p.period) % 1 < 0.5) ^ (c.up / (1.2 * p.period) % 1 < 0.5)),
+    "camouflage": _blotches,
+    "block": lambda c, p: (c.up < 0.28 + 0.1 * p.phase),
+    "two blocks": lambda c, p: ((c.up < 0.38) & (c.up > 0.26)),
+    "gradient": lambda c, p: np.clip((c.up - 0.05) / 0.45, 0, 1),
+    "halves": lambda c, p: (c.x > 0),
+    "side panels": lambda c, p: (abs(abs(c.turns) - 0.25) < 0.06),
+}
+
+# Inside of a motif in units of its half size, x to the viewer's left when seen from the front, y up.
+MOTIFS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "disc": lambda x, y: x**2 + y**2 < 1,
+    "ring": lambda x, y: (x**2 + y**2 < 1) & (x**2 + y**2 > 0.35),
+    "square": lambda x, y: (abs(x) < 0.9) & (abs(y) < 0.9),
+    "triangle": lambda x, y: (y > -0.8) & (y < 0.9) & (abs(x) < (0.9 - y) * 0.6),
+    "bar": lambda x, y: (abs(x) < 1.3) & (abs(y) < 0.4),
+    "bars": lambda x, y: (abs(x) < 1.2) & (abs(y) < 1.0) & ((y * 1.5) % 1 < 0.5),
+    "cross": lambda x, y: ((abs(x) < 0.35) & (abs(y) < 1)) | ((abs(y) < 0.35) & (abs(x) < 1)),
+    "heart": lambda x, y: (x**2 + (y - 0.6 * np.sqrt(abs(x))) ** 2) < 0.8,
+    "moon": lambda x, y: (x**2 + y**2 < 1) & ((x - 0.5) ** 2 + y**2 > 0.7),
+    "seven": lambda x, y: ((abs(y - 0.75) < 0.25) & (abs(x) < 0.8)) | ((abs(x + 0.45 - 0.35 * (y - 1)) < 0.28) & (abs(y) < 1)),
+}
+
+
+def paint(print_: Print, cloth: Cloth) -> np.ndarray:
+    """Colours (n, 3) in 0..1 of a print on a garment."""
+    ground, second, third = (np.array(colour, np.float32) for colour in print_.colours)
+    share = np.asarray(PATTERNS[print_.pattern](cloth, print_), np.float32)[:, None]
+    colours = ground + share * (second - ground)
+    for motif, side, size in ((print_.chest, -1, print_.motif_size), (print_.back, 1, 1.35 * print_.motif_size)):
+        if motif is not None:
+            inside = MOTIFS[motif](-side * cloth.x / size, (cloth.up - 0.36) / size)
+            colours[inside & cloth.torso & (side * cloth.facing > 0.1)] = third
+    return colours
+
+
+def _pick(rng: np.random.Generator, colours: tuple[Colour, ...], unlike: tuple[Colour, ...] = ()) -> Colour:
+    """A colour that stands out against others."""
+    distinct = [c for c in colours if all(np.abs(np.subtract(c, o)).sum() >= _LEAST_CONTRAST for o in unlike)]
+    return distinct[int(rng.integers(len(distinct)))]
+
+
+def _colours(rng: np.random.Generator, ground: tuple[Colour, ...]) -> tuple[Colour, Colour, Colour]:
+    first = _pick(rng, ground)
+    second = _pick(rng, _COLOURS, (first,))
+    return first, second, _pick(rng, _COLOURS, (first, second))
+
+
+def sample_plain(rng: np.random.Generator, dark: bool = False) -> Print:
+    """Cloth of one colour."""
+    return Print("plain", _colours(rng, _DARK if dark else _COLOURS))
+
+
+def sample_top_print(rng: np.random.Generator, plain: bool = False) -> Print:
+    """Print of a top: a pattern, or plain cloth with motifs; the back often differs from the front."""
+    patterns = [name for name in PATTERNS if name not in ("plain", "side panels")]
+    patterned = not plain and rng.random() < 0.62
+    motifs = list(MOTIFS)
+    chest = str(rng.choice(motifs)) if not plain and rng.random() < (0.15 if patterned else 0.75) else None
+    back = str(rng.choice(motifs)) if rng.random() < (0.25 if patterned else 0.6) else None
+    return Print(
+        pattern=str(rng.choice(patterns)) if patterned else "plain",
+        colours=_colours(rng, _COLOURS),
+        period=float(rng.uniform(0.06, 0.11)),
+        phase=float(rng.random()),
+        chest=chest,
+        back=back,
+        motif_size=float(rng.uniform(0.06, 0.095)),
+    )
+
+
+def sample_bottom_print(rng: np.random.Generator, skirt: bool) -> Print:
+    """Print of trousers, shorts or a skirt: mostly plain."""
+    patterns = ("stripes", "pinstripes", "dots", "gingham", "plaid", "zigzag", "diagonal") if skirt else (
+        "side panels", "side panels", "gingham", "camouflage", "pinstripes")  # fmt: skip
+    pattern = str(rng.choice(patterns)) if rng.random() < (0.6 if skirt else 0.3) else "plain"
+    return Print(pattern, _colours(rng, _DARK), period=float(rng.uniform(0.06, 0.10)), phase=float(rng.random()))

@@ -1,0 +1,90 @@
+"""Rigid things that hang on one bone: buns, ponytails, visors, bags, glasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+__all__ = ["Solid", "box", "ellipsoid", "ring"]
+
+
+@dataclass(frozen=True, eq=False)
+class Solid:
+    """A closed or thin mesh in the template's axes.
+
+    Attributes:
+        vertices, normals: (n, 3).
+        faces: (m, 3).
+        material: id of the material.
+        anchor: joint pair whose middle it keeps its distance from: "ears", "shoulders" or "hips".
+        bone: the bone it hangs on.
+    """
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    faces: np.ndarray
+    material: int
+    anchor: str
+    bone: str
+
+    def tilted(self, degrees: float, pivot: tuple[float, float, float]) -> Solid:
+        """Turned about the x axis through a point; positive lifts what is in front (negative y)."""
+        angle = np.deg2rad(-degrees)
+        turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+        return replace(self, vertices=(self.vertices - pivot) @ turn.T + pivot, normals=self.normals @ turn.T)
+
+
+def _sheet(rows: int, columns: int) -> np.ndarray:
+    """Triangles of a grid of rows x columns vertices."""
+    index = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, :-1].ravel(), index[1:, 1:].ravel()
+    return np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)])
+
+
+def ellipsoid(
+    centre: tuple[float, float, float], radii: tuple[float, float, float], material: int, anchor: str, bone: str,
+    power: float = 1.0,
+) -> Solid:  # fmt: skip
+    """Ellipsoid; a `power` below 1 makes it box-like (superellipsoid)."""
+    polar, azimuth = np.meshgrid(np.linspace(0, np.pi, 13), np.linspace(0, 2 * np.pi, 21), indexing="ij")
+
+    def soft(values: np.ndarray) -> np.ndarray:
+        return np.sign(values) * abs(values) ** power
+
+    unit = np.stack([soft(np.sin(polar)) * soft(np.cos(azimuth)), soft(np.sin(polar)) * soft(np.sin(azimuth)), soft(np.cos(polar))], -1)
+    unit = unit.reshape(-1, 3)
+    normals = np.sign(unit) * abs(unit) ** (2 / power - 1) / np.array(radii)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    return Solid(unit * radii + centre, normals, _sheet(13, 21), material, anchor, bone)
+
+
+def box(
+    centre: tuple[float, float, float], half: tuple[float, float, float], material: int, anchor: str, bone: str
+) -> Solid:
+    """Box with soft edges."""
+    return ellipsoid(centre, half, material, anchor, bone, power=0.35)
+
+
+def ring(
+    centre: tuple[float, float, float], outer: tuple[float, float], inner: float, normal: tuple[float, float, float],
+    material: int, anchor: str, bone: str, arc: tuple[float, float] = (0.0, 360.0),
+) -> Solid:  # fmt: skip
+    """Flat ring or, with `inner` 0, disc in the plane perpendicular to `normal`; `outer` are its two half axes in metres.
+
+    Args:
+        centre: metres.
+        outer: half axes along x and along the other axis of the plane.
+        inner: share of `outer` that is open.
+        normal: unit normal, along y or z.
+        material: id of the material.
+        anchor: see `Solid`.
+        bone: see `Solid`.
+        arc: degrees covered, 0 at +x.
+    """
+    angles = np.deg2rad(np.linspace(*arc, 25))
+    second = np.cross(normal, (1.0, 0.0, 0.0))
+    rim = np.cos(angles)[:, None] * np.array([outer[0], 0, 0]) + np.sin(angles)[:, None] * second * outer[1]
+    vertices = np.concatenate([rim, rim * inner]) + centre
+    normals = np.broadcast_to(np.array(normal, np.float64), vertices.shape)
+    return Solid(vertices, normals, _sheet(2, 25), material, anchor, bone)

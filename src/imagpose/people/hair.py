@@ -44,8 +44,10 @@ def sample_hair_style(rng: np.random.Generator, female: bool, hat: bool) -> str:
 def scalp_field(template: Template, raised: float = 0.0) -> np.ndarray:
     """Signed distance (n,) to the hairline, positive on the scalp; `raised` metres higher than natural."""
     vertices = template.vertices
-    field = signed_distance(vertices[:, 1:], _HAIRLINE + (0.0, raised))
-    return np.where(template.on_arm | (vertices[:, 2] < 0.6), -1.0, field)
+    field = np.full(len(vertices), -1.0)
+    head = ~template.on_arm & (vertices[:, 2] >= 0.6)
+    field[head] = signed_distance(vertices[head, 1:], _HAIRLINE + (0.0, raised))
+    return field
 
 
 def hair_pieces(style: str, template: Template, hat: bool, raised: float) -> list[Piece]:

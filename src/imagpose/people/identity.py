@@ -115,7 +115,7 @@ def make_identity(seed: int) -> Identity:
         bone_names=body.bone_names,
         bone_parents=body.bone_parents,
         rest_bone_heads=rest.bone_heads,
-        limbs=_limbs(body)[np.asarray(mesh["skin"].argmax(1)).ravel()],
+        limbs=(mesh["skin"] @ np.eye(len(LIMB_NAMES), dtype=np.float32)[_limbs(body)]).argmax(1).astype(np.uint8),
         rest_keypoints=keypoints,
         keypoint_skin=keypoint_skin,
         **mesh,

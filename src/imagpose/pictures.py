@@ -1,0 +1,189 @@
+"""Pictures in and out: loading with limits, fitting into a view, tensors, and the inputs of VAE and image encoder.
+
+Training and the pipeline use the same functions, so that both see the same pixels. torch is imported where it is needed:
+loading and fitting work without it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from imagpose.pose import Pose
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "encoder_pixels", "fit_pose", "fit_view", "load_picture", "texture_pixels", "to_pictures", "to_tensor",
+]  # fmt: skip
+
+MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
+_TEXTURE_MULTIPLE = 128
+
+
+def load_picture(source: Any) -> Image.Image:
+    """An RGB picture from a file, a PIL picture, an array or a tensor.
+
+    EXIF orientation is applied, transparent places become white, grey and 16-bit pictures become RGB.
+
+    Args:
+        source: path; PIL picture; array (H, W), (H, W, 1|3|4) of uint8 or of floats in [0, 1]; tensor (1|3, H, W) of
+            floats in [0, 1].
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a picture, damaged, a side outside 16..20,000 pixels, more than 100 million pixels, or values
+            outside the stated ranges; the message names the file.
+    """
+    if isinstance(source, (str, Path)):
+        return _load_file(Path(source))
+    if isinstance(source, Image.Image):
+        return _to_rgb(source, "picture")
+    if type(source).__module__.split(".")[0] == "torch":
+        if source.ndim != 3 or source.shape[0] not in (1, 3):
+            raise ValueError(f"picture tensor has shape {tuple(source.shape)}; (3, H, W) or (1, H, W) expected")
+        return _from_array(source.detach().cpu().float().movedim(0, -1).numpy())
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    raise ValueError(f"a picture must be a path, PIL picture, array or tensor, not {type(source).__name__}")
+
+
+def _load_file(path: Path) -> Image.Image:
+    if not path.is_file():
+        raise FileNotFoundError(f"picture not found: {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
+            with Image.open(path) as picture:
+                return _to_rgb(picture, str(path))
+    except UnidentifiedImageError:
+        raise ValueError(f"{path}: not a picture that can be read (PNG, JPEG, WebP, ... expected)") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels") from None
+    except (OSError, SyntaxError) as error:  # Pillow reports damaged PNG files as SyntaxError
+        raise ValueError(f"{path}: damaged picture ({error})") from None
+
+
+def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
+    width, height = picture.size
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ValueError(
+            f"{name}: {width}x{height} pixels; sides from {MIN_SIDE} to {MAX_SIDE:,} and at most {MAX_PIXELS:,} pixels expected"
+        )
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, np.float64)
+        scale = 255 / 65535 if values.max() > 255 else 1.0
+        picture = Image.fromarray(np.clip(values * scale, 0, 255).round().astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(ground, picture)
+    return picture.convert("RGB")
+
+
+def _from_array(values: np.ndarray) -> Image.Image:
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
+        raise ValueError(f"picture array has shape {values.shape}; (H, W), (H, W, 3) or (H, W, 4) expected")
+    if np.issubdtype(values.dtype, np.floating):
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+            raise ValueError("a picture of floats must hold finite values in [0, 1]")
+        values = (values * 255).round().astype(np.uint8)
+    if values.dtype != np.uint8:
+        raise ValueError(f"a picture array must be uint8 or float in [0, 1], not {values.dtype}")
+    return _to_rgb(Image.fromarray(values), "picture")
+
+
+def fit_view(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """The picture as a view of `width` x `height`: as large as fits, its aspect kept, centred, its edges replicated.
+
+    `fit_pose` does the same to a pose in the picture's frame.
+    """
+    fitted_width, fitted_height, left, top = _fit(picture.width, picture.height, width, height)
+    if (fitted_width, fitted_height) != picture.size:
+        picture = picture.resize((fitted_width, fitted_height), Image.Resampling.LANCZOS)
+    if (fitted_width, fitted_height) == (width, height):
+        return picture
+    sides = ((top, height - fitted_height - top), (left, width - fitted_width - left), (0, 0))
+    return Image.fromarray(np.pad(np.asarray(picture), sides, mode="edge"))
+
+
+def fit_pose(pose: Pose, width: int, height: int) -> Pose:
+    """The pose in the view that `fit_view` makes of its frame."""
+    fitted_width, fitted_height, left, top = _fit(pose.width, pose.height, width, height)
+    return pose.resize(fitted_width, fitted_height).crop(-left, -top, width, height)
+
+
+def _fit(width: int, height: int, view_width: int, view_height: int) -> tuple[int, int, int, int]:
+    scale = min(view_width / width, view_height / height)
+    fitted_width = max(1, min(view_width, round(width * scale)))
+    fitted_height = max(1, min(view_height, round(height * scale)))
+    return fitted_width, fitted_height, (view_width - fitted_width) // 2, (view_height - fitted_height) // 2
+
+
+def to_tensor(pictures: Iterable[Image.Image]) -> torch.Tensor:
+    """RGB pictures of one size as float32 (b, 3, H, W) in [-1, 1]."""
+    import torch
+
+    values = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+    return values.movedim(-1, 1).float().div_(127.5).sub_(1.0)
+
+
+def to_pictures(pixels: torch.Tensor) -> list[Image.Image]:
+    """Pixels (b, 3, H, W) in [-1, 1] (clipped) as RGB pictures."""
+    values = ((pixels.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1).cpu().numpy()
+    return [Image.fromarray(value) for value in values]
+
+
+def encoder_pixels(
+    pixels: torch.Tensor, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
+) -> torch.Tensor:
+    """Input of the image encoder: resized (bicubic, antialiased) and normalised.
+
+    Args:
+        pixels: (b, 3, H, W) in [-1, 1].
+        size: height and width that the encoder takes.
+        mean, std: of values in [0, 1], per channel.
+    """
+    pixels = _resize(pixels, size)
+    shape = (1, 3, 1, 1)
+    return (pixels / 2 + 0.5 - pixels.new_tensor(mean).view(shape)) / pixels.new_tensor(std).view(shape)
+
+
+def texture_pixels(pixels: torch.Tensor, long_side: int) -> torch.Tensor:
+    """Input of the VAE for texture tokens: the long side `long_side`, the other a multiple of 128 (at least 128).
+
+    A 16 x 16 kernel on latents takes 128 pixels; small views are enlarged so that it fits (design decision, own).
+
+    Args:
+        pixels: (b, 3, H, W) in [-1, 1].
+        long_side: a multiple of 128.
+
+    Raises:
+        ValueError: `long_side` is no multiple of 128.
+    """
+    if long_side < _TEXTURE_MULTIPLE or long_side % _TEXTURE_MULTIPLE:
+        raise ValueError(f"texture_long_side is {long_side}; a multiple of {_TEXTURE_MULTIPLE} expected")
+    longest = max(pixels.shape[-2:])
+
+    def fitted(side: int) -> int:
+        return max(1, round(side * long_side / longest / _TEXTURE_MULTIPLE)) * _TEXTURE_MULTIPLE
+
+    return _resize(pixels, (fitted(pixels.shape[-2]), fitted(pixels.shape[-1])))
+
+
+def _resize(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+
+    if tuple(pixels.shape[-2:]) == tuple(size):
+        return pixels
+    resized = F.interpolate(pixels.float(), size=tuple(size), mode="bicubic", antialias=True, align_corners=False)
+    return resized.clamp(-1, 1).to(pixels.dtype)

@@ -1,0 +1,242 @@
+"""Views on a joint canvas: the grid, tiling, padding, masks, and the plan that lays sources and targets into canvases.
+
+Source: paper §3.3 (image-level conditioning: joint target, joint mask, joint pose) and §4.1 (scenarios); other grids, any
+number of sources and targets: own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from einops import rearrange
+
+__all__ = [
+    "SCENARIOS",
+    "Canvas",
+    "Padding",
+    "Plan",
+    "Slot",
+    "ViewGrid",
+    "pad_views",
+    "plan",
+    "random_masks",
+    "tile",
+    "untile",
+    "view_multiple",
+]
+
+Role = Literal["source", "target"]
+SCENARIOS = ("T1", "T2", "T3", "star")
+_MAX_VIEWS = 32
+
+
+@dataclass(frozen=True)
+class ViewGrid:
+    """Rows x columns of a joint canvas; the paper's is 2 x 2.
+
+    Raises:
+        ValueError: rows or columns below 1, or more than 32 slots.
+    """
+
+    rows: int
+    cols: int
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.cols < 1:
+            raise ValueError(f"grid {self.rows}x{self.cols}: rows and columns must be at least 1, for example 2x2")
+        if self.num_views > _MAX_VIEWS:
+            raise ValueError(f"grid {self.rows}x{self.cols}: at most {_MAX_VIEWS} views fit on a canvas")
+
+    @property
+    def num_views(self) -> int:
+        """Number of slots V."""
+        return self.rows * self.cols
+
+    @classmethod
+    def parse(cls, text: str) -> ViewGrid:
+        """Grid of a text such as ``2x3`` (rows x columns).
+
+        Raises:
+            ValueError: the text has another form, or the grid is not legal.
+        """
+        match = re.fullmatch(r"\s*(\d+)\s*[xX]\s*(\d+)\s*", text)
+        if match is None:
+            raise ValueError(f"grid {text!r}: rows x columns expected, for example 2x2")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.cols}"
+
+
+def tile(views: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
+    """Lay views row by row: (b, v, c, h, w) -> (b, c, rows * h, cols * w), any dtype.
+
+    Raises:
+        ValueError: v is not the grid's number of slots.
+    """
+    if views.shape[1] != grid.num_views:
+        raise ValueError(f"{views.shape[1]} views do not fill a grid of {grid} = {grid.num_views} slots")
+    return rearrange(views, "b (rows cols) c h w -> b c (rows h) (cols w)", rows=grid.rows, cols=grid.cols)
+
+
+def untile(canvas: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
+    """Cut a canvas into its views: (b, c, rows * h, cols * w) -> (b, v, c, h, w); the inverse of `tile`.
+
+    Raises:
+        ValueError: the canvas cannot be cut evenly.
+    """
+    height, width = canvas.shape[-2:]
+    if height % grid.rows or width % grid.cols:
+        raise ValueError(f"a canvas of {height}x{width} cannot be cut into {grid} equal views")
+    return rearrange(canvas, "b c (rows h) (cols w) -> b (rows cols) c h w", rows=grid.rows, cols=grid.cols)
+
+
+def view_multiple(num_levels: int) -> int:
+    """Pixels of which a view's sides must be multiples: 8 (VAE) x 2 per halving of a UNet with `num_levels` levels."""
+    return 8 * 2 ** (num_levels - 1)
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Pixels added on each side by `pad_views`."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def crop(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Take the padding off again: (..., H, W)."""
+        height, width = pixels.shape[-2:]
+        return pixels[..., self.top : height - self.bottom, self.left : width - self.right]
+
+
+def pad_views(pixels: torch.Tensor, multiple: int) -> tuple[torch.Tensor, Padding]:
+    """Replicate the edges of pictures until both sides are multiples, the picture in the middle.
+
+    Args:
+        pixels: (..., c, H, W).
+        multiple: see `view_multiple`.
+
+    Returns:
+        The padded pictures and the padding, whose `crop` undoes it. 256x176 becomes 256x192 for 64.
+    """
+    height, width = pixels.shape[-2:]
+    extra_height, extra_width = -height % multiple, -width % multiple
+    padding = Padding(extra_width // 2, extra_height // 2, extra_width - extra_width // 2, extra_height - extra_height // 2)
+    flat = pixels.reshape(-1, *pixels.shape[-3:])
+    padded = F.pad(flat, (padding.left, padding.right, padding.top, padding.bottom), mode="replicate")
+    return padded.reshape(*pixels.shape[:-2], *padded.shape[-2:]), padding
+
+
+def random_masks(batch: int, num_views: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Masks of the training canvases: float (b, v), 1 = visible source, 0 = masked target.
+
+    The number of masked slots is uniform over 1..V (V masked: no image-level condition), the slots are random
+    (paper §3.3).
+    """
+    masked = torch.randint(1, num_views + 1, (batch, 1), generator=generator)
+    rank = torch.rand(batch, num_views, generator=generator).argsort(1).argsort(1)
+    return (rank >= masked).float()
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What stands in a slot: the source or the target pose number `index` of the request."""
+
+    role: Role
+    index: int
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """One joint canvas: a slot for every place of the grid, row by row."""
+
+    slots: tuple[Slot, ...]
+
+    @property
+    def mask(self) -> tuple[int, ...]:
+        """1 for sources, 0 for targets."""
+        return tuple(int(slot.role == "source") for slot in self.slots)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a request is laid into canvases.
+
+    Attributes:
+        grid: the grid of all canvases.
+        canvases: what stands where.
+        results: for each target pose, in order, the (canvas, slot) places that show it and from which one is taken;
+            more than one only where the same pose fills several slots.
+    """
+
+    grid: ViewGrid
+    canvases: tuple[Canvas, ...]
+    results: tuple[tuple[tuple[int, int], ...], ...]
+
+
+def plan(num_sources: int, num_targets: int, grid: ViewGrid | None = None, scenario: str | None = None) -> Plan:
+    """Lay S sources and T target poses into as many canvases as they need.
+
+    With V slots:
+
+    ==========  ==================================  ==========================================  ===================
+    scenario    sources on a canvas                 targets on a canvas                         needs
+    ==========  ==================================  ==========================================  ===================
+    T1          the source                          one pose, V - 1 times; one of them is used  S = 1
+    T2          the source, V - 1 times             one pose                                    S = 1
+    T3          V - 1 sources, repeated in turn     one pose                                    S <= V - 1
+    star        the source                          V - 1 poses (IMAGPose*)                     S = 1
+    none        the first min(S, V - 1) sources     the rest                                    --
+    ==========  ==================================  ==========================================  ===================
+
+    Slots that are left over on the last canvas repeat its first target pose; with one pose on a canvas all its target
+    slots are candidates (as in T1), otherwise the first one is the result. Sources come first on every canvas.
+
+    Args:
+        num_sources: S >= 1.
+        num_targets: T >= 1.
+        grid: defaults to the paper's 2 x 2.
+        scenario: one of `SCENARIOS` or None.
+
+    Raises:
+        ValueError: no source, no target, a grid of one slot, an unknown scenario or too many sources for it.
+    """
+    grid = grid or ViewGrid(2, 2)
+    _check_request(num_sources, num_targets, grid, scenario)
+    room = grid.num_views - 1
+    if scenario == "T2" or scenario == "T3":
+        sources = [index % num_sources for index in range(room)]
+    else:
+        sources = list(range(min(num_sources, room)))
+    free = grid.num_views - len(sources)
+    per_canvas = 1 if scenario in ("T1", "T2", "T3") else free
+    canvases, results = [], []
+    for start in range(0, num_targets, per_canvas):
+        poses = list(range(start, min(start + per_canvas, num_targets)))
+        filled = poses + [poses[0]] * (free - len(poses))
+        slots = [Slot("source", index) for index in sources] + [Slot("target", index) for index in filled]
+        for place, pose in enumerate(poses):
+            places = range(free) if len(poses) == 1 else [place]
+            results.append(tuple((len(canvases), len(sources) + slot) for slot in places))
+        canvases.append(Canvas(tuple(slots)))
+    return Plan(grid, tuple(canvases), tuple(results))
+
+
+def _check_request(num_sources: int, num_targets: int, grid: ViewGrid, scenario: str | None) -> None:
+    if scenario is not None and scenario not in SCENARIOS:
+        raise ValueError(f"scenario {scenario!r}: one of {', '.join(SCENARIOS)} expected, or none")
+    if num_sources < 1:
+        raise ValueError("no source picture: at least one is needed")
+    if num_targets < 1:
+        raise ValueError("no target pose: at least one is needed")
+    if grid.num_views < 2:
+        raise ValueError(f"grid {grid}: a canvas needs at least 2 slots, one source and one target")
+    most = {"T1": 1, "T2": 1, "star": 1, "T3": grid.num_views - 1}.get(scenario or "", num_sources)
+    if num_sources > most:
+        raise ValueError(f"scenario {scenario} on a grid of {grid} takes at most {most} source(s), {num_sources} given")

@@ -174,6 +174,11 @@ class DenoiserConfig(RunConfig):
         0.05, description="Probability of each: F_H dropped, F_L dropped, both dropped (Table 6)."
     )
     source_pose_dropout: Fraction = Field(0.1, description="Probability that a canvas has no skeletons for its sources.")
+    repeat_probability: Fraction = Field(
+        0.15,
+        description="Share of canvases whose masked slots all show one view, and of those whose visible slots do: "
+        "T1 and T2 lay their canvases so.",
+    )
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
     beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear"
     zero_terminal_snr: bool = Field(False, description="Rescale betas to zero terminal SNR; needs v_prediction.")

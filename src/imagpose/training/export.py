@@ -1,0 +1,53 @@
+"""The final step: a trained pipeline as the small folder that ships, weights in half precision, files below a limit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from imagpose.pipeline import IMAGPosePipeline
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def export_pipeline(
+    run: str | Path, folder: str | Path, dtype: Literal["fp16", "bf16"] = "fp16", max_file_size: str = "15MB"
+) -> dict[str, int]:
+    """Write the pipeline of a denoiser's run in half precision.
+
+    Args:
+        run: output folder of the denoiser's run; its ``weights`` hold the EMA pipeline in full precision.
+        folder: where the pipeline goes; what is there is replaced when everything has been written.
+        dtype: "fp16" keeps three more bits of each weight than "bf16".
+        max_file_size: weights are split into files of at most this size.
+
+    Returns:
+        Bytes per component.
+
+    Raises:
+        FileNotFoundError: the run has no weights yet.
+        ValueError: a weight is too large for `dtype`, or damaged weights.
+    """
+    weights, folder = Path(run) / "weights", Path(folder)
+    if not (weights / "model_index.json").is_file():
+        raise FileNotFoundError(f"{weights} holds no trained pipeline: train the denoiser first")
+    pipeline = IMAGPosePipeline.from_pretrained(weights).to(_DTYPES[dtype])
+    for name, component in pipeline.components.items():
+        if isinstance(component, torch.nn.Module) and not all(p.isfinite().all() for p in component.parameters()):
+            raise ValueError(f"{name} has weights that {dtype} cannot hold: use bf16")
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    pipeline.save_pretrained(partial, max_shard_size=max_file_size)
+    sizes = {path.name: _bytes(path) for path in sorted(partial.iterdir()) if path.is_dir()}
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+    return sizes
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,164 @@
+"""Draws, targets, weights and loss of Eq. 4 against counts, plain loops and hand-computed values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from imagpose.training.objective import (
+    CanvasDraw,
+    DrawSettings,
+    denoising_loss,
+    draw_canvases,
+    min_snr_weights,
+    prediction_target,
+)
+from imagpose.views import ViewGrid
+
+GRIDS = ((ViewGrid(2, 2), 0.75), (ViewGrid(1, 3), 0.25))
+
+
+def settings(**changes) -> DrawSettings:
+    values = {
+        "seed": 1,
+        "batch_size": 400,
+        "num_identities": 50,
+        "num_views": 6,
+        "num_timesteps": 1000,
+        "grids": GRIDS,
+        "feature_dropout": 0.05,
+        "source_pose_dropout": 0.1,
+        "repeat_probability": 0.0,
+    }
+    return DrawSettings(**(values | changes))
+
+
+@pytest.fixture(scope="module")
+def draws() -> list[CanvasDraw]:
+    return [draw_canvases(settings(), step, 0) for step in range(60)]
+
+
+def rate(hits: torch.Tensor | np.ndarray) -> float:
+    return float(np.asarray(hits).mean())
+
+
+def test_feature_dropout_rates(draws: list[CanvasDraw]) -> None:
+    tokens = torch.cat([draw.keep_image_tokens for draw in draws]) == 0
+    texture = torch.cat([draw.keep_texture for draw in draws]) == 0
+    assert rate(tokens & ~texture) == pytest.approx(0.05, abs=0.007)
+    assert rate(texture & ~tokens) == pytest.approx(0.05, abs=0.007)
+    assert rate(tokens & texture) == pytest.approx(0.05, abs=0.007)
+
+
+def test_source_pose_dropout_rate(draws: list[CanvasDraw]) -> None:
+    assert rate(torch.cat([draw.keep_source_poses for draw in draws]) == 0) == pytest.approx(0.1, abs=0.01)
+
+
+def test_number_of_masked_slots_is_uniform(draws: list[CanvasDraw]) -> None:
+    masked = torch.cat([4 - draw.mask.sum(dim=1) for draw in draws if draw.grid == ViewGrid(2, 2)])
+    for count in range(1, 5):
+        assert rate(masked == count) == pytest.approx(0.25, abs=0.02)
+
+
+def test_grids_are_drawn_by_their_shares() -> None:
+    grids = [draw_canvases(settings(batch_size=1), step, 0).grid for step in range(800)]
+    assert grids.count(ViewGrid(2, 2)) / 800 == pytest.approx(0.75, abs=0.05)
+    others = [draw_canvases(settings(batch_size=1), step, 1).grid for step in range(800)]
+    assert others == grids
+
+
+def test_timesteps_cover_the_schedule(draws: list[CanvasDraw]) -> None:
+    timesteps = torch.cat([draw.timesteps for draw in draws])
+    assert timesteps.min() == 0 and timesteps.max() == 999
+    assert float(timesteps.float().mean()) == pytest.approx(499.5, abs=8)
+
+
+def test_slots_show_different_views_and_features_come_from_a_visible_one(draws: list[CanvasDraw]) -> None:
+    chosen_slots = []
+    for draw in draws:
+        visible = draw.mask.numpy() > 0
+        for views, seen, feature in zip(draw.views, visible, draw.feature_views, strict=True):
+            assert len(set(views)) == len(views)
+            if seen.any():
+                assert feature in views[seen]
+                chosen_slots.append(list(views[seen]).index(feature))
+            else:
+                assert feature not in views
+    assert {0, 1, 2} <= set(chosen_slots)
+
+
+def test_features_of_a_masked_canvas_that_holds_all_views() -> None:
+    draw = draw_canvases(settings(num_views=4), 0, 0)
+    assert draw.grid == ViewGrid(2, 2) and (draw.mask.sum(dim=1) == 0).any()
+    assert set(draw.feature_views) == {0, 1, 2, 3}
+
+
+def test_repeated_views_as_t1_and_t2_lay_them() -> None:
+    draw = draw_canvases(settings(repeat_probability=0.25, grids=GRIDS[:1], batch_size=8000), 0, 0)
+    for slots in (draw.mask.numpy() > 0, draw.mask.numpy() == 0):
+        several = slots.sum(axis=1) > 1
+        repeated = [len(set(views[chosen])) == 1 for views, chosen in zip(draw.views, slots, strict=True)]
+        different = [len(set(views[chosen])) == chosen.sum() for views, chosen in zip(draw.views, slots, strict=True)]
+        assert np.mean(np.array(repeated)[several]) == pytest.approx(0.25, abs=0.03)
+        assert np.mean(np.array(different)[several]) == pytest.approx(0.75, abs=0.03)
+    for views, seen in zip(draw.views, draw.mask.numpy() > 0, strict=True):
+        assert not set(views[seen]) & set(views[~seen])
+
+
+def test_draws_depend_on_seed_step_and_process_only() -> None:
+    one, same = draw_canvases(settings(), 5, 0), draw_canvases(settings(), 5, 0)
+    assert np.array_equal(one.views, same.views) and torch.equal(one.mask, same.mask)
+    for other in (draw_canvases(settings(), 6, 0), draw_canvases(settings(), 5, 1), draw_canvases(settings(seed=2), 5, 0)):
+        assert not np.array_equal(one.identities, other.identities)
+        assert not torch.equal(one.timesteps, other.timesteps)
+
+
+def scheduler_with(prediction_type: str) -> DDIMScheduler:
+    """alphas_cumprod 0.9, 0.72, 0.36, 0.036 at timesteps 0 to 3: SNR 9, 18/7, 9/16, 9/241."""
+    return DDIMScheduler(trained_betas=[0.1, 0.2, 0.5, 0.9], num_train_timesteps=4, prediction_type=prediction_type)
+
+
+@pytest.mark.parametrize(
+    ("prediction_type", "expected"),
+    [("epsilon", [5 / 9, 1, 1, 1]), ("v_prediction", [5 / 10, 18 / 25, 9 / 25, 9 / 250])],
+)
+def test_min_snr_weights_by_hand(prediction_type: str, expected: list[float]) -> None:
+    weights = min_snr_weights(scheduler_with(prediction_type), torch.arange(4), gamma=5.0)
+    assert weights.tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_targets() -> None:
+    latents, noise = torch.full((1, 1, 1, 1, 1), 2.0), torch.full((1, 1, 1, 1, 1), 3.0)
+    timestep = torch.tensor([2])
+    assert float(prediction_target(scheduler_with("epsilon"), latents, noise, timestep)) == 3.0
+    velocity = 0.6 * 3.0 - 0.8 * 2.0
+    assert float(prediction_target(scheduler_with("v_prediction"), latents, noise, timestep)) == pytest.approx(velocity)
+
+
+@pytest.fixture
+def slots() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = (torch.randn(2, 3, 4, 2, 2, generator=generator) for _ in range(2))
+    return prediction, target, torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
+
+
+def test_eq4_is_the_mean_over_everything(slots) -> None:
+    prediction, target, mask = slots
+    squares = [(float(p) - float(t)) ** 2 for p, t in zip(prediction.flatten(), target.flatten(), strict=True)]
+    assert float(denoising_loss(prediction, target, mask, 1.0, None)) == pytest.approx(math.fsum(squares) / len(squares))
+
+
+def test_visible_weight_zero_is_the_mean_over_masked_slots(slots) -> None:
+    prediction, target, mask = slots
+    masked = [(0, 1), (0, 2), (1, 2)]
+    expected = np.mean([float((prediction[b, v] - target[b, v]).square().mean()) for b, v in masked])
+    assert float(denoising_loss(prediction, target, mask, 0.0, None)) == pytest.approx(expected)
+
+
+def test_canvas_weights(slots) -> None:
+    prediction, target, mask = slots
+    per_canvas = [float((prediction[b] - target[b]).square().mean()) for b in range(2)]
+    loss = denoising_loss(prediction, target, mask, 1.0, torch.tensor([0.5, 2.0]))
+    assert float(loss) == pytest.approx((0.5 * per_canvas[0] + 2.0 * per_canvas[1]) / 2)

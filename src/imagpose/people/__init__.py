@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imagpose.people.camera import Camera, ViewSpec
     from imagpose.people.identity import Identity, make_identity
-    from imagpose.people.render_set import iterate_views
+    from imagpose.people.parallel import iterate_views
     from imagpose.people.scene import View, render_view, sample_view_specs
     from imagpose.people.splits import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS
 
@@ -25,7 +25,7 @@ _HOMES = {
     "ViewSpec": "camera",
     "Identity": "identity",
     "make_identity": "identity",
-    "iterate_views": "render_set",
+    "iterate_views": "parallel",
     "View": "scene",
     "render_view": "scene",
     "sample_view_specs": "scene",

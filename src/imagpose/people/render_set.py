@@ -1,52 +1,25 @@
-"""Renders many identities on all cores: into memory for the training cache, or into a folder for `imagpose people`.
+"""Writes rendered identities into a folder, for `imagpose people`.
 
-A folder holds `<seed>/<k>.png`, `<seed>/<k>.json` (OpenPose JSON) and `<seed>/<k>_mask.png` per view, and
+The folder holds `<seed>/<k>.png`, `<seed>/<k>.json` (OpenPose JSON) and `<seed>/<k>_mask.png` per view, and
 `<seed>/set.json`, written last, which marks the identity as complete and says what its views show.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from imagpose.people.identity import make_identity
-from imagpose.people.scene import View, render_view, sample_view_specs
+from imagpose.people.parallel import in_order, render_identity
 from imagpose.pose import write_openpose_json
 
-__all__ = ["iterate_views", "render_set"]
+__all__ = ["render_set"]
 
 _MARK = "set.json"
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_AHEAD = 4  # identities rendered in advance per worker, so that a slow consumer does not fill the memory
-Result = TypeVar("Result")
-
-
-def iterate_views(
-    seeds: Iterable[int], views: int, height: int, width: int, workers: int | None = None
-) -> Iterator[tuple[int, list[View]]]:
-    """Render identities in memory, in the order of the seeds, whatever the number of workers.
-
-    Args:
-        seeds: identity seeds.
-        views: views per identity, at least 1.
-        height, width: pixels of a view.
-        workers: processes; None for one per core, 1 renders in this process.
-
-    Yields:
-        The seed and its views.
-    """
-    yield from _in_order(partial(_render_identity, views=views, height=height, width=width), seeds, workers)
 
 
 def render_set(
@@ -81,22 +54,17 @@ def render_set(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("people", total=count, completed=count - len(missing), rate="")
-        for _ in _in_order(write, missing, workers):
+        for _ in in_order(write, missing, workers):
             progress.advance(task)
             speed = progress.tasks[task].speed
             progress.update(task, rate=f"{speed * views:.1f} views/s" if speed else "")
     return len(missing)
 
 
-def _render_identity(seed: int, views: int, height: int, width: int) -> tuple[int, list[View]]:
-    identity = make_identity(seed)
-    return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views)]
-
-
 def _write_identity(seed: int, views: int, height: int, width: int, folder: Path) -> int:
     target = folder / str(seed)
     target.mkdir(parents=True, exist_ok=True)
-    _, rendered = _render_identity(seed, views, height, width)
+    _, rendered = render_identity(seed, views, height, width)
     for number, view in enumerate(rendered):
         _save_picture(Image.fromarray(view.picture), target / f"{number}.png")
         _save_picture(Image.fromarray(view.foreground).convert("L"), target / f"{number}_mask.png")
@@ -132,38 +100,3 @@ def _is_complete(folder: Path, views: int, height: int, width: int) -> bool:
         raise ValueError(f"{folder} holds views of {size[0]}x{size[1]}, not {height}x{width}: choose another folder")
     names = (f"{number}{end}" for number in range(views) for end in (".png", "_mask.png", ".json"))
     return found >= views and all((folder / name).is_file() for name in names)
-
-
-def _in_order(work: partial[Result], items: Iterable[int], workers: int | None) -> Iterator[Result]:
-    """`work` of each item, in the items' order, in `workers` fresh processes of one thread each."""
-    workers = workers or os.cpu_count() or 1
-    if workers == 1:
-        yield from map(work, items)
-        return
-    pending: deque[Future[Result]] = deque()
-    with _one_thread_each(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(work, item))
-                if len(pending) >= _AHEAD * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Children that start in this block use one thread: several per process are many times slower on shared cores."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update({name: "1" for name in _THREAD_VARIABLES})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -1,0 +1,79 @@
+"""Renders many identities on all cores and hands their views over in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from imagpose.people.identity import make_identity
+from imagpose.people.scene import View, render_view, sample_view_specs
+
+__all__ = ["in_order", "iterate_views", "render_identity"]
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_AHEAD = 4  # identities rendered in advance per worker, so that a slow consumer does not fill the memory
+Result = TypeVar("Result")
+
+
+def iterate_views(
+    seeds: Iterable[int], views: int, height: int, width: int, workers: int | None = None
+) -> Iterator[tuple[int, list[View]]]:
+    """Render identities in memory, in the order of the seeds, whatever the number of workers.
+
+    Args:
+        seeds: identity seeds.
+        views: views per identity, at least 1.
+        height, width: pixels of a view.
+        workers: processes; None for one per core, 1 renders in this process.
+
+    Yields:
+        The seed and its views.
+    """
+    yield from in_order(partial(render_identity, views=views, height=height, width=width), seeds, workers)
+
+
+def render_identity(seed: int, views: int, height: int, width: int) -> tuple[int, list[View]]:
+    """The seed and the first `views` views of its identity."""
+    identity = make_identity(seed)
+    return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views)]
+
+
+def in_order(work: Callable[[int], Result], items: Iterable[int], workers: int | None) -> Iterator[Result]:
+    """`work` of each item, in the items' order, in `workers` fresh processes of one thread each."""
+    workers = workers or os.cpu_count() or 1
+    if workers == 1:
+        yield from map(work, items)
+        return
+    pending: deque[Future[Result]] = deque()
+    with _one_thread_each(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) >= _AHEAD * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Children that start in this block use one thread: several per process are many times slower on shared cores."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update({name: "1" for name in _THREAD_VARIABLES})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

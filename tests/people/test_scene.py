@@ -1,0 +1,223 @@
+"""Views: projection, visibility, masks, framing, shadows and that the same seed gives the same pixels."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from imagpose.people import scene
+from imagpose.people.backdrop import make_shoot, paint_backdrop, shade, stool
+from imagpose.people.camera import Camera, Projection, ViewSpec, frame_person, turn
+from imagpose.people.identity import make_identity
+from imagpose.people.raster import VisibilityBuffer
+from imagpose.people.skinning import LIMB_NAMES, pose_identity
+from imagpose.people.visibility import keypoint_confidence
+from imagpose.pose import KEYPOINT_NAMES
+
+NOSE, RIGHT_EAR, RIGHT_ANKLE, LEFT_ANKLE = (
+    KEYPOINT_NAMES.index(name) for name in ("nose", "right_ear", "right_ankle", "left_ankle")
+)
+FRONT_CAMERA = Camera(framing="full", pitch=4.0, distance=5.0, fill=0.9, shift=(0.0, 0.0))
+HEIGHT, WIDTH = 96, 72
+
+
+@pytest.fixture(scope="module")
+def people():
+    return [make_identity(seed) for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def views(people):
+    return [
+        scene.render_view(person, spec, HEIGHT, WIDTH)
+        for person in people
+        for spec in scene.sample_view_specs(person.seed, 6)
+    ]
+
+
+@pytest.fixture
+def standing(monkeypatch):
+    """Every pose drawn is a plain stand, so that what is seen follows from the yaw alone."""
+    draw = scene.sample_motion
+    monkeypatch.setattr(scene, "sample_motion", lambda rng, bones, body: draw(rng, bones, body, ("stand",)))
+
+
+def test_projection_is_a_pinhole_camera():
+    """Against the textbook's K [R | t] in homogeneous coordinates, with a camera that looks down by 10 degrees."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (30, 3)) + (0, 5, 0)
+    tilt = math.radians(10)
+    rotation = np.array([[1, 0, 0], [0, math.cos(tilt), -math.sin(tilt)], [0, math.sin(tilt), math.cos(tilt)]])
+    projection = Projection(np.array([0.1, -2.0, 1.5]), rotation, 300.0, np.array([40.0, 50.0]))
+    # textbook axes: x right, y down, z forward
+    extrinsic = np.stack([rotation[0], -rotation[2], rotation[1]])
+    matrix = np.array([[300, 0, 40], [0, 300, 50], [0, 0, 1]]) @ np.c_[extrinsic, -extrinsic @ projection.position]
+    expected = np.c_[points, np.ones(30)] @ matrix.T
+    pixels, depth = projection.project(points)
+    np.testing.assert_allclose(pixels, expected[:, :2] / expected[:, 2:], rtol=1e-9)
+    np.testing.assert_allclose(depth, expected[:, 2], rtol=1e-9)
+    rays = projection.rays(100, 80)
+    for row, column in ((0, 0), (37, 61), (99, 79)):
+        seen, _ = projection.project(projection.position + 3.0 * rays[row * 80 + column][None])
+        np.testing.assert_allclose(seen[0], (column + 0.5, row + 0.5), atol=1e-3)
+
+
+def test_key_points_lie_where_the_camera_sees_the_joints(people, standing):
+    """The pose of a picture against the posed mesh, turned and projected by hand."""
+    spec = ViewSpec(pose_seed=3, yaw=30.0, camera=FRONT_CAMERA, background=1)
+    view = scene.render_view(people[0], spec, HEIGHT, WIDTH)
+    motion = scene._sample_motion(people[0], spec.pose_seed)
+    mesh = pose_identity(people[0], motion.rotations)
+    cosine, sine = math.cos(math.radians(30)), math.sin(math.radians(30))
+    joints = np.array([[x * cosine - y * sine, x * sine + y * cosine, z] for x, y, z in mesh.keypoints])
+    vertices = np.array([[x * cosine - y * sine, x * sine + y * cosine, z] for x, y, z in mesh.vertices])
+    expected, _ = frame_person(FRONT_CAMERA, vertices, joints, HEIGHT, WIDTH).project(joints)
+    np.testing.assert_allclose(view.pose.keypoints[:, :2], expected, atol=0.01)
+    outline, _ = frame_person(FRONT_CAMERA, vertices, joints, HEIGHT, WIDTH).project(vertices)
+    rows, columns = np.nonzero(view.foreground)
+    np.testing.assert_allclose(
+        [columns.min(), columns.max() + 1, rows.min(), rows.max() + 1],
+        [*np.sort(outline[:, 0])[[0, -1]], *np.sort(outline[:, 1])[[0, -1]]],
+        atol=1.2,
+    )
+
+
+def test_visible_key_points_lie_on_the_person(views):
+    for view in views:
+        for x, y, confidence in view.pose.keypoints:
+            if confidence == 1.0:
+                column, row = int(x), int(y)
+                assert view.foreground[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].any()
+            elif confidence == 0.0:
+                assert not (0 <= x < WIDTH and 0 <= y < HEIGHT)
+            else:
+                assert confidence == 0.5
+
+
+def test_the_face_is_seen_from_the_front_and_not_from_behind(people, standing):
+    for person in people:
+        front, behind = (
+            scene.render_view(person, ViewSpec(5, yaw, FRONT_CAMERA, 0), 128, 96).pose.keypoints[:, 2]
+            for yaw in (0.0, 180.0)
+        )
+        assert front[NOSE] == 1.0 and behind[NOSE] == 0.5
+        assert (front[[RIGHT_ANKLE, LEFT_ANKLE]] == 1.0).all()
+
+
+def test_masks_agree_and_people_have_skin_and_clothes(views):
+    for view in views:
+        np.testing.assert_array_equal(view.foreground, view.parts > 0)
+        assert view.picture.dtype == np.uint8 and view.picture.shape == (HEIGHT, WIDTH, 3)
+        assert 0.03 < view.foreground.mean() < 0.9
+        names = {scene.PART_NAMES[part] for part in np.unique(view.parts)}
+        assert {"skin", "top"} <= names
+
+
+def test_framing(people):
+    person = people[1]
+    for framing, ankles_inside in (("full", True), ("upper", False), ("close", False)):
+        view = scene.render_view(
+            person, ViewSpec(1, 0.0, replace(FRONT_CAMERA, framing=framing), 0), HEIGHT, WIDTH
+        )  # pose 1 is an upright one
+        rows = np.flatnonzero(view.foreground.any(1))
+        assert rows[0] > 0  # nothing is cut off the head
+        assert (view.pose.keypoints[RIGHT_ANKLE, 2] > 0) == ankles_inside
+        assert (rows[-1] < HEIGHT - 1) == ankles_inside
+    with pytest.raises(ValueError, match="framing"):
+        replace(FRONT_CAMERA, framing="feet")
+
+
+def test_the_same_seed_gives_the_same_pixels(people, views):
+    again = scene.render_view(make_identity(0), scene.sample_view_specs(0, 1)[0], HEIGHT, WIDTH)
+    np.testing.assert_array_equal(again.picture, views[0].picture)
+    np.testing.assert_array_equal(again.pose.keypoints, views[0].pose.keypoints)
+    assert (views[6].picture != views[0].picture).mean() > 0.2
+
+
+def test_specifications_are_a_prefix_and_show_every_side():
+    backs = 0
+    for seed in range(50):
+        specs = scene.sample_view_specs(seed, 8)
+        assert specs[:3] == scene.sample_view_specs(seed, 3)
+        yaws = [(spec.yaw + 180) % 360 - 180 for spec in specs]
+        assert abs(yaws[0]) <= 20 and specs[0].camera.framing == "full"
+        for block in (yaws[:4], yaws[4:]):
+            assert sorted(round(yaw / 90) % 4 for yaw in block) == [0, 1, 2, 3]
+        assert len({spec.background for spec in specs}) == 1
+        assert len({spec.pose_seed for spec in specs}) == 8
+        backs += any(abs(yaw) > 135 for yaw in yaws[:4])
+    assert backs == 50
+
+
+def test_a_person_darkens_the_floor_under_the_feet_only():
+    shoot = replace(make_shoot(3), kind="white_studio", wall_distance=4.0)
+    rotation = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
+    projection = Projection(np.array([0.0, -5.0, 1.0]), rotation, 80.0, np.array([40.0, 30.0]))
+    column = np.stack(np.meshgrid([-0.1, 0, 0.1], [-0.1, 0, 0.1], np.linspace(0, 1.7, 60)), -1).reshape(-1, 3)
+    with_person = paint_backdrop(shoot, projection, column, 60, 80)
+    away = paint_backdrop(shoot, projection, column + (50.0, 0, 0), 60, 80)
+    (feet_x, feet_y), *_ = projection.project(np.array([[0.0, 0.0, 0.0]]))[0]
+    row = int(feet_y)
+    assert with_person[row, int(feet_x)].mean() < 0.9 * away[row, int(feet_x)].mean()
+    assert (with_person <= away + 1e-6).all()
+    np.testing.assert_allclose(with_person[:20], away[:20])  # the wall and all above stay as they were
+
+
+def test_light_falls_on_what_faces_it():
+    shoot = make_shoot(1)
+    normals = np.stack([shoot.light, -shoot.light * (1, -1, 1)]).astype(np.float32)
+    lit, unlit = shade(shoot, normals, np.full((2, 3), 0.5), np.zeros(2), np.array([0.0, 1.0, 0.0]))
+    assert lit.mean() > unlit.mean() + 0.15
+    # the inner side of open cloth is turned to the camera, so it is lit like the outer one
+    inner = shade(shoot, -normals[:1], np.full((1, 3), 0.5), np.zeros(1), np.array([0.0, 1.0, 0.0]))
+    np.testing.assert_allclose(inner[0], lit, rtol=1e-5)
+
+
+def test_who_sits_has_a_stool_that_is_not_part_of_the_person(people, monkeypatch):
+    draw = scene.sample_motion
+    monkeypatch.setattr(scene, "sample_motion", lambda rng, bones, body: draw(rng, bones, body, ("sit",)))
+    spec = ViewSpec(2, 90.0, FRONT_CAMERA, 5)
+    view = scene.render_view(people[1], spec, 128, 96)
+    assert view.kind == "sit"
+    monkeypatch.setattr(scene, "_with_seat", lambda mesh: mesh)
+    without = scene.render_view(people[1], spec, 128, 96)
+    changed = (view.picture.astype(int) - without.picture).__abs__().max(-1) > 30
+    assert changed.sum() > 50
+    assert view.foreground[changed].mean() < 0.1
+    vertices, _, faces = stool(0.5, np.array([1.0, 2.0, 9.9]))
+    assert vertices[:, 2].min() == 0 and vertices[:, 2].max() == 0.5 and faces.max() == len(vertices) - 1
+
+
+def test_confidence_by_limb_and_depth():
+    """A picture of three columns: torso, right forearm, nothing; all at 2 m."""
+    triangle = np.tile([0, 1, -1], (3, 1))
+    depth = np.where(triangle < 0, np.inf, 2.0).astype(np.float32)
+    buffer = VisibilityBuffer(triangle, np.zeros((3, 3, 3), np.float32), depth)
+    limbs = np.array([LIMB_NAMES.index("torso")] * 3 + [LIMB_NAMES.index("right_forearm")] * 3)
+    faces, parts = np.array([[0, 1, 2], [3, 4, 5]]), np.where(triangle < 0, 0, 1)
+    column = {"torso": 0.5, "forearm": 1.5, "nothing": 2.5, "outside": 3.5}
+
+    def confidence(name, place, behind):
+        pixels = np.full((18, 2), 1.5)
+        pixels[:, 0] = column[place]
+        values = keypoint_confidence(pixels, np.full(18, 2.0 + behind), buffer, faces, limbs, parts, bare_parts=(1,))
+        return values[KEYPOINT_NAMES.index(name)]
+
+    assert confidence("right_wrist", "forearm", 0.03) == 1.0
+    assert confidence("right_wrist", "forearm", 0.20) == 0.5  # too deep
+    assert confidence("right_wrist", "torso", 0.03) == 0.5  # behind the trunk
+    assert confidence("left_wrist", "forearm", 0.03) == 0.5  # the other arm is in front
+    assert confidence("neck", "torso", 0.10) == 1.0
+    assert confidence("nose", "torso", 0.0) == 0.5
+    assert confidence("right_wrist", "nothing", 0.0) == 0.5
+    assert confidence("right_wrist", "outside", 0.0) == 0.0
+
+
+def test_turning_faces_the_right_edge_at_90_degrees():
+    np.testing.assert_allclose(turn(90) @ [0, -1, 0], [1, 0, 0], atol=1e-12)
+
+
+def test_a_tiny_picture_is_refused(people):
+    with pytest.raises(ValueError, match="too small"):
+        scene.render_view(people[0], scene.sample_view_specs(0, 1)[0], 8, 64)

@@ -82,7 +82,7 @@ def accessory_solids(accessories: Accessories, strap: str) -> list[Solid]:
             solids.append(box((side, -0.09, 0.736), (0.003, 0.06, 0.004), Material.GLASSES, **head))
         solids.append(box((0.0, -0.154, 0.738), (0.010, 0.003, 0.004), Material.GLASSES, **head))
     if strap == "backpack":
-        solids.append(box((0.0, 0.185, 0.33), (0.135, 0.075, 0.19), Material.BAG, anchor="shoulders", bone="spine02"))
+        solids.append(box((0.0, 0.165, 0.33), (0.135, 0.075, 0.19), Material.BAG, anchor="shoulders", bone="spine02"))
     elif strap == "shoulder":
         solids.append(box((0.235, 0.0, -0.02), (0.045, 0.12, 0.10), Material.BAG, anchor="hips", bone="root"))
     return solids

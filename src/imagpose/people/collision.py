@@ -45,7 +45,7 @@ def measure_capsules(vertices: np.ndarray, keypoints: np.ndarray) -> BodyCapsule
         keypoints: (18, 3) its key points. Both in the axes in which the skeleton's bones lie.
     """
     neck, hips = keypoints[_NECK], keypoints[list(_HIPS)].mean(0)
-    reach = abs(keypoints[list(_SHOULDERS), 0]).mean() + 0.02
+    reach = 0.9 * abs(keypoints[list(_SHOULDERS), 0]).mean()  # within the shoulders: the arms hang further out
     trunk = {}
     for level, (bone, share) in _TRUNK_LEVELS.items():
         centre = (1 - share) * neck + share * hips
@@ -109,7 +109,7 @@ def _pairs() -> list[tuple[str, str, float]]:
     """Pairs of capsules that must stay apart, and how far (metres) flesh and cloth may give way between them."""
     pairs = []
     for side, other in ((".L", ".R"), (".R", ".L")):
-        for part, give in (("upper_arm", 0.03), ("forearm", 0.025), ("hand", 0.02)):
+        for part, give in (("upper_arm", 0.045), ("forearm", 0.025), ("hand", 0.02)):
             pairs += [(part + side, trunk, give) for trunk in ("chest", "waist", "hips", "head")]
         for part in ("forearm", "hand"):
             pairs += [(part + side, leg + which, 0.02) for leg in ("thigh", "shin") for which in (side, other)]

@@ -142,7 +142,7 @@ def _pump(figure: _Figure, rng: np.random.Generator) -> dict[str, Directions]:
 
 def _on_hip(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
     waist = 0.45 * figure.on_trunk("waist") + 0.55 * figure.on_trunk("hips")
-    outwards = figure.body.half_width + 0.045 + 0.3 * figure.spread
+    outwards = figure.body.half_width + 0.07 + 0.4 * figure.spread
     goal = waist + np.array([SIDES[side] * outwards, 0.0 + _noise(rng, 0.02), 0.03 + _noise(rng, 0.02)])
     return figure.reach(side, goal, (1.0, 0.45 + _noise(rng, 0.15), -0.1))
 
@@ -176,7 +176,7 @@ def _out(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
 
 
 def _phoning(figure: _Figure, rng: np.random.Generator, side: str) -> Directions:
-    goal = figure.skeleton.head("head") + np.array([SIDES[side] * (0.12 + 0.2 * figure.spread), -0.14, -0.07])
+    goal = figure.skeleton.head("head") + np.array([SIDES[side] * (0.15 + 0.3 * figure.spread), -0.13, -0.07])
     return figure.reach(side, goal + _noise(rng, 0.01), (0.4, -0.1, -1.0))
 
 
@@ -252,12 +252,12 @@ def _forearms_on_knees(figure: _Figure, rng: np.random.Generator) -> dict[str, D
 
 
 def _propped(figure: _Figure, rng: np.random.Generator) -> dict[str, Directions]:
-    """Hands on the floor behind a person who sits on it."""
-    floor = min(figure.world("foot" + side)[2] for side in SIDES)
+    """Fingertips on the floor behind a person who sits on it: the wrists are a hand's length above."""
+    above_floor = min(figure.world("foot" + side)[2] for side in SIDES) + 0.07
     arms = {}
     for side, sign in SIDES.items():
         hip = figure.world("upperleg01" + side)
-        goal = np.array([hip[0] + sign * (0.14 + figure.spread), hip[1] + 0.28 + _noise(rng, 0.03), floor])
+        goal = np.array([hip[0] + sign * (0.14 + figure.spread), hip[1] + 0.28 + _noise(rng, 0.03), above_floor])
         arms[side] = figure.reach_world(side, goal, (0.5, 1.0, 0.0))
     return arms
 

@@ -133,7 +133,7 @@ def _sit_on_floor(rng: np.random.Generator) -> Stance:
     feet = {
         side: Foot(out + _noise(rng, 0.06), 0.03 + abs(_noise(rng, 0.04)), toe_out=10, pole_up=2.0) for side in SIDES
     }
-    return Stance(feet, height=0.125, lean=-rng.uniform(4, 16), spine=(8, 0, _noise(rng, 4)))
+    return Stance(feet, height=0.10, lean=-rng.uniform(4, 16), spine=(8, 0, _noise(rng, 4)))
 
 
 def _kneel(rng: np.random.Generator) -> Stance:

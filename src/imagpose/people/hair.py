@@ -83,7 +83,7 @@ def hair_solids(style: str, size: float) -> list[Solid]:
     if style == "ponytail":
         length = 0.10 + 0.06 * size
         return [
-            ellipsoid((0.0, 0.100, 0.800), (0.026, 0.022, 0.022), **where),
-            ellipsoid((0.0, 0.125, 0.790 - length), (0.028, 0.022, length), **where),
+            ellipsoid((0.0, 0.068, 0.795), (0.026, 0.026, 0.022), **where),
+            ellipsoid((0.0, 0.092, 0.800 - length), (0.030, 0.024, length), **where),
         ]
     return []

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix, vstack
 from imagpose.people.accessories import accessory_pieces, accessory_solids, sample_accessories
 from imagpose.people.body import Body, RestBody, load_body, vertex_normals
 from imagpose.people.hair import hair_pieces, hair_solids, sample_hair_style
-from imagpose.people.outfit import garment_pieces, sample_outfit
+from imagpose.people.outfit import garment_pieces, garment_solids, sample_outfit
 from imagpose.people.shading import Look, surface_colours
 from imagpose.people.skinning import LIMB_NAMES
 from imagpose.people.solids import Solid
@@ -104,7 +104,11 @@ def make_identity(seed: int) -> Identity:
         *hair_pieces(look.hair_style, template, hat, raised),
         *accessory_pieces(look.accessories, template),
     ]
-    solids = [*hair_solids(look.hair_style, float(rng.random())), *accessory_solids(look.accessories, look.outfit.strap)]
+    solids = [
+        *garment_solids(look.outfit),
+        *hair_solids(look.hair_style, float(rng.random())),
+        *accessory_solids(look.accessories, look.outfit.strap),
+    ]
     mesh = _assemble(body, rest, pieces, solids)
     keypoints, keypoint_skin = _keypoints(body, rest)
     return Identity(

@@ -9,10 +9,11 @@ import numpy as np
 
 from imagpose.people.body import load_body
 from imagpose.people.prints import Print, sample_bottom_print, sample_plain, sample_top_print
+from imagpose.people.solids import Solid, ellipsoid
 from imagpose.people.surface import Piece, cut_surface
 from imagpose.people.template import Template, smoothstep
 
-__all__ = ["PART_NAMES", "PART_OF_MATERIAL", "Material", "Outfit", "garment_pieces", "sample_outfit"]
+__all__ = ["PART_NAMES", "PART_OF_MATERIAL", "Material", "Outfit", "garment_pieces", "garment_solids", "sample_outfit"]
 
 
 class Material(IntEnum):
@@ -134,6 +135,13 @@ def garment_pieces(outfit: Outfit, template: Template) -> list[Piece]:
     pieces.append(cut_surface(load_body().faces["body"], _bare_skin(outfit, template, neck, shoe_top), 0 * z, Material.SKIN))
     pieces.append(cut_surface(load_body().faces["eyes"], np.ones_like(z), 0 * z, Material.EYE))
     return pieces
+
+
+def garment_solids(outfit: Outfit) -> list[Solid]:
+    """The hood of a hoodie, which lies on the back of the neck."""
+    if outfit.top != "hoodie":
+        return []
+    return [ellipsoid((0.0, 0.062, 0.555), (0.105, 0.060, 0.050), Material.TOP, anchor="shoulders", bone="spine01")]
 
 
 def _tights(field: np.ndarray, offset: np.ndarray, material: Material) -> Piece:

@@ -102,7 +102,7 @@ PATTERNS: dict[str, Callable[[Cloth, Print], np.ndarray]] = {
     "gingham": lambda c, p: 0.5 * (_columns(c, p.period) % 1.0 < 0.5) + 0.5 * (c.up / p.period % 1.0 < 0.5),
     "plaid": _plaid,
     "dots": lambda c, p: ((_columns(c, p.period) % 1 - 0.5) ** 2 + (c.up / p.period % 1 - 0.5) ** 2 < 0.09),
-    "zigzag": lambda c, p: ((c.up / p.period + 0.6 * _wave(_columns(c, 1.4 * p.period))) % 1.0 < 0.5),
+    "zigzag": lambda c, p: ((c.up / (1.2 * p.period) + 0.6 * _wave(_columns(c, 1.6 * p.period))) % 1.0 < 0.5),
     "diamonds": lambda c, p: (_wave(_columns(c, 1.6 * p.period)) + _wave(c.up / (1.8 * p.period)) > 1.0),
     "checkerboard": lambda c, p: ((_columns(c, 1.2 * p.period) % 1 < 0.5) ^ (c.up / (1.2 * p.period) % 1 < 0.5)),
     "camouflage": _blotches,
@@ -120,7 +120,7 @@ MOTIFS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "square": lambda x, y: (abs(x) < 0.9) & (abs(y) < 0.9),
     "triangle": lambda x, y: (y > -0.8) & (y < 0.9) & (abs(x) < (0.9 - y) * 0.6),
     "bar": lambda x, y: (abs(x) < 1.3) & (abs(y) < 0.4),
-    "bars": lambda x, y: (abs(x) < 1.2) & (abs(y) < 1.0) & ((y * 1.5) % 1 < 0.5),
+    "bars": lambda x, y: (abs(x) < 1.2) & (abs(y) < 1.0) & (abs(abs(y) - 0.4) > 0.2),
     "cross": lambda x, y: ((abs(x) < 0.35) & (abs(y) < 1)) | ((abs(y) < 0.35) & (abs(x) < 1)),
     "heart": lambda x, y: (x**2 + (y - 0.6 * np.sqrt(abs(x))) ** 2) < 0.8,
     "moon": lambda x, y: (x**2 + y**2 < 1) & ((x - 0.5) ** 2 + y**2 > 0.7),
@@ -171,7 +171,7 @@ def sample_top_print(rng: np.random.Generator, plain: bool = False) -> Print:
         phase=float(rng.random()),
         chest=chest,
         back=back,
-        motif_size=float(rng.uniform(0.06, 0.095)),
+        motif_size=float(rng.uniform(0.065, 0.095)),
     )
 
 

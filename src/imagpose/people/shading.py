@@ -10,12 +10,15 @@ import numpy as np
 from imagpose.people.accessories import Accessories
 from imagpose.people.outfit import Material, Outfit
 from imagpose.people.prints import Cloth, Colour, paint
-from imagpose.people.template import smoothstep
+from imagpose.people.template import ATTRIBUTES, smoothstep
 
 __all__ = ["Look", "surface_colours"]
 
-# Half girth in metres of one radian around the trunk, an arm, a leg: prints are measured in metres of cloth.
+_COLUMN = {name: column for column, name in enumerate(ATTRIBUTES)}
+# Metres of cloth per radian around the trunk, an arm, a leg.
 _TRUNK, _ARM, _LEG = 0.15, 0.05, 0.075
+# The trunk's cross-section is nearly an ellipse: half width, half depth, y of its middle, metres.
+_TRUNK_WIDTH, _TRUNK_DEPTH, _TRUNK_MIDDLE = 0.165, 0.115, -0.028
 _EYE = np.array([0.0315, 0.733])
 _BROW_TILT = 0.25
 
@@ -64,22 +67,29 @@ def surface_colours(look: Look, material: np.ndarray, attributes: np.ndarray) ->
     return albedo, specular
 
 
+def _trunk_angle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Angle about the trunk, 0 in front, in proportion to the length of cloth: the ellipse's arc length to first order."""
+    angle = np.arctan2(x / _TRUNK_WIDTH, (_TRUNK_MIDDLE - y) / _TRUNK_DEPTH)
+    flatness = (_TRUNK_WIDTH**2 - _TRUNK_DEPTH**2) / (_TRUNK_WIDTH**2 + _TRUNK_DEPTH**2)
+    return angle + flatness / 4 * np.sin(2 * angle)
+
+
 def _cloth(attributes: np.ndarray, legs: bool) -> Cloth:
     x, y, z = attributes[:, :3].T
-    on_arm = attributes[:, 8] > 0.5
+    on_arm = attributes[:, _COLUMN["arm"]] > 0.5
     on_leg = (z < -0.10) & legs & ~on_arm
     leg_axis = 0.10 + 0.115 * (-z - 0.03)
-    trunk_turn = np.arctan2(x, -y - 0.01)
+    arm_turn = np.arctan2(attributes[:, _COLUMN["around_arm_sin"]], attributes[:, _COLUMN["around_arm_cos"]])
     leg_turn = np.arctan2(abs(x) - leg_axis, -y - 0.01)
-    angle = np.where(on_arm, attributes[:, 7], np.where(on_leg, leg_turn, trunk_turn))
+    angle = np.where(on_arm, arm_turn, np.where(on_leg, leg_turn, _trunk_angle(x, y)))
     radius = np.where(on_arm, _ARM, np.where(on_leg, _LEG, _TRUNK))
     return Cloth(
         around=angle * radius,
-        up=np.where(on_arm, 0.45 - 0.5 * attributes[:, 6], z),
+        up=np.where(on_arm, 0.45 - 0.5 * attributes[:, _COLUMN["along_arm"]], z),
         turns=angle / (2 * np.pi),
         girth=2 * np.pi * radius,
         x=x,
-        facing=attributes[:, 4],
+        facing=attributes[:, _COLUMN["normal_y"]],
         torso=~on_arm,
     )
 
@@ -90,19 +100,20 @@ def _top(look: Look, attributes: np.ndarray) -> np.ndarray:
     colours = paint(outfit.top_print, cloth)
     front = cloth.torso & (cloth.facing < 0)
     if outfit.top == "jacket":  # zip
-        colours[front & (abs(cloth.x) < 0.009)] = (0.72, 0.72, 0.72)
+        colours[front & (abs(cloth.x) < 0.0125)] = (0.72, 0.72, 0.72)
     elif outfit.top == "shirt":  # button placket
         colours[front & (abs(cloth.x) < 0.014)] *= 0.80
     elif outfit.top == "hoodie":  # pocket
         colours[front & (abs(cloth.x) < 0.12) & (abs(cloth.up - 0.08) < 0.07)] *= 0.82
     if outfit.sleeve > 0.9:  # cuffs
-        colours[~cloth.torso & (attributes[:, 6] > 0.92)] *= 0.75
+        colours[~cloth.torso & (attributes[:, _COLUMN["along_arm"]] > 0.92)] *= 0.75
     return _with_straps(look, cloth, colours)
 
 
 def _with_straps(look: Look, cloth: Cloth, colours: np.ndarray) -> np.ndarray:
     if look.outfit.strap == "backpack":
-        strap = (abs(abs(cloth.x) - 0.105) < 0.022) & (cloth.up > 0.18) & (cloth.facing < 0.3)
+        outwards = 1.2 * np.maximum(0.28 - cloth.up, 0)  # below the chest the straps run to the sides
+        strap = (abs(abs(cloth.x) - 0.105 - outwards) < 0.024) & (cloth.up > 0.16) & (cloth.facing < 0.3)
     elif look.outfit.strap == "shoulder":
         strap = abs(cloth.x + 0.13 - 0.57 * (0.58 - cloth.up)) < 0.024
     else:
@@ -130,7 +141,7 @@ def _skin(look: Look, attributes: np.ndarray) -> np.ndarray:
         moustache = face * (abs(z - 0.682) < 0.008) * (x < 0.03)
         cover = np.maximum(jaw, moustache)[:, None] * (0.4 if look.beard == 1 else 0.9)
         colours = colours * (1 - cover) + np.multiply(look.hair_colour, 0.9) * cover
-    lips = np.clip(attributes[:, 9:10], 0, 1)
+    lips = np.clip(attributes[:, _COLUMN["lips"], None], 0, 1)
     lip_colour = skin * (0.80, 0.52 - 0.15 * look.lip_tint, 0.52 - 0.12 * look.lip_tint) + (0.05 + 0.12 * look.lip_tint, 0, 0.01)
     colours = colours * (1 - lips) + lip_colour * lips
     brow = _EYE[1] + 0.022 + look.brow_height - _BROW_TILT * abs(x - 0.034)

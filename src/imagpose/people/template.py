@@ -12,7 +12,9 @@ from imagpose.people.body import load_body, vertex_normals
 __all__ = ["ATTRIBUTES", "Template", "load_template", "smoothstep"]
 
 # Columns of the attributes that every mesh vertex carries and that the shader reads per pixel.
-ATTRIBUTES = ("x", "y", "z", "normal_x", "normal_y", "normal_z", "along_arm", "around_arm", "arm", "lips")
+ATTRIBUTES = (
+    "x", "y", "z", "normal_x", "normal_y", "normal_z", "along_arm", "around_arm_cos", "around_arm_sin", "arm", "lips",
+)  # fmt: skip
 # The origin of the template's axes relative to the middle of the hips, metres: a little behind and above it.
 _ORIGIN = np.array([0.0, 0.013, 0.032], np.float32)
 _ARM_BONES = ("upperarm", "lowerarm", "wrist", "finger", "metacarpal")
@@ -32,7 +34,7 @@ class Template:
         vertices, normals: (n, 3).
         arm: (n,) share of the skin weights that arm and hand bones hold, 0..1.
         along_arm: (n,) 0 at the shoulder, 0.5 at the elbow, 1 at the wrist; -0.2 off the arms.
-        around_arm: (n,) angle about the arm's axis in radians.
+        around_arm: (n, 2) direction about the arm's axis as cosine and sine, which can be interpolated where an angle jumps.
         attributes: (n, len(ATTRIBUTES)).
         joints: COCO joint name -> (3,).
     """
@@ -62,7 +64,7 @@ def load_template() -> Template:
     normals = vertex_normals(vertices, np.concatenate(list(body.faces.values())))
     arm = np.zeros(len(vertices), np.float32)
     along = np.full(len(vertices), -0.2, np.float32)
-    around = np.zeros(len(vertices), np.float32)
+    around = np.zeros((len(vertices), 2), np.float32)
     for suffix, side in ((".L", "left"), (".R", "right")):
         bones = [i for i, n in enumerate(body.bone_names) if n.endswith(suffix) and n.startswith(_ARM_BONES)]
         share = np.asarray(body.skin[:, bones].sum(1)).ravel()
@@ -70,9 +72,9 @@ def load_template() -> Template:
         near = share > 0.35
         shoulder, elbow, wrist = (joints[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist"))
         along[near] = _along(vertices[near], shoulder, elbow, wrist)
-        around[near] = _around(vertices[near], shoulder, elbow)
+        around[near] = _around(vertices[near], along[near], shoulder, elbow, wrist)
     attributes = np.concatenate(
-        [vertices, normals, along[:, None], around[:, None], arm[:, None], body.lips[:, None]], 1
+        [vertices, normals, along[:, None], around, arm[:, None], body.lips[:, None]], 1
     ).astype(np.float32)
     return Template(vertices, normals, arm, along, around, attributes, joints)
 
@@ -84,10 +86,19 @@ def _along(points: np.ndarray, shoulder: np.ndarray, elbow: np.ndarray, wrist: n
     return np.maximum(np.where(on_upper < 1, on_upper * 0.5, 0.5 + 0.5 * np.maximum(on_fore, 0)), -0.1)
 
 
-def _around(points: np.ndarray, shoulder: np.ndarray, elbow: np.ndarray) -> np.ndarray:
-    axis = (elbow - shoulder) / np.linalg.norm(elbow - shoulder)
+def _around(
+    points: np.ndarray, along: np.ndarray, shoulder: np.ndarray, elbow: np.ndarray, wrist: np.ndarray
+) -> np.ndarray:
+    """Unit directions (n, 2) about the upper arm's axis, which pass into those about the forearm's at the elbow."""
+    on_forearm = smoothstep(0.4, 0.6, along)[:, None]
+    directions = (1 - on_forearm) * _about_axis(points, shoulder, elbow) + on_forearm * _about_axis(points, elbow, wrist)
+    return directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
+
+
+def _about_axis(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Unit directions (n, 2) of points about an axis, in the plane perpendicular to it."""
+    axis = (end - start) / np.linalg.norm(end - start)
     first = np.cross(axis, (0.0, 1.0, 0.0))
     first /= np.linalg.norm(first)
-    second = np.cross(axis, first)
-    radial = points - shoulder
-    return np.arctan2(radial @ second, radial @ first)
+    radial = (points - start) @ np.stack([first, np.cross(axis, first)], 1)
+    return radial / np.maximum(np.linalg.norm(radial, axis=1, keepdims=True), 1e-9)

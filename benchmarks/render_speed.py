@@ -12,8 +12,8 @@ import time
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy starts its threads: one per process, as the workers have it
 
-from imagpose.people.parallel import iterate_views  # noqa: E402
-from imagpose.people.splits import RESERVED_FROM  # noqa: E402
+from imagpose.people.parallel import iterate_views
+from imagpose.people.splits import RESERVED_FROM
 
 _FIRST_SEED = 5_000_000  # in no split
 assert _FIRST_SEED < RESERVED_FROM

@@ -110,7 +110,8 @@ def test_repeated_views_as_t1_and_t2_lay_them() -> None:
 def test_draws_depend_on_seed_step_and_process_only() -> None:
     one, same = draw_canvases(settings(), 5, 0), draw_canvases(settings(), 5, 0)
     assert np.array_equal(one.views, same.views) and torch.equal(one.mask, same.mask)
-    for other in (draw_canvases(settings(), 6, 0), draw_canvases(settings(), 5, 1), draw_canvases(settings(seed=2), 5, 0)):
+    for changes, step, process in (({}, 6, 0), ({}, 5, 1), ({"seed": 2}, 5, 0)):
+        other = draw_canvases(settings(**changes), step, process)
         assert not np.array_equal(one.identities, other.identities)
         assert not torch.equal(one.timesteps, other.timesteps)
 
@@ -147,7 +148,8 @@ def slots() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_eq4_is_the_mean_over_everything(slots) -> None:
     prediction, target, mask = slots
     squares = [(float(p) - float(t)) ** 2 for p, t in zip(prediction.flatten(), target.flatten(), strict=True)]
-    assert float(denoising_loss(prediction, target, mask, 1.0, None)) == pytest.approx(math.fsum(squares) / len(squares))
+    expected = math.fsum(squares) / len(squares)
+    assert float(denoising_loss(prediction, target, mask, 1.0, None)) == pytest.approx(expected)
 
 
 def test_visible_weight_zero_is_the_mean_over_masked_slots(slots) -> None:

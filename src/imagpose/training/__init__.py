@@ -1,1 +1,1 @@
-"""Training from scratch: view caches, three stages (autoencoder, encoder, denoiser) over one loop, and the final export."""
+"""Training from scratch: view caches, three stages (autoencoder, encoder, denoiser) over one loop, the export."""

@@ -1,7 +1,7 @@
 """Stage 1: the KL autoencoder, trained on crops, whole views and enlarged crops without downloaded networks.
 
-Crops cost less than whole views and the network is fully convolutional; enlarged crops belong to its distribution because
-texture tokens are made of the latents of an enlarged picture.
+Crops cost less than whole views and the network is fully convolutional; enlarged crops belong to its distribution
+because texture tokens are made of the latents of an enlarged picture.
 """
 
 from __future__ import annotations

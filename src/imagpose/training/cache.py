@@ -1,7 +1,8 @@
 """Views of identities on disk: one safetensors shard per block of identities and kind, memory-mapped for training.
 
-The kind ``views`` holds what is rendered; other kinds (latents, texture latents, encoder tokens, skeletons) are computed
-from it by a second pass. A shard appears by renaming, so an interrupted pass continues with the next missing one.
+The kind ``views`` holds what is rendered; other kinds (latents, texture latents, encoder tokens, skeletons) are
+computed from it by a second pass. A shard appears by renaming, so an interrupted pass continues with the next missing
+one.
 
 Tensors of ``views`` (n identities, v views of H x W pixels): ``pictures`` uint8 (n, v, H, W, 3); ``keypoints`` float32
 (n, v, 18, 3), x and y in pixels, confidence; ``foreground`` uint8 (n, v, ceil(H * W / 8)), `numpy.packbits`; ``yaw``
@@ -131,7 +132,7 @@ def _description(config: ViewCacheConfig, source: str) -> dict[str, str]:
 
 
 def _is_complete(path: Path, config: ViewCacheConfig, source: str) -> bool:
-    """Whether the shard exists; one that was made with other settings is refused (views) or made again (other kinds)."""
+    """Whether the shard exists; one made with other settings is refused (views) or made again (other kinds)."""
     if not path.is_file():
         return False
     try:
@@ -149,7 +150,7 @@ def _is_complete(path: Path, config: ViewCacheConfig, source: str) -> bool:
 
 def _load(path: Path) -> Tensors:
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
 
 
 def _save(path: Path, config: ViewCacheConfig, source: str, tensors: Tensors) -> None:

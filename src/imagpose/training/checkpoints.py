@@ -1,7 +1,7 @@
 """Checkpoints of a run: written to a temporary folder, then renamed; the last K are kept.
 
-A checkpoint holds the stage's weights, the optimiser and the schedule (accelerate), the EMA weights (``ema.safetensors``)
-and ``progress.json``. Randomness is keyed by (seed, step), so no generator state belongs to it.
+A checkpoint holds the stage's weights, the optimiser and the schedule (accelerate), the EMA weights
+(``ema.safetensors``) and ``progress.json``. Randomness is keyed by (seed, step), so no generator state belongs to it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def save_checkpoint(
 ) -> Path:
     """Write the state after `step` steps and remove all but the last `keep` checkpoints.
 
-    Every process calls it. The name ``step-<number>`` appears only when everything has been written: a run that is killed
-    while it writes leaves the checkpoint before.
+    Every process calls it. The name ``step-<number>`` appears only when everything has been written: a run that is
+    killed while it writes leaves the checkpoint before.
 
     Returns:
         The folder of the checkpoint.

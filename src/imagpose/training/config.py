@@ -70,7 +70,7 @@ class RunConfig(Section):
         0.999, description="Largest EMA decay; diffusers' warm-up (1 + step) / (10 + step) holds before."
     )
     log_every: Positive = Field(50, description="Steps between TensorBoard scalars.")
-    validate_every: Positive = Field(1000, description="Steps between validations on held-out people, with EMA weights.")
+    validate_every: Positive = Field(1000, description="Steps between validations on held-out people, EMA weights.")
     sample_every: Positive = Field(1000, description="Steps between sample grids, with EMA weights.")
     checkpoint_every: Positive = Field(500, description="Steps between checkpoints.")
     keep_checkpoints: Positive = Field(2, description="The last K checkpoints are kept.")
@@ -115,7 +115,8 @@ class AutoencoderConfig(RunConfig):
         if self.whole_fraction + self.enlarged_fraction > 1:
             raise ValueError("whole_fraction + enlarged_fraction must be at most 1")
         if self.crop_size > min(self.data.height, self.data.width):
-            raise ValueError(f"crop_size ({self.crop_size}) is larger than a view ({self.data.height}x{self.data.width})")
+            view = f"{self.data.height}x{self.data.width}"
+            raise ValueError(f"crop_size ({self.crop_size}) is larger than a view ({view})")
         return self
 
 
@@ -130,9 +131,8 @@ class EncoderModel(Section):
     @model_validator(mode="after")
     def _heads(self) -> EncoderModel:
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size ({self.hidden_size}) must be a multiple of num_attention_heads ({self.num_attention_heads})"
-            )
+            heads = f"num_attention_heads ({self.num_attention_heads})"
+            raise ValueError(f"hidden_size ({self.hidden_size}) must be a multiple of {heads}")
         return self
 
 
@@ -173,7 +173,7 @@ class DenoiserConfig(RunConfig):
     feature_dropout: Annotated[float, Field(ge=0, le=1 / 3)] = Field(
         0.05, description="Probability of each: F_H dropped, F_L dropped, both dropped (Table 6)."
     )
-    source_pose_dropout: Fraction = Field(0.1, description="Probability that a canvas has no skeletons for its sources.")
+    source_pose_dropout: Fraction = Field(0.1, description="Probability that a canvas lacks its sources' skeletons.")
     repeat_probability: Fraction = Field(
         0.15,
         description="Share of canvases whose masked slots all show one view, and of those whose visible slots do: "
@@ -197,8 +197,8 @@ class DenoiserConfig(RunConfig):
             raise ValueError("zero_terminal_snr needs prediction_type v_prediction: at zero SNR the noise says nothing")
         largest = max(ViewGrid.parse(name).num_views for name in self.grids)
         if largest > min(self.data.views, self.validation.views):
-            raise ValueError(f"grids need {largest} views per identity, the caches have "
-                             f"{min(self.data.views, self.validation.views)}")
+            held = min(self.data.views, self.validation.views)
+            raise ValueError(f"grids need {largest} views per identity, the caches have {held}")
         return self
 
 
@@ -216,8 +216,8 @@ def load_config(kind: type[ConfigType], path: str | Path, overrides: list[str] |
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: the file is not a YAML mapping, an override has no ``=``, a key is unknown or a value is illegal; one
-            line that names the file and the key.
+        ValueError: the file is not a YAML mapping, an override has no ``=``, a key is unknown or a value is illegal;
+            one line that names the file and the key.
     """
     path = Path(path)
     if not path.is_file():

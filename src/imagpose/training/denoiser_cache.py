@@ -89,7 +89,8 @@ def build_cache(config: DenoiserConfig, frozen: FrozenNetworks, multiple: int) -
         add_kind(data, "skeletons", f"multiple {multiple}", lambda views, data=data: _skeletons(views, data, multiple))
         add_kind(data, "tokens", encoder, _per_picture(frozen.image_tokens, config.precision))
         add_kind(data, "latents", f"{vae} multiple {multiple}", _per_picture(latents, config.precision))
-        add_kind(data, "textures", f"{vae} long side {config.texture_long_side}", _per_picture(textures, config.precision))
+        source = f"{vae} long side {config.texture_long_side}"
+        add_kind(data, "textures", source, _per_picture(textures, config.precision))
 
 
 def _per_picture(

@@ -1,4 +1,4 @@
-"""Stage 2: the image encoder, a small DINOv2-architecture network trained by metric learning on identities, then frozen."""
+"""Stage 2: the image encoder, a small DINOv2-architecture network, trained by metric learning, then frozen."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _VALIDATION_CHUNK = 64
 def build_encoder(config: EncoderConfig) -> Dinov2Model:
     """Fresh image encoder as `config.model` says.
 
-    Dinov2 keeps a square table of positions and interpolates it to other picture sizes, so the table has the view's longer
-    side in both directions.
+    Dinov2 keeps a square table of positions and interpolates it to other picture sizes, so the table has the view's
+    longer side in both directions.
     """
     model = config.model
     return Dinov2Model(

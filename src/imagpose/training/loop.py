@@ -68,8 +68,11 @@ class Training:
             raise ValueError(f"{config.output} already holds a run: use --resume latest, or another output folder")
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no",
-                                       step_scheduler_with_optimizer=False)
+        self.accelerator = Accelerator(
+            mixed_precision="bf16" if config.precision == "bf16" else "no",
+            cpu=not torch.cuda.is_available(),
+            step_scheduler_with_optimizer=False,
+        )
         set_seed(config.seed)
         optimizer = torch.optim.AdamW(stage.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         schedule = get_scheduler(
@@ -94,7 +97,8 @@ class Training:
         """
         config, outcome = self.config, self.outcome
         started = time.monotonic()
-        records = Records(config, self.stage, self.accelerator.is_main_process, outcome.step)
+        accelerator = self.accelerator
+        records = Records(config, self.stage, outcome.step, accelerator.process_index, accelerator.num_processes)
         with _stop_requests() as requests, records:
             while outcome.step < config.steps:
                 outcome.losses.append(self._step(outcome.step, records))

@@ -17,10 +17,11 @@ from imagpose.training.stage import Stage
 class Records:
     """Progress and TensorBoard of one sitting; silent on all but the main process."""
 
-    def __init__(self, config: RunConfig, stage: Stage, main_process: bool, step: int) -> None:
+    def __init__(self, config: RunConfig, stage: Stage, step: int, process: int, num_processes: int) -> None:
         self.config = config
         self.stage = stage
-        self.main_process = main_process
+        self.main_process = process == 0
+        self.samples_per_step = stage.samples_per_step * num_processes
         self.console = Console(stderr=True)
         self.first_step = step
         self.loss = float("nan")
@@ -39,7 +40,9 @@ class Records:
                 disable=not self.console.is_terminal,
             )
             self.progress.start()
-            self.task = self.progress.add_task("", total=self.config.steps, completed=self.first_step, loss=0.0, rate=0.0)
+            self.task = self.progress.add_task(
+                "", total=self.config.steps, completed=self.first_step, loss=0.0, rate=0.0
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,7 +67,7 @@ class Records:
         every = self.config.log_every
         if step % every == 0 or step == self.config.steps:
             self.loss = float(np.mean(self.losses))
-            rate = len(self.losses) * self.stage.samples_per_step / self.stepping
+            rate = len(self.losses) * self.samples_per_step / self.stepping
             values = {name: float(value) for name, value in scalars.items()}
             values |= {"loss": self.loss, "samples_per_second": rate, "batch_share": self.assembling / self.stepping}
             for name, value in values.items():
@@ -73,7 +76,7 @@ class Records:
             self._line(step, values)
             self._reset_window(step)
         elif self.console.is_terminal:
-            rate = len(self.losses) * self.stage.samples_per_step / self.stepping
+            rate = len(self.losses) * self.samples_per_step / self.stepping
             self.progress.update(self.task, completed=step, loss=float(np.mean(self.losses)), rate=rate)
 
     def validation(self, step: int, measures: dict[str, float]) -> None:

@@ -198,10 +198,10 @@ def test_confidence_by_limb_and_depth():
     faces, parts = np.array([[0, 1, 2], [3, 4, 5]]), np.where(triangle < 0, 0, 1)
     column = {"torso": 0.5, "forearm": 1.5, "nothing": 2.5, "outside": 3.5}
 
-    def confidence(name, place, behind):
+    def confidence(name, place, behind, limbs=limbs, bare=(1,)):
         pixels = np.full((18, 2), 1.5)
         pixels[:, 0] = column[place]
-        values = keypoint_confidence(pixels, np.full(18, 2.0 + behind), buffer, faces, limbs, parts, bare_parts=(1,))
+        values = keypoint_confidence(pixels, np.full(18, 2.0 + behind), buffer, faces, limbs, parts, bare)
         return values[KEYPOINT_NAMES.index(name)]
 
     assert confidence("right_wrist", "forearm", 0.03) == 1.0
@@ -210,6 +210,10 @@ def test_confidence_by_limb_and_depth():
     assert confidence("left_wrist", "forearm", 0.03) == 0.5  # the other arm is in front
     assert confidence("neck", "torso", 0.10) == 1.0
     assert confidence("nose", "torso", 0.0) == 0.5
+    head = np.full(6, LIMB_NAMES.index("head"))
+    assert confidence("right_ear", "torso", 0.03, head) == 1.0
+    assert confidence("right_ear", "torso", 0.03, head, bare=()) == 0.5  # under long hair
+    assert confidence("right_ear", "torso", 0.005, head, bare=()) == 1.0  # at the hairline
     assert confidence("right_wrist", "nothing", 0.0) == 0.5
     assert confidence("right_wrist", "outside", 0.0) == 0.0
 

@@ -42,6 +42,8 @@ _SEEN_ON: tuple[tuple[tuple[str, ...], float], ...] = (
 )
 _ALLOWED = np.array([[limb in limbs for limb in LIMB_NAMES] for limbs, _ in _SEEN_ON])
 _DEPTH = np.array([depth for _, depth in _SEEN_ON])
+# The hairline runs close to the ears: an ear is hidden only by hair that stands off from it.
+_HAIRLINE_DEPTH = 0.012
 _ON_SKIN = np.array([limbs == ("head",) for limbs, _ in _SEEN_ON])
 
 
@@ -61,7 +63,7 @@ def keypoint_confidence(
         buffer: what is seen through each pixel.
         faces: (triangles, 3) of the mesh; limbs: (vertices,) index into `LIMB_NAMES`.
         parts: (H, W) part of each pixel of the buffer.
-        bare_parts: parts on which eyes, ears and nose can be seen (not: hair).
+        bare_parts: parts that may lie over eyes, ears and nose without hiding them (not: hair that stands off).
     """
     height, width = buffer.triangle.shape
     column, row = np.floor(pixels).astype(np.int64).T
@@ -70,6 +72,6 @@ def keypoint_confidence(
     triangle, part = buffer.triangle[row, column], parts[row, column]
     limb = limbs[faces[triangle, 0]]
     seen = inside & (part > 0) & _ALLOWED[np.arange(len(pixels)), limb]
-    seen &= depth - buffer.depth[row, column] <= _DEPTH
-    seen &= ~_ON_SKIN | np.isin(part, bare_parts)
+    covered = _ON_SKIN & ~np.isin(part, bare_parts)
+    seen &= depth - buffer.depth[row, column] <= np.where(covered, _HAIRLINE_DEPTH, _DEPTH)
     return np.where(seen, VISIBLE, np.where(inside, HIDDEN, OUTSIDE))

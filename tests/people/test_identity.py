@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_opening
 
+from imagpose.people.body import load_body
 from imagpose.people.hair import HAIR_STYLES, sample_hair_style
 from imagpose.people.identity import make_identity
 from imagpose.people.kinematics import rotation
 from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL, Material, sample_outfit
-from imagpose.people.prints import PATTERNS, Cloth, Print, paint, sample_top_print
+from imagpose.people.prints import MOTIFS, PATTERNS, Cloth, Print, paint, sample_top_print
 from imagpose.people.raster import rasterize
+from imagpose.people.shading import _cloth
 from imagpose.people.skinning import LIMB_NAMES, pose_identity
-from imagpose.people.template import ATTRIBUTES
+from imagpose.people.template import ATTRIBUTES, load_template
 from imagpose.pose import KEYPOINT_NAMES
 
 
@@ -31,7 +34,7 @@ def test_the_same_seed_gives_the_same_person(people):
 def test_everybody_is_an_adult_with_a_whole_mesh(people):
     for person in people:
         assert person.age >= 0.78
-        assert 1.45 < np.ptp(person.rest_vertices[:, 2]) < 2.25  # shoes, hair and hats included
+        assert 1.50 < np.ptp(person.rest_vertices[:, 2]) < 2.15  # shoes, hair and hats included
         assert np.isfinite(person.rest_vertices).all()
         assert person.faces.max() < len(person.rest_vertices) and person.faces.min() >= 0
         np.testing.assert_allclose(np.asarray(person.skin.sum(1)).ravel(), 1, atol=2e-3)
@@ -127,20 +130,30 @@ def test_there_is_variety():
     assert 0.1 < np.mean([outfit.strap != "none" for outfit in outfits]) < 0.5
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-def test_no_print_is_finer_than_a_pixel_at_128x96(pattern):
-    """A standing person of 1.7 m takes about 110 pixels: along a line on the cloth a colour lasts for more than a pixel."""
-    red, blue = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
-    up = np.arange(-0.1, 0.55, 0.002)
-    zero = np.zeros_like(up)
-    for around in np.linspace(-0.4, 0.4, 7):
-        turns = zero + around / (2 * np.pi * 0.15)
-        cloth = Cloth(zero + around, up, turns, zero + 2 * np.pi * 0.15, zero + around / 2, zero - 1, zero == 0)
-        colours = paint(Print(pattern, (red, blue, blue), period=0.06), cloth)
+@pytest.mark.parametrize("name", [*PATTERNS, *MOTIFS])
+def test_no_print_is_finer_than_a_pixel_at_128x96(name):
+    """A standing person takes about 110 pixels, one pixel is 1.6 cm: little is lost where a coin of 1.8 cm must fit."""
+    step = 0.002
+    around, up = np.meshgrid(np.arange(-0.40, 0.40, step), np.arange(-0.1, 0.55, step))
+    flat, zero = around.ravel(), np.zeros(around.size)
+    girth = 2 * np.pi * 0.15
+    cloth = Cloth(flat, up.ravel(), flat / girth, zero + girth, flat, zero - 1, zero == 0)
+    black, white = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    for phase in (0.0, 0.37):
+        if name in MOTIFS:
+            print_ = Print("plain", (black, black, white), chest=name, motif_size=0.065)
+        else:
+            print_ = Print(name, (black, white, white), period=0.06, phase=phase)
+        colours = paint(print_, cloth)
         assert ((colours >= 0) & (colours <= 1)).all()
-        changes = np.flatnonzero(abs(np.diff(colours[:, 0])) > 0.25)
-        runs = np.diff(changes) * 0.002
-        assert len(runs) == 0 or runs.mean() > 0.016
+        levels = np.unique(colours[:, 0]) if name != "gradient" else []
+        assert len(levels) <= 3  # patterns of two or three shades, or a smooth course
+        y, x = np.mgrid[-5:6, -5:6]
+        coin = x**2 + y**2 <= 20
+        for level in levels:
+            region = (colours[:, 0] == level).reshape(up.shape)
+            kept = binary_opening(np.pad(region, 12, mode="edge"), coin)[12:-12, 12:-12]
+            assert kept.sum() > 0.85 * region.sum()
 
 
 def test_a_motif_is_printed_on_one_side_only():
@@ -156,3 +169,36 @@ def test_a_motif_is_printed_on_one_side_only():
     black = front.sum(1) == 0
     np.testing.assert_array_equal(black, x**2 + (up - 0.36) ** 2 < 0.07**2)
     assert (back == 1).all()
+
+
+def test_sleeve_prints_have_no_seam(people):
+    """Where the angle about an arm jumps by a whole turn, pinstripes seen pixel by pixel stay as broad as elsewhere."""
+    cos, sin = (ATTRIBUTES.index(f"around_arm_{name}") for name in ("cos", "sin"))
+    sleeved = [person for person in people if person.look.outfit.sleeve > 0.9]
+    assert sleeved
+    for person in sleeved:
+        on_sleeve = (person.material == Material.TOP) & (
+            person.attributes[person.faces, ATTRIBUTES.index("arm")].min(1) > 0.9
+        )
+        corners = person.attributes[person.faces[on_sleeve]]
+        angles = np.arctan2(corners[..., sin], corners[..., cos])
+        across = np.ptp(angles, axis=1) > np.pi
+        assert across.sum() > 10  # faces with the jump are there
+        middle = corners.mean(1)
+        for angle, triple in zip(np.arctan2(middle[:, sin], middle[:, cos])[across], angles[across], strict=True):
+            assert abs(np.angle(np.exp(1j * (triple - angle)))).max() < 1.0  # the middle lies between its corners
+
+
+def test_patterns_are_measured_in_metres_of_cloth_all_around_the_trunk():
+    """A tape around the template's chest: equal steps of the pattern's coordinate are nearly equal lengths of tape."""
+    template, body = load_template(), load_body()
+    shirt = np.unique(body.faces["tights"])
+    ring = shirt[(abs(template.vertices[shirt, 2] - 0.35) < 0.03) & (template.arm[shirt] < 0.2)]
+    cloth = _cloth(template.attributes[ring], legs=False)
+    order = np.argsort(cloth.turns)
+    tape, turns = template.vertices[ring][order, :2], cloth.turns[order]
+    bins = np.linspace(-0.4, 0.4, 9)
+    places = np.stack([np.interp(bins, turns, tape[:, axis]) for axis in (0, 1)], 1)
+    lengths = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    assert lengths.min() > 0.6 * lengths.mean()
+    assert np.interp(0.0, turns, tape[:, 1]) < -0.1  # no turn is the front

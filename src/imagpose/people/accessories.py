@@ -66,21 +66,20 @@ def accessory_pieces(accessories: Accessories, template: Template) -> list[Piece
 
 def accessory_solids(accessories: Accessories, strap: str) -> list[Solid]:
     """Brims, glasses and bags."""
-    head = {"anchor": "ears", "bone": "head"}
     solids: list[Solid] = []
     up, front = (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)
     if accessories.hat == "cap":
-        visor = ring((0.0, -0.085, 0.790), (0.075, 0.105), 0.0, up, Material.HAT, arc=(180.0, 360.0), **head)
+        visor = ring((0.0, -0.085, 0.790), (0.075, 0.105), 0.0, up, Material.HAT, "ears", "head", arc=(180.0, 360.0))
         solids.append(visor.tilted(-12.0, (0.0, -0.085, 0.790)))
     elif accessories.hat == "brimmed":
-        solids.append(ring((0.0, -0.025, 0.785), (0.165, 0.185), 0.45, up, Material.HAT, **head))
+        solids.append(ring((0.0, -0.025, 0.785), (0.165, 0.185), 0.45, up, Material.HAT, "ears", "head"))
     if accessories.glasses != "none":
         inner = 0.0 if accessories.glasses == "dark" else 0.68
         for x in (-0.032, 0.032):
-            solids.append(ring((x, -0.152, 0.733), (0.027, 0.021), inner, front, Material.GLASSES, **head))
+            solids.append(ring((x, -0.152, 0.733), (0.027, 0.021), inner, front, Material.GLASSES, "ears", "head"))
             side = 0.078 if x > 0 else -0.078
-            solids.append(box((side, -0.09, 0.736), (0.003, 0.06, 0.004), Material.GLASSES, **head))
-        solids.append(box((0.0, -0.154, 0.738), (0.010, 0.003, 0.004), Material.GLASSES, **head))
+            solids.append(box((side, -0.09, 0.736), (0.003, 0.06, 0.004), Material.GLASSES, "ears", "head"))
+        solids.append(box((0.0, -0.154, 0.738), (0.010, 0.003, 0.004), Material.GLASSES, "ears", "head"))
     if strap == "backpack":
         solids.append(box((0.0, 0.165, 0.33), (0.135, 0.075, 0.19), Material.BAG, anchor="shoulders", bone="spine02"))
     elif strap == "shoulder":

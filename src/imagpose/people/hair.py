@@ -62,7 +62,8 @@ def hair_pieces(style: str, template: Template, hat: bool, raised: float) -> lis
     if not hat:
         offset *= 1 + 0.35 * smoothstep(0.74, 0.85, z)
         if style == "side part":  # a furrow on one side, volume on the other
-            offset = offset * (1 - 0.7 * np.exp(-(((x - 0.035) / 0.012) ** 2))) + 0.010 * smoothstep(0.03, -0.03, x) * (field > 0)
+            furrow = 1 - 0.7 * np.exp(-(((x - 0.035) / 0.012) ** 2))
+            offset = offset * furrow + 0.010 * smoothstep(0.03, -0.03, x) * (field > 0)
         elif style == "quiff":
             offset = offset + 0.030 * smoothstep(-0.03, -0.10, y) * smoothstep(0.78, 0.82, z)
         elif style == "curly":
@@ -76,14 +77,17 @@ def hair_pieces(style: str, template: Template, hat: bool, raised: float) -> lis
 
 def hair_solids(style: str, size: float) -> list[Solid]:
     """Buns and tails; `size` 0..1."""
-    where = {"material": Material.HAIR, "anchor": "ears", "bone": "head"}
+
+    def on_head(centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Solid:
+        return ellipsoid(centre, radii, Material.HAIR, anchor="ears", bone="head")
+
     if style == "bun":
         radius = 0.034 + 0.016 * size
-        return [ellipsoid((0.0, 0.075, 0.825), (radius,) * 3, **where)]
+        return [on_head((0.0, 0.075, 0.825), (radius, radius, radius))]
     if style == "ponytail":
         length = 0.10 + 0.06 * size
         return [
-            ellipsoid((0.0, 0.068, 0.795), (0.026, 0.026, 0.022), **where),
-            ellipsoid((0.0, 0.092, 0.800 - length), (0.030, 0.024, length), **where),
+            on_head((0.0, 0.068, 0.795), (0.026, 0.026, 0.022)),
+            on_head((0.0, 0.092, 0.800 - length), (0.030, 0.024, length)),
         ]
     return []

@@ -102,7 +102,8 @@ def sample_outfit(rng: np.random.Generator, female: bool) -> Outfit:
     dress_tops, tops = ("tee", "tank", "long"), ("tee", "tee", "long", "shirt", "jacket", "hoodie")
     top = str(rng.choice(dress_tops if bottom == "dress" else (*tops, "tank") if female else tops))
     tucked = bottom == "dress" or (top in ("tee", "long", "tank", "shirt") and rng.random() < 0.3)
-    neckline = "collar" if top in ("jacket", "hoodie", "shirt") else str(rng.choice(("crew", "crew", "scoop", "vee", "turtle")))
+    collar = top in ("jacket", "hoodie", "shirt")
+    neckline = "collar" if collar else str(rng.choice(("crew", "crew", "scoop", "vee", "turtle")))
     leg_ends = {"trousers": (-0.895, -0.86), "shorts": (-0.46, -0.28), "skirt": (-0.70, -0.34), "dress": (-0.72, -0.36)}
     top_print = sample_top_print(rng, plain=top == "jacket" and rng.random() < 0.5)
     return Outfit(
@@ -132,8 +133,9 @@ def garment_pieces(outfit: Outfit, template: Template) -> list[Piece]:
     pieces = _top(outfit, template, neck) + _bottom(outfit, template, waist_top)
     shoe_top = -0.78 if outfit.boots else -0.90
     pieces.append(_tights(shoe_top - z, 0.007 + 0.012 * smoothstep(-0.93, -0.98, z), Material.SHOES))
-    pieces.append(cut_surface(load_body().faces["body"], _bare_skin(outfit, template, neck, shoe_top), 0 * z, Material.SKIN))
-    pieces.append(cut_surface(load_body().faces["eyes"], np.ones_like(z), 0 * z, Material.EYE))
+    faces, bare = load_body().faces, _bare_skin(outfit, template, neck, shoe_top)
+    pieces.append(cut_surface(faces["body"], bare, 0 * z, Material.SKIN))
+    pieces.append(cut_surface(faces["eyes"], np.ones_like(z), 0 * z, Material.EYE))
     return pieces
 
 

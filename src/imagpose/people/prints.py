@@ -81,8 +81,8 @@ def _wave(values: np.ndarray) -> np.ndarray:
 
 
 def _plaid(cloth: Cloth, print_: Print) -> np.ndarray:
-    lines = 0.5 * (_columns(cloth, print_.period * 1.5) % 1.0 < 0.4) + 0.5 * ((cloth.up / print_.period / 1.5) % 1.0 < 0.4)
-    return lines
+    period = 1.5 * print_.period
+    return 0.5 * (_columns(cloth, period) % 1.0 < 0.4) + 0.5 * (cloth.up / period % 1.0 < 0.4)
 
 
 def _blotches(cloth: Cloth, print_: Print) -> np.ndarray:
@@ -95,22 +95,22 @@ def _blotches(cloth: Cloth, print_: Print) -> np.ndarray:
 # Share 0..1 of the second colour at each place.
 PATTERNS: dict[str, Callable[[Cloth, Print], np.ndarray]] = {
     "plain": lambda c, p: np.zeros_like(c.up),
-    "stripes": lambda c, p: ((c.up / p.period + p.phase) % 1.0 < 0.5),
-    "broad stripes": lambda c, p: ((c.up / (2 * p.period) + p.phase) % 1.0 < 0.4),
-    "pinstripes": lambda c, p: (_columns(c, p.period) % 1.0 < 0.45),
-    "diagonal": lambda c, p: ((_columns(c, 1.5 * p.period) + c.up / (1.5 * p.period)) % 1.0 < 0.5),
+    "stripes": lambda c, p: (c.up / p.period + p.phase) % 1.0 < 0.5,
+    "broad stripes": lambda c, p: (c.up / (2 * p.period) + p.phase) % 1.0 < 0.4,
+    "pinstripes": lambda c, p: _columns(c, p.period) % 1.0 < 0.45,
+    "diagonal": lambda c, p: (_columns(c, 1.5 * p.period) + c.up / (1.5 * p.period)) % 1.0 < 0.5,
     "gingham": lambda c, p: 0.5 * (_columns(c, p.period) % 1.0 < 0.5) + 0.5 * (c.up / p.period % 1.0 < 0.5),
     "plaid": _plaid,
-    "dots": lambda c, p: ((_columns(c, p.period) % 1 - 0.5) ** 2 + (c.up / p.period % 1 - 0.5) ** 2 < 0.09),
-    "zigzag": lambda c, p: ((c.up / (1.2 * p.period) + 0.6 * _wave(_columns(c, 1.6 * p.period))) % 1.0 < 0.5),
-    "diamonds": lambda c, p: (_wave(_columns(c, 1.6 * p.period)) + _wave(c.up / (1.8 * p.period)) > 1.0),
-    "checkerboard": lambda c, p: ((_columns(c, 1.2 * p.period) % 1 < 0.5) ^ (c.up / (1.2 * p.period) % 1 < 0.5)),
+    "dots": lambda c, p: (_columns(c, p.period) % 1 - 0.5) ** 2 + (c.up / p.period % 1 - 0.5) ** 2 < 0.09,
+    "zigzag": lambda c, p: (c.up / (1.2 * p.period) + 0.6 * _wave(_columns(c, 1.6 * p.period))) % 1.0 < 0.5,
+    "diamonds": lambda c, p: _wave(_columns(c, 1.6 * p.period)) + _wave(c.up / (1.8 * p.period)) > 1.0,
+    "checkerboard": lambda c, p: (_columns(c, 1.2 * p.period) % 1 < 0.5) ^ (c.up / (1.2 * p.period) % 1 < 0.5),
     "camouflage": _blotches,
-    "block": lambda c, p: (c.up < 0.28 + 0.1 * p.phase),
-    "two blocks": lambda c, p: ((c.up < 0.38) & (c.up > 0.26)),
+    "block": lambda c, p: c.up < 0.28 + 0.1 * p.phase,
+    "two blocks": lambda c, p: (c.up < 0.38) & (c.up > 0.26),
     "gradient": lambda c, p: np.clip((c.up - 0.05) / 0.45, 0, 1),
-    "halves": lambda c, p: (c.x > 0),
-    "side panels": lambda c, p: (abs(abs(c.turns) - 0.25) < 0.06),
+    "halves": lambda c, p: c.x > 0,
+    "side panels": lambda c, p: abs(abs(c.turns) - 0.25) < 0.06,
 }
 
 # Inside of a motif in units of its half size, x to the viewer's left when seen from the front, y up.
@@ -124,7 +124,9 @@ MOTIFS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "cross": lambda x, y: ((abs(x) < 0.35) & (abs(y) < 1)) | ((abs(y) < 0.35) & (abs(x) < 1)),
     "heart": lambda x, y: (x**2 + (y - 0.6 * np.sqrt(abs(x))) ** 2) < 0.8,
     "moon": lambda x, y: (x**2 + y**2 < 1) & ((x - 0.5) ** 2 + y**2 > 0.7),
-    "seven": lambda x, y: ((abs(y - 0.75) < 0.25) & (abs(x) < 0.8)) | ((abs(x + 0.45 - 0.35 * (y - 1)) < 0.28) & (abs(y) < 1)),
+    "seven": lambda x, y: (
+        ((abs(y - 0.75) < 0.25) & (abs(x) < 0.8)) | ((abs(x + 0.45 - 0.35 * (y - 1)) < 0.28) & (abs(y) < 1))
+    ),
 }
 
 

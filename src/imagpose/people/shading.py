@@ -137,15 +137,17 @@ def _skin(look: Look, attributes: np.ndarray) -> np.ndarray:
     cheeks = face * np.exp(-(((x - 0.04) / 0.02) ** 2) - ((z - 0.69) / 0.02) ** 2)
     colours *= 1 + np.array([0.06, -0.05, -0.05]) * cheeks[:, None]
     if look.beard:
-        jaw = smoothstep(0.690, 0.672, z + 0.35 * np.maximum(x - 0.035, 0) * -1) * smoothstep(-0.035, -0.06, y) * (z > 0.595)
+        jaw = smoothstep(0.690, 0.672, z - 0.35 * np.maximum(x - 0.035, 0)) * smoothstep(-0.035, -0.06, y) * (z > 0.595)
         moustache = face * (abs(z - 0.682) < 0.008) * (x < 0.03)
         cover = np.maximum(jaw, moustache)[:, None] * (0.4 if look.beard == 1 else 0.9)
         colours = colours * (1 - cover) + np.multiply(look.hair_colour, 0.9) * cover
     lips = np.clip(attributes[:, _COLUMN["lips"], None], 0, 1)
-    lip_colour = skin * (0.80, 0.52 - 0.15 * look.lip_tint, 0.52 - 0.12 * look.lip_tint) + (0.05 + 0.12 * look.lip_tint, 0, 0.01)
+    tint = look.lip_tint
+    lip_colour = skin * (0.80, 0.52 - 0.15 * tint, 0.52 - 0.12 * tint) + (0.05 + 0.12 * tint, 0, 0.01)
     colours = colours * (1 - lips) + lip_colour * lips
     brow = _EYE[1] + 0.022 + look.brow_height - _BROW_TILT * abs(x - 0.034)
-    colours[(abs(z - brow) < 0.0055) & (abs(x - 0.036) < 0.020) & (y < -0.09)] = 0.7 * np.array(look.hair_colour) + 0.12 * skin
+    on_brow = (abs(z - brow) < 0.0055) & (abs(x - 0.036) < 0.020) & (y < -0.09)
+    colours[on_brow] = 0.7 * np.array(look.hair_colour) + 0.12 * skin
     lids = (((x - _EYE[0]) / 0.020) ** 2 + ((z - _EYE[1]) / 0.011) ** 2 < 1) & (y < -0.1)
     colours[lids] *= 0.72
     return colours

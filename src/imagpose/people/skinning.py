@@ -72,7 +72,7 @@ def pose_identity(identity: Identity, rotations: dict[str, np.ndarray]) -> Posed
     """
     unknown = set(rotations) - set(identity.bone_names)
     if unknown:
-        raise ValueError(f"unknown bone {sorted(unknown)[0]!r}; the body has {', '.join(identity.bone_names[:4])}, ...")
+        raise ValueError(f"unknown bone {min(unknown)!r}; the body has {', '.join(identity.bone_names[:4])}, ...")
     bones = bone_transforms(identity.bone_names, identity.bone_parents, identity.rest_bone_heads, rotations)
     flat = bones.reshape(len(bones), 12).astype(np.float32)
     motion = (identity.skin @ flat).reshape(-1, 3, 4)
@@ -83,5 +83,11 @@ def pose_identity(identity: Identity, rotations: dict[str, np.ndarray]) -> Posed
     keypoints = np.einsum("nij,nj->ni", joint_motion[:, :, :3], identity.rest_keypoints) + joint_motion[:, :, 3]
     floor = np.array([0.0, 0.0, vertices[:, 2].min()], np.float32)
     return PosedMesh(
-        vertices - floor, normals, identity.faces, identity.material, identity.attributes, keypoints - floor, identity.limbs
+        vertices - floor,
+        normals,
+        identity.faces,
+        identity.material,
+        identity.attributes,
+        keypoints - floor,
+        identity.limbs,
     )

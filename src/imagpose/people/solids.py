@@ -52,7 +52,8 @@ def ellipsoid(
     def soft(values: np.ndarray) -> np.ndarray:
         return np.sign(values) * abs(values) ** power
 
-    unit = np.stack([soft(np.sin(polar)) * soft(np.cos(azimuth)), soft(np.sin(polar)) * soft(np.sin(azimuth)), soft(np.cos(polar))], -1)
+    around = soft(np.sin(polar))
+    unit = np.stack([around * soft(np.cos(azimuth)), around * soft(np.sin(azimuth)), soft(np.cos(polar))], -1)
     unit = unit.reshape(-1, 3)
     normals = np.sign(unit) * abs(unit) ** (2 / power - 1) / np.array(radii)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)

@@ -91,7 +91,8 @@ def _around(
 ) -> np.ndarray:
     """Unit directions (n, 2) about the upper arm's axis, which pass into those about the forearm's at the elbow."""
     on_forearm = smoothstep(0.4, 0.6, along)[:, None]
-    directions = (1 - on_forearm) * _about_axis(points, shoulder, elbow) + on_forearm * _about_axis(points, elbow, wrist)
+    upper, fore = _about_axis(points, shoulder, elbow), _about_axis(points, elbow, wrist)
+    directions = (1 - on_forearm) * upper + on_forearm * fore
     return directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
 
 

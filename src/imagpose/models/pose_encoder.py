@@ -1,0 +1,28 @@
+"""The pose encoder: F_P from the joint skeleton."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
+
+__all__ = ["PoseEncoder"]
+
+
+class PoseEncoder(ModelMixin, ConfigMixin):
+    """ControlNet's conditioning embedding (paper §3.4): 3 -> 16, 32, 96, 256 -> C, the last convolution starts at zero.
+
+    Args:
+        out_channels: C, the UNet's first width.
+        block_channels: widths; each after the first halves the picture.
+    """
+
+    @register_to_config
+    def __init__(self, out_channels: int, block_channels: tuple[int, ...] = (16, 32, 96, 256)) -> None:
+        super().__init__()
+        self.embedding = ControlNetConditioningEmbedding(out_channels, 3, tuple(block_channels))
+
+    def forward(self, skeleton: torch.Tensor) -> torch.Tensor:
+        """F_P (b, C, H / 8, W / 8) of joint skeletons (b, 3, H, W) in [0, 1]."""
+        return self.embedding(skeleton)

@@ -1,0 +1,42 @@
+"""The noise schedule, built in one place for training and inference."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from diffusers import DDIMScheduler
+
+__all__ = ["build_scheduler"]
+
+
+def build_scheduler(
+    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon",
+    beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear",
+    zero_terminal_snr: bool = False,
+) -> DDIMScheduler:
+    """DDIM over 1000 training steps, betas 0.00085..0.012 (Stable Diffusion's; the paper says "linear", see design).
+
+    Timesteps are spaced "trailing", so that sampling starts at the last, noisiest step whatever their number.
+
+    Args:
+        prediction_type: what the UNet predicts.
+        beta_schedule: "scaled_linear" (default) or "linear".
+        zero_terminal_snr: rescale the betas so that the last step is pure noise; needs v_prediction.
+
+    Raises:
+        ValueError: zero terminal SNR with epsilon: at zero SNR the noise says nothing about the picture.
+    """
+    if zero_terminal_snr and prediction_type == "epsilon":
+        raise ValueError("zero_terminal_snr needs prediction_type v_prediction")
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule=beta_schedule,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+        timestep_spacing="trailing",
+        rescale_betas_zero_snr=zero_terminal_snr,
+    )

@@ -1,0 +1,214 @@
+"""IMAGPoseUNet: diffusers' UNet2DConditionModel with pose features, image-level channels and cross-view attention."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
+from torch import nn
+
+from imagpose.models.cross_view import CrossViewAttention
+from imagpose.models.cross_view_blocks import BLOCK_TYPES, PLACEMENTS, VIEW_GRID, add_cross_view
+from imagpose.views import ViewGrid, tile, untile
+
+__all__ = ["IMAGPoseUNet"]
+
+VIEW_LAYOUTS = ("canvas", "batch")
+NOISE_CHANNELS = 4
+
+
+class PoseConv2d(nn.Conv2d):
+    """A convolution that adds the channels behind its own input channels to its output; the same keys as Conv2d.
+
+    It carries F_P past the stock forward to the place where the paper adds it: behind conv_in, before the first skip.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if input.shape[1] == self.in_channels:
+            return super().forward(input)
+        sample, pose_features = input.split([self.in_channels, self.out_channels], dim=1)
+        return super().forward(sample) + pose_features
+
+
+class IMAGPoseUNet(UNet2DConditionModel):
+    """The denoising network on joint canvases (paper §3, Fig. 2).
+
+    All arguments of diffusers' UNet2DConditionModel hold, and its keys stay what they are. Besides:
+
+    Args:
+        cross_view_placement: None: no CVA. "cross_attention": behind every transformer (paper §3.4). "every_block": also
+            behind every resnet of blocks without attention (released code, 21 sites at Stable Diffusion's size).
+        cross_view_depth: attention layers in each CVA.
+        cross_view_feed_forward: whether a feed-forward follows them.
+        cross_view_heads: attention heads of each CVA.
+        view_layout: "canvas": views tiled beside each other, convolutions and self-attention see all of them. "batch":
+            views laid along the batch axis, each seen alone (M1, Table 7); without CVA.
+
+    `in_channels` is 9 for noise latents, masked latents and mask, 5 for noise latents and mask, 4 for noise latents
+    (`conditions.unet_input`).
+
+    Raises:
+        ValueError: an unknown placement or layout, CVA with the batch layout or in a block of another kind than `BLOCK_TYPES`.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        cross_view_placement: str | None = "cross_attention",
+        cross_view_depth: int = 1,
+        cross_view_feed_forward: bool = False,
+        cross_view_heads: int = 8,
+        view_layout: str = "canvas",
+        **kwargs: Any,
+    ) -> None:
+        if cross_view_placement not in (None, *PLACEMENTS):
+            raise ValueError(f"cross_view_placement {cross_view_placement!r}: one of {', '.join(PLACEMENTS)} or None")
+        if view_layout not in VIEW_LAYOUTS:
+            raise ValueError(f"view_layout {view_layout!r}: one of {', '.join(VIEW_LAYOUTS)}")
+        if view_layout == "batch" and cross_view_placement is not None:
+            raise ValueError("view_layout 'batch' keeps the views apart: cross_view_placement must be None")
+        super().__init__(**kwargs)
+        stock = self.conv_in
+        self.conv_in = PoseConv2d(stock.in_channels, stock.out_channels, stock.kernel_size, padding=stock.padding)
+        if cross_view_placement is not None:
+            self._add_cross_view(cross_view_placement)
+
+    def _add_cross_view(self, placement: str) -> None:
+        def make(channels: int) -> CrossViewAttention:
+            return CrossViewAttention(
+                channels,
+                num_heads=self.config.cross_view_heads,
+                depth=self.config.cross_view_depth,
+                feed_forward=self.config.cross_view_feed_forward,
+                norm_num_groups=self.config.norm_num_groups,
+            )
+
+        types = (*self.config.down_block_types, *self.config.up_block_types, self.config.mid_block_type)
+        unknown = [name for name in types if name not in (None, *BLOCK_TYPES)]
+        if unknown:
+            raise ValueError(f"cross-view attention has no place in a {unknown[0]}: {', '.join(BLOCK_TYPES)} have one")
+        for blocks in (self.down_blocks, self.up_blocks):
+            for index, block in enumerate(blocks):
+                blocks[index] = add_cross_view(block, placement, make)
+        if self.mid_block is not None:
+            self.mid_block = add_cross_view(self.mid_block, placement, make)
+
+    @staticmethod
+    def _get_init_keys(input_class: type) -> set[str]:
+        # diffusers reads a configuration's keys from the signature of __init__; ours names only what is new.
+        own = set(signature(input_class.__init__).parameters)  # type: ignore[misc]
+        return (own - {"kwargs"}) | set(signature(UNet2DConditionModel.__init__).parameters)
+
+    @classmethod
+    def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:
+        """The network of a configuration, as in diffusers.
+
+        Raises:
+            ValueError: the configuration is a plain UNet's. Loading such a folder would leave the new parameters
+                uninitialised.
+        """
+        stored = config.get("_class_name", cls.__name__) if isinstance(config, dict) else cls.__name__
+        if stored != cls.__name__:
+            raise ValueError(
+                f"these are the weights of a {stored}: load them with UNet2DConditionModel.from_pretrained, then use"
+                f" {cls.__name__}.from_unet2d"
+            )
+        return super().from_config(config, *args, **kwargs)
+
+    @classmethod
+    def from_unet2d(cls, base: UNet2DConditionModel, in_channels: int = 9, **config: Any) -> IMAGPoseUNet:
+        """Our network from a base UNet's weights, such as Stable Diffusion 1.5's or 2.1's.
+
+        Args:
+            base: takes 4 channels (noise latents). All its weights are copied; those of conv_in's new channels are zero,
+                CVA is new and changes nothing yet.
+            in_channels: channels of ours; the first 4 are the base's.
+            config: arguments of this class in place of the defaults and of the base's.
+
+        Returns:
+            The network, with dtype and device of the base.
+
+        Raises:
+            ValueError: the base does not take 4 channels, `in_channels` is fewer, or a weight of the base has no place.
+        """
+        if base.config.in_channels != NOISE_CHANNELS or in_channels < NOISE_CHANNELS:
+            raise ValueError(
+                f"a base UNet with {NOISE_CHANNELS} input channels and at least as many for ours are expected, not"
+                f" {base.config.in_channels} and {in_channels}"
+            )
+        stock = signature(UNet2DConditionModel.__init__).parameters
+        stock_config = {key: value for key, value in base.config.items() if key in stock}
+        model = cls(**{**stock_config, "in_channels": in_channels, **config})
+        state = base.state_dict()
+        stock_weight = state["conv_in.weight"]
+        new_channels = stock_weight.new_zeros(stock_weight.shape[0], in_channels - NOISE_CHANNELS, *stock_weight.shape[2:])
+        state["conv_in.weight"] = torch.cat([stock_weight, new_channels], dim=1)
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        lost = [key for key in missing if ".cross_view." not in key] + unexpected
+        if lost:
+            raise ValueError(f"the base UNet does not fit the configuration: {len(lost)} keys differ, first {lost[0]}")
+        return model.to(device=base.device, dtype=base.dtype)
+
+    def forward(  # type: ignore[override]
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float,
+        encoder_hidden_states: torch.Tensor,
+        pose_features: torch.Tensor | None = None,
+        view_grid: ViewGrid = ViewGrid(2, 2),  # noqa: B008 (immutable)
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        return_dict: bool = True,
+        **kwargs: Any,
+    ) -> UNet2DConditionOutput | tuple[torch.Tensor]:
+        """Predict the noise (or v) of joint canvases.
+
+        Args:
+            sample: (b, in_channels, rows * h, cols * w), see `conditions.unet_input`.
+            timestep: one, or one per canvas (b,).
+            encoder_hidden_states: F_C, (b, tokens, d).
+            pose_features: F_P, (b, C, rows * h, cols * w) with C the first block's channels; None adds nothing.
+            view_grid: rows and columns of the canvases.
+            cross_attention_kwargs: for the attention processors, as in diffusers.
+            return_dict: False returns a tuple.
+            kwargs: further arguments of UNet2DConditionModel's forward.
+
+        Returns:
+            `sample` (b, out_channels, rows * h, cols * w).
+
+        Raises:
+            ValueError: the canvas cannot be cut into the grid at every level of the network.
+        """
+        self._check_size(sample, view_grid)
+        if pose_features is not None:
+            sample = torch.cat([sample, pose_features.to(sample.dtype)], dim=1)
+        if self.config.view_layout == "batch":
+            sample = untile(sample, view_grid).flatten(0, 1)
+            encoder_hidden_states = encoder_hidden_states.repeat_interleave(view_grid.num_views, dim=0)
+            if isinstance(timestep, torch.Tensor) and timestep.numel() > 1:
+                timestep = timestep.repeat_interleave(view_grid.num_views)
+        if self.config.cross_view_placement is not None:
+            cross_attention_kwargs = {**(cross_attention_kwargs or {}), VIEW_GRID: view_grid}
+        output = super().forward(
+            sample,
+            timestep,
+            encoder_hidden_states,
+            cross_attention_kwargs=cross_attention_kwargs,
+            return_dict=False,
+            **kwargs,
+        )[0]
+        if self.config.view_layout == "batch":
+            output = tile(output.unflatten(0, (-1, view_grid.num_views)), view_grid)
+        return UNet2DConditionOutput(sample=output) if return_dict else (output,)
+
+    def _check_size(self, sample: torch.Tensor, grid: ViewGrid) -> None:
+        height, width = sample.shape[-2:]
+        halvings = 2**self.num_upsamplers
+        if height % (grid.rows * halvings) or width % (grid.cols * halvings):
+            raise ValueError(
+                f"a canvas of {height}x{width} latents does not fit a grid of {grid}: each view's sides must be multiples"
+                f" of {halvings} (views.pad_views)"
+            )

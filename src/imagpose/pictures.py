@@ -181,9 +181,9 @@ def texture_pixels(pixels: torch.Tensor, long_side: int) -> torch.Tensor:
 
 
 def _resize(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+    from torch.nn import functional
 
     if tuple(pixels.shape[-2:]) == tuple(size):
         return pixels
-    resized = F.interpolate(pixels.float(), size=tuple(size), mode="bicubic", antialias=True, align_corners=False)
+    resized = functional.interpolate(pixels.float(), size=tuple(size), mode="bicubic", antialias=True, align_corners=False)
     return resized.clamp(-1, 1).to(pixels.dtype)

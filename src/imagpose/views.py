@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from einops import rearrange
+from torch.nn import functional
 
 __all__ = [
     "SCENARIOS",
@@ -129,7 +129,7 @@ def pad_views(pixels: torch.Tensor, multiple: int) -> tuple[torch.Tensor, Paddin
     extra_height, extra_width = -height % multiple, -width % multiple
     padding = Padding(extra_width // 2, extra_height // 2, extra_width - extra_width // 2, extra_height - extra_height // 2)
     flat = pixels.reshape(-1, *pixels.shape[-3:])
-    padded = F.pad(flat, (padding.left, padding.right, padding.top, padding.bottom), mode="replicate")
+    padded = functional.pad(flat, (padding.left, padding.right, padding.top, padding.bottom), mode="replicate")
     return padded.reshape(*pixels.shape[:-2], *padded.shape[-2:]), padding
 
 
@@ -171,8 +171,8 @@ class Plan:
     Attributes:
         grid: the grid of all canvases.
         canvases: what stands where.
-        results: for each target pose, in order, the (canvas, slot) places that show it and from which one is taken;
-            more than one only where the same pose fills several slots.
+        results: for each target pose, in order, the (canvas, slot) places of which one is taken; more than one only
+            in T1.
     """
 
     grid: ViewGrid
@@ -195,8 +195,9 @@ def plan(num_sources: int, num_targets: int, grid: ViewGrid | None = None, scena
     none        the first min(S, V - 1) sources     the rest                                    --
     ==========  ==================================  ==========================================  ===================
 
-    Slots that are left over on the last canvas repeat its first target pose; with one pose on a canvas all its target
-    slots are candidates (as in T1), otherwise the first one is the result. Sources come first on every canvas.
+    One source and one pose without a scenario is T1. There, every target slot is a candidate for the result. Elsewhere
+    each pose has one place: slots that are left over on a canvas repeat its first target pose and are not returned.
+    Sources come first on every canvas; results are in the order of the poses.
 
     Args:
         num_sources: S >= 1.
@@ -209,6 +210,8 @@ def plan(num_sources: int, num_targets: int, grid: ViewGrid | None = None, scena
     """
     grid = grid or ViewGrid(2, 2)
     _check_request(num_sources, num_targets, grid, scenario)
+    if scenario is None and num_sources == num_targets == 1:
+        scenario = "T1"
     room = grid.num_views - 1
     if scenario == "T2" or scenario == "T3":
         sources = [index % num_sources for index in range(room)]
@@ -216,13 +219,14 @@ def plan(num_sources: int, num_targets: int, grid: ViewGrid | None = None, scena
         sources = list(range(min(num_sources, room)))
     free = grid.num_views - len(sources)
     per_canvas = 1 if scenario in ("T1", "T2", "T3") else free
-    canvases, results = [], []
+    canvases: list[Canvas] = []
+    results: list[tuple[tuple[int, int], ...]] = []
     for start in range(0, num_targets, per_canvas):
         poses = list(range(start, min(start + per_canvas, num_targets)))
         filled = poses + [poses[0]] * (free - len(poses))
         slots = [Slot("source", index) for index in sources] + [Slot("target", index) for index in filled]
         for place, pose in enumerate(poses):
-            places = range(free) if len(poses) == 1 else [place]
+            places = range(free) if scenario == "T1" else [place]
             results.append(tuple((len(canvases), len(sources) + slot) for slot in places))
         canvases.append(Canvas(tuple(slots)))
     return Plan(grid, tuple(canvases), tuple(results))

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from imagpose.pose.keypoints import LIMBS, Pose
 
-__all__ = ["COLOURS", "LIMB_BRIGHTNESS", "draw_skeleton", "stick_width"]
+__all__ = ["COLOURS", "LIMB_BRIGHTNESS", "draw_keypoints", "draw_skeleton", "stick_width"]
 
 COLOURS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
@@ -22,7 +22,7 @@ COLOURS = (
 )  # fmt: skip
 LIMB_BRIGHTNESS = 0.6
 _STICK_WIDTH, _REFERENCE_HEIGHT = 4.0, 512
-_SMOOTH_HEIGHT = 512
+_SMOOTH_RADIUS = 4.0  # in the drawing that is averaged down
 _ELLIPSE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 33)), np.sin(np.linspace(0, 2 * np.pi, 33))], 1)[:-1]
 
 
@@ -42,9 +42,16 @@ def draw_skeleton(pose: Pose, width: int | None = None, height: int | None = Non
         RGB picture on black, drawn larger and averaged down where it is small.
     """
     width, height = width or pose.width, height or pose.height
-    finer = max(2, math.ceil(_SMOOTH_HEIGHT / height)) if height < 2 * _SMOOTH_HEIGHT else 1
-    points = pose.resize(width * finer, height * finer).keypoints
-    radius = stick_width(height * finer)
+    return draw_keypoints(pose.resize(width, height).keypoints, width, height, stick_width(height))
+
+
+def draw_keypoints(keypoints: np.ndarray, width: int, height: int, radius: float) -> Image.Image:
+    """Draw key points (18, 3) in pixels of a picture of `width` x `height`, with joints of any radius; RGB on black."""
+    finer = max(2, math.ceil(_SMOOTH_RADIUS / radius)) if radius < 2 * _SMOOTH_RADIUS else 1
+    # Pillow cuts coordinates to whole pixels, which are the right ones (pixel i reaches from i to i + 1), and draws the
+    # outline as well, which would make everything half a pixel thicker.
+    points = keypoints * np.array([finer, finer, 1], np.float32)
+    radius = max(radius * finer - 0.5, 0.5)
     picture = Image.new("RGB", (width * finer, height * finer))
     canvas = ImageDraw.Draw(picture)
     for (start, end), colour in zip(LIMBS, COLOURS, strict=False):

@@ -29,6 +29,7 @@ _COCO_17 = {0: 0, 2: 6, 3: 8, 4: 10, 5: 5, 6: 7, 7: 9, 8: 12, 9: 14, 10: 16, 11:
 _NECK, _SHOULDERS = 1, (2, 5)
 _CSV_HEADER = "name:keypoints_y:keypoints_x"
 _LARGEST_FILE = 50_000_000
+_FARTHEST = 100_000
 
 
 def read_pose(path: str | Path, size: tuple[int, int] | None = None) -> Pose:
@@ -36,8 +37,9 @@ def read_pose(path: str | Path, size: tuple[int, int] | None = None) -> Pose:
 
     Args:
         path: the file.
-        size: width and height of its frame, used where the file does not say; without both, the frame is the smallest
-            that holds all points with a tenth of the person's height around (JSON), or 176x256 (text).
+        size: width and height of its frame in pixels, used where the file does not say. Without either, the frame
+            starts at the origin and ends right of and below the outermost found points by a tenth of the person's
+            height.
 
     Raises:
         FileNotFoundError: no such file.
@@ -48,7 +50,7 @@ def read_pose(path: str | Path, size: tuple[int, int] | None = None) -> Pose:
     if suffix == ".json":
         return from_openpose(_load_json(path), size, str(path))
     if suffix == ".txt":
-        return read_txt(path, size or (176, 256))
+        return read_txt(path, size)
     raise ValueError(f"{path}: a pose is an OpenPose .json or an 18-line .txt, not {suffix or 'a file without ending'}")
 
 
@@ -64,9 +66,10 @@ def _read_text(path: Path) -> str:
 
 
 def _load_json(path: Path) -> Any:
+    text = _read_text(path)
     try:
-        return json.loads(_read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # a ValueError also for whole numbers of thousands of digits
         raise ValueError(f"{path}: not valid JSON ({error})") from None
 
 
@@ -77,54 +80,60 @@ def from_openpose(data: Any, size: tuple[int, int] | None = None, name: str = "p
         data: parsed JSON: an object with ``people`` (or a list with one such object, as ControlNet tools export), each
             with ``pose_keypoints_2d`` of 25 (BODY_25) or 18 (COCO) points x, y, confidence. ``canvas_width`` and
             ``canvas_height`` give the frame; coordinates that all lie in [0, 1] are then fractions of it.
-        size: width and height of the frame, where `data` does not say.
+        size: width and height of the frame, where `data` does not say; without either as in `read_pose`.
         name: what error messages call it.
 
     Raises:
-        ValueError: no people, another number of values, no key point inside the frame.
+        ValueError: no people, another number of values, fractions without a frame, no key point inside the frame.
+
+    Warns:
+        UserWarning: several people, of whom the one with the largest bounding box is taken.
     """
     if isinstance(data, list) and len(data) == 1:
         data = data[0]
     people = data.get("people") if isinstance(data, Mapping) else None
     if not isinstance(people, list):
-        raise ValueError(f"{name}: no OpenPose result: an object with a list 'people' expected")
-    candidates = [_person(person, f"{name}: people[{index}]") for index, person in enumerate(people)]
-    candidates = [points for points in candidates if (points[:, 2] > 0).any()]
+        raise ValueError(f"{name}: not the OpenPose result of one picture: an object with a list 'people' expected")
+    everyone = [_person(person, f"{name}: people[{index}]") for index, person in enumerate(people)]
+    candidates = [points for points in everyone if (points[:, 2] > 0).any()]
     if not candidates:
-        raise ValueError(f"{name}: 'people' is empty: no person was found in the picture")
+        raise ValueError(f"{name}: no people in the pose file; one person with found key points expected")
     if len(candidates) > 1:
         warnings.warn(f"{name}: {len(candidates)} people; the largest is used", stacklevel=2)
     points = max(candidates, key=_extent)
     frame = _canvas(data, name) or size
-    found = points[:, 2] > 0
-    if frame is not None and points[found, :2].max() <= 1.0:
+    if np.abs(points[points[:, 2] > 0, :2]).max() <= 1.0:
+        if frame is None:
+            raise ValueError(f"{name}: coordinates are fractions of a frame that is not stated (no canvas_width, canvas_height)")
         points[:, :2] *= frame
-    return _checked(points, frame or _frame_around(points), name)
+    return _checked(points, frame, name)
 
 
 def _canvas(data: Mapping[str, Any], name: str) -> tuple[int, int] | None:
-    """Size of the frame that a file states."""
+    """Width and height of the frame that a file states."""
     if "canvas_width" not in data or "canvas_height" not in data:
         return None
     width, height = data["canvas_width"], data["canvas_height"]
-    if not all(isinstance(side, (int, float)) and 1 <= side <= 100_000 for side in (width, height)):
+    if not all(isinstance(side, (int, float)) and 1 <= side <= _FARTHEST for side in (width, height)):
         raise ValueError(f"{name}: canvas_width and canvas_height must be numbers of pixels, not {width!r} and {height!r}")
     return int(width), int(height)
 
 
 def _person(person: Any, name: str) -> np.ndarray:
-    """Key points (18, 3) of one entry of ``people``."""
-    values = person.get("pose_keypoints_2d") if isinstance(person, Mapping) else None
-    if not isinstance(values, list):
-        raise ValueError(f"{name}: no list 'pose_keypoints_2d'")
+    """Key points (18, 3) of one entry of ``people``; all missing where only hands or a face were found."""
+    if not isinstance(person, Mapping) or not isinstance(person.get("pose_keypoints_2d"), (list, type(None))):
+        raise ValueError(f"{name}: an object with a list 'pose_keypoints_2d' expected")
+    values = person.get("pose_keypoints_2d")
+    if not values:
+        return np.zeros((_NUM_KEYPOINTS, 3), np.float32)
     try:
         numbers = np.array(values, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name}: 'pose_keypoints_2d' holds something that is not a number") from None
     if numbers.shape not in ((25 * 3,), (_NUM_KEYPOINTS * 3,)):
         raise ValueError(f"{name}: {len(values)} values in 'pose_keypoints_2d'; 75 (BODY_25) or 54 (COCO_18) expected")
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"{name}: 'pose_keypoints_2d' holds a value that is not finite")
+    if not (np.abs(numbers) <= _FARTHEST).all():  # also where a value is not a number
+        raise ValueError(f"{name}: 'pose_keypoints_2d' holds a value that is not finite or beyond {_FARTHEST:,} pixels")
     points = numbers.reshape(-1, 3)
     if len(points) == 25:
         points = points[list(_BODY_25)]
@@ -139,13 +148,17 @@ def _extent(points: np.ndarray) -> float:
 
 
 def _frame_around(points: np.ndarray) -> tuple[int, int]:
+    """Width and height of the frame of points whose file states none, see `read_pose`."""
     found = points[points[:, 2] > 0, :2]
     margin = 0.1 * float(found[:, 1].max() - found[:, 1].min())
     width, height = np.ceil(found.max(0) + margin).clip(1)
     return int(width), int(height)
 
 
-def _checked(points: np.ndarray, frame: tuple[int, int], name: str) -> Pose:
+def _checked(points: np.ndarray, frame: tuple[int, int] | None, name: str) -> Pose:
+    if not points[:, 2].any():
+        raise ValueError(f"{name}: all key points are missing")
+    frame = frame or _frame_around(points)
     try:
         pose = Pose(points, *frame)
     except ValueError as error:
@@ -205,8 +218,12 @@ def from_coco17(keypoints: Sequence[Sequence[float]] | np.ndarray, width: int, h
     return Pose(points, width, height)
 
 
-def read_txt(path: str | Path, size: tuple[int, int]) -> Pose:
-    """PIDM-style text: 18 lines ``x y`` in a frame of `size` (width, height); -1 is missing.
+def read_txt(path: str | Path, size: tuple[int, int] | None = None) -> Pose:
+    """PIDM-style text: 18 lines ``x y``; -1 is missing.
+
+    Args:
+        path: the file.
+        size: width and height of the frame in pixels, which the format does not say; without it as in `read_pose`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -215,11 +232,11 @@ def read_txt(path: str | Path, size: tuple[int, int]) -> Pose:
     path = Path(path)
     lines = [line.replace(",", " ").split() for line in _read_text(path).splitlines() if line.strip()]
     try:
-        places = np.array(lines, np.float32)
+        places = np.array(lines, np.float64)
     except ValueError:
         places = np.empty(0)
-    if places.shape != (_NUM_KEYPOINTS, 2):
-        raise ValueError(f"{path}: 18 lines 'x y' expected")
+    if places.shape != (_NUM_KEYPOINTS, 2) or not (np.abs(places) <= _FARTHEST).all():
+        raise ValueError(f"{path}: 18 lines 'x y' in pixels expected, -1 -1 for a missing key point")
     return _checked(_with_confidence(places), size, str(path))
 
 
@@ -230,8 +247,8 @@ def write_txt(pose: Pose, path: str | Path) -> None:
 
 
 def _with_confidence(places: np.ndarray) -> np.ndarray:
-    """x, y (18, 2) with -1 for missing -> (18, 3)."""
-    found = (places >= 0).all(1)
+    """x, y (18, 2), of which one being -1 means missing -> (18, 3)."""
+    found = (places != -1).all(1)
     return np.concatenate([np.where(found[:, None], places, 0), found[:, None]], 1).astype(np.float32)
 
 
@@ -247,7 +264,8 @@ def read_annotation_csv(path: str | Path, size: tuple[int, int]) -> dict[str, Po
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another header, or a line that does not fit; the message names the line.
+        ValueError: another header, a line that does not fit, or a person wholly outside the frame; the message names
+            the line.
     """
     path = Path(path)
     lines = _read_text(path).splitlines()
@@ -259,19 +277,21 @@ def read_annotation_csv(path: str | Path, size: tuple[int, int]) -> dict[str, Po
             continue
         try:
             name, rows, columns = line.split(":")
-            places = np.array([json.loads(columns), json.loads(rows)], np.float32).T
-        except ValueError:
+            places = np.array([json.loads(columns), json.loads(rows)], np.float64).T
+        except (ValueError, TypeError, OverflowError, RecursionError):
             places = np.empty(0)
-        if places.shape != (_NUM_KEYPOINTS, 2):
+        if places.shape != (_NUM_KEYPOINTS, 2) or not (np.abs(places) <= _FARTHEST).all():
             raise ValueError(f"{path}, line {number}: name, 18 y and 18 x expected, separated by ':'")
         points = _with_confidence(places)
         if points[:, 2].any():
-            poses[name.strip()] = Pose(points, *size)
+            poses[name.strip()] = _checked(points, size, f"{path}, line {number}")
     return poses
 
 
 def write_annotation_csv(poses: Mapping[str, Pose], path: str | Path) -> None:
     """Write the field's annotation CSV, see `read_annotation_csv`; coordinates are rounded to whole pixels.
+
+    A point at -1 (just outside the frame) cannot be told from a missing one in this format.
 
     Raises:
         ValueError: a name holds a colon or a line break.

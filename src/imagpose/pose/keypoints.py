@@ -69,20 +69,20 @@ class Pose:
 
     def scale(self, scale_x: float, scale_y: float) -> Pose:
         """Coordinates multiplied, same frame; missing points stay as they are."""
-        return self._moved(self.keypoints[:, :2] * np.float32([scale_x, scale_y]), self.width, self.height)
+        return self._moved(self.keypoints[:, :2] * np.array([scale_x, scale_y], np.float32), self.width, self.height)
 
     def translate(self, shift_x: float, shift_y: float) -> Pose:
         """Coordinates shifted by pixels, same frame."""
-        return self._moved(self.keypoints[:, :2] + np.float32([shift_x, shift_y]), self.width, self.height)
+        return self._moved(self.keypoints[:, :2] + np.array([shift_x, shift_y], np.float32), self.width, self.height)
 
     def resize(self, width: int, height: int) -> Pose:
         """The pose in its frame resized to `width` x `height`."""
-        factors = np.float32([width / self.width, height / self.height])
+        factors = np.array([width / self.width, height / self.height], np.float32)
         return self._moved(self.keypoints[:, :2] * factors, width, height)
 
     def crop(self, left: float, top: float, width: int, height: int) -> Pose:
         """The pose in a part of the frame (or, with a negative start, in a larger frame)."""
-        return self._moved(self.keypoints[:, :2] - np.float32([left, top]), width, height)
+        return self._moved(self.keypoints[:, :2] - np.array([left, top], np.float32), width, height)
 
     def mirror(self) -> Pose:
         """The pose of the mirrored picture: left and right change places."""

@@ -10,7 +10,12 @@ __all__ = ["null_features", "unet_input"]
 
 
 def unet_input(
-    noisy: torch.Tensor, latents: torch.Tensor, mask: torch.Tensor, black: torch.Tensor, grid: ViewGrid, in_channels: int
+    noisy: torch.Tensor,
+    latents: torch.Tensor,
+    mask: torch.Tensor,
+    black: torch.Tensor,
+    grid: ViewGrid,
+    in_channels: int,
 ) -> torch.Tensor:
     """Joint canvases as the UNet takes them: noise latents, masked latents, mask (paper §3.3, in this order).
 

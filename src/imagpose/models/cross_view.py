@@ -1,10 +1,13 @@
 """Cross-view attention (CVA): every place of a view looks at the same place of the other views.
 
-Source: paper §3.4, Fig. 4. The published code's "motion module" is the case depth 2 with feed-forward
-(`official-checkpoints`): group norm per view, sinusoidal code of the view's index added before q, k and v.
+Source: paper §3.4, Fig. 4. The published code's "motion module" is the case depth 2 with feed-forward: group norm per
+view, sinusoidal code of the slot index added to the normalised input of q, k and v.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from diffusers.models.attention import FeedForward
@@ -18,29 +21,29 @@ from imagpose.views import ViewGrid, tile, untile
 __all__ = ["CrossViewAttention"]
 
 
-class _ViewAttention(nn.Module):
-    """Self-attention along the view axis, with the code of the slot index; residual."""
+class CrossViewLayer(nn.Module):
+    """Self-attention along the view axis, with the code of the slot index; residual: (n, v, c) -> (n, v, c)."""
 
-    def __init__(self, channels: int, num_heads: int, max_views: int) -> None:
+    def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
-        self.position = SinusoidalPositionalEmbedding(channels, max_seq_length=max_views)
-        self.attention = Attention(channels, heads=num_heads, dim_head=channels // num_heads)
+        self.norm1 = nn.LayerNorm(channels)
+        # "attn1" is what diffusers' loaders take for self-attention (IP-Adapter gives every other name image tokens).
+        self.attn1 = Attention(channels, heads=num_heads, dim_head=channels // num_heads, bias=False)
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return hidden + self.attention(self.position(self.norm(hidden)))
+    def forward(self, tokens: torch.Tensor, slot_encoding: nn.Module) -> torch.Tensor:
+        return tokens + self.attn1(slot_encoding(self.norm1(tokens)))
 
 
-class _FeedForward(nn.Module):
+class CrossViewFeedForward(nn.Module):
     """GEGLU feed-forward; residual."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.feed_forward = FeedForward(channels, activation_fn="geglu")
+        self.ff = FeedForward(channels, activation_fn="geglu")
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return hidden + self.feed_forward(self.norm(hidden))
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens + self.ff(self.norm(tokens))
 
 
 class CrossViewAttention(nn.Module):
@@ -52,13 +55,17 @@ class CrossViewAttention(nn.Module):
         channels: c of the feature map.
         num_heads: heads; must divide `channels`.
         depth: attention layers.
-        feed_forward: whether a feed-forward layer follows them.
+        feed_forward: whether a GEGLU feed-forward follows them.
         norm_num_groups: groups of the group norm; must divide `channels`.
         max_views: most views of a grid.
+        views_in_batch: the views lie along the batch axis (M1) instead of on a canvas.
 
     Raises:
         ValueError: heads or groups do not divide the channels, or depth below 1.
     """
+
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable[..., Any]
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class CrossViewAttention(nn.Module):
         feed_forward: bool = False,
         norm_num_groups: int = 32,
         max_views: int = 32,
+        views_in_batch: bool = False,
     ) -> None:
         super().__init__()
         if depth < 1:
@@ -75,35 +83,44 @@ class CrossViewAttention(nn.Module):
         for name, value in (("heads", num_heads), ("norm groups", norm_num_groups)):
             if channels % value:
                 raise ValueError(f"{value} {name} do not divide {channels} channels of cross-view attention")
+        self.max_views = max_views
+        self.views_in_batch = views_in_batch
         self.norm = nn.GroupNorm(norm_num_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
-        layers: list[nn.Module] = [_ViewAttention(channels, num_heads, max_views) for _ in range(depth)]
-        if feed_forward:
-            layers.append(_FeedForward(channels))
-        self.layers = nn.ModuleList(layers)
+        self.slot_encoding = SinusoidalPositionalEmbedding(channels, max_seq_length=max_views)
+        self.layers = nn.ModuleList(CrossViewLayer(channels, num_heads) for _ in range(depth))
+        self.feed_forward = CrossViewFeedForward(channels) if feed_forward else None
         self.proj_out = nn.Linear(channels, channels)
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
 
-    def forward(self, hidden: torch.Tensor, grid: ViewGrid, batched: bool = False) -> torch.Tensor:
-        """Exchange between views.
+    def forward(self, hidden: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
+        """Exchange between the views of a feature map.
 
         Args:
-            hidden: (b, c, rows * h, cols * w); with `batched` (b * v, c, h, w), the views of a person in a row.
-            grid: the view grid.
-            batched: whether views lie along the batch axis (M1) instead of on a canvas.
+            hidden: (b, c, rows * h, cols * w); with `views_in_batch` (b * v, c, h, w), the views of a canvas in a row.
+            grid: the view grid; slots are numbered row by row.
 
         Returns:
             The same shape.
+
+        Raises:
+            ValueError: the map cannot be cut into the grid, or the grid has more than `max_views` slots.
         """
-        if batched:
-            views = rearrange(hidden, "(b v) c h w -> b v c h w", v=grid.num_views)
-        else:
-            views = untile(hidden, grid)
-        b, v, _, h, w = views.shape
+        if grid.num_views > self.max_views:
+            raise ValueError(f"a grid of {grid} has more than the {self.max_views} views of this cross-view attention")
+        if torch.is_grad_enabled() and self.gradient_checkpointing:
+            return hidden + self._gradient_checkpointing_func(self._change, hidden, grid)
+        return hidden + self._change(hidden, grid)
+
+    def _change(self, hidden: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
+        views = hidden.unflatten(0, (-1, grid.num_views)) if self.views_in_batch else untile(hidden, grid)
+        b, _, _, h, w = views.shape
         normed = self.norm(views.flatten(0, 1))
-        tokens = self.proj_in(rearrange(normed, "(b v) c h w -> (b h w) v c", b=b, v=v))
+        tokens = self.proj_in(rearrange(normed, "(b v) c h w -> (b h w) v c", b=b))
         for layer in self.layers:
-            tokens = layer(tokens)
+            tokens = layer(tokens, self.slot_encoding)
+        if self.feed_forward is not None:
+            tokens = self.feed_forward(tokens)
         change = rearrange(self.proj_out(tokens), "(b h w) v c -> b v c h w", b=b, h=h, w=w)
-        return hidden + (change.flatten(0, 1) if batched else tile(change, grid))
+        return change.flatten(0, 1) if self.views_in_batch else tile(change, grid)

@@ -20,7 +20,7 @@ class FeatureTokens(ModelMixin, ConfigMixin):
         latent_channels: channels of the VAE's latents.
         kernel_size: side and stride of the texture tokenizer's convolution.
         texture_long_side: pixels of the long side of the picture whose latents are tokenized (`texture_pixels`).
-        use_texture: False leaves F_L out (ablations B0, B1, and M1).
+        use_texture: False leaves F_L out (ablations B0, B1, B3, and M1).
     """
 
     @register_to_config

@@ -63,9 +63,7 @@ class Denoiser:
     feature_tokens: FeatureTokens
 
 
-def build_denoiser(
-    preset: str, encoder_width: int, texture_long_side: int = 256, **unet_config: Any
-) -> Denoiser:
+def build_denoiser(preset: str, encoder_width: int, texture_long_side: int = 256, **unet_config: Any) -> Denoiser:
     """The networks of a preset at `mini`'s size, freshly initialised.
 
     Args:

@@ -45,14 +45,14 @@ class IMAGPoseUNet(UNet2DConditionModel):
         cross_view_depth: attention layers in each CVA.
         cross_view_feed_forward: whether a feed-forward follows them.
         cross_view_heads: attention heads of each CVA.
-        view_layout: "canvas": views tiled beside each other, convolutions and self-attention see all of them. "batch":
-            views laid along the batch axis, each seen alone (M1, Table 7); without CVA.
+        view_layout: "canvas": convolutions and self-attention see all views, tiled beside each other. "batch": inside,
+            views laid along the batch axis, where only CVA connects them (M1, Table 7).
 
     `in_channels` is 9 for noise latents, masked latents and mask, 5 for noise latents and mask, 4 for noise latents
     (`conditions.unet_input`).
 
     Raises:
-        ValueError: an unknown placement or layout, CVA with the batch layout or in a block of another kind than `BLOCK_TYPES`.
+        ValueError: an unknown placement or layout, or CVA in a block of another kind than `BLOCK_TYPES`.
     """
 
     @register_to_config
@@ -69,8 +69,6 @@ class IMAGPoseUNet(UNet2DConditionModel):
             raise ValueError(f"cross_view_placement {cross_view_placement!r}: one of {', '.join(PLACEMENTS)} or None")
         if view_layout not in VIEW_LAYOUTS:
             raise ValueError(f"view_layout {view_layout!r}: one of {', '.join(VIEW_LAYOUTS)}")
-        if view_layout == "batch" and cross_view_placement is not None:
-            raise ValueError("view_layout 'batch' keeps the views apart: cross_view_placement must be None")
         super().__init__(**kwargs)
         stock = self.conv_in
         self.conv_in = PoseConv2d(stock.in_channels, stock.out_channels, stock.kernel_size, padding=stock.padding)
@@ -85,6 +83,7 @@ class IMAGPoseUNet(UNet2DConditionModel):
                 depth=self.config.cross_view_depth,
                 feed_forward=self.config.cross_view_feed_forward,
                 norm_num_groups=self.config.norm_num_groups,
+                views_in_batch=self.config.view_layout == "batch",
             )
 
         types = (*self.config.down_block_types, *self.config.up_block_types, self.config.mid_block_type)
@@ -145,7 +144,9 @@ class IMAGPoseUNet(UNet2DConditionModel):
         model = cls(**{**stock_config, "in_channels": in_channels, **config})
         state = base.state_dict()
         stock_weight = state["conv_in.weight"]
-        new_channels = stock_weight.new_zeros(stock_weight.shape[0], in_channels - NOISE_CHANNELS, *stock_weight.shape[2:])
+        new_channels = stock_weight.new_zeros(
+            stock_weight.shape[0], in_channels - NOISE_CHANNELS, *stock_weight.shape[2:]
+        )
         state["conv_in.weight"] = torch.cat([stock_weight, new_channels], dim=1)
         missing, unexpected = model.load_state_dict(state, strict=False)
         lost = [key for key in missing if ".cross_view." not in key] + unexpected

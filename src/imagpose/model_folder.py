@@ -1,0 +1,81 @@
+"""Where a model's name points to, and whether the weight files of a model folder are whole."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+EMBEDDED_MODELS = ("mini",)
+WEIGHTS_ROOT = Path(__file__).parent / "weights"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def resolve_model(model: str | Path) -> str:
+    """The folder of an embedded model or of the user, or the Hub id, that `model` means.
+
+    Raises:
+        ValueError: it is none of the three, or the folder holds no pipeline.
+    """
+    name = str(model)
+    folder = WEIGHTS_ROOT / name if name in EMBEDDED_MODELS else Path(name)
+    if folder.is_dir():
+        if not (folder / "model_index.json").is_file():
+            raise ValueError(f"model folder {folder} has no model_index.json, so it is not a saved pipeline")
+        return str(folder)
+    if name in EMBEDDED_MODELS:
+        raise ValueError(f"the weights of '{name}' are not in this installation (expected in {folder})")
+    if _HUB_ID.fullmatch(name):
+        return name
+    raise ValueError(
+        f"unknown model '{name}': give {', '.join(repr(known) for known in EMBEDDED_MODELS)}, the folder of a saved"
+        " pipeline, or a Hub id such as 'owner/name'"
+    )
+
+
+def check_weight_files(folder: Path) -> None:
+    """Opens every safetensors file below `folder`.
+
+    Raises:
+        ValueError: one is damaged (header unreadable, or its length does not match); the message names it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.rglob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"damaged weights file {path}: {error}") from error
+
+
+def check_loaded_weights(pipeline: "DiffusionPipeline", folder: Path) -> None:
+    """Looks at what was loaded from `folder`: diffusers only warns where a file lacks weights, and leaves them random.
+
+    Raises:
+        ValueError: a diffusers model lacks weights in its files, or a loaded weight is not finite; the message names
+            the component's file and the first such weight.
+    """
+    import torch
+    from diffusers import ModelMixin
+    from safetensors import safe_open
+
+    for name, component in pipeline.components.items():
+        if not isinstance(component, torch.nn.Module):
+            continue
+        files = sorted((folder / name).glob("*.safetensors"))
+        where = ", ".join(str(path) for path in files) or str(folder / name)
+        if isinstance(component, ModelMixin) and files:
+            stored: set[str] = set()
+            for path in files:
+                with safe_open(path, framework="pt") as weights:
+                    stored.update(weights.keys())
+            missing = sorted(set(component.state_dict()) - stored)
+            if missing:
+                raise ValueError(
+                    f"damaged weights file {where}: {len(missing)} weights are missing, first {missing[0]}"
+                )
+        for key, weight in component.named_parameters():
+            if weight.is_meta or not bool(torch.isfinite(weight).all()):
+                raise ValueError(f"damaged weights file {where}: {key} has values that are missing or not finite")

@@ -1,0 +1,365 @@
+"""IMAGPosePipeline: photos of one person and poses in, pictures of that person out.
+
+One direction: check inputs -> encode the conditions once -> denoise -> decode the views that were asked for.
+Source: paper §3 (Fig. 2), Eq. 5 for guidance; the plan for any number of sources and poses is our own.
+"""
+
+import inspect
+import os
+from collections.abc import Callable
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
+from diffusers.schedulers import KarrasDiffusionSchedulers
+from diffusers.utils.torch_utils import randn_tensor
+from transformers import BaseImageProcessor, PreTrainedModel
+
+from imagpose.model_folder import check_loaded_weights, check_weight_files, resolve_model
+from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
+from imagpose.models.latents import decode_latents
+from imagpose.pictures import to_pictures
+from imagpose.pipeline_conditions import JointConditions, encode_conditions
+from imagpose.pipeline_inputs import Request, check_settings, check_size, read_requests
+from imagpose.pipeline_output import IMAGPosePipelineOutput
+from imagpose.views import Padding, ViewGrid, tile, untile, view_multiple
+
+# diffusers writes ["imagpose", "Class"] into model_index.json, and finds the class again, only for libraries in this
+# table; without it the layout of our files would be frozen into every saved model.
+LOADABLE_CLASSES["imagpose"] = {"ModelMixin": ["save_pretrained", "from_pretrained"]}
+
+CanvasSlot = tuple[int, int]
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+class IMAGPosePipeline(DiffusionPipeline):
+    """Generates pictures of one person in given poses, from any number of photos of that person.
+
+    Args:
+        vae: encodes one view at a time; latents are 1/8 of the view.
+        image_encoder: frozen vision transformer (DINOv2 or CLIP vision model) behind F_H.
+        image_processor: its processor; size, mean and standard deviation are read from it.
+        feature_tokens: builds F_C from the image tokens and the texture latents.
+        pose_encoder: builds F_P from the joint skeleton.
+        unet: denoises joint canvases.
+        scheduler: any diffusers scheduler; `mini` was trained with `models.scheduler.build_scheduler`'s.
+        view_height, view_width: size in pixels of the views the model was trained on, used where a call gives none.
+    """
+
+    model_cpu_offload_seq = "image_encoder->feature_tokens->pose_encoder->unet->vae"
+    _callback_tensor_inputs = ["latents"]
+
+    vae: AutoencoderKL
+    image_encoder: PreTrainedModel
+    feature_tokens: FeatureTokens
+    pose_encoder: PoseEncoder
+    unet: IMAGPoseUNet
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        image_encoder: PreTrainedModel,
+        image_processor: BaseImageProcessor,
+        feature_tokens: FeatureTokens,
+        pose_encoder: PoseEncoder,
+        unet: IMAGPoseUNet,
+        scheduler: KarrasDiffusionSchedulers,
+        view_height: int = 512,
+        view_width: int = 512,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            image_encoder=image_encoder,
+            image_processor=image_processor,
+            feature_tokens=feature_tokens,
+            pose_encoder=pose_encoder,
+            unet=unet,
+            scheduler=scheduler,
+        )
+        self.register_to_config(
+            view_height=check_size("view_height", view_height), view_width=check_size("view_width", view_width)
+        )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "IMAGPosePipeline":
+        """Loads `"mini"`, the folder of a saved pipeline, or a Hub id; `kwargs` as in diffusers (`dtype=`, ...).
+
+        Raises:
+            ValueError: the name means no model, or the folder's files are damaged; the message names the file.
+            OSError: the Hub cannot be reached or does not have it.
+        """
+        model = resolve_model(os.fspath(pretrained_model_name_or_path))
+        folder = Path(model)
+        if not folder.is_dir():
+            return super().from_pretrained(model, **kwargs)
+        check_weight_files(folder)
+        try:
+            pipeline = super().from_pretrained(model, **kwargs)
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"cannot load the model in {folder}: {reason}") from error
+        check_loaded_weights(pipeline, folder)
+        return pipeline
+
+    @property
+    def guidance_scale(self) -> float:
+        """Scale of the guidance of this call; a callback may change `_guidance_scale` between steps."""
+        return self._guidance_scale
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        return self._guidance_scale != 1
+
+    @property
+    def num_timesteps(self) -> int:
+        return self._num_timesteps
+
+    @property
+    def interrupt(self) -> bool:
+        return self._interrupt
+
+    @property
+    def view_multiple(self) -> int:
+        """The sides of the views that the UNet sees are multiples of this many pixels."""
+        return view_multiple(len(self.unet.config.block_out_channels))
+
+    def enable_vae_slicing(self) -> None:
+        """Encodes and decodes one view at a time, to save memory."""
+        self.vae.enable_slicing()
+
+    def disable_vae_slicing(self) -> None:
+        """Encodes and decodes all views in one batch."""
+        self.vae.disable_slicing()
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        sources: Any,
+        target_poses: Any,
+        source_poses: Any = None,
+        grid: ViewGrid | str | None = None,
+        scenario: str | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = 20,
+        guidance_scale: float = 2.0,
+        guidance: str = "feature",
+        generator: Generators = None,
+        latents: torch.Tensor | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        return_canvases: bool = False,
+        callback_on_step_end: Callable | PipelineCallback | MultiPipelineCallbacks | None = None,
+        callback_on_step_end_tensor_inputs: list[str] = ["latents"],  # noqa: B006 (diffusers' signature, never changed)
+    ) -> IMAGPosePipelineOutput | tuple:
+        """Generates one picture per target pose.
+
+        Args:
+            sources: a picture of the person or a list of S: path, `PIL.Image`, array or tensor of any size and mode.
+                Several list of them make a batch of requests. F_C is taken from the first source of each.
+            target_poses: a `Pose` or a list of T (a list of lists for a batch). Each is fitted into the view as a
+                picture of its frame's size would be.
+            source_poses: the sources' poses in their pictures' frames, where known; `None` draws no skeleton.
+            grid: slots of the joint canvas, `ViewGrid(2, 2)` if not given; text like `"2x3"` is read.
+            scenario: `"T1"`, `"T2"`, `"T3"`, `"star"` (paper §4.1), or `None` for the plan that fits S and T.
+            height, width: size of the generated pictures in pixels; the size the model was trained on if not given.
+                Sides that the UNet cannot halve often enough are padded for it and cropped again.
+            num_inference_steps: denoising steps.
+            guidance_scale: 1 switches guidance off (and halves the work).
+            guidance: `"feature"` guides against a null F_C, `"full"` against null F_C and F_I (Eq. 5).
+            generator: source of the noise; a list gives every request its own. T1's choice among its candidates
+                is drawn from it first.
+            latents: start noise (canvases, 4, rows*h, cols*w), all requests' canvases in order, instead of drawn noise.
+            output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`, see `IMAGPosePipelineOutput`.
+            return_dict: `False` returns a tuple.
+            return_canvases: also return the joint canvases.
+            callback_on_step_end: called as in diffusers after each step; may return other `latents`.
+            callback_on_step_end_tensor_inputs: names of the tensors that the callback gets: `"latents"`.
+
+        Raises:
+            ValueError: an input is not legal; the message says which and what would be.
+        """
+        if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
+            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
+        check_settings(num_inference_steps, guidance_scale, guidance, output_type)
+        self._check_callback_inputs(callback_on_step_end_tensor_inputs)
+        size = self._view_size(height, width)
+        requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)
+        generators = _per_request(generator, len(requests))
+
+        self._guidance_scale = guidance_scale
+        self._interrupt = False
+        conditions, padding = encode_conditions(self, requests)
+        noise, chosen = self._draw(requests, generators, conditions)
+        latents = self._denoise(
+            noise if latents is None else self._check_latents(latents, noise),
+            conditions,
+            guidance,
+            num_inference_steps,
+            [own for request, own in zip(requests, generators, strict=True) for _ in request.plan.canvases],
+            callback_on_step_end,
+            callback_on_step_end_tensor_inputs,
+        )
+        images, canvases = self._decode(requests, chosen, latents, padding, output_type, return_canvases)
+        self.maybe_free_model_hooks()
+
+        output = IMAGPosePipelineOutput(
+            images=images if is_batch else images[0],
+            canvases=canvases if canvases is None or is_batch else canvases[0],
+        )
+        return output if return_dict else output.to_tuple()
+
+    def _view_size(self, height: int | None, width: int | None) -> tuple[int, int]:
+        return (
+            check_size("height", self.config.view_height if height is None else height),
+            check_size("width", self.config.view_width if width is None else width),
+        )
+
+    def _check_callback_inputs(self, names: list[str]) -> None:
+        legal = ", ".join(self._callback_tensor_inputs)
+        for name in names:
+            if name not in self._callback_tensor_inputs:
+                raise ValueError(f"callback_on_step_end_tensor_inputs: {name!r} is not one of {legal}")
+
+    def _draw(
+        self, requests: list[Request], generators: list[torch.Generator | None], conditions: JointConditions
+    ) -> tuple[torch.Tensor, list[list[CanvasSlot]]]:
+        """Each request's choice among T1's candidates, then its noise, canvas by canvas, from its own generator.
+
+        The choice comes first, so that it stays the same where the noise is given by the user. Noise of one canvas
+        does not depend on how many follow.
+
+        Returns:
+            noise (canvases, 4, rows*h, cols*w) float32, and per request the (canvas, slot) of each target pose.
+        """
+        _, _, channels, h, w = conditions.latents.shape
+        shape = (1, channels, conditions.grid.rows * h, conditions.grid.cols * w)
+        noise, chosen = [], []
+        for request, generator in zip(requests, generators, strict=True):
+            chosen.append([_choose(candidates, generator) for candidates in request.plan.results])
+            for _ in request.plan.canvases:
+                noise.append(randn_tensor(shape, generator, self._execution_device, torch.float32))
+        return torch.cat(noise), chosen
+
+    def _check_latents(self, latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """`latents` in float32 on the pipeline's device, if they can stand in for `noise`."""
+        if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
+            kind = latents.dtype if isinstance(latents, torch.Tensor) else type(latents).__name__
+            raise ValueError(f"latents must be a tensor of floating point numbers, got {kind}")
+        if latents.shape != noise.shape:
+            raise ValueError(
+                f"latents must have the shape {tuple(noise.shape)} (canvases, channels, rows*h, cols*w),"
+                f" got {tuple(latents.shape)}"
+            )
+        return latents.to(noise)
+
+    def _denoise(
+        self,
+        noise: torch.Tensor,
+        conditions: JointConditions,
+        guidance: str,
+        num_inference_steps: int,
+        generators: list[torch.Generator | None],
+        callback: Callable | None,
+        callback_inputs: list[str],
+    ) -> torch.Tensor:
+        """From noise to latents of all canvases; float32 outside the UNet whatever its dtype."""
+        self.scheduler.set_timesteps(num_inference_steps, device=noise.device)
+        timesteps = self.scheduler.timesteps
+        self._num_timesteps = len(timesteps)
+        takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
+        step_options = {"generator": generators} if takes_generator and generators[0] is not None else {}
+        both = conditions.without_image(guidance).concat(conditions)
+        latents = noise * self.scheduler.init_noise_sigma
+        with self.progress_bar(total=num_inference_steps) as progress:
+            for index, t in enumerate(timesteps):
+                if self.interrupt:
+                    continue
+                scaled = self.scheduler.scale_model_input(latents, t)
+                if self.do_classifier_free_guidance:
+                    null, conditioned = self._predict(torch.cat([scaled, scaled]), t, both).chunk(2)
+                    prediction = null + self.guidance_scale * (conditioned - null)
+                else:
+                    prediction = self._predict(scaled, t, conditions)
+                latents = self.scheduler.step(prediction, t, latents, **step_options, return_dict=False)[0]
+                if callback is not None:
+                    available = {"latents": latents}
+                    given = {name: available[name] for name in callback_inputs}
+                    latents = callback(self, index, t, given).pop("latents", latents)
+                if index == len(timesteps) - 1 or (index + 1) % self.scheduler.order == 0:
+                    progress.update()
+        return latents
+
+    def _predict(self, canvases: torch.Tensor, t: torch.Tensor, conditions: JointConditions) -> torch.Tensor:
+        """The UNet's prediction for noisy canvases (n, 4, rows*h, cols*w), in float32."""
+        prediction = self.unet(
+            conditions.model_input(canvases, self.unet.config.in_channels).to(self.unet.dtype),
+            t,
+            conditions.features.to(self.unet.dtype),
+            pose_features=conditions.pose_features.to(self.unet.dtype),
+            view_grid=conditions.grid,
+            return_dict=False,
+        )[0]
+        return prediction.float()
+
+    def _decode(
+        self,
+        requests: list[Request],
+        chosen: list[list[CanvasSlot]],
+        latents: torch.Tensor,
+        padding: Padding,
+        output_type: str,
+        return_canvases: bool,
+    ) -> tuple[list[Any], list[Any] | None]:
+        """Per request the chosen views as `output_type`, and its joint canvases where asked for."""
+        grid = requests[0].plan.grid
+        views = untile(latents, grid)
+        starts = [0, *accumulate(len(request.plan.canvases) for request in requests)]
+        chosen_views = [
+            torch.stack([views[start + canvas, slot] for canvas, slot in slots])
+            for start, slots in zip(starts, chosen, strict=False)
+        ]
+        canvases = [latents[start:stop] for start, stop in pairwise(starts)] if return_canvases else None
+        if output_type == "latent":
+            return chosen_views, canvases
+
+        counts = [len(slots) for slots in chosen]
+        pixels = self._decode_views(torch.cat(chosen_views), padding).split(counts)
+        images = [as_output(part, output_type) for part in pixels]
+        if canvases is None:
+            return images, None
+        drawn = self._decode_views(views.flatten(0, 1), padding).unflatten(0, views.shape[:2])
+        return images, [as_output(tile(drawn[start:stop], grid), output_type) for start, stop in pairwise(starts)]
+
+    def _decode_views(self, views: torch.Tensor, padding: Padding) -> torch.Tensor:
+        return padding.crop(decode_latents(self.vae, views.to(self.vae.dtype))).float()
+
+
+def as_output(pixels: torch.Tensor, output_type: str) -> Any:
+    """Pixels (n, 3, H, W) in [-1, 1] as `"pil"`, `"np"` or `"pt"` (see `IMAGPosePipelineOutput`)."""
+    if output_type == "pil":
+        return to_pictures(pixels)
+    unit = (pixels / 2 + 0.5).clamp(0, 1)
+    return unit if output_type == "pt" else unit.movedim(1, -1).cpu().numpy()
+
+
+def _per_request(generator: Generators, count: int) -> list[torch.Generator | None]:
+    """One generator per request; a single one is shared, and drawn from in the order of the requests."""
+    if isinstance(generator, (list, tuple)):
+        if len(generator) != count:
+            raise ValueError(f"generator is a list of {len(generator)} for {count} requests: give one for each")
+        return list(generator)
+    return [generator] * count
+
+
+def _choose(candidates: tuple[CanvasSlot, ...], generator: torch.Generator | None) -> CanvasSlot:
+    """One candidate by the seed: comparing them with the truth, as published numbers may do, is not open to a user."""
+    if len(candidates) == 1:
+        return candidates[0]
+    device = torch.device("cpu") if generator is None else generator.device
+    return candidates[int(torch.randint(len(candidates), (1,), generator=generator, device=device))]

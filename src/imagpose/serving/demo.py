@@ -1,0 +1,214 @@
+"""The demonstration: all scenarios on held-out synthetic people that ship with the package (`imagpose demo`)."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from imagpose.model_folder import resolve_model
+from imagpose.pictures import load_picture
+from imagpose.pipeline_inputs import check_settings
+from imagpose.pose import Pose, draw_skeleton, read_pose
+from imagpose.serving.files import check_output_folder, save_generated_png, staged_folder
+from imagpose.serving.generate import load_pipeline
+from imagpose.serving.page import Comparison, Section, build_page
+from imagpose.serving.sheet import draw_sheet
+from imagpose.views import ViewGrid, plan
+
+if TYPE_CHECKING:
+    from imagpose.pipeline import IMAGPosePipeline
+
+PEOPLE_FOLDER = Path(__file__).parent / "demo_people"
+FRONT, BACK, SIDE = 0, 1, 2  # of every demonstration person: the first three views, see tools/make_demo_people.py
+
+
+@dataclass(frozen=True)
+class DemoView:
+    """One rendered view of a person: its picture and its pose."""
+
+    picture: Image.Image
+    pose: Pose
+
+
+@dataclass(frozen=True)
+class DemoCase:
+    """One request of the demonstration.
+
+    Args:
+        person: seed of the person.
+        sources, targets: numbers of the person's views.
+    """
+
+    name: str
+    title: str
+    text: str
+    person: str
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
+    scenario: str | None = None
+    grid: ViewGrid = ViewGrid(2, 2)
+
+    @property
+    def folder(self) -> str:
+        return self.name.lower().replace("*", "-star").replace(" ", "-")
+
+
+CASES = (
+    DemoCase(
+        "T1",
+        "one picture, one pose",
+        "The source takes one slot, the other three hold the same target pose. One of the three results is returned,"
+        " chosen by the seed. Each pose is a canvas of its own.",
+        person="2000011",
+        sources=(FRONT,),
+        targets=(3, 4, 5),
+        scenario="T1",
+    ),
+    DemoCase(
+        "T2",
+        "the same picture three times, one pose",
+        "The source fills three slots, the fourth is generated. Each pose is a canvas of its own.",
+        person="2000013",
+        sources=(FRONT,),
+        targets=(3, 4, 5),
+        scenario="T2",
+    ),
+    DemoCase(
+        "T3",
+        "three pictures, one pose",
+        "Front, back and side are given, so the model need not guess what a single picture hides.",
+        person="2000014",
+        sources=(FRONT, BACK, SIDE),
+        targets=(3, 4, 5),
+        scenario="T3",
+    ),
+    DemoCase(
+        "IMAGPose*",
+        "one picture, three poses in one pass",
+        "Three different target poses share a canvas with the source, so the results agree with each other.",
+        person="2000015",
+        sources=(FRONT,),
+        targets=(4, 5, 6),
+        scenario="star",
+    ),
+    DemoCase(
+        "Six views",
+        "one picture, five poses in one pass",
+        "A 2 x 3 canvas: more than the paper's four views at a time.",
+        person="2000003",
+        sources=(FRONT,),
+        targets=(3, 4, 5, 6, 7),
+        grid=ViewGrid(2, 3),
+    ),
+)
+
+
+def run_demo(out: Path, model: str = "mini", steps: int = 20, guidance: float = 2.0, seed: int = 0) -> Path:
+    """Runs all cases and writes, per case, a folder of PNG files, and `index.html` with everything in it.
+
+    Args:
+        out: folder for the results; nothing appears in it until all cases are done.
+        model, steps, guidance, seed: as for `generate_files`.
+
+    Returns:
+        the page.
+
+    Raises:
+        ValueError, OSError: the model is not there, a setting is not legal, or `out` cannot be written.
+    """
+    out = Path(out)
+    check_settings(steps, guidance, "feature", "pil")
+    check_output_folder(out)
+    resolve_model(model)
+    people = read_people(PEOPLE_FOLDER)
+    pipeline = load_pipeline(model)
+    with staged_folder(out) as stage:
+        sections = [_run_case(pipeline, case, people, stage, model, steps, guidance, seed) for case in CASES]
+        settings = f"{steps} steps, guidance {guidance:g}, seed {seed}"
+        (stage / "index.html").write_text(build_page(sections, model, settings), encoding="utf-8")
+    return out / "index.html"
+
+
+def read_people(folder: Path) -> dict[str, list[DemoView]]:
+    """The people in `folder`, one subfolder each, by name; each a list of views 0, 1, ..."""
+    return {person.name: _read_person(person) for person in sorted(folder.iterdir()) if person.is_dir()}
+
+
+def _read_person(folder: Path) -> list[DemoView]:
+    views = []
+    for index in range(len(list(folder.glob("*.png")))):
+        picture = load_picture(folder / f"{index}.png")
+        views.append(DemoView(picture, read_pose(folder / f"{index}.json", picture.size)))
+    return views
+
+
+def _run_case(
+    pipeline: "IMAGPosePipeline",
+    case: DemoCase,
+    people: dict[str, list[DemoView]],
+    stage: Path,
+    model: str,
+    steps: int,
+    guidance: float,
+    seed: int,
+) -> Section:
+    import torch
+
+    person = people[case.person]
+    sources = [person[index] for index in case.sources]
+    targets = [person[index] for index in case.targets]
+    pipeline.set_progress_bar_config(desc=case.name)
+    started = time.perf_counter()
+    outputs: list[Image.Image] = pipeline(
+        sources=[view.picture for view in sources],
+        source_poses=[view.pose for view in sources],
+        target_poses=[view.pose for view in targets],
+        grid=case.grid,
+        scenario=case.scenario,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        generator=torch.Generator().manual_seed(seed),
+        return_dict=False,
+    )[0]
+    seconds = time.perf_counter() - started
+
+    skeletons = [draw_skeleton(view.pose) for view in targets]
+    _write_case(stage / case.folder, sources, targets, skeletons, outputs, model)
+    canvas = plan(len(sources), len(targets), case.grid, case.scenario).canvases[0]
+    roles = [slot.role for slot in canvas.slots]
+    return Section(
+        name=case.name,
+        title=case.title,
+        text=case.text,
+        roles=[roles[start : start + case.grid.cols] for start in range(0, len(roles), case.grid.cols)],
+        sources=[view.picture for view in sources],
+        comparisons=[
+            Comparison(skeleton, output, view.picture)
+            for skeleton, output, view in zip(skeletons, outputs, targets, strict=True)
+        ],
+        seconds=seconds,
+    )
+
+
+def _write_case(
+    folder: Path,
+    sources: list[DemoView],
+    targets: list[DemoView],
+    skeletons: list[Image.Image],
+    outputs: list[Image.Image],
+    model: str,
+) -> None:
+    folder.mkdir()
+    for index, output in enumerate(outputs):
+        save_generated_png(output, folder / f"target-{index}.png", model)
+    sheet = draw_sheet(
+        [
+            ("sources", [view.picture for view in sources]),
+            ("target poses", skeletons),
+            ("generated", outputs),
+            ("truth", [view.picture for view in targets]),
+        ]
+    )
+    save_generated_png(sheet, folder / "sheet.png", model)

@@ -1,0 +1,205 @@
+"""From files to files: the core of `imagpose generate`."""
+
+import json
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from imagpose import __version__
+from imagpose.model_folder import resolve_model
+from imagpose.pictures import load_picture
+from imagpose.pipeline_inputs import check_settings, read_requests
+from imagpose.pose import Pose, draw_skeleton, read_pose, read_skeleton_picture
+from imagpose.serving.files import check_output_folder, generated_by, save_generated_png, staged_folder
+from imagpose.serving.sheet import draw_sheet
+
+if TYPE_CHECKING:
+    from imagpose.pipeline import IMAGPosePipeline
+
+POSE_FILE_SUFFIXES = (".json", ".txt")
+CHECK_VIEW_SIZE = (256, 256)  # inputs are checked before the model says its own view size; any legal size serves
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """What decides the pictures apart from the inputs; see `IMAGPosePipeline.__call__`."""
+
+    model: str = "mini"
+    scenario: str | None = None
+    grid: str | None = None
+    steps: int = 20
+    guidance: float = 2.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class GenerateInputs:
+    """Pictures and poses as read from the files, in the order given."""
+
+    sources: list[Image.Image]
+    poses: list[Pose]
+    source_poses: list[Pose] | None
+
+
+def generate_files(
+    sources: Sequence[Path],
+    poses: Sequence[Path],
+    source_poses: Sequence[Path] = (),
+    *,
+    out: Path,
+    model: str = "mini",
+    scenario: str | None = None,
+    grid: str | None = None,
+    steps: int = 20,
+    guidance: float = 2.0,
+    seed: int = 0,
+) -> list[Path]:
+    """Writes `target-0.png`, ... in the order of the poses, `sheet.png` and `result.json` into the folder `out`.
+
+    All inputs are checked before the model is loaded, and files appear in `out` only when all of them are complete.
+
+    Args:
+        sources: picture files of one person.
+        poses: target poses: OpenPose JSON, PIDM-style txt, or a picture of a rendered skeleton.
+        source_poses: none, or one per source, in the same forms.
+        model: `"mini"`, the folder of a saved pipeline, or a Hub id.
+        scenario, grid, steps, guidance, seed: see `IMAGPosePipeline.__call__` (guidance is its `guidance_scale`).
+
+    Returns:
+        the files written, `target-*.png` first.
+
+    Raises:
+        ValueError, OSError: an input is not legal or not there; one line says which and what would be. Nothing has
+            been written then.
+    """
+    settings = GenerateSettings(model, scenario, grid, steps, guidance, seed)
+    out = Path(out)
+    check_output_folder(out)
+    inputs = read_inputs(sources, poses, source_poses)
+    check_inputs(inputs, settings)
+
+    started = time.perf_counter()
+    pipeline = load_pipeline(model)
+    loaded = time.perf_counter()
+    images = run_pipeline(pipeline, inputs, settings)
+    seconds = {"load": round(loaded - started, 3), "generate": round(time.perf_counter() - loaded, 3)}
+
+    names = [f"target-{index}.png" for index in range(len(images))]
+    record = {
+        "marked": generated_by(model),
+        "settings": asdict(settings),
+        "sources": [str(path) for path in sources],
+        "poses": [str(path) for path in poses],
+        "source_poses": [str(path) for path in source_poses],
+        "outputs": names,
+        "size": {"height": images[0].height, "width": images[0].width},
+        "versions": versions(),
+        "device": str(pipeline.device),
+        "dtype": str(pipeline.dtype).removeprefix("torch."),
+        "seconds": seconds,
+    }
+    with staged_folder(out) as stage:
+        for name, image in zip(names, images, strict=True):
+            save_generated_png(image, stage / name, model)
+        save_generated_png(request_sheet(inputs, images), stage / "sheet.png", model)
+        (stage / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return [out / name for name in (*names, "sheet.png", "result.json")]
+
+
+def read_inputs(sources: Sequence[Path], poses: Sequence[Path], source_poses: Sequence[Path] = ()) -> GenerateInputs:
+    """Reads all files.
+
+    Raises:
+        ValueError, OSError: a list is empty or does not match, or a file is missing or not what it should be.
+    """
+    if not sources:
+        raise ValueError("no source picture: give at least one")
+    if not poses:
+        raise ValueError("no target pose: give at least one")
+    if source_poses and len(source_poses) != len(sources):
+        raise ValueError(f"{len(source_poses)} source poses for {len(sources)} sources: give one for each, or none")
+    pictures = [load_picture(path) for path in sources]
+    own_poses = [read_pose_file(path, picture.size) for path, picture in zip(source_poses, pictures, strict=False)]
+    return GenerateInputs(pictures, [read_pose_file(path) for path in poses], own_poses or None)
+
+
+def read_pose_file(path: Path, size: tuple[int, int] | None = None) -> Pose:
+    """The pose in a JSON or txt file, or in a picture of a skeleton.
+
+    Args:
+        size: width and height of the frame, for files that do not say it.
+
+    Raises:
+        ValueError, OSError: the file is missing or holds no pose that can be read faithfully.
+    """
+    path = Path(path)
+    if path.suffix.lower() in POSE_FILE_SUFFIXES:
+        return read_pose(path, size)
+    try:
+        return read_skeleton_picture(load_picture(path))
+    except ValueError as error:
+        message = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise ValueError(message) from error
+
+
+def check_inputs(inputs: GenerateInputs, settings: GenerateSettings) -> None:
+    """Raises `ValueError` for anything that the pipeline would refuse, and for a model that is not there."""
+    if isinstance(settings.seed, bool) or not 0 <= settings.seed < 2**63:
+        raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, got {settings.seed!r}")
+    check_settings(settings.steps, settings.guidance, "feature", "pil")
+    read_requests(inputs.sources, inputs.poses, inputs.source_poses, settings.grid, settings.scenario, *CHECK_VIEW_SIZE)
+    resolve_model(settings.model)
+
+
+def load_pipeline(model: str) -> "IMAGPosePipeline":
+    """The pipeline, on the GPU where there is one; loaded without the libraries' own progress bars."""
+    import diffusers
+    import torch
+    import transformers
+
+    from imagpose.pipeline import IMAGPosePipeline
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    pipeline = IMAGPosePipeline.from_pretrained(model)
+    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run_pipeline(pipeline: "IMAGPosePipeline", inputs: GenerateInputs, settings: GenerateSettings) -> list[Image.Image]:
+    """One picture per target pose; the noise is drawn on the CPU, so that it is the same on any device."""
+    import torch
+
+    return pipeline(
+        sources=inputs.sources,
+        target_poses=inputs.poses,
+        source_poses=inputs.source_poses,
+        grid=settings.grid,
+        scenario=settings.scenario,
+        num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance,
+        generator=torch.Generator().manual_seed(settings.seed),
+        return_dict=False,
+    )[0]
+
+
+def request_sheet(inputs: GenerateInputs, images: Sequence[Image.Image]) -> Image.Image:
+    """Sources, target skeletons and generated pictures in three rows."""
+    return draw_sheet(
+        [
+            ("sources", inputs.sources),
+            ("target poses", [draw_skeleton(pose) for pose in inputs.poses]),
+            ("generated", images),
+        ]
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the result depends on."""
+    libraries = {name: version(name) for name in ("torch", "diffusers", "transformers", "numpy", "pillow")}
+    return {"imagpose": __version__, "python": platform.python_version(), **libraries}

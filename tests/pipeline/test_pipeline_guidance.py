@@ -1,0 +1,122 @@
+"""Guidance and sampling against closed forms: the UNet is replaced by a known affine function."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+ALPHA, BETA, GAMMA, DELTA = 0.4, 0.7, 0.9, 0.3
+
+
+class AffineUNet(torch.nn.Module):
+    """Predicts ALPHA * noisy + BETA * mean(F_C) + GAMMA * mask + DELTA * mean(F_P), a function known in closed form."""
+
+    config = SimpleNamespace(in_channels=9, block_out_channels=(8, 16))
+    dtype = torch.float32
+    device = torch.device("cpu")
+
+    def forward(self, sample, timestep, encoder_hidden_states, pose_features=None, view_grid=None, return_dict=True):
+        prediction = (
+            ALPHA * sample[:, :4]
+            + BETA * encoder_hidden_states.mean(dim=(1, 2))[:, None, None, None]
+            + GAMMA * sample[:, 8:9]
+            + DELTA * pose_features.mean(dim=(1, 2, 3))[:, None, None, None]
+        )
+        return (prediction,)
+
+
+@pytest.fixture
+def known(pipeline, monkeypatch):
+    """The pipeline with the affine UNet, and the values of F_C, F_P and the mask that it will see."""
+    seen = {}
+    for name in ("feature_tokens", "pose_encoder"):
+        module = getattr(pipeline, name)
+
+        def record(*args, original=module.forward, name=name, **kwargs):
+            seen[name] = original(*args, **kwargs)
+            return seen[name]
+
+        monkeypatch.setattr(module, "forward", record)
+    pipeline.unet = AffineUNet()
+    return pipeline, seen
+
+
+def ddim_loop(noise, predict, pipeline, steps):
+    """DDIM with eta 0 written from its equation (Song et al. 2021, Eq. 12), in float64."""
+    cumulative = pipeline.scheduler.alphas_cumprod.double().numpy()
+    stride = 1000 // steps
+    x = noise.astype(np.float64)
+    for t in pipeline.scheduler.timesteps.tolist():
+        now = cumulative[t]
+        before = cumulative[t - stride] if t >= stride else cumulative[0]
+        epsilon = predict(x)
+        clean = (x - np.sqrt(1 - now) * epsilon) / np.sqrt(now)
+        x = np.sqrt(before) * clean + np.sqrt(1 - before) * epsilon
+    return x
+
+
+@pytest.mark.parametrize(("guidance", "scale"), [("feature", 1.0), ("feature", 3.0), ("full", 1.0), ("full", 3.0)])
+def test_guided_ddim_equals_the_closed_form(known, picture, pose, guidance, scale):
+    pipeline, seen = known
+    noise = torch.randn(1, 4, 8, 4, generator=torch.Generator().manual_seed(0))
+    out = pipeline(
+        [picture(0)],
+        [pose(0), pose(1), pose(2)],
+        num_inference_steps=5,
+        guidance=guidance,
+        guidance_scale=scale,
+        latents=noise,
+        output_type="latent",
+        return_canvases=True,
+    )
+    mask = np.zeros((1, 1, 8, 4))
+    mask[:, :, :4, :2] = 1  # the source sits in the first slot of 2 x 2
+    features, skeleton = float(seen["feature_tokens"].mean()), float(seen["pose_encoder"].mean())
+    # guided = null + scale * (conditioned - null): what the null branch keeps counts once, what it lacks scale times
+    image_scale = 1.0 if guidance == "feature" else scale
+    constant = scale * BETA * features + image_scale * GAMMA * mask + DELTA * skeleton
+    expected = ddim_loop(noise.numpy(), lambda x: ALPHA * x + constant, pipeline, 5)
+    np.testing.assert_allclose(out.canvases.numpy(), expected, rtol=1e-4, atol=1e-4)
+    # the conditions must have weight here, or the test would pass without them
+    assert abs(BETA * features) > 1e-3 and abs(DELTA * skeleton) > 1e-3
+
+
+def test_the_null_branch_sees_black_views_only_in_full_guidance(pipeline, picture, pose, seeded, monkeypatch):
+    inputs = []
+    original = pipeline.unet.forward
+
+    def record(sample, *args, **kwargs):
+        inputs.append(sample)
+        return original(sample, *args, **kwargs)
+
+    monkeypatch.setattr(pipeline.unet, "forward", record)
+    for guidance in ("feature", "full"):
+        pipeline([picture(0)], [pose(0)], num_inference_steps=1, guidance=guidance, generator=seeded(0))
+    feature, full = inputs
+    with torch.no_grad():
+        black = pipeline.vae.encode(-torch.ones(1, 3, 32, 16)).latent_dist.mean * pipeline.vae.config.scaling_factor
+        source = torch.from_numpy(np.asarray(picture(0)).copy()).movedim(-1, 0)[None] / 127.5 - 1
+        seen = pipeline.vae.encode(source).latent_dist.mean * pipeline.vae.config.scaling_factor
+    torch.testing.assert_close(feature[0], feature[1])  # both branches alike
+    torch.testing.assert_close(feature[0, 4:8, :4, :2], seen[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(feature[0, 4:8, :4, 2:], black[0], atol=1e-5, rtol=1e-4)
+    assert feature[0, 8].tolist() == [[1.0, 1.0, 0.0, 0.0]] * 4 + [[0.0] * 4] * 4
+    torch.testing.assert_close(full[1], feature[0])  # the conditioned branch is the second half
+    torch.testing.assert_close(full[0, 4:8], black[0].repeat(1, 2, 2), atol=1e-5, rtol=1e-4)
+    assert not full[0, 8].any()
+
+
+def test_the_null_features_are_zero(pipeline, picture, pose, monkeypatch):
+    states = []
+    original = pipeline.unet.forward
+
+    def record(sample, timestep, encoder_hidden_states, **kwargs):
+        states.append(encoder_hidden_states)
+        return original(sample, timestep, encoder_hidden_states, **kwargs)
+
+    monkeypatch.setattr(pipeline.unet, "forward", record)
+    pipeline([[picture(0)], [picture(1)]], [[pose(0)], [pose(0)]], num_inference_steps=1)
+    null, conditioned = states[0].chunk(2)
+    assert not null.any()
+    assert (conditioned[0] - conditioned[1]).abs().max() > 1e-4  # each request has its own F_C

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from conftest import fake_views
 from transformers import BitImageProcessorPil, Dinov2Model
 
 from imagpose.training.cache import render_views
 from imagpose.training.config import EncoderConfig
-from imagpose.training.encoder import EncoderStage, augment, train_encoder
+from imagpose.training.encoder import EncoderStage, augment, before_plain_colour, train_encoder
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 16}
 
@@ -26,7 +27,7 @@ def stage(values: dict) -> EncoderStage:
 
 
 def test_a_run_learns_and_its_folder_is_a_transformers_model(write_config, values: dict) -> None:
-    path = write_config(values | {"steps": 40, "learning_rate": 5e-3, "ema_decay": 0.5})
+    path = write_config(values | {"steps": 40, "learning_rate": 2e-3, "ema_decay": 0.5, "plain_probability": 0.0})
     outcome = train_encoder(path)
     assert np.mean(outcome.losses[-5:]) < 0.7 * np.mean(outcome.losses[:5])
     folder = EncoderConfig.model_validate(values).output / "weights"
@@ -38,7 +39,7 @@ def test_a_run_learns_and_its_folder_is_a_transformers_model(write_config, value
 
 def test_a_batch_pairs_two_different_views_of_each_identity(values: dict, stage: EncoderStage) -> None:
     stage.config = EncoderConfig.model_validate(
-        values | {"crop_fraction": 0, "mirror_probability": 0, "colour_jitter": 0}
+        values | {"crop_fraction": 0, "mirror_probability": 0, "colour_jitter": 0, "plain_probability": 0}
     )
     pixels = stage.batch(3, 0)["pixels"]
     colours = [{tuple(colour) for colour in view.flatten(1).T.round(decimals=3).tolist()} for view in pixels]
@@ -51,9 +52,25 @@ def test_a_batch_pairs_two_different_views_of_each_identity(values: dict, stage:
 def test_rank1_counts_held_out_identities_that_are_found(stage: EncoderStage, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(stage, "_features", lambda pixels: pixels.mean(dim=(2, 3)))
-        assert stage.validate() == {"rank1": 1.0}
+        assert stage.validate()["rank1"] == 1.0
         patch.setattr(stage, "_features", lambda pixels: torch.ones(len(pixels), 3))
-        assert stage.validate() == {"rank1": 0.25}
+        assert stage.validate() == {"rank1": 0.25, "rank1_plain": 0.25}
+
+
+def test_plain_rank1_does_not_see_the_ground(stage: EncoderStage, monkeypatch) -> None:
+    monkeypatch.setattr(stage, "_features", lambda pixels: pixels[:, :, 0, 0] + 1e-3)
+    assert stage.validate() == {"rank1": 1.0, "rank1_plain": 0.25}
+
+
+def test_ground_is_replaced_and_the_person_kept(values: dict, stage: EncoderStage) -> None:
+    cache, pairs = stage.cache, (np.arange(3), np.arange(3))
+    pixels, colours = cache.pixels(*pairs), torch.tensor([[0.1, 0.2, 0.3], [-1.0, 0.0, 1.0], [0.5, 0.5, 0.5]])
+    plain = before_plain_colour(pixels, cache.foreground(*pairs), colours)
+    for index, views in enumerate(views for _, views in fake_views(range(3), 3, 64, 64)):
+        person = views[index].foreground
+        for channel in range(3):
+            expected = np.where(person, pixels[index, channel], colours[index, channel])
+            assert np.array_equal(plain[index, channel].numpy(), expected)
 
 
 def test_augmentation_without_strength_changes_nothing(values: dict) -> None:

@@ -113,6 +113,13 @@ class ViewCache:
         return to_pixels(self.get("pictures", identities, views))
 
 
+    def foreground(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Foreground masks (n, H, W), bool."""
+        height, width = self.config.height, self.config.width
+        bits = np.unpackbits(self.get("foreground", identities, views).numpy(), axis=-1, count=height * width)
+        return torch.from_numpy(bits.astype(bool)).unflatten(1, (height, width))
+
+
 def to_pixels(pictures: torch.Tensor) -> torch.Tensor:
     """Pictures uint8 (..., H, W, 3) as float32 (..., 3, H, W) in [-1, 1]."""
     return pictures.movedim(-1, -3).float() / 127.5 - 1.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -145,6 +145,11 @@ class EncoderConfig(RunConfig):
     colour_jitter: Fraction = Field(0.1, description="Largest relative change of brightness, contrast and saturation.")
     crop_fraction: Fraction = Field(0.15, description="Largest share of a view's sides that a random crop removes.")
     mirror_probability: Fraction = 0.5
+    plain_probability: Fraction = Field(
+        0.7,
+        description="Share of pictures put before a plain random colour: the views of an identity share a backdrop, by "
+        "which they could be told apart without a look at the person.",
+    )
 
 
 def _is_grid(text: str) -> str:
@@ -161,7 +166,7 @@ class DenoiserConfig(RunConfig):
     autoencoder: Path = Field(description="Folder of the trained autoencoder.")
     image_encoder: Path = Field(description="Folder of the trained image encoder.")
     preset: str = Field("mini", description="Name of the architecture: mini, or the ablations B0, B1, B2, B3, B4, M1.")
-    block_out_channels: tuple[Positive, ...] | None = Field(None, description="UNet widths in place of the preset's.")
+    unet: dict[str, Any] = Field({}, description="Arguments of IMAGPoseUNet in place of the preset's.")
     texture_long_side: Annotated[int, Field(ge=128)] = Field(
         256, description="Long side in pixels of the picture that texture tokens are made of."
     )

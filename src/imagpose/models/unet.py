@@ -143,15 +143,18 @@ class IMAGPoseUNet(UNet2DConditionModel):
         stock_config = {key: value for key, value in base.config.items() if key in stock}
         model = cls(**{**stock_config, "in_channels": in_channels, **config})
         state = base.state_dict()
-        stock_weight = state["conv_in.weight"]
-        new_channels = stock_weight.new_zeros(
-            stock_weight.shape[0], in_channels - NOISE_CHANNELS, *stock_weight.shape[2:]
+        weight = state["conv_in.weight"]
+        state["conv_in.weight"] = torch.cat(
+            [weight, weight.new_zeros(weight.shape[0], in_channels - NOISE_CHANNELS, *weight.shape[2:])], dim=1
         )
-        state["conv_in.weight"] = torch.cat([stock_weight, new_channels], dim=1)
-        missing, unexpected = model.load_state_dict(state, strict=False)
-        lost = [key for key in missing if ".cross_view." not in key] + unexpected
-        if lost:
-            raise ValueError(f"the base UNet does not fit the configuration: {len(lost)} keys differ, first {lost[0]}")
+        stock_shapes = {key: value.shape for key, value in model.state_dict().items() if ".cross_view." not in key}
+        differing = [key for key, shape in stock_shapes.items() if key not in state or state[key].shape != shape]
+        differing += [key for key in state if key not in stock_shapes]
+        if differing:
+            raise ValueError(
+                f"the base UNet does not fit the arguments: {len(differing)} weights differ, first {differing[0]}"
+            )
+        model.load_state_dict(state, strict=False)
         return model.to(device=base.device, dtype=base.dtype)
 
     def forward(  # type: ignore[override]

@@ -1,0 +1,65 @@
+"""Feature tokens against a loop over patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from imagpose.models import FeatureTokens
+
+
+@torch.no_grad()
+def test_image_tokens_then_texture_tokens_row_by_row() -> None:
+    torch.manual_seed(0)
+    module = FeatureTokens(token_width=6, encoder_width=5)
+    image_tokens, latents = torch.randn(2, 3, 5), torch.randn(2, 4, 32, 48)
+    tokens = module(image_tokens, latents)
+
+    assert tokens.shape == (2, 3 + 2 * 3, 6)
+    for sample in range(2):
+        for index in range(3):
+            expected = module.project.weight @ image_tokens[sample, index] + module.project.bias
+            torch.testing.assert_close(tokens[sample, index], expected)
+        for index in range(6):
+            row, col = divmod(index, 3)
+            patch = latents[sample, :, row * 16 : row * 16 + 16, col * 16 : col * 16 + 16]
+            expected = (module.texture.weight * patch).sum((1, 2, 3)) + module.texture.bias
+            torch.testing.assert_close(tokens[sample, 3 + index], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_widths_leave_image_tokens_as_they_are() -> None:
+    module = FeatureTokens(token_width=6, encoder_width=6)
+    image_tokens = torch.randn(1, 3, 6)
+    assert torch.equal(module(image_tokens, torch.randn(1, 4, 16, 16))[:, :3], image_tokens)
+    assert {key: tuple(value.shape) for key, value in module.state_dict().items()} == {
+        "texture.weight": (6, 4, 16, 16),
+        "texture.bias": (6,),
+    }
+
+
+def test_without_texture() -> None:
+    module = FeatureTokens(token_width=6, encoder_width=6, use_texture=False)
+    image_tokens = torch.randn(1, 3, 6)
+    assert torch.equal(module(image_tokens), image_tokens)
+    with pytest.raises(ValueError, match="use_texture=False"):
+        module(image_tokens, torch.randn(1, 4, 16, 16))
+
+
+def test_texture_latents_that_do_not_fit_are_refused() -> None:
+    module = FeatureTokens(token_width=6, encoder_width=6)
+    with pytest.raises(ValueError, match="None"):
+        module(torch.randn(1, 3, 6))
+    with pytest.raises(ValueError, match="multiples of 16"):
+        module(torch.randn(1, 3, 6), torch.randn(1, 4, 16, 12))
+
+
+@torch.no_grad()
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    module = FeatureTokens(token_width=6, encoder_width=5, texture_long_side=256)
+    module.save_pretrained(tmp_path)
+    loaded = FeatureTokens.from_pretrained(tmp_path)
+    given = torch.randn(1, 3, 5), torch.randn(1, 4, 16, 16)
+    assert torch.equal(loaded(*given), module(*given))
+    assert loaded.config.texture_long_side == 256

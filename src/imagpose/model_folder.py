@@ -34,6 +34,12 @@ def resolve_model(model: str | Path) -> str:
     )
 
 
+def model_name(model: str | Path) -> str:
+    """How results name the model that made them: embedded models and Hub ids as they are, folders by their last part."""
+    name = str(model)
+    return name if name in EMBEDDED_MODELS or not Path(name).is_dir() else Path(name).resolve().name
+
+
 def check_weight_files(folder: Path) -> None:
     """Opens every safetensors file below `folder`.
 

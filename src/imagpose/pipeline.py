@@ -96,7 +96,10 @@ class IMAGPosePipeline(DiffusionPipeline):
         model = resolve_model(os.fspath(pretrained_model_name_or_path))
         folder = Path(model)
         if not folder.is_dir():
-            return super().from_pretrained(model, **kwargs)
+            try:
+                return super().from_pretrained(model, **kwargs)
+            except OSError as error:
+                raise OSError(f"cannot get model '{model}' from the Hub: {' '.join(str(error).split())}") from error
         check_weight_files(folder)
         try:
             pipeline = super().from_pretrained(model, **kwargs)

@@ -1,6 +1,7 @@
 """Brings what a user hands to the pipeline into one checked form; touches no model."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,6 +125,15 @@ def _read_request(
     if len(pose_list) != len(source_list):
         raise ValueError(f"source_poses has {len(pose_list)} entries for {len(source_list)} sources")
 
+    layout = plan(len(source_list), len(target_list), grid, scenario)
+    room = grid.num_views - 1
+    if len(source_list) > room:
+        warnings.warn(
+            f"a grid of {grid} has room for {room} sources beside a target: the other {len(source_list) - room} of"
+            f" {len(source_list)} are not used",
+            stacklevel=2,
+        )
+
     fitted_sources, fitted_poses = [], []
     for index, (source, pose) in enumerate(zip(source_list, pose_list, strict=True)):
         try:
@@ -138,9 +148,7 @@ def _read_request(
     for index, pose in enumerate(target_list):
         assert pose is not None  # _as_poses lets None through only where `optional`
         targets.append(_fit_visible(pose, width, height, f"target_poses[{index}]"))
-    return Request(
-        tuple(fitted_sources), tuple(fitted_poses), tuple(targets), plan(len(source_list), len(targets), grid, scenario)
-    )
+    return Request(tuple(fitted_sources), tuple(fitted_poses), tuple(targets), layout)
 
 
 def _as_poses(value: Any, name: str, optional: bool = False) -> list[Pose | None]:

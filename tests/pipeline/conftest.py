@@ -29,7 +29,7 @@ def _build_pipeline() -> IMAGPosePipeline:
         scaling_factor=4.0,  # an untrained encoder's latents are small
     )
     encoder = Dinov2Model(
-        Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=HEIGHT, patch_size=8)
+        Dinov2Config(hidden_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=HEIGHT, patch_size=8)
     )
     processor = BitImageProcessorPil(
         size={"height": HEIGHT, "width": WIDTH},
@@ -52,7 +52,7 @@ def _build_pipeline() -> IMAGPosePipeline:
         vae=vae,
         image_encoder=encoder,
         image_processor=processor,
-        feature_tokens=FeatureTokens(token_width=16, encoder_width=16, texture_long_side=128),
+        feature_tokens=FeatureTokens(token_width=16, encoder_width=24, texture_long_side=128),
         pose_encoder=PoseEncoder(out_channels=8, block_channels=(4, 4, 8, 8)),
         unet=unet,
         scheduler=build_scheduler(),

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from imagpose import IMAGPosePipeline
+from imagpose.models import FeatureTokens, IMAGPoseUNet
 from imagpose.models.latents import decode_latents
+from imagpose.models.presets import ABLATIONS
 from imagpose.views import ViewGrid, plan, untile
 
 HEIGHT, WIDTH = 32, 16  # view of the tiny pipeline
@@ -221,6 +223,31 @@ def test_bfloat16_stays_close_to_float32(pipeline, picture, pose, seeded):
     rough = run(pipeline.to(torch.bfloat16))
     assert rough.dtype == np.float32
     assert 0 < np.abs(exact - rough).mean() < 0.03
+
+
+@pytest.mark.parametrize("variant", ["B0", "B4", "M1"])
+def test_ablations_run_through_the_same_pipeline(pipeline, picture, pose, variant):
+    ablation = ABLATIONS[variant]
+    torch.manual_seed(0)
+    config = {name: value for name, value in pipeline.unet.config.items() if not name.startswith("_")}
+    pipeline.unet = IMAGPoseUNet(**{**config, **ablation.unet}).eval()
+    pipeline.feature_tokens = FeatureTokens(16, 24, texture_long_side=128, use_texture=ablation.use_texture)
+
+    def run(second_pose, second_source):
+        out = pipeline(
+            [picture(0), picture(second_source)],
+            [pose(0), pose(second_pose)],
+            latents=torch.ones(1, 4, 8, 4),
+            num_inference_steps=2,
+            output_type="np",
+        )
+        return out.images[0]
+
+    base = run(1, 1)
+    # M1 sees each view alone; on a canvas the neighbour's pose counts. F_C is the first source's: only masked latents
+    # (9 channels) can tell the second source.
+    assert np.array_equal(base, run(2, 1)) == (variant == "M1")
+    assert np.array_equal(base, run(1, 2)) == (variant in ("B0", "M1"))
 
 
 def test_components_make_the_same_pipeline_again(pipeline, picture, pose, seeded):

@@ -105,6 +105,11 @@ def test_bad_input_is_refused_in_one_line_before_any_model_runs(pipeline, pictur
     assert "\n" not in str(error.value)
 
 
+def test_sources_that_find_no_room_are_spoken_of(pipeline, picture, pose):
+    with pytest.warns(UserWarning, match="room for 1 sources beside a target: the other 2 of 3 are not used"):
+        run(pipeline, [picture(index) for index in range(3)], [pose(0)], grid="1x2")
+
+
 def test_a_missing_file_is_named(pipeline, pose):
     with pytest.raises(FileNotFoundError, match="nowhere.png"):
         pipeline(["nowhere.png"], [pose(0)])

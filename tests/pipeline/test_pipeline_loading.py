@@ -73,6 +73,11 @@ def test_unknown_model_is_refused_with_the_legal_ones():
         IMAGPosePipeline.from_pretrained("minni")
 
 
+def test_the_name_of_a_model_is_no_path_of_the_machine(saved):
+    names = [model_folder_module.model_name(model) for model in (saved, str(saved) + "/", "mini", "owner/name")]
+    assert names == ["tiny", "tiny", "mini", "owner/name"]
+
+
 def test_a_folder_without_a_pipeline_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no model_index.json"):
         IMAGPosePipeline.from_pretrained(tmp_path)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from imagpose.model_folder import resolve_model
+from imagpose.model_folder import model_name, resolve_model
 from imagpose.pictures import load_picture
 from imagpose.pipeline_inputs import check_settings
 from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.serving.files import check_output_folder, save_generated_png, staged_folder
-from imagpose.serving.generate import load_pipeline
+from imagpose.serving.generate import load_pipeline, skeleton_size
 from imagpose.serving.page import Comparison, Section, build_page
 from imagpose.serving.sheet import draw_sheet
 from imagpose.views import ViewGrid, plan
@@ -125,9 +125,10 @@ def run_demo(out: Path, model: str = "mini", steps: int = 20, guidance: float = 
     people = read_people(PEOPLE_FOLDER)
     pipeline = load_pipeline(model)
     with staged_folder(out) as stage:
-        sections = [_run_case(pipeline, case, people, stage, model, steps, guidance, seed) for case in CASES]
+        name = model_name(model)
+        sections = [_run_case(pipeline, case, people, stage, name, steps, guidance, seed) for case in CASES]
         settings = f"{steps} steps, guidance {guidance:g}, seed {seed}"
-        (stage / "index.html").write_text(build_page(sections, model, settings), encoding="utf-8")
+        (stage / "index.html").write_text(build_page(sections, name, settings), encoding="utf-8")
     return out / "index.html"
 
 
@@ -174,7 +175,7 @@ def _run_case(
     )[0]
     seconds = time.perf_counter() - started
 
-    skeletons = [draw_skeleton(view.pose) for view in targets]
+    skeletons = [draw_skeleton(view.pose, *skeleton_size(view.pose)) for view in targets]
     _write_case(stage / case.folder, sources, targets, skeletons, outputs, model)
     canvas = plan(len(sources), len(targets), case.grid, case.scenario).canvases[0]
     roles = [slot.role for slot in canvas.slots]

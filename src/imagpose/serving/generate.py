@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from imagpose import __version__
-from imagpose.model_folder import resolve_model
+from imagpose.model_folder import model_name, resolve_model
 from imagpose.pictures import load_picture
 from imagpose.pipeline_inputs import check_settings, read_requests
 from imagpose.pose import Pose, draw_skeleton, read_pose, read_skeleton_picture
@@ -90,9 +90,10 @@ def generate_files(
     images = run_pipeline(pipeline, inputs, settings)
     seconds = {"load": round(loaded - started, 3), "generate": round(time.perf_counter() - loaded, 3)}
 
+    name_of_model = model_name(model)
     names = [f"target-{index}.png" for index in range(len(images))]
     record = {
-        "marked": generated_by(model),
+        "marked": generated_by(name_of_model),
         "settings": asdict(settings),
         "sources": [str(path) for path in sources],
         "poses": [str(path) for path in poses],
@@ -106,8 +107,8 @@ def generate_files(
     }
     with staged_folder(out) as stage:
         for name, image in zip(names, images, strict=True):
-            save_generated_png(image, stage / name, model)
-        save_generated_png(request_sheet(inputs, images), stage / "sheet.png", model)
+            save_generated_png(image, stage / name, name_of_model)
+        save_generated_png(request_sheet(inputs, images), stage / "sheet.png", name_of_model)
         (stage / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return [out / name for name in (*names, "sheet.png", "result.json")]
 
@@ -193,10 +194,15 @@ def request_sheet(inputs: GenerateInputs, images: Sequence[Image.Image]) -> Imag
     return draw_sheet(
         [
             ("sources", inputs.sources),
-            ("target poses", [draw_skeleton(pose) for pose in inputs.poses]),
+            ("target poses", [draw_skeleton(pose, *skeleton_size(pose)) for pose in inputs.poses]),
             ("generated", images),
         ]
     )
+
+
+def skeleton_size(pose: Pose) -> tuple[int, int]:
+    """Width and height at which a pose is drawn to be looked at: its frame's shape, 384 pixels high."""
+    return max(1, round(384 * pose.width / pose.height)), 384
 
 
 def versions() -> dict[str, str]:

@@ -54,18 +54,19 @@ def cache_values(folder: Path, first_seed: int = 0, identities: int = 8) -> dict
     }
 
 
-@pytest.fixture(autouse=True)
-def _fake_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(vars(people), "iterate_views", fake_views)
+@pytest.fixture(autouse=True, scope="package")
+def _fake_people() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(vars(people), "iterate_views", fake_views)
+        yield
 
 
-@pytest.fixture
-def run_values(tmp_path: Path) -> dict:
-    """YAML values that every stage's run needs."""
+def values_of_run(folder: Path) -> dict:
+    """YAML values that every stage's run needs; caches and output in `folder`."""
     return {
-        "output": str(tmp_path / "run"),
-        "data": cache_values(tmp_path / "train"),
-        "validation": cache_values(tmp_path / "validation", first_seed=1_000_000, identities=4),
+        "output": str(folder / "run"),
+        "data": cache_values(folder / "train"),
+        "validation": cache_values(folder / "validation", first_seed=1_000_000, identities=4),
         "seed": 3,
         "steps": 6,
         "batch_size": 2,
@@ -73,11 +74,17 @@ def run_values(tmp_path: Path) -> dict:
         "precision": "fp32",
         "learning_rate": 1e-3,
         "lr_schedule": "constant",
-        "log_every": 2,
+        "log_every": 10,
         "validate_every": 100,
         "sample_every": 100,
         "checkpoint_every": 3,
     }
+
+
+@pytest.fixture
+def run_values(tmp_path: Path) -> dict:
+    """`values_of_run` in the test's own folder."""
+    return values_of_run(tmp_path)
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from diffusers import AutoencoderKL
 
 from imagpose.pictures import texture_pixels
-from imagpose.training.cache import ViewCache, check_split, render_views, to_pixels
+from imagpose.training.cache import ViewCache, to_pixels
 from imagpose.training.config import AutoencoderConfig, load_config
-from imagpose.training.loop import Outcome, Training
+from imagpose.training.loop import Outcome, Training, prepare_run
 from imagpose.training.losses import gradient_loss, psnr_and_ssim, ssim
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 
@@ -177,7 +177,5 @@ def train_autoencoder(
         FloatingPointError: the loss is not finite.
     """
     config = load_config(AutoencoderConfig, config_path, overrides)
-    check_split(config.data, config.validation)
-    for views in (config.data, config.validation):
-        render_views(views)
+    prepare_run(config)
     return Training(AutoencoderStage(config), config, resume).run(stop_after)

@@ -14,8 +14,8 @@ from imagpose.pictures import texture_pixels
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline_conditions import encode_image_tokens
 from imagpose.pose import Pose, draw_skeleton
-from imagpose.training.cache import Tensors, add_kind, render_views, to_pixels
-from imagpose.training.config import DenoiserConfig, ViewCacheConfig
+from imagpose.training.cache import Tensors, add_kind, to_pixels
+from imagpose.training.config import DenoiserConfig, Precision, ViewCacheConfig
 from imagpose.views import pad_views
 
 _CHUNK = 16
@@ -31,7 +31,9 @@ def fingerprint(folder: Path) -> str:
 
 
 def build_cache(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> None:
-    """Make what is missing of both caches of the denoiser's configuration, by the pipeline's own frozen networks."""
+    """Make what both caches of the configuration lack besides views, by the pipeline's own frozen networks."""
+    if torch.cuda.is_available():
+        pipeline.to("cuda")
     vae, encoder = fingerprint(config.autoencoder), fingerprint(config.image_encoder)
     multiple = pipeline.view_multiple
 
@@ -45,20 +47,25 @@ def build_cache(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> None:
         return encode_image_tokens(pipeline.image_encoder, pipeline.image_processor, pixels)
 
     for data in (config.data, config.validation):
-        render_views(data)
         add_kind(data, "skeletons", f"multiple {multiple}", lambda views, data=data: _skeletons(views, data, multiple))
-        add_kind(data, "tokens", encoder, _per_picture(tokens))
-        add_kind(data, "latents", f"{vae} multiple {multiple}", _per_picture(latents))
-        add_kind(data, "textures", f"{vae} long side {config.texture_long_side}", _per_picture(textures))
+        add_kind(data, "tokens", encoder, _per_picture(tokens, config.precision))
+        add_kind(data, "latents", f"{vae} multiple {multiple}", _per_picture(latents, config.precision))
+        source = f"{vae} long side {config.texture_long_side}"
+        add_kind(data, "textures", source, _per_picture(textures, config.precision))
 
 
-def _per_picture(network: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors], torch.Tensor]:
+def _per_picture(
+    network: Callable[[torch.Tensor], torch.Tensor], precision: Precision
+) -> Callable[[Tensors], torch.Tensor]:
     """Apply `network` to the pictures of a shard in chunks; the result is kept in fp16."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
 
     @torch.no_grad()
     def compute(views: Tensors) -> torch.Tensor:
         pictures = views["pictures"]
-        chunks = [network(to_pixels(chunk)).half() for chunk in pictures.flatten(0, 1).split(_CHUNK)]
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            pixels = (to_pixels(chunk).to(device) for chunk in pictures.flatten(0, 1).split(_CHUNK))
+            chunks = [network(chunk).half().cpu() for chunk in pixels]
         return torch.cat(chunks).unflatten(0, pictures.shape[:2])
 
     return compute

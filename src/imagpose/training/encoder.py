@@ -11,9 +11,9 @@ from torch import nn
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
 from imagpose.pictures import encoder_pixels
-from imagpose.training.cache import ViewCache, check_split, render_views
+from imagpose.training.cache import ViewCache
 from imagpose.training.config import EncoderConfig, load_config
-from imagpose.training.loop import Outcome, Training
+from imagpose.training.loop import Outcome, Training, prepare_run
 from imagpose.training.stage import Batch, Stage, keyed_rng
 
 MEAN = (0.5, 0.5, 0.5)
@@ -187,7 +187,5 @@ def train_encoder(
 ) -> Outcome:
     """Render what is missing, train the image encoder, write ``<output>/weights``; arguments as `train_autoencoder`."""
     config = load_config(EncoderConfig, config_path, overrides)
-    check_split(config.data, config.validation)
-    for views in (config.data, config.validation):
-        render_views(views)
+    prepare_run(config)
     return Training(EncoderStage(config), config, resume).run(stop_after)

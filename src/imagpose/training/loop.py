@@ -24,6 +24,7 @@ from accelerate.utils import set_seed
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
+from imagpose.training.cache import check_split, render_views
 from imagpose.training.checkpoints import find_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from imagpose.training.config import RunConfig
 from imagpose.training.records import Records
@@ -47,6 +48,19 @@ class Outcome:
     validation: dict[str, float] = field(default_factory=dict)
 
 
+def prepare_run(config: RunConfig) -> None:
+    """Set the threads, check the seeds, render the views that are missing.
+
+    Raises:
+        ValueError: identities outside of their split, or a cache that was made with other settings.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    check_split(config.data, config.validation)
+    for views in (config.data, config.validation):
+        render_views(views)
+
+
 class Training:
     """One run of a stage: built, optionally resumed, then `run`."""
 
@@ -66,8 +80,6 @@ class Training:
         self.folder = config.output / "checkpoints"
         if resume is None and list_checkpoints(self.folder):
             raise ValueError(f"{config.output} already holds a run: use --resume latest, or another output folder")
-        if config.threads:
-            torch.set_num_threads(config.threads)
         self.accelerator = Accelerator(
             mixed_precision="bf16" if config.precision == "bf16" else "no",
             cpu=not torch.cuda.is_available(),

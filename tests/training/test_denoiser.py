@@ -1,0 +1,260 @@
+"""Stage 3 on fake people: the objective, the caches against the pipeline, whole runs and the export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import HEIGHT, WIDTH, values_of_run
+from diffusers import AutoencoderKL
+from PIL import Image
+from transformers import Dinov2Config, Dinov2Model
+
+from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pipeline_conditions import encode_conditions
+from imagpose.pipeline_inputs import read_requests
+from imagpose.pose import Pose, draw_skeleton
+from imagpose.training.config import DenoiserConfig
+from imagpose.training.denoiser import DenoiserStage, build_pipeline, train_denoiser, visible_skeletons
+from imagpose.training.denoiser_cache import build_cache
+from imagpose.training.denoiser_samples import sample_rows
+from imagpose.training.encoder import build_processor
+from imagpose.training.export import export_pipeline
+from imagpose.training.loop import prepare_run
+from imagpose.views import ViewGrid
+
+UNET = {
+    "block_out_channels": [8, 8, 16],
+    "norm_num_groups": 4,
+    "cross_attention_dim": 8,
+    "attention_head_dim": 2,
+    "cross_view_heads": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a tiny autoencoder and a tiny image encoder."""
+    folder = tmp_path_factory.mktemp("frozen")
+    torch.manual_seed(0)
+    AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4, 4, 4, 4),
+        norm_num_groups=2,
+        mid_block_add_attention=False,
+        scaling_factor=0.5,
+    ).save_pretrained(folder / "autoencoder")
+    encoder = Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, patch_size=16, image_size=64)
+    Dinov2Model(encoder).save_pretrained(folder / "image_encoder")
+    build_processor(HEIGHT, WIDTH).save_pretrained(folder / "image_encoder")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def values(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """YAML values; the tests share one cache."""
+    return values_of_run(tmp_path_factory.mktemp("denoiser")) | {
+        "autoencoder": str(frozen / "autoencoder"),
+        "image_encoder": str(frozen / "image_encoder"),
+        "unet": UNET,
+        "texture_long_side": 128,
+        "grids": {"2x2": 0.6, "1x2": 0.4},
+        "sample_steps": 2,
+    }
+
+
+def prepared(values: dict) -> DenoiserStage:
+    """The stage with all weights away from zero, so that every path shows."""
+    config = DenoiserConfig.model_validate(values)
+    pipeline = build_pipeline(config)
+    prepare_run(config)
+    build_cache(config, pipeline)
+    stage = DenoiserStage(config, pipeline)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in stage.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return stage
+
+
+@pytest.fixture(scope="module")
+def stage(values: dict) -> DenoiserStage:
+    return prepared(values)
+
+
+@torch.no_grad()
+def test_loss_is_eq4_computed_plainly(stage: DenoiserStage) -> None:
+    step = next(step for step in range(50) if stage.batch(step, 0)["grid"].tolist() == [2, 2])
+    batch = stage.batch(step, 0)
+    black = stage.pipeline.vae.encode(-torch.ones(1, 3, HEIGHT, WIDTH)).latent_dist.mean[0] * 0.5
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    signal = np.cumprod(1 - betas)
+    squares = []
+    for index in range(2):
+        kept = float(signal[batch["timesteps"][index]])
+        canvas, truth, skeleton = torch.zeros(9, 16, 16), torch.zeros(4, 16, 16), torch.zeros(3, 128, 128)
+        for slot in range(4):
+            top, left = 8 * (slot // 2), 8 * (slot % 2)
+            cut = slice(top, top + 8), slice(left, left + 8)
+            latents, noise = batch["latents"][index, slot], batch["noise"][index, slot]
+            seen = batch["mask"][index, slot] > 0
+            canvas[:4, cut[0], cut[1]] = kept**0.5 * latents + (1 - kept) ** 0.5 * noise
+            canvas[4:8, cut[0], cut[1]] = latents if seen else black
+            canvas[8, cut[0], cut[1]] = 1.0 if seen else 0.0
+            truth[:, cut[0], cut[1]] = noise
+            if not seen or batch["keep_source_poses"][index]:
+                drawn = batch["skeletons"][index, slot].float() / 255
+                skeleton[:, 8 * top : 8 * top + 64, 8 * left : 8 * left + 64] = drawn
+        features = stage.feature_tokens(batch["tokens"][index, None], batch["textures"][index, None])
+        features[:, :17] *= batch["keep_image_tokens"][index]
+        features[:, 17:] *= batch["keep_texture"][index]
+        pose_features = stage.pose_encoder(skeleton[None])
+        timestep = int(batch["timesteps"][index])
+        output = stage.unet(canvas[None], timestep, features, pose_features, ViewGrid(2, 2)).sample
+        squares.append((output[0] - truth).square().mean())
+    assert float(stage(batch)[0]) == pytest.approx(float(torch.stack(squares).mean()), rel=1e-4)
+
+
+@torch.no_grad()
+def test_min_snr_weights_enter_the_loss(values: dict, stage: DenoiserStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = stage.batch(0, 0)
+    batch = {name: tensor[:1] if name != "grid" else tensor for name, tensor in batch.items()}
+    batch["timesteps"] = torch.tensor([100])
+    plain = float(stage(batch)[0])
+    monkeypatch.setattr(stage, "config", DenoiserConfig.model_validate(values | {"min_snr_gamma": 5.0}))
+    kept = float(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)[100])
+    assert float(stage(batch)[0]) == pytest.approx(plain * 5.0 * (1 - kept) / kept, rel=1e-3)
+
+
+def joined(views: torch.Tensor) -> torch.Tensor:
+    """Four views (b, 4, c, h, w) on one canvas."""
+    return torch.cat([torch.cat([views[:, row], views[:, row + 1]], -1) for row in (0, 2)], -2)
+
+
+@torch.no_grad()
+def test_cached_conditions_are_the_pipelines(stage: DenoiserStage) -> None:
+    cache, pipeline = stage.cache, stage.pipeline
+
+    def stored(kind: str, view: int) -> torch.Tensor:
+        return cache.get(kind, np.array([2]), np.array([view]))[0].float()
+
+    def pose(view: int) -> Pose:
+        return Pose(stored("keypoints", view).numpy(), WIDTH, HEIGHT)
+
+    source = Image.fromarray(stored("pictures", 0).byte().numpy())
+    requests, _ = read_requests(
+        [source], [pose(view) for view in (1, 2, 3)], [pose(0)], None, "star", HEIGHT, WIDTH
+    )
+    conditions, _ = encode_conditions(pipeline, requests)
+    slots = [0, 1, 2, 3]
+    batch = {
+        "mask": conditions.mask,
+        "latents": torch.stack([stored("latents", view) for view in slots])[None],
+        "skeletons": torch.stack([stored("skeletons", view) for view in slots])[None],
+        "tokens": stored("tokens", 0)[None],
+        "textures": stored("textures", 0)[None],
+        "keep_image_tokens": torch.ones(1),
+        "keep_texture": torch.ones(1),
+        "keep_source_poses": torch.ones(1),
+        "timesteps": torch.tensor([500]),
+        "noise": torch.randn(1, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0)),
+        "grid": torch.tensor([2, 2]),
+    }
+    assert conditions.mask.tolist() == [[1, 0, 0, 0]]
+    assert torch.allclose(stage._features(batch), conditions.features, atol=5e-3)
+    assert torch.allclose(conditions.latents[:, 0], batch["latents"][:, 0], atol=5e-3)
+    assert torch.allclose(conditions.black, stage._black, atol=1e-5)
+    noisy = pipeline.scheduler.add_noise(batch["latents"], batch["noise"], batch["timesteps"])
+    inferred = pipeline.unet(
+        conditions.model_input(joined(noisy), 9), 500, conditions.features, conditions.pose_features, conditions.grid
+    ).sample
+    trained, _ = stage._predict(batch)
+    assert torch.allclose(joined(trained), inferred, atol=2e-2)
+
+
+def test_dropped_source_poses_leave_target_poses(stage: DenoiserStage) -> None:
+    batch = {
+        "skeletons": torch.full((2, 2, 3, 1, 1), 255, dtype=torch.uint8),
+        "mask": torch.tensor([[1.0, 0.0], [1.0, 0.0]]),
+        "keep_source_poses": torch.tensor([0.0, 1.0]),
+    }
+    assert visible_skeletons(batch)[..., 0, 0, 0].tolist() == [[0.0, 1.0], [1.0, 1.0]]
+
+
+def test_dropped_features_are_null(stage: DenoiserStage) -> None:
+    batch = stage.batch(0, 0)
+    full = stage._features(batch | {"keep_image_tokens": torch.ones(2), "keep_texture": torch.ones(2)})
+    features = stage._features(
+        batch | {"keep_image_tokens": torch.tensor([0.0, 1.0]), "keep_texture": torch.tensor([1.0, 0.0])}
+    )
+    count = batch["tokens"].shape[1]
+    assert not features[0, :count].any() and not features[1, count:].any()
+    assert torch.equal(features[0, count:], full[0, count:]) and torch.equal(features[1, :count], full[1, :count])
+
+
+def test_skeletons_are_those_of_the_cached_key_points(stage: DenoiserStage) -> None:
+    pair = np.array([6]), np.array([5])
+    pose = Pose(stage.cache.get("keypoints", *pair)[0].numpy(), WIDTH, HEIGHT)
+    drawn = stage.cache.get("skeletons", *pair)[0].movedim(0, -1).numpy()
+    assert np.array_equal(drawn, np.asarray(draw_skeleton(pose))) and drawn.any()
+
+
+def test_a_run_learns_and_exports_a_pipeline(write_config, values: dict, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    changes = {"output": str(run), "steps": 25, "learning_rate": 5e-3, "ema_decay": 0.5}
+    outcome = train_denoiser(write_config(values | changes))
+    assert np.mean(outcome.losses[-8:]) < 0.85 * np.mean(outcome.losses[:4])
+    assert set(outcome.validation) == {"loss", "loss_masked", "psnr", "psnr_of_copy"}
+    sizes = export_pipeline(run, tmp_path / "mini", "fp16", max_file_size="20KB")
+    assert sizes["unet"] < 0.6 * sum(file.stat().st_size for file in (run / "weights" / "unet").iterdir())
+    assert len(list((tmp_path / "mini" / "unet").glob("*.safetensors"))) > 1
+    full = IMAGPosePipeline.from_pretrained(run / "weights")
+    small = IMAGPosePipeline.from_pretrained(tmp_path / "mini", dtype=torch.float16)
+    assert small.unet.dtype == torch.float16 and small.config.view_height == HEIGHT
+    for name, weight in full.unet.state_dict().items():
+        assert torch.allclose(small.unet.state_dict()[name].float(), weight, rtol=1e-3, atol=1e-6)
+
+
+def test_resumed_run_repeats_the_uninterrupted_one(write_config, values: dict, tmp_path: Path) -> None:
+    path = write_config(values | {"output": str(tmp_path / "resumed"), "steps": 3})
+    expected = train_denoiser(path, [f"output={tmp_path / 'whole'}"])
+    first = train_denoiser(path, stop_after=1e-9)
+    second = train_denoiser(path, resume="latest")
+    assert (first.step, second.step) == (1, 3)
+    assert first.losses + second.losses == expected.losses
+
+
+def test_sample_rows_show_source_skeleton_output_and_truth(stage: DenoiserStage) -> None:
+    picture = sample_rows(stage.pipeline, stage.validation_cache, stage.config, 2)
+    assert picture.shape == (2 * HEIGHT, 10 * WIDTH, 3)
+    tiles = picture.reshape(2, HEIGHT, 10, WIDTH, 3).swapaxes(1, 2)
+    for person in range(2):
+        views = [stage.validation_cache.get("pictures", np.array([person]), np.array([v]))[0].numpy() for v in range(4)]
+        assert np.array_equal(tiles[person, 0], views[0])
+        for target in (1, 2, 3):
+            assert np.array_equal(tiles[person, 3 * target], views[target])
+            skeleton = stage.validation_cache.get("skeletons", np.array([person]), np.array([target]))[0]
+            assert np.array_equal(tiles[person, 3 * target - 2], skeleton.movedim(0, -1).numpy())
+
+
+@pytest.mark.parametrize("preset", ["B0", "B3", "M1"])
+def test_ablations_train(values: dict, preset: str) -> None:
+    stage = prepared(values | {"preset": preset})
+    loss, _ = stage(stage.batch(0, 0))
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in stage.parameters())
+
+
+def test_what_is_missing_is_named(write_config, values: dict, tmp_path: Path) -> None:
+    path = write_config(values)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train_denoiser(path, [f"autoencoder={tmp_path / 'nowhere'}"])
+    with pytest.raises(ValueError, match="preset 'maxi'"):
+        train_denoiser(path, ["preset=maxi"])
+    with pytest.raises(ValueError, match="unet: .*number_of_wings"):
+        train_denoiser(path, ["unet={number_of_wings: 2}"])
+    with pytest.raises(FileNotFoundError, match="train the denoiser first"):
+        export_pipeline(tmp_path / "nothing", tmp_path / "mini")

@@ -6,7 +6,9 @@ loading and fitting work without it.
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,15 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "encoder_pixels", "fit_pose", "fit_view", "load_picture", "texture_pixels", "to_pictures", "to_tensor",
+    "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "encoder_pixels", "fit_pose", "fit_view", "load_picture", "texture_pixels",
+    "to_pictures", "to_tensor",
 ]  # fmt: skip
 
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
+# Pillow's other formats are rare, and some of them start programs (EPS).
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+# What Pillow raises for damaged files, depending on the format and the damage.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
 _TEXTURE_MULTIPLE = 128
 
 
@@ -33,8 +40,8 @@ def load_picture(source: Any) -> Image.Image:
     EXIF orientation is applied, transparent places become white, grey and 16-bit pictures become RGB.
 
     Args:
-        source: path; PIL picture; array (H, W), (H, W, 1|3|4) of uint8 or of floats in [0, 1]; tensor (1|3, H, W) of
-            floats in [0, 1].
+        source: path of a PNG, JPEG, WebP, BMP, GIF, TIFF or PPM file; PIL picture; array (H, W) or (H, W, 1|3|4),
+            or tensor (1|3|4, H, W), of uint8 or of floats in [0, 1].
 
     Raises:
         FileNotFoundError: no such file.
@@ -46,9 +53,10 @@ def load_picture(source: Any) -> Image.Image:
     if isinstance(source, Image.Image):
         return _to_rgb(source, "picture")
     if type(source).__module__.split(".")[0] == "torch":
-        if source.ndim != 3 or source.shape[0] not in (1, 3):
-            raise ValueError(f"picture tensor has shape {tuple(source.shape)}; (3, H, W) or (1, H, W) expected")
-        return _from_array(source.detach().cpu().float().movedim(0, -1).numpy())
+        if source.ndim != 3 or source.shape[0] not in (1, 3, 4):
+            raise ValueError(f"picture tensor has shape {tuple(source.shape)}; (3, H, W) expected")
+        values = source.detach().cpu().movedim(0, -1)
+        return _from_array((values.float() if values.is_floating_point() else values).numpy())
     if isinstance(source, np.ndarray):
         return _from_array(source)
     raise ValueError(f"a picture must be a path, PIL picture, array or tensor, not {type(source).__name__}")
@@ -60,27 +68,30 @@ def _load_file(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
-            with Image.open(path) as picture:
-                return _to_rgb(picture, str(path))
+            picture = Image.open(path, formats=_FORMATS)
+    except PermissionError:
+        raise
     except UnidentifiedImageError:
-        raise ValueError(f"{path}: not a picture that can be read (PNG, JPEG, WebP, ... expected)") from None
+        raise ValueError(
+            f"{path}: not a picture that can be read (PNG, JPEG, WebP, BMP, GIF, TIFF or PPM expected)"
+        ) from None
     except Image.DecompressionBombError:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels") from None
-    except (OSError, SyntaxError) as error:  # Pillow reports damaged PNG files as SyntaxError
+    except _DAMAGE as error:
         raise ValueError(f"{path}: damaged picture ({error})") from None
+    with picture:
+        return _to_rgb(picture, str(path))
 
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
-    width, height = picture.size
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise ValueError(
-            f"{name}: {width}x{height} pixels; sides from {MIN_SIDE} to {MAX_SIDE:,} and at most {MAX_PIXELS:,} pixels expected"
-        )
-    picture = ImageOps.exif_transpose(picture)
+    _check_size(*picture.size, name)
+    try:
+        picture.load()
+        picture = ImageOps.exif_transpose(picture)
+    except _DAMAGE as error:
+        raise ValueError(f"{name}: damaged picture ({error})") from None
     if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, np.float64)
-        scale = 255 / 65535 if values.max() > 255 else 1.0
-        picture = Image.fromarray(np.clip(values * scale, 0, 255).round().astype(np.uint8))
+        picture = _to_8_bits(picture)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, "white")
@@ -88,11 +99,25 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
     return picture.convert("RGB")
 
 
+def _check_size(width: int, height: int, name: str) -> None:
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        limits = f"sides from {MIN_SIDE} to {MAX_SIDE:,} and at most {MAX_PIXELS:,} pixels expected"
+        raise ValueError(f"{name}: {width}x{height} pixels; {limits}")
+
+
+def _to_8_bits(picture: Image.Image) -> Image.Image:
+    """Grey pictures of 16 bits, of 32 bits that hold 8 or 16, or of floats in 0..255."""
+    values = np.asarray(picture, np.float64)
+    is_16_bit = picture.mode.startswith("I;16") or (picture.mode == "I" and values.max() > 255)
+    return Image.fromarray((values / 257 if is_16_bit else values).clip(0, 255).round().astype(np.uint8))
+
+
 def _from_array(values: np.ndarray) -> Image.Image:
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
         raise ValueError(f"picture array has shape {values.shape}; (H, W), (H, W, 3) or (H, W, 4) expected")
+    _check_size(values.shape[1], values.shape[0], "picture")
     if np.issubdtype(values.dtype, np.floating):
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
             raise ValueError("a picture of floats must hold finite values in [0, 1]")
@@ -185,5 +210,7 @@ def _resize(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
     if tuple(pixels.shape[-2:]) == tuple(size):
         return pixels
-    resized = functional.interpolate(pixels.float(), size=tuple(size), mode="bicubic", antialias=True, align_corners=False)
+    resized = functional.interpolate(
+        pixels.float(), size=tuple(size), mode="bicubic", antialias=True, align_corners=False
+    )
     return resized.clamp(-1, 1).to(pixels.dtype)

@@ -127,7 +127,9 @@ def pad_views(pixels: torch.Tensor, multiple: int) -> tuple[torch.Tensor, Paddin
     """
     height, width = pixels.shape[-2:]
     extra_height, extra_width = -height % multiple, -width % multiple
-    padding = Padding(extra_width // 2, extra_height // 2, extra_width - extra_width // 2, extra_height - extra_height // 2)
+    padding = Padding(
+        extra_width // 2, extra_height // 2, extra_width - extra_width // 2, extra_height - extra_height // 2
+    )
     flat = pixels.reshape(-1, *pixels.shape[-3:])
     padded = functional.pad(flat, (padding.left, padding.right, padding.top, padding.bottom), mode="replicate")
     return padded.reshape(*pixels.shape[:-2], *padded.shape[-2:]), padding

@@ -13,8 +13,10 @@ from imagpose.pose.formats import (
     write_txt,
 )
 from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, Pose
+from imagpose.pose.skeleton_picture import read_skeleton_picture
 
 __all__ = [
-    "KEYPOINT_NAMES", "LIMBS", "Pose", "draw_skeleton", "from_coco17", "from_openpose", "read_annotation_csv", "read_pose", "read_txt", "to_openpose",
-    "write_annotation_csv", "write_openpose_json", "write_txt",
+    "KEYPOINT_NAMES", "LIMBS", "Pose", "draw_skeleton", "from_coco17", "from_openpose", "read_annotation_csv",
+    "read_pose", "read_skeleton_picture", "read_txt", "to_openpose", "write_annotation_csv", "write_openpose_json",
+    "write_txt",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ COLOURS = (
 )  # fmt: skip
 LIMB_BRIGHTNESS = 0.6
 _STICK_WIDTH, _REFERENCE_HEIGHT = 4.0, 512
-_SMOOTH_RADIUS = 4.0  # in the drawing that is averaged down
+_SMOOTH_RADIUS, _LONGEST_SIDE = 4.0, 8192  # of the drawing that is averaged down
 _ELLIPSE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 33)), np.sin(np.linspace(0, 2 * np.pi, 33))], 1)[:-1]
 
 
@@ -48,6 +48,7 @@ def draw_skeleton(pose: Pose, width: int | None = None, height: int | None = Non
 def draw_keypoints(keypoints: np.ndarray, width: int, height: int, radius: float) -> Image.Image:
     """Draw key points (18, 3) in pixels of a picture of `width` x `height`, with joints of any radius; RGB on black."""
     finer = max(2, math.ceil(_SMOOTH_RADIUS / radius)) if radius < 2 * _SMOOTH_RADIUS else 1
+    finer = max(1, min(finer, _LONGEST_SIDE // max(width, height)))
     # Pillow cuts coordinates to whole pixels, which are the right ones (pixel i reaches from i to i + 1), and draws the
     # outline as well, which would make everything half a pixel thicker.
     points = keypoints * np.array([finer, finer, 1], np.float32)

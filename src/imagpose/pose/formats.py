@@ -18,15 +18,17 @@ import numpy as np
 from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
 
 __all__ = [
-    "from_coco17", "from_openpose", "read_annotation_csv", "read_pose", "read_txt", "to_openpose", "write_annotation_csv", "write_openpose_json", "write_txt",
+    "from_coco17", "from_openpose", "read_annotation_csv", "read_pose", "read_txt", "to_openpose",
+    "write_annotation_csv", "write_openpose_json", "write_txt",
 ]  # fmt: skip
 
 _NUM_KEYPOINTS = len(KEYPOINT_NAMES)
 # Index in BODY_25 of each of our 18 key points: BODY_25 has the middle of the hips at 8 and six points of the feet.
 _BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 # Index in COCO-17 of each of our key points but the neck.
-_COCO_17 = {0: 0, 2: 6, 3: 8, 4: 10, 5: 5, 6: 7, 7: 9, 8: 12, 9: 14, 10: 16, 11: 11, 12: 13, 13: 15, 14: 2, 15: 1, 16: 4, 17: 3}
+_COCO_17 = (0, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 _NECK, _SHOULDERS = 1, (2, 5)
+_ALL_BUT_NECK = tuple(index for index in range(_NUM_KEYPOINTS) if index != _NECK)
 _CSV_HEADER = "name:keypoints_y:keypoints_x"
 _LARGEST_FILE = 50_000_000
 _FARTHEST = 100_000
@@ -104,7 +106,9 @@ def from_openpose(data: Any, size: tuple[int, int] | None = None, name: str = "p
     frame = _canvas(data, name) or size
     if np.abs(points[points[:, 2] > 0, :2]).max() <= 1.0:
         if frame is None:
-            raise ValueError(f"{name}: coordinates are fractions of a frame that is not stated (no canvas_width, canvas_height)")
+            raise ValueError(
+                f"{name}: coordinates are fractions of a frame that is not stated (no canvas_width, canvas_height)"
+            )
         points[:, :2] *= frame
     return _checked(points, frame, name)
 
@@ -115,7 +119,9 @@ def _canvas(data: Mapping[str, Any], name: str) -> tuple[int, int] | None:
         return None
     width, height = data["canvas_width"], data["canvas_height"]
     if not all(isinstance(side, (int, float)) and 1 <= side <= _FARTHEST for side in (width, height)):
-        raise ValueError(f"{name}: canvas_width and canvas_height must be numbers of pixels, not {width!r} and {height!r}")
+        raise ValueError(
+            f"{name}: canvas_width and canvas_height must be numbers of pixels, not {width!r} and {height!r}"
+        )
     return int(width), int(height)
 
 
@@ -209,7 +215,7 @@ def from_coco17(keypoints: Sequence[Sequence[float]] | np.ndarray, width: int, h
     if values.shape[1] == 2:
         values = np.concatenate([values, np.ones((17, 1), np.float32)], 1)
     points = np.zeros((_NUM_KEYPOINTS, 3), np.float32)
-    points[list(_COCO_17)] = values[list(_COCO_17.values())]
+    points[list(_ALL_BUT_NECK)] = values[list(_COCO_17)]
     shoulders = points[list(_SHOULDERS)]
     confidence = shoulders[:, 2].min()
     if confidence > 0:

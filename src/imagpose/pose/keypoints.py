@@ -47,7 +47,9 @@ class Pose:
     def __post_init__(self) -> None:
         points = np.asarray(self.keypoints, np.float32)
         if points.shape != (18, 3):
-            raise ValueError(f"key points have shape {points.shape}; (18, 3) expected: x, y, confidence in OpenPose order")
+            raise ValueError(
+                f"key points have shape {points.shape}; (18, 3) expected: x, y, confidence in OpenPose order"
+            )
         if not np.isfinite(points).all():
             raise ValueError("key points hold values that are not finite")
         if points[:, 2].min() < 0 or points[:, 2].max() > 1:

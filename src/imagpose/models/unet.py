@@ -55,6 +55,9 @@ class IMAGPoseUNet(UNet2DConditionModel):
         ValueError: an unknown placement or layout, or CVA in a block of another kind than `BLOCK_TYPES`.
     """
 
+    conv_in: nn.Module
+    mid_block: nn.Module | None
+
     @register_to_config
     def __init__(
         self,
@@ -157,7 +160,7 @@ class IMAGPoseUNet(UNet2DConditionModel):
         model.load_state_dict(state, strict=False)
         return model.to(device=base.device, dtype=base.dtype)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor | float,

@@ -18,6 +18,7 @@ _WORKING_HEIGHT = 512
 _COLOUR_TOLERANCE = 42  # neighbouring colours are 85 apart
 _LEAST_BRIGHTNESS = 190  # limbs have 153; a joint of about one pixel is averaged with its surroundings
 _RADII = 0.5 * 1.15 ** np.arange(11)  # of the joints, relative to our own drawings: 0.5 to 2
+_SMALL_RADIUS = 1.5
 _STEPS = (1.0, 0.5, 0.25, 0.12)  # of the search for a joint's place, in radii
 _MAX_ERROR, _MAX_LOCAL_ERROR = 0.22, 0.22
 _HINT = "give the key points as OpenPose JSON instead"
@@ -45,8 +46,9 @@ def read_skeleton_picture(image: Image.Image) -> Pose:
         raise ValueError(f"no joint of a skeleton found in the picture; {_HINT}")
     radius = min(stick_width(size[1]) * _RADII, key=lambda radius: _difference(picture, points, radius).sum())
     points = _without_false_joints(picture, points, radius)
+    unsure = _unsure_joints(points, radius)
     for step in _STEPS:
-        for joint in np.flatnonzero(points[:, 2]).tolist():
+        for joint in unsure:
             _move_joint(picture, points, joint, radius, step * radius)
     if not _agrees(picture, points, radius):
         raise ValueError(f"the skeleton in the picture cannot be read back faithfully; {_HINT}")
@@ -84,6 +86,15 @@ def _without_false_joints(picture: np.ndarray, points: np.ndarray, radius: float
         if _difference(picture, fewer, radius).sum() < _difference(picture, points, radius).sum():
             points = fewer
     return points
+
+
+def _unsure_joints(points: np.ndarray, radius: float) -> list[int]:
+    """Joints whose visible spot may have its middle elsewhere: of a few pixels, or partly under another joint."""
+    found = np.flatnonzero(points[:, 2]).tolist()
+    if radius < _SMALL_RADIUS:
+        return found
+    distances = np.hypot(*(points[:, None, :2] - points[:, :2]).transpose(2, 0, 1))
+    return [joint for joint in found if (distances[joint, found] < 2.2 * radius).sum() > 1]
 
 
 def _move_joint(picture: np.ndarray, points: np.ndarray, joint: int, radius: float, step: float) -> None:

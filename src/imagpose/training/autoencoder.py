@@ -120,7 +120,7 @@ class AutoencoderStage(Stage):
     def validate(self) -> dict[str, float]:
         """PSNR and SSIM of the reconstruction of held-out people, as they are and enlarged for texture tokens."""
         cache = self.validation_cache
-        measures = {}
+        measures: dict[str, float] = {}
         for name, count, enlarge in (("", _VALIDATION_PICTURES, False), ("_enlarged", _VALIDATION_PICTURES // 8, True)):
             count = min(count, cache.num_identities)
             pixels = cache.pixels(np.arange(count), np.arange(count) % cache.num_views)

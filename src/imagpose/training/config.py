@@ -84,7 +84,7 @@ class AutoencoderModel(Section):
     latent_channels: Positive = 4
     norm_num_groups: Positive = 16
     mid_attention: bool = Field(
-        False, description="Attention in the middle: off, so that training on crops holds for any picture size."
+        default=False, description="Attention in the middle: off, so that training on crops holds for any picture size."
     )
 
     @model_validator(mode="after")

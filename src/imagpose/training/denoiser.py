@@ -19,7 +19,7 @@ from imagpose.training.cache import ViewCache
 from imagpose.training.config import DenoiserConfig, load_config
 from imagpose.training.denoiser_cache import KINDS, build_cache
 from imagpose.training.denoiser_samples import held_out_psnr, sample_rows
-from imagpose.training.loop import Outcome, Training, prepare_run
+from imagpose.training.loop import Outcome, Training, main_process_first, prepare_run
 from imagpose.training.objective import (
     CanvasDraw,
     DrawSettings,
@@ -235,5 +235,6 @@ def train_denoiser(
     config = load_config(DenoiserConfig, config_path, overrides)
     pipeline = build_pipeline(config)
     prepare_run(config)
-    build_cache(config, pipeline)
+    with main_process_first():
+        build_cache(config, pipeline)
     return Training(DenoiserStage(config, pipeline), config, resume).run(stop_after)

@@ -19,7 +19,7 @@ def _generate(pipeline: IMAGPosePipeline, cache: ViewCache, config: DenoiserConf
     """Views 1 to 3 of the first people from view 0 on 2 x 2 canvases, uint8 (people, 3, H, W, 3)."""
     identities = np.arange(people)
     sources = to_pictures(cache.pixels(identities, np.zeros_like(identities)))
-    poses = [[_pose(cache, identity, view) for view in _TARGETS] for identity in identities]
+    poses = [[_pose(cache, identity, view) for view in _TARGETS] for identity in range(people)]
     pipeline.set_progress_bar_config(disable=True)
     output = pipeline(
         sources=[[source] for source in sources],

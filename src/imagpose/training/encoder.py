@@ -70,7 +70,9 @@ class EncoderStage(Stage):
             raise ValueError(f"batch_size ({config.batch_size}) exceeds the number of identities in data")
         torch.manual_seed(config.seed)
         self.encoder = build_encoder(config)
+        # All features of a fresh transformer are nearly one vector; without the mean taken out the loss stays at log(b).
         self.projection = nn.Sequential(
+            nn.BatchNorm1d(2 * config.model.hidden_size),
             nn.Linear(2 * config.model.hidden_size, config.model.hidden_size),
             nn.GELU(),
             nn.Linear(config.model.hidden_size, config.projection_size),

@@ -13,13 +13,14 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
@@ -57,8 +58,14 @@ def prepare_run(config: RunConfig) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     check_split(config.data, config.validation)
-    for views in (config.data, config.validation):
-        render_views(views)
+    with main_process_first():
+        for views in (config.data, config.validation):
+            render_views(views)
+
+
+def main_process_first() -> AbstractContextManager[None]:
+    """Let the main process make what all processes then find made; it may take hours."""
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24)).main_process_first()
 
 
 class Training:

@@ -1,0 +1,37 @@
+# Everything sets itself up: a virtual environment in .venv, the tested versions, the package.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   install, generate pictures of held-out people, write demo/index.html"
+	@echo "make test   install, run all tests"
+	@echo "make lint   ruff and mypy"
+	@echo "make bench  print the speeds of rendering and training on this machine"
+	@echo "make clean  remove the virtual environment and what tools leave behind"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/imagpose demo --out demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/render_speed.py
+	$(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist

@@ -1,0 +1,53 @@
+"""imagpose: pictures of one person in new poses, from any number of photos (IMAGPose, NeurIPS 2024).
+
+Everything heavy is loaded when it is first used: ``import imagpose`` imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from imagpose.version import __version__
+
+if TYPE_CHECKING:
+    from diffusers import ModelMixin
+
+    from imagpose.models.feature_tokens import FeatureTokens
+    from imagpose.models.pose_encoder import PoseEncoder
+    from imagpose.models.unet import IMAGPoseUNet
+    from imagpose.pipeline import IMAGPosePipeline
+    from imagpose.pose import Pose
+    from imagpose.views import ViewGrid
+
+__all__ = [
+    "FeatureTokens",
+    "IMAGPosePipeline",
+    "IMAGPoseUNet",
+    "ModelMixin",
+    "Pose",
+    "PoseEncoder",
+    "ViewGrid",
+    "__version__",
+]
+
+# ModelMixin stands here because diffusers looks for the base classes of saved components in the library they name.
+_HOMES = {
+    "FeatureTokens": "imagpose.models.feature_tokens",
+    "IMAGPosePipeline": "imagpose.pipeline",
+    "IMAGPoseUNet": "imagpose.models.unet",
+    "ModelMixin": "diffusers",
+    "Pose": "imagpose.pose",
+    "PoseEncoder": "imagpose.models.pose_encoder",
+    "ViewGrid": "imagpose.views",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'imagpose' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,197 @@
+"""The command line: one thin command per verb; torch is imported only by the commands that need it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from imagpose.version import __version__
+
+app = typer.Typer(
+    name="imagpose",
+    help="Pictures of one person in new poses, from any number of photos (IMAGPose).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train = typer.Typer(help="Train the three stages, then export what ships.", no_args_is_help=True)
+app.add_typer(train, name="train")
+
+Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
+Steps = Annotated[int, typer.Option(help="DDIM steps.")]
+Guidance = Annotated[float, typer.Option(help="Guidance scale; 1 switches guidance off.")]
+Seed = Annotated[int, typer.Option(help="Seed: the same seed gives the same pictures.")]
+Config = Annotated[Path, typer.Option(help="YAML configuration, see configs/mini.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="key=value replacements, for example steps=1000 data.identities=512.", metavar="[KEY=VALUE]...")
+]
+Resume = Annotated[str | None, typer.Option(help="'latest', or the folder of a checkpoint.")]
+StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this time, for example 50m or 2h.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"imagpose {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command(epilog="Example: imagpose generate --source a.jpg --pose walk.json --pose wave.json --out pictures")
+def generate(
+    source: Annotated[list[Path], typer.Option(help="Photo of the person; repeat for several.")],
+    pose: Annotated[
+        list[Path],
+        typer.Option(help="Target pose: OpenPose JSON, 18-line txt, or a rendered skeleton; repeat for several."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for target-0.png, ..., sheet.png and result.json.")],
+    source_pose: Annotated[
+        list[Path] | None, typer.Option(help="Poses of the sources, one for each in the same order (optional).")
+    ] = None,
+    model: Model = "mini",
+    scenario: Annotated[str | None, typer.Option(help="T1, T2, T3 or star; default: any number to any number.")] = None,
+    grid: Annotated[str | None, typer.Option(help="Rows x columns of the joint canvas, default 2x2.")] = None,
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    seed: Seed = 0,
+) -> None:
+    """Generate one picture per pose, in the order of the poses."""
+    from imagpose.serving.generate import generate_files
+
+    files = generate_files(
+        source, pose, source_pose or (), out=out, model=model, scenario=scenario, grid=grid, steps=steps,
+        guidance=guidance, seed=seed,
+    )  # fmt: skip
+    for file in files:
+        typer.echo(file)
+
+
+@app.command(epilog="Example: imagpose demo --out demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page and the pictures.")] = Path("demo"),
+    model: Model = "mini",
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    seed: Seed = 0,
+) -> None:
+    """Show T1, T2, T3, IMAGPose* and six views in one pass on held-out people, as one HTML page."""
+    from imagpose.serving.demo import run_demo
+
+    typer.echo(run_demo(out, model, steps, guidance, seed))
+
+
+@app.command(epilog="Example: imagpose people --seed 100 --count 20 --views 8 --size 256x176 --out people")
+def people(
+    out: Annotated[Path, typer.Option(help="Folder for <seed>/<k>.png, <k>.json and <k>_mask.png.")],
+    seed: Annotated[int, typer.Option(help="Seed of the first person.")] = 0,
+    count: Annotated[int, typer.Option(help="Number of people.")] = 1,
+    views: Annotated[int, typer.Option(help="Views of each person.")] = 8,
+    size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "256x176",
+    workers: Annotated[int | None, typer.Option(help="Processes; default: all cores.")] = None,
+) -> None:
+    """Render synthetic people: clothed adults in many poses, with key points and masks; continues where it stopped."""
+    from imagpose.people.render_set import render_set
+
+    rendered = render_set(seed, count, views, *_size(size), out, workers)
+    typer.echo(f"{rendered} of {count} people rendered, the others were complete: {out}")
+
+
+@train.command(epilog="Example: imagpose train autoencoder --config configs/mini/autoencoder.yaml --resume latest")
+def autoencoder(
+    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
+) -> None:
+    """Stage 1: the KL autoencoder."""
+    from imagpose.training.autoencoder import train_autoencoder
+
+    _train(train_autoencoder, config, overrides, resume, stop_after)
+
+
+@train.command(epilog="Example: imagpose train encoder --config configs/mini/encoder.yaml")
+def encoder(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+    """Stage 2: the image encoder, by telling people apart."""
+    from imagpose.training.encoder import train_encoder
+
+    _train(train_encoder, config, overrides, resume, stop_after)
+
+
+@train.command(epilog="Example: imagpose train denoiser --config configs/mini/denoiser.yaml --stop-after 3h steps=20000")
+def denoiser(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+    """Stage 3: UNet, pose encoder and feature tokens."""
+    from imagpose.training.denoiser import train_denoiser
+
+    _train(train_denoiser, config, overrides, resume, stop_after)
+
+
+@train.command(epilog="Example: imagpose train export --run runs/mini/denoiser --out mini")
+def export(
+    run: Annotated[Path, typer.Option(help="Output folder of the denoiser's run.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pipeline.")],
+    dtype: Annotated[str, typer.Option(help="fp16 or bf16.")] = "fp16",
+) -> None:
+    """Write the trained pipeline in half precision, in files of at most 15 MB."""
+    from imagpose.training.export import export_pipeline
+
+    if dtype not in ("fp16", "bf16"):
+        raise ValueError(f"dtype is {dtype!r}; fp16 or bf16 expected")
+    for name, size in export_pipeline(run, out, dtype).items():  # type: ignore[arg-type]
+        typer.echo(f"{name}: {size / 1e6:.1f} MB")
+
+
+@app.command(epilog="Example: imagpose evaluate --identities 100 --out evaluation")
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder for summary.json, table.md and pairs.json.")],
+    model: Model = "mini",
+    identities: Annotated[int, typer.Option(help="Number of held-out people.")] = 100,
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    seed: Seed = 0,
+) -> None:
+    """Measure a model on held-out synthetic people, beside copying the source and a mean-colour oracle."""
+    from imagpose.evaluation.protocol import evaluate_model
+
+    typer.echo(evaluate_model(out, model=model, identities=identities, steps=steps, guidance=guidance, seed=seed))
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Height and width of a text such as 256x176."""
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise ValueError(f"size is {text!r}; height x width expected, for example 256x176")
+    return int(height), int(width)
+
+
+def _train(stage: Any, config: Path, overrides: list[str] | None, resume: str | None, stop_after: str | None) -> None:
+    from imagpose.training.config import parse_duration
+
+    outcome = stage(config, overrides, resume, None if stop_after is None else parse_duration(stop_after))
+    measures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.validation.items())
+    typer.echo(f"{outcome.reason} at step {outcome.step}{': ' if measures else ''}{measures}")
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, UserWarning):
+        Console(stderr=True).print(f"[yellow]note:[/] {message}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one line on stderr and exit code 2."""
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        app()
+    except (ValueError, OSError, FloatingPointError) as error:
+        text = " ".join(str(error).split())
+        Console(stderr=True).print(f"[red]error:[/] {text}", highlight=False, soft_wrap=True, markup=True)
+        sys.exit(2)

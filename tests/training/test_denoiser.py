@@ -145,9 +145,7 @@ def test_cached_conditions_are_the_pipelines(stage: DenoiserStage) -> None:
         return Pose(stored("keypoints", view).numpy(), WIDTH, HEIGHT)
 
     source = Image.fromarray(stored("pictures", 0).byte().numpy())
-    requests, _ = read_requests(
-        [source], [pose(view) for view in (1, 2, 3)], [pose(0)], None, "star", HEIGHT, WIDTH
-    )
+    requests, _ = read_requests([source], [pose(view) for view in (1, 2, 3)], [pose(0)], None, "star", HEIGHT, WIDTH)
     conditions, _ = encode_conditions(pipeline, requests)
     slots = [0, 1, 2, 3]
     batch = {
@@ -209,8 +207,9 @@ def test_a_run_learns_and_exports_a_pipeline(write_config, values: dict, tmp_pat
     assert np.mean(outcome.losses[-8:]) < 0.85 * np.mean(outcome.losses[:4])
     assert set(outcome.validation) == {"loss", "loss_masked", "psnr", "psnr_of_copy"}
     sizes = export_pipeline(run, tmp_path / "mini", "fp16", max_file_size="20KB")
-    assert sizes["unet"] < 0.6 * sum(file.stat().st_size for file in (run / "weights" / "unet").iterdir())
-    assert len(list((tmp_path / "mini" / "unet").glob("*.safetensors"))) > 1
+    files = list((tmp_path / "mini" / "unet").iterdir())
+    assert sizes["unet"] == sum(file.stat().st_size for file in files)
+    assert len([file for file in files if file.suffix == ".safetensors"]) > 1
     full = IMAGPosePipeline.from_pretrained(run / "weights")
     small = IMAGPosePipeline.from_pretrained(tmp_path / "mini", dtype=torch.float16)
     assert small.unet.dtype == torch.float16 and small.config.view_height == HEIGHT

@@ -117,9 +117,7 @@ def test_signal_finishes_the_step_and_saves(config: RunConfig, number: int) -> N
     assert signal.getsignal(number) is before
 
 
-def test_killed_while_writing_leaves_the_checkpoint_before(
-    config: RunConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_while_writing_leaves_the_checkpoint_before(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = config.output / "checkpoints"
     Training(LineStage(), config).run(stop_after=1e-9)
 

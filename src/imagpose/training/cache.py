@@ -60,9 +60,7 @@ def _views_shard(identities: list) -> Tensors:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def add_kind(
-    config: ViewCacheConfig, kind: str, source: str, compute: Callable[[Tensors], torch.Tensor]
-) -> None:
+def add_kind(config: ViewCacheConfig, kind: str, source: str, compute: Callable[[Tensors], torch.Tensor]) -> None:
     """Second pass: compute one tensor per view for the shards that lack it.
 
     Args:
@@ -111,7 +109,6 @@ class ViewCache:
     def pixels(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Pictures (n, 3, H, W) in [-1, 1]."""
         return to_pixels(self.get("pictures", identities, views))
-
 
     def foreground(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Foreground masks (n, H, W), bool."""

@@ -187,6 +187,7 @@ def _slot_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Ten
 def _first_view() -> tuple[np.ndarray, np.ndarray]:
     return np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
 
+
 def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
     """The pipeline to train: the frozen networks of stages 1 and 2, the rest freshly initialised from `config.seed`.
 

@@ -93,9 +93,7 @@ def _repeat_views(views: np.ndarray, visible: np.ndarray, probability: float, rn
     return views
 
 
-def _feature_views(
-    views: np.ndarray, visible: np.ndarray, order: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _feature_views(views: np.ndarray, visible: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One of the visible views; where all are masked, a view that is not on the canvas, or any if all are on it."""
     slots = views.shape[1]
     chosen = np.empty(len(views), dtype=np.int64)

@@ -97,7 +97,8 @@ class Records:
             left = (self.config.steps - step) * self.stepping / len(self.losses)
             self.console.print(
                 f"{self.stage.name} step {step}/{self.config.steps}: {_text(values)}, {left / 60:.0f} min left",
-                highlight=False, soft_wrap=True,
+                highlight=False,
+                soft_wrap=True,
             )
 
     def _reset_window(self, step: int) -> None:

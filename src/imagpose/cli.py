@@ -29,7 +29,10 @@ Guidance = Annotated[float, typer.Option(help="Guidance scale; 1 switches guidan
 Seed = Annotated[int, typer.Option(help="Seed: the same seed gives the same pictures.")]
 Config = Annotated[Path, typer.Option(help="YAML configuration, see configs/mini.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="key=value replacements, for example steps=1000 data.identities=512.", metavar="[KEY=VALUE]...")
+    list[str] | None,
+    typer.Argument(
+        help="key=value replacements, for example steps=1000 data.identities=512.", metavar="[KEY=VALUE]..."
+    ),
 ]
 Resume = Annotated[str | None, typer.Option(help="'latest', or the folder of a checkpoint.")]
 StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this time, for example 50m or 2h.")]
@@ -127,7 +130,9 @@ def encoder(config: Config, overrides: Overrides = None, resume: Resume = None, 
     _train(train_encoder, config, overrides, resume, stop_after)
 
 
-@train.command(epilog="Example: imagpose train denoiser --config configs/mini/denoiser.yaml --stop-after 3h steps=20000")
+@train.command(
+    epilog="Example: imagpose train denoiser --config configs/mini/denoiser.yaml --stop-after 3h steps=20000"
+)
 def denoiser(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
     """Stage 3: UNet, pose encoder and feature tokens."""
     from imagpose.training.denoiser import train_denoiser

@@ -227,7 +227,7 @@ def plan(num_sources: int, num_targets: int, grid: ViewGrid | None = None, scena
         poses = list(range(start, min(start + per_canvas, num_targets)))
         filled = poses + [poses[0]] * (free - len(poses))
         slots = [Slot("source", index) for index in sources] + [Slot("target", index) for index in filled]
-        for place, pose in enumerate(poses):
+        for place in range(len(poses)):
             places = range(free) if scenario == "T1" else [place]
             results.append(tuple((len(canvases), len(sources) + slot) for slot in places))
         canvases.append(Canvas(tuple(slots)))

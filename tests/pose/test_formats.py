@@ -50,7 +50,9 @@ def triples(names, missing=(), confidence=1.0, factor=(1.0, 1.0)) -> list[float]
 
 def write_json(folder, *people, **rest):
     path = folder / "pose.json"
-    path.write_text(json.dumps({"version": 1.3, "people": [{"pose_keypoints_2d": person} for person in people], **rest}))
+    path.write_text(
+        json.dumps({"version": 1.3, "people": [{"pose_keypoints_2d": person} for person in people], **rest})
+    )
     return path
 
 
@@ -128,7 +130,10 @@ def test_points_outside_the_frame_are_kept(tmp_path):
         (json.dumps({"people": [{"pose_keypoints_2d": [float("nan")] * 54}]}), "not finite"),
         (json.dumps({"people": [{"pose_keypoints_2d": [1e9] * 54}]}), "100,000 pixels"),
         (json.dumps({"people": [{"pose_keypoints_2d": [500] * 54}]}), "no key point lies inside the frame of 96x128"),
-        (json.dumps({"people": [{"pose_keypoints_2d": [5] * 54}], "canvas_width": 0, "canvas_height": 9}), "canvas_wid"),
+        (
+            json.dumps({"people": [{"pose_keypoints_2d": [5] * 54}], "canvas_width": 0, "canvas_height": 9}),
+            "canvas_wid",
+        ),
         ('{"people": [{"hand": 1}, 3]}', r"people\[1\]"),
         ('{"persons": []}', "a list 'people' expected"),
         ("[]", "a list 'people' expected"),

@@ -21,9 +21,7 @@ def test_order_is_that_of_openpose_coco():
 
 
 def test_limbs_are_those_of_controlnet_in_its_order():
-    published = (
-        "2,3 2,6 3,4 4,5 6,7 7,8 2,9 9,10 10,11 2,12 12,13 13,14 2,1 1,15 15,17 1,16 16,18"  # counted from 1
-    )
+    published = "2,3 2,6 3,4 4,5 6,7 7,8 2,9 9,10 10,11 2,12 12,13 13,14 2,1 1,15 15,17 1,16 16,18"  # counted from 1
     assert [tuple(int(number) - 1 for number in pair.split(",")) for pair in published.split()] == list(LIMBS)
 
 

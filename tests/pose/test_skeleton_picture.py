@@ -31,7 +31,9 @@ def assert_same(read: Pose, pose: Pose, pixels: float) -> None:
     assert distance.max() < pixels
 
 
-@pytest.mark.parametrize(("size", "pixels"), [((384, 512), 0.6), ((192, 256), 0.5), ((768, 1024), 1.2), ((512, 512), 0.8)])
+@pytest.mark.parametrize(
+    ("size", "pixels"), [((384, 512), 0.6), ((192, 256), 0.5), ((768, 1024), 1.2), ((512, 512), 0.8)]
+)
 def test_own_drawings_are_read_back(standing, size, pixels):
     pose = standing.resize(*size)
     assert_same(read_skeleton_picture(draw_skeleton(pose)), pose, pixels)

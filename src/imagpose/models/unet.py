@@ -166,7 +166,7 @@ class IMAGPoseUNet(UNet2DConditionModel):
         timestep: torch.Tensor | float,
         encoder_hidden_states: torch.Tensor,
         pose_features: torch.Tensor | None = None,
-        view_grid: ViewGrid = ViewGrid(2, 2),  # noqa: B008 (immutable)
+        view_grid: ViewGrid = ViewGrid(2, 2),
         cross_attention_kwargs: dict[str, Any] | None = None,
         return_dict: bool = True,
         **kwargs: Any,

@@ -339,7 +339,7 @@ def _draw(rng: np.random.Generator, skeleton: Skeleton, body: BodyCapsules, kind
     nod = _noise(rng, 5) - 0.55 * (stance.lean + stance.spine[0]) + (6 if kind in ("phone", "chin") else 0)
     turn = float(np.clip(_noise(rng, 14) - 0.5 * stance.spine[2], -40, 40))
     vertebra = rotation((0, 0, 1), turn / 3) @ rotation((1, 0, 0), nod / 3) @ rotation((0, 1, 0), _noise(rng, 3) / 3)
-    return rotations | {bone: vertebra for bone in ("neck01", "neck02", "head")}
+    return rotations | dict.fromkeys(("neck01", "neck02", "head"), vertebra)
 
 
 def _fingers(side: str, curl: float) -> Rotations:

@@ -68,7 +68,7 @@ def in_order(work: Callable[[int], Result], items: Iterable[int], workers: int |
 def _one_thread_each() -> Iterator[None]:
     """Children that start in this block use one thread: several per process are many times slower on shared cores."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update({name: "1" for name in _THREAD_VARIABLES})
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     try:
         yield
     finally:

@@ -210,7 +210,7 @@ def stance_rotations(skeleton: Skeleton, stance: Stance) -> Rotations:
             rotations |= {f"toe{toe}-1{side}": toes for toe in range(1, 6)}
     bend, side_bend, twist = (angle / len(_SPINE) for angle in stance.spine)
     vertebra = rotation((1, 0, 0), bend) @ rotation((0, 1, 0), side_bend) @ rotation((0, 0, 1), twist)
-    return rotations | {bone: vertebra for bone in _SPINE}
+    return rotations | dict.fromkeys(_SPINE, vertebra)
 
 
 def _highest(leg: _Leg, reach: float) -> float:

@@ -47,7 +47,7 @@ def build_cache(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> None:
         return encode_image_tokens(pipeline.image_encoder, pipeline.image_processor, pixels)
 
     for data in (config.data, config.validation):
-        add_kind(data, "skeletons", f"multiple {multiple}", lambda views, data=data: _skeletons(views, data, multiple))
+        add_kind(data, "skeletons", f"multiple {multiple}", _skeletons(data, multiple))
         add_kind(data, "tokens", encoder, _per_picture(tokens, config.precision))
         add_kind(data, "latents", f"{vae} multiple {multiple}", _per_picture(latents, config.precision))
         source = f"{vae} long side {config.texture_long_side}"
@@ -71,11 +71,15 @@ def _per_picture(
     return compute
 
 
-def _skeletons(views: Tensors, data: ViewCacheConfig, multiple: int) -> torch.Tensor:
+def _skeletons(data: ViewCacheConfig, multiple: int) -> Callable[[Tensors], torch.Tensor]:
     """Skeleton drawings, uint8 (n, v, 3, H, W), sides padded as the pipeline pads them."""
-    drawings = [
-        np.asarray(draw_skeleton(Pose(points, data.width, data.height)))
-        for points in views["keypoints"].flatten(0, 1).numpy()
-    ]
-    drawn = torch.from_numpy(np.stack(drawings)).movedim(-1, -3)
-    return pad_views(drawn, multiple)[0].unflatten(0, views["keypoints"].shape[:2])
+
+    def compute(views: Tensors) -> torch.Tensor:
+        drawings = [
+            np.asarray(draw_skeleton(Pose(points, data.width, data.height)))
+            for points in views["keypoints"].flatten(0, 1).numpy()
+        ]
+        drawn = torch.from_numpy(np.stack(drawings)).movedim(-1, -3)
+        return pad_views(drawn, multiple)[0].unflatten(0, views["keypoints"].shape[:2])
+
+    return compute

@@ -21,7 +21,7 @@ def _generate(pipeline: IMAGPosePipeline, cache: ViewCache, config: DenoiserConf
     sources = to_pictures(cache.pixels(identities, np.zeros_like(identities)))
     poses = [[_pose(cache, identity, view) for view in _TARGETS] for identity in range(people)]
     pipeline.set_progress_bar_config(disable=True)
-    output = pipeline(
+    images = pipeline(
         sources=[[source] for source in sources],
         target_poses=poses,
         scenario="star",
@@ -30,8 +30,9 @@ def _generate(pipeline: IMAGPosePipeline, cache: ViewCache, config: DenoiserConf
         num_inference_steps=config.sample_steps,
         guidance_scale=config.guidance_scale,
         generator=[torch.Generator().manual_seed(int(identity)) for identity in identities],
-    )
-    rows = [np.stack([np.asarray(picture) for picture in pictures]) for pictures in output.images]
+        return_dict=False,
+    )[0]
+    rows = [np.stack([np.asarray(picture) for picture in pictures]) for pictures in images]
     return torch.from_numpy(np.stack(rows))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import BLOCK, HEIGHT, VIEWS, WIDTH, cache_values, fake_views
+from fake_people import BLOCK, HEIGHT, VIEWS, WIDTH, cache_values, fake_views
 
 from imagpose import people
 from imagpose.training.cache import ViewCache, add_kind, render_views, to_pixels

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import HEIGHT, WIDTH, values_of_run
 from diffusers import AutoencoderKL
+from fake_people import HEIGHT, WIDTH, values_of_run
 from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import fake_views
+from fake_people import fake_views
 from transformers import BitImageProcessorPil, Dinov2Model
 
 from imagpose.training.cache import render_views

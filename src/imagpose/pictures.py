@@ -1,7 +1,7 @@
 """Pictures in and out: loading with limits, fitting into a view, tensors, and the inputs of VAE and image encoder.
 
-Training and the pipeline use the same functions, so that both see the same pixels. torch is imported where it is needed:
-loading and fitting work without it.
+Training and the pipeline use the same functions, so that both see the same pixels. torch is imported where it is
+needed: loading and fitting work without it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
 # Pillow's other formats are rare, and some of them start programs (EPS).
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # What Pillow raises for damaged files, depending on the format and the damage.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
 _TEXTURE_MULTIPLE = 128

@@ -1,7 +1,7 @@
 """Views on a joint canvas: the grid, tiling, padding, masks, and the plan that lays sources and targets into canvases.
 
-Source: paper §3.3 (image-level conditioning: joint target, joint mask, joint pose) and §4.1 (scenarios); other grids, any
-number of sources and targets: own.
+Source: paper §3.3 (image-level conditioning: joint target, joint mask, joint pose) and §4.1 (scenarios); other grids,
+any number of sources and targets: own.
 """
 
 from __future__ import annotations

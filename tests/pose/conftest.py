@@ -3,7 +3,7 @@ import pytest
 
 from imagpose.pose import Pose
 
-# nose neck | right shoulder elbow wrist | left ... | right hip knee ankle | left ... | right eye, left eye, ears; 384 x 512
+# nose neck | right shoulder elbow wrist | left ... | right hip knee ankle | left ... | eyes | ears; in 384 x 512
 STANDING = (
     (192, 60), (192, 110), (145, 112), (120, 180), (100, 250), (240, 112), (265, 178), (290, 245), (165, 250),
     (160, 350), (155, 450), (220, 250), (226, 348), (232, 452), (181, 48), (203, 48), (166, 56), (218, 56),

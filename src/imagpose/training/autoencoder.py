@@ -18,7 +18,7 @@ from imagpose.pictures import texture_pixels
 from imagpose.training.cache import ViewCache, to_pixels
 from imagpose.training.config import AutoencoderConfig, load_config
 from imagpose.training.loop import Outcome, Training, prepare_run
-from imagpose.training.losses import gradient_loss, psnr_and_ssim, ssim
+from imagpose.training.losses import colour_loss, gradient_loss, psnr_and_ssim, ssim
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 
 _FACTOR = 8
@@ -45,7 +45,7 @@ def build_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
 
 
 class AutoencoderStage(Stage):
-    """Reconstruction: L1 + multi-scale gradients + (1 - SSIM) + a tiny KL divergence."""
+    """Reconstruction: L1 + multi-scale gradients + colour + (1 - SSIM) + a tiny KL divergence."""
 
     name = "autoencoder"
 
@@ -105,16 +105,18 @@ class AutoencoderStage(Stage):
         output = self.vae.decode(latents).sample.float()
         absolute = F.l1_loss(output, pixels)
         gradient = gradient_loss(output, pixels)
+        colour = colour_loss(output, pixels)
         similarity = ssim(output, pixels)
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         loss = (
             absolute
             + config.gradient_weight * gradient
+            + config.colour_weight * colour
             + config.ssim_weight * (1.0 - similarity)
             + config.kl_weight * divergence
         )
-        scalars = {"l1": absolute, "gradient": gradient, "ssim": similarity, "kl": divergence}
+        scalars = {"l1": absolute, "gradient": gradient, "colour": colour, "ssim": similarity, "kl": divergence}
         return loss, {name: value.detach() for name, value in scalars.items()}
 
     def validate(self) -> dict[str, float]:

@@ -1,0 +1,66 @@
+"""Measures between a picture and the truth, on 8-bit pictures of one size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from skimage.metrics import structural_similarity
+
+__all__ = ["Box", "foreground_box", "mask_iou", "psnr", "ssim"]
+
+Box = tuple[slice, slice]
+WHOLE: Box = (slice(None), slice(None))
+
+
+def foreground_box(mask: np.ndarray) -> Box:
+    """The smallest box of rows and columns that holds all of a mask, as an index into pictures.
+
+    Args:
+        mask: bool (H, W).
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        raise ValueError("the mask of the foreground is empty, so it has no box")
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def psnr(picture: np.ndarray, truth: np.ndarray, box: Box = WHOLE) -> float:
+    """Peak signal-to-noise ratio in dB: 10 log10(255^2 / mean squared error over the pixels and channels of a box).
+
+    Args:
+        picture, truth: uint8 (H, W, 3).
+        box: where it is measured; everywhere if not given.
+
+    Returns:
+        The ratio; 60 at most, so that a single perfect picture does not decide a mean.
+    """
+    error = float(np.mean((picture[box].astype(np.float64) - truth[box].astype(np.float64)) ** 2))
+    return 60.0 if error == 0 else min(60.0, 10 * math.log10(255.0**2 / error))
+
+
+def ssim(picture: np.ndarray, truth: np.ndarray, box: Box = WHOLE) -> float:
+    """Structural similarity with a Gaussian window of 1.5 pixels, mean over the channels and over a box.
+
+    The box selects from the map of the whole picture, so that windows at its border see what is outside.
+    Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004, with its
+    constants; scikit-image's implementation.
+
+    Args:
+        picture, truth: uint8 (H, W, 3).
+        box: where it is averaged; if not given, scikit-image's own mean, which leaves out a border of 5 pixels.
+    """
+    mean, full = structural_similarity(
+        picture, truth, data_range=255, channel_axis=-1, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, full=True,
+    )  # fmt: skip
+    return float(mean if box == WHOLE else full[box].mean())
+
+
+def mask_iou(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two masks, bool (H, W); 1 where both are empty."""
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 1.0

@@ -60,7 +60,7 @@ def test_cross_view_attention_follows_the_transformer() -> None:
     cross_view = awake_cross_view(8)
     ours = CrossViewTransformer2DModel.from_transformer(stock, cross_view)
     hidden, features = torch.randn(2, 8, 4, 6), torch.randn(2, 5, 12)
-    expected = cross_view(plain(hidden, features).sample, ViewGrid(2, 3))
+    expected = cross_view(plain(hidden, features, return_dict=False)[0], ViewGrid(2, 3))
     given = {"view_grid": ViewGrid(2, 3)}
     torch.testing.assert_close(ours(hidden, features, cross_attention_kwargs=given).sample, expected)
     assert given == {"view_grid": ViewGrid(2, 3)}
@@ -181,9 +181,10 @@ def test_attention_processors_can_be_set(small_unet: BuildUNet) -> None:
 def test_compiles(small_unet: BuildUNet) -> None:
     unet = small_unet(
         cross_view_placement="every_block",
-        block_out_channels=(8, 8),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(8,),
+        down_block_types=("DownBlock2D",),
+        mid_block_type=None,
+        up_block_types=("CrossAttnUpBlock2D",),
     )
     compiled = torch.compile(unet, backend="eager")
     for grid in (SQUARE, ViewGrid(1, 2)):

@@ -55,7 +55,7 @@ class IMAGPoseUNet(UNet2DConditionModel):
         ValueError: an unknown placement or layout, or CVA in a block of another kind than `BLOCK_TYPES`.
     """
 
-    conv_in: nn.Module
+    conv_in: nn.Conv2d
     mid_block: nn.Module | None
 
     @register_to_config
@@ -73,8 +73,8 @@ class IMAGPoseUNet(UNet2DConditionModel):
         if view_layout not in VIEW_LAYOUTS:
             raise ValueError(f"view_layout {view_layout!r}: one of {', '.join(VIEW_LAYOUTS)}")
         super().__init__(**kwargs)
-        stock = self.conv_in
-        self.conv_in = PoseConv2d(stock.in_channels, stock.out_channels, stock.kernel_size, padding=stock.padding)
+        width, kernel_size = self.config.block_out_channels[0], self.config.conv_in_kernel
+        self.conv_in = PoseConv2d(self.config.in_channels, width, kernel_size, padding=(kernel_size - 1) // 2)
         if cross_view_placement is not None:
             self._add_cross_view(cross_view_placement)
 

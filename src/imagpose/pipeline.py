@@ -103,7 +103,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         check_weight_files(folder)
         try:
             pipeline = super().from_pretrained(model, **kwargs)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"cannot load the model in {folder}: {reason}") from error
         check_loaded_weights(pipeline, folder)

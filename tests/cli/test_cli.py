@@ -1,0 +1,156 @@
+"""The command line as a user meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagpose.pose import Pose, read_pose, write_openpose_json
+
+COMMANDS = ([], ["generate"], ["demo"], ["people"], ["evaluate"], ["train"])
+STAGES = [["train", name] for name in ("autoencoder", "encoder", "denoiser", "export")]
+
+
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", "from imagpose.cli import main; main()", *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one good picture, one good pose and every kind of bad file."""
+    folder = tmp_path_factory.mktemp("inputs")
+    Image.fromarray(np.full((128, 96, 3), 90, np.uint8)).save(folder / "good.png")
+    points = np.stack([np.linspace(20, 70, 18), np.linspace(10, 120, 18), np.ones(18)], 1)
+    write_openpose_json(Pose(points, 96, 128), folder / "good.json")
+    Image.new("RGB", (1, 1)).save(folder / "pixel.png")
+    Image.new("L", (30_000, 16)).save(folder / "huge.png")
+    (folder / "text.png").write_text("no picture")
+    (folder / "broken.json").write_text("{")
+    (folder / "nobody.json").write_text(json.dumps({"people": []}))
+    outside = [value for _ in range(18) for value in (500, 500, 1)]
+    (folder / "outside.json").write_text(
+        json.dumps({"people": [{"pose_keypoints_2d": outside}], "canvas_width": 96, "canvas_height": 128})
+    )
+    damaged = folder / "damaged"
+    damaged.mkdir()
+    (damaged / "model_index.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *STAGES], ids=lambda words: " ".join(words) or "imagpose")
+def test_help_is_complete(command: list[str]) -> None:
+    shown = run(*command, "--help")
+    assert shown.returncode == 0
+    if command and command != ["train"]:
+        assert f"Example: imagpose {' '.join(command)} " in " ".join(shown.stdout.split())
+        assert "--" in shown.stdout
+
+
+@pytest.mark.parametrize("statement", ["import imagpose", "import imagpose.cli", "from imagpose import Pose"])
+def test_importing_does_not_import_torch(statement: str) -> None:
+    code = f"{statement}; import sys; print(sorted({{'torch', 'diffusers', 'transformers'}} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_version() -> None:
+    from imagpose import __version__
+
+    assert run("--version").stdout.strip() == f"imagpose {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"--source": "absent.png"}, ("absent.png", "not found")),
+        ({"--source": "text.png"}, ("text.png", "not a picture")),
+        ({"--source": "pixel.png"}, ("pixel.png", "1x1")),
+        ({"--source": "huge.png"}, ("huge.png", "30000x16")),
+        ({"--pose": "absent.json"}, ("absent.json", "not found")),
+        ({"--pose": "broken.json"}, ("broken.json", "JSON")),
+        ({"--pose": "nobody.json"}, ("nobody.json", "people")),
+        ({"--pose": "outside.json"}, ("outside.json", "96x128")),
+        ({"--pose": "good.png"}, ("good.png", "skeleton")),
+        ({"--grid": "0x3"}, ("0x3",)),
+        ({"--grid": "two"}, ("two", "2x2")),
+        ({"--scenario": "T9"}, ("T9", "T1, T2, T3")),
+        ({"--steps": "0"}, ("steps", "0")),
+        ({"--model": "nothing"}, ("nothing", "mini")),
+        ({"--model": "damaged"}, ("damaged",)),
+    ],
+    ids=lambda value: " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    inputs: Path, tmp_path: Path, changes: dict[str, str], words: tuple[str, ...]
+) -> None:
+    options = {"--source": "good.png", "--pose": "good.json", "--out": str(tmp_path / "out"), **changes}
+    ended = run("generate", *(word for option in options.items() for word in option), cwd=inputs)
+    assert ended.returncode == 2
+    lines = ended.stderr.strip().splitlines()
+    assert len(lines) == 1, ended.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_options_are_named(tmp_path: Path) -> None:
+    for given, missing in ((["--pose", "a.json"], "--source"), (["--source", "a.png"], "--pose")):
+        ended = run("generate", *given, "--out", tmp_path / "out")
+        assert ended.returncode == 2
+        assert missing in ended.stderr
+
+
+def test_people_writes_pictures_poses_and_masks_and_continues(tmp_path: Path) -> None:
+    options = (
+        "people",
+        "--seed",
+        2_000_001,
+        "--count",
+        1,
+        "--views",
+        2,
+        "--size",
+        "128x96",
+        "--workers",
+        1,
+        "--out",
+        tmp_path,
+    )
+    ended = run(*options)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / "2000001"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "0.json", "0.png", "0_mask.png", "1.json", "1.png", "1_mask.png",
+    ]  # fmt: skip
+    picture, mask = Image.open(folder / "0.png"), np.asarray(Image.open(folder / "0_mask.png"))
+    assert picture.size == (96, 128)
+    pose = read_pose(folder / "0.json")
+    assert (pose.width, pose.height) == (96, 128)
+    x, y = pose.keypoints[pose.keypoints[:, 2] == 1, :2].astype(int).T
+    assert (mask[y, x] > 0).all()  # what is seen of a person lies in the mask
+    before = (folder / "0.png").stat().st_mtime_ns
+    assert run(*options).returncode == 0
+    assert (folder / "0.png").stat().st_mtime_ns == before
+
+
+def test_bad_size_and_configuration(tmp_path: Path) -> None:
+    ended = run("people", "--size", "big", "--out", tmp_path / "people")
+    assert (ended.returncode, len(ended.stderr.strip().splitlines())) == (2, 1)
+    config = tmp_path / "config.yaml"
+    config.write_text("stepz: 3\n")
+    ended = run("train", "autoencoder", "--config", config)
+    assert ended.returncode == 2
+    assert "stepz: unknown key" in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1

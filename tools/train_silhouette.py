@@ -1,6 +1,6 @@
 """Trains the segmentation network of `imagpose.evaluation.silhouette` and writes it into the package.
 
-python tools/train_silhouette.py [--identities 400] [--views 5] [--epochs 8]
+python tools/train_silhouette.py [--identities 300] [--views 4] [--epochs 8]
 
 It sees rendered people of the training split only. Blur, noise and shifted colours are put on, because generated pictures
 are softer than rendered ones. The IoU with the renderer's masks on people of the validation split is printed.
@@ -74,8 +74,8 @@ def train(pictures: np.ndarray, masks: np.ndarray, epochs: int) -> SilhouetteNet
 def main() -> None:
     """Render, train, write, print what the network is worth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--identities", type=int, default=400)
-    parser.add_argument("--views", type=int, default=5)
+    parser.add_argument("--identities", type=int, default=300)
+    parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--workers", type=int, default=None, help="processes that render; default: all cores")
     arguments = parser.parse_args()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from imagpose.version import __version__
 
@@ -55,12 +56,16 @@ def _options(
 
 @app.command(epilog="Example: imagpose generate --source a.jpg --pose walk.json --pose wave.json --out pictures")
 def generate(
-    source: Annotated[list[Path], typer.Option(help="Photo of the person; repeat for several.")],
-    pose: Annotated[
-        list[Path],
-        typer.Option(help="Target pose: OpenPose JSON, 18-line txt, or a rendered skeleton; repeat for several."),
-    ],
     out: Annotated[Path, typer.Option(help="Folder for target-0.png, ..., sheet.png and result.json.")],
+    source: Annotated[
+        list[Path] | None, typer.Option(help="Photo of the person, at least one; repeat for several.")
+    ] = None,
+    pose: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Target pose, at least one: OpenPose JSON, 18-line txt, or a rendered skeleton; repeat for several."
+        ),
+    ] = None,
     source_pose: Annotated[
         list[Path] | None, typer.Option(help="Poses of the sources, one for each in the same order (optional).")
     ] = None,
@@ -75,7 +80,7 @@ def generate(
     from imagpose.serving.generate import generate_files
 
     files = generate_files(
-        source, pose, source_pose or (), out=out, model=model, scenario=scenario, grid=grid, steps=steps,
+        source or (), pose or (), source_pose or (), out=out, model=model, scenario=scenario, grid=grid, steps=steps,
         guidance=guidance, seed=seed,
     )  # fmt: skip
     for file in files:
@@ -157,7 +162,7 @@ def export(
 
 @app.command(epilog="Example: imagpose evaluate --identities 100 --out evaluation")
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for summary.json, table.md and pairs.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for summary.json, table.md, pairs.json and rows.png.")],
     model: Model = "mini",
     identities: Annotated[int, typer.Option(help="Number of held-out people.")] = 100,
     steps: Steps = 20,
@@ -188,7 +193,7 @@ def _train(stage: Any, config: Path, overrides: list[str] | None, resume: str | 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     if issubclass(category, UserWarning):
-        Console(stderr=True).print(f"[yellow]note:[/] {message}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[yellow]note:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -198,5 +203,5 @@ def main() -> None:
         app()
     except (ValueError, OSError, FloatingPointError) as error:
         text = " ".join(str(error).split())
-        Console(stderr=True).print(f"[red]error:[/] {text}", highlight=False, soft_wrap=True, markup=True)
+        Console(stderr=True).print(f"[red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -1,0 +1,194 @@
+"""The commands in this process: options and examples of the help, what reaches the functions behind, bad input of all."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import imagpose
+from imagpose.cli import app, main
+
+COMMANDS = {
+    "generate": ["--source", "--pose", "--source-pose", "--model", "--scenario", "--grid", "--steps", "--guidance",
+                 "--seed", "--out"],
+    "demo": ["--out", "--model", "--steps", "--guidance", "--seed"],
+    "people": ["--seed", "--count", "--views", "--size", "--out"],
+    "evaluate": ["--out", "--model", "--identities"],
+    "train autoencoder": ["--config", "--resume", "--stop-after"],
+    "train encoder": ["--config", "--resume", "--stop-after"],
+    "train denoiser": ["--config", "--resume", "--stop-after"],
+    "train export": ["--run", "--out", "--dtype"],
+}  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """Help without colours, frames and line breaks."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", " ", text).split())
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command line in this process; gives exit code, stdout and stderr."""
+
+    def command(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["imagpose", *map(str, arguments)])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        return SimpleNamespace(code=code or 0, **capsys.readouterr()._asdict())
+
+    return command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_complete_and_has_an_example(command):
+    result = CliRunner().invoke(app, [*command.split(), "--help"], terminal_width=200, env={"COLUMNS": "200"})
+    text = plain(result.output)
+    assert result.exit_code == 0
+    assert f"Example: imagpose {command} " in text
+    for option in COMMANDS[command]:
+        assert f" {option} " in text, option
+
+
+def test_the_example_of_every_help_names_options_that_exist():
+    for command, options in COMMANDS.items():
+        result = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"})
+        example = plain(result.output).split("Example: ")[1]
+        used = set(re.findall(r"--[a-z-]+", example))
+        assert used, command
+        assert used <= set(options), command
+
+
+def test_all_commands_are_listed():
+    for words in ([], ["train"]):
+        text = plain(CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output)
+        for command in COMMANDS:
+            *parents, name = command.split()
+            if parents == words:
+                assert f" {name} " in text
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import imagpose", "import imagpose.cli, runpy, sys; sys.argv = ['imagpose', 'generate', '--help'];\n"
+     "try: imagpose.cli.main()\nexcept SystemExit: pass"],
+)  # fmt: skip
+def test_start_imports_nothing_heavy(code):
+    heavy = "torch", "torchvision", "diffusers", "transformers", "numpy", "PIL", "skimage"
+    check = f"{code}\nimport sys; print('LOADED', sorted(set(sys.modules) & set({heavy!r})))"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith("LOADED []"), result.stdout[-300:]
+
+
+def test_lazy_attributes_are_the_things_themselves():
+    from imagpose.models.unet import IMAGPoseUNet
+    from imagpose.pipeline import IMAGPosePipeline
+    from imagpose.pose import Pose
+    from imagpose.views import ViewGrid
+
+    assert imagpose.IMAGPosePipeline is IMAGPosePipeline
+    assert imagpose.IMAGPoseUNet is IMAGPoseUNet
+    assert (imagpose.Pose, imagpose.ViewGrid) == (Pose, ViewGrid)
+    for name in imagpose.__all__:
+        assert getattr(imagpose, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Poser'"):
+        _ = imagpose.Poser
+
+
+def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
+    seen = {}
+
+    def stand_in(sources, poses, source_poses, **settings):
+        seen.update(sources=list(sources), poses=list(poses), source_poses=list(source_poses), **settings)
+        return [tmp_path / "target-0.png"]
+
+    monkeypatch.setattr("imagpose.serving.generate.generate_files", stand_in)
+    result = run(
+        "generate", "--source", "b.png", "--source", "a.png", "--pose", "2.json", "--pose", "1.json",
+        "--source-pose", "y.json", "--source-pose", "x.json", "--grid", "2x3", "--scenario", "T1", "--steps", 7,
+        "--guidance", 1.5, "--seed", 9, "--model", "some/model", "--out", tmp_path,
+    )  # fmt: skip
+    assert result.code == 0 and "target-0.png" in result.out
+    assert seen == {
+        "sources": [Path("b.png"), Path("a.png")], "poses": [Path("2.json"), Path("1.json")],
+        "source_poses": [Path("y.json"), Path("x.json")], "out": tmp_path, "model": "some/model", "scenario": "T1",
+        "grid": "2x3", "steps": 7, "guidance": 1.5, "seed": 9,
+    }  # fmt: skip
+
+
+def test_a_message_with_brackets_is_printed_as_it_is(run, tmp_path):
+    # rich would take [bold] for markup and fail on [/x].
+    result = run("generate", "--source", "a[bold][/x].png", "--pose", "p.json", "--out", tmp_path / "out")
+    assert result.code == 2 and "a[bold][/x].png" in result.err
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A working folder with a picture, a pose and a folder that passes for a model."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (48, 64), "grey").save("good.png")
+    keypoints = [value for index in range(18) for value in (2 * index + 1, 3 * index + 1, 1)]
+    people = [{"pose_keypoints_2d": keypoints}]
+    Path("good.json").write_text(json.dumps({"people": people, "canvas_width": 48, "canvas_height": 64}))
+    Path("model").mkdir()
+    Path("model/model_index.json").write_text("{}")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("generate --source good.png --pose good.json --source-pose good.json --source-pose good.json", "source poses"),
+        ("demo --model minni", "unknown model 'minni'"),
+        ("evaluate --model minni", "unknown model 'minni'"),
+        ("evaluate --model model --identities 0", "identities is 0"),
+        ("people --size 256", "size is '256'"),
+        ("people --size 8x8", "8x8"),
+        ("people --size 64x48 --count 0", "count 0"),
+        ("train export --run nowhere", "nowhere"),
+        ("train export --run nowhere --dtype fp8", "fp8"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(files, run, command, message):
+    before = sorted(files.rglob("*"))
+    result = run(*command.split(), "--out", "results")
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.startswith("error: ") and result.err.count("\n") == 1
+    assert result.out == ""
+    assert sorted(files.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "nowhere.yaml"),
+        ("output: [", "config.yaml"),
+        ("nonsense: 1", "nonsense"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["autoencoder", "encoder", "denoiser"])
+def test_bad_configurations(run, tmp_path, monkeypatch, stage, text, message):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("config.yaml").write_text(text)
+    result = run("train", stage, "--config", "nowhere.yaml" if text is None else "config.yaml")
+    assert result.code == 2 and message in result.err
+    assert result.err.startswith("error: ") and result.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ([] if text is None else ["config.yaml"])
+
+
+@pytest.mark.parametrize("arguments", [["generate"], ["people", "--count", "many", "--out", "x"], ["nonsense"]])
+def test_misuse_ends_with_exit_code_2(run, arguments):
+    result = run(*arguments)
+    assert result.code == 2 and result.err and not result.out

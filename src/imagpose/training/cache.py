@@ -99,7 +99,8 @@ class ViewCache:
 
     def get(self, name: str, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Tensor `name` (n, ...) of n (identity, view) pairs; identities count from 0."""
-        return torch.stack(self.get_each(name, identities, views))
+        with torch.autocast("cpu", enabled=False):  # which has no rule for stacking half precision, as in validation
+            return torch.stack(self.get_each(name, identities, views))
 
     def get_each(self, name: str, identities: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
         """As `get`, one view into the mapped file per pair: what is not touched is not read."""

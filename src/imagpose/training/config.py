@@ -107,7 +107,9 @@ class AutoencoderConfig(RunConfig):
         256, description="Largest enlargement: long side in pixels of the picture that texture tokens are made of."
     )
     gradient_weight: float = Field(0.2, ge=0, description="Weight of the multi-scale gradient loss.")
-    colour_weight: float = Field(20.0, ge=0, description="Weight of the squared error of colours averaged over 4x4 pixels.")
+    colour_weight: float = Field(
+        20.0, ge=0, description="Weight of the squared error of colours averaged over 4x4 pixels."
+    )
     ssim_weight: float = Field(0.02, ge=0, description="Weight of 1 - SSIM.")
     kl_weight: float = Field(1e-6, ge=0, description="Weight of the KL divergence per latent value.")
 

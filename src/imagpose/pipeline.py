@@ -89,11 +89,15 @@ class IMAGPosePipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "IMAGPosePipeline":
         """Loads `"mini"`, the folder of a saved pipeline, or a Hub id; `kwargs` as in diffusers (`dtype=`, ...).
 
+        Weights become float32 where `dtype` does not say otherwise, whatever precision they were saved in.
+
         Raises:
             ValueError: the name means no model, or the folder's files are damaged; the message names the file.
             OSError: the Hub cannot be reached or does not have it.
         """
         model = resolve_model(os.fspath(pretrained_model_name_or_path))
+        if "torch_dtype" not in kwargs:  # transformers would take the saved precision, diffusers float32
+            kwargs.setdefault("dtype", torch.float32)
         folder = Path(model)
         if not folder.is_dir():
             try:

@@ -57,6 +57,14 @@ def test_diffusers_table_of_loadable_classes_is_as_we_extend_it():
     assert LOADABLE_CLASSES["diffusers"]["ModelMixin"] == ["save_pretrained", "from_pretrained"]
 
 
+def test_weights_saved_in_half_precision_are_loaded_in_full(build_pipeline, tmp_path):
+    build_pipeline().to(torch.float16).save_pretrained(tmp_path / "half")
+    loaded = IMAGPosePipeline.from_pretrained(tmp_path / "half")
+    networks = [part for part in loaded.components.values() if isinstance(part, torch.nn.Module)]
+    assert len(networks) == 5
+    assert {parameter.dtype for network in networks for parameter in network.parameters()} == {torch.float32}
+
+
 def test_dtype_is_passed_on(saved):
     loaded = IMAGPosePipeline.from_pretrained(saved, dtype=torch.bfloat16)
     kinds = {component.dtype for component in loaded.components.values() if isinstance(component, torch.nn.Module)}

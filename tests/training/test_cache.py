@@ -37,6 +37,17 @@ def test_pixels_are_in_minus_one_to_one() -> None:
     assert torch.allclose(to_pixels(picture)[:, 0, 0], torch.tensor([-1.0, 1 / 255, 1.0]), atol=1e-6)
 
 
+def test_half_precision_is_read_under_autocast_too(config: ViewCacheConfig) -> None:
+    """Validation draws its batches inside the run's autocast, which has no rule for stacking half precision."""
+    render_views(config)
+    add_kind(config, "latents", "", lambda views: views["yaw"][..., None].half())
+    cache, pair = ViewCache(config, ("latents",)), (np.array([0, 1]), np.array([0, 1]))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = cache.get("latents", *pair)
+    assert found.dtype == torch.float16
+    assert torch.equal(found[:, 0], cache.get("yaw", *pair).half())
+
+
 def test_an_interrupted_pass_continues_with_the_missing_shard(config: ViewCacheConfig, monkeypatch) -> None:
     rendered: list[int] = []
 

@@ -47,6 +47,26 @@ def degrade(pixels: torch.Tensor) -> torch.Tensor:
     return (blurred * contrast + tint + noise).clamp(-1, 1)
 
 
+def empty_places(pictures: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Pictures uint8 (n, H, W, 3) that show nobody: the margins of those whose sides are free, laid side by side."""
+    places = []
+    for width in (8, 12, 16):
+        copies = -(-pictures.shape[2] // (2 * width))
+        for side in (slice(0, width), slice(-width, None)):
+            strips = pictures[~masks[:, :, side].any(axis=(1, 2))][:, :, side]
+            pair = np.concatenate([strips, strips[:, :, ::-1]], axis=2)
+            places.append(np.tile(pair, (1, 1, copies, 1))[:, :, : pictures.shape[2]])
+    return np.concatenate(places)
+
+
+def with_empty_places(pictures: np.ndarray, masks: np.ndarray, share: float = 0.15) -> tuple[np.ndarray, np.ndarray]:
+    """The same with some pictures that show nobody added, as many as `share` of them."""
+    places = empty_places(pictures, masks)
+    chosen = places[torch.randperm(len(places)).numpy()[: int(share * len(pictures))]]
+    nobody = np.zeros((len(chosen), *masks.shape[1:]), dtype=bool)
+    return np.concatenate([pictures, chosen]), np.concatenate([masks, nobody])
+
+
 def train(pictures: np.ndarray, masks: np.ndarray, epochs: int) -> SilhouetteNet:
     """AdamW with a cosine schedule on the binary cross-entropy of every pixel."""
     network = SilhouetteNet()
@@ -81,7 +101,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     seeds = TRAIN_SEEDS[: arguments.identities]
-    network = train(*render(seeds, arguments.views, arguments.workers), arguments.epochs)
+    views = with_empty_places(*render(seeds, arguments.views, arguments.workers))
+    network = train(*views, arguments.epochs)
 
     temporary = WEIGHTS.with_suffix(".tmp")
     save_file({name: weight.half() for name, weight in network.state_dict().items()}, temporary)

@@ -131,9 +131,8 @@ def test_people_writes_pictures_poses_and_masks_and_continues(tmp_path: Path) ->
     ended = run(*options)
     assert ended.returncode == 0, ended.stderr
     folder = tmp_path / "2000001"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "0.json", "0.png", "0_mask.png", "1.json", "1.png", "1_mask.png",
-    ]  # fmt: skip
+    files = {path.name for path in folder.iterdir()}
+    assert files >= {f"{view}{ending}" for view in (0, 1) for ending in (".png", ".json", "_mask.png")}
     picture, mask = Image.open(folder / "0.png"), np.asarray(Image.open(folder / "0_mask.png"))
     assert picture.size == (96, 128)
     pose = read_pose(folder / "0.json")

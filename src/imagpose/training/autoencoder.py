@@ -56,7 +56,7 @@ class AutoencoderStage(Stage):
         self.cache = ViewCache(config.data)
         self.validation_cache = ViewCache(config.validation)
         torch.manual_seed(config.seed)
-        self.vae = build_autoencoder(config)
+        self.vae = AutoencoderKL.from_pretrained(config.initial) if config.initial else build_autoencoder(config)
 
     def batch(self, step: int, process: int) -> Batch:
         """``pixels`` (b, 3, H, W) in [-1, 1] and the posterior's ``noise`` (b, 4, H/8, W/8)."""

@@ -56,6 +56,9 @@ class RunConfig(Section):
     output: Path = Field(description="Folder of the run: checkpoints/, tensorboard/, weights/.")
     data: ViewCacheConfig = Field(description="Training identities, inside TRAIN_SEEDS.")
     validation: ViewCacheConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")
+    initial: Path | None = Field(
+        None, description="Exported weights of this stage (a run's weights/) to start from; none: fresh ones."
+    )
     seed: int = Field(0, ge=0, description="All randomness is keyed by (seed, step).")
     steps: Positive = Field(description="Optimiser steps of the whole run.")
     batch_size: Positive = Field(description="Samples per step and process.")

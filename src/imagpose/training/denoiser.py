@@ -207,6 +207,10 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
         )
     except TypeError as error:
         raise ValueError(f"unet: {error}") from None
+    if config.initial is not None:
+        trained = IMAGPosePipeline.from_pretrained(config.initial)
+        for name in ("unet", "pose_encoder", "feature_tokens"):
+            getattr(networks, name).load_state_dict(getattr(trained, name).state_dict())
     return IMAGPosePipeline(
         vae=vae,
         image_encoder=image_encoder,

@@ -72,6 +72,33 @@ def test_loss_falls_to_the_divergence_for_a_perfect_copy(stage: AutoencoderStage
     assert float(loss.detach()) == pytest.approx(stage.config.kl_weight * float(scalars["kl"]), abs=1e-6)
 
 
+def test_noise_before_decoding_has_the_drawn_share_of_the_latents_spread(
+    values: dict, stage: AutoencoderStage, monkeypatch
+) -> None:
+    stage.config = AutoencoderConfig.model_validate(values | {"latent_noise": 0.5})
+    batch = stage.batch(3, 0)
+    assert 0 < float(batch["noise_level"].min()) and float(batch["noise_level"].max()) < 0.5
+    decoded = []
+
+    def decode(latents: torch.Tensor):
+        decoded.append(latents)
+        return type("Decoded", (), {"sample": batch["pixels"]})
+
+    monkeypatch.setattr(stage.vae, "decode", decode)
+    stage(batch)
+    posterior = stage.vae.encode(batch["pixels"]).latent_dist
+    spread = batch["noise_level"] * posterior.mean.std()
+    expected = posterior.mean + torch.sqrt(posterior.std**2 + spread**2) * batch["noise"]
+    torch.testing.assert_close(decoded[0], expected)
+
+
+def test_a_run_starts_from_exported_weights(values: dict, stage: AutoencoderStage, tmp_path) -> None:
+    stage.export(tmp_path / "weights")
+    other = AutoencoderStage(AutoencoderConfig.model_validate(values | {"initial": tmp_path / "weights", "seed": 5}))
+    for name, tensor in stage.vae.state_dict().items():
+        assert torch.equal(tensor, other.vae.state_dict()[name]), name
+
+
 def test_identities_outside_their_split_are_refused(write_config, values: dict) -> None:
     with pytest.raises(ValueError, match="validation: seeds 0"):
         train_autoencoder(write_config(values), ["validation.first_seed=0"])

@@ -75,7 +75,8 @@ class AutoencoderStage(Stage):
         pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
         shape = (len(pixels), config.model.latent_channels, pixels.shape[2] // _FACTOR, pixels.shape[3] // _FACTOR)
         noise = torch.randn(shape, generator=keyed_generator(config.seed, step, process))
-        return {"pixels": pixels, "noise": noise}
+        levels = rng.uniform(0.0, config.latent_noise, len(pixels)).astype(np.float32)
+        return {"pixels": pixels, "noise": noise, "noise_level": torch.from_numpy(levels)[:, None, None, None]}
 
     def _whole_views(self, rng: np.random.Generator) -> torch.Tensor:
         """As many whole views as cost about the same as a batch of crops."""
@@ -101,7 +102,8 @@ class AutoencoderStage(Stage):
         """Weighted sum of the losses."""
         config, pixels = self.config, batch["pixels"]
         posterior = self.vae.encode(pixels).latent_dist
-        latents = posterior.mean + posterior.std * batch["noise"]
+        extra = batch["noise_level"] * posterior.mean.detach().std()
+        latents = posterior.mean + (posterior.var + extra.square()).sqrt() * batch["noise"]
         output = self.vae.decode(latents).sample.float()
         absolute = F.l1_loss(output, pixels)
         gradient = gradient_loss(output, pixels)

@@ -115,6 +115,12 @@ class AutoencoderConfig(RunConfig):
     )
     ssim_weight: float = Field(0.02, ge=0, description="Weight of 1 - SSIM.")
     kl_weight: float = Field(1e-6, ge=0, description="Weight of the KL divergence per latent value.")
+    latent_noise: float = Field(
+        0.0,
+        ge=0,
+        description="Largest standard deviation, in units of the latents' own, of noise added before decoding, uniform "
+        "from 0 per sample: what a denoiser predicts is never exact, and the decoder must bear it.",
+    )
 
     @model_validator(mode="after")
     def _fractions(self) -> AutoencoderConfig:

@@ -102,7 +102,7 @@ class AutoencoderStage(Stage):
         """Weighted sum of the losses."""
         config, pixels = self.config, batch["pixels"]
         posterior = self.vae.encode(pixels).latent_dist
-        extra = batch["noise_level"] * posterior.mean.detach().std()
+        extra = batch["noise_level"] * posterior.mean.std()
         latents = posterior.mean + (posterior.var + extra.square()).sqrt() * batch["noise"]
         output = self.vae.decode(latents).sample.float()
         absolute = F.l1_loss(output, pixels)

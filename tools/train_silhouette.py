@@ -20,6 +20,7 @@ from torch.nn import functional
 from imagpose.evaluation.metrics import mask_iou
 from imagpose.evaluation.silhouette import WEIGHTS, WORKING_HEIGHT, SilhouetteNet, find_foreground
 from imagpose.people import TRAIN_SEEDS, VALIDATION_SEEDS, iterate_views
+from imagpose.training.degrade import degrade
 
 WIDTH = 96
 BATCH = 16
@@ -29,22 +30,6 @@ def render(seeds: range, views: int, workers: int | None) -> tuple[np.ndarray, n
     """Pictures uint8 (n, H, W, 3) and masks bool (n, H, W)."""
     rendered = [view for _, person in iterate_views(seeds, views, WORKING_HEIGHT, WIDTH, workers) for view in person]
     return np.stack([view.picture for view in rendered]), np.stack([view.foreground for view in rendered])
-
-
-def degrade(pixels: torch.Tensor) -> torch.Tensor:
-    """Blur, noise, contrast and tint on pixels (b, 3, H, W) in [-1, 1], each picture its own."""
-    b = len(pixels)
-    offsets = torch.arange(-3, 4.0)
-    sigma = torch.where(torch.rand(b) < 0.5, torch.rand(b) * 1.4, torch.zeros(b)).clamp(min=0.05)
-    kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
-    flat = functional.pad(pixels, (3, 3, 3, 3), mode="replicate").flatten(0, 1)[None]
-    flat = functional.conv2d(flat, kernel[:, None, :, None], groups=3 * b)
-    blurred = functional.conv2d(flat, kernel[:, None, None, :], groups=3 * b)[0].unflatten(0, (b, 3))
-    contrast = 1 + 0.15 * torch.randn(b, 1, 1, 1)
-    tint = 0.05 * torch.randn(b, 3, 1, 1)
-    noise = 0.05 * torch.rand(b, 1, 1, 1) * torch.randn_like(pixels)
-    return (blurred * contrast + tint + noise).clamp(-1, 1)
 
 
 def empty_places(pictures: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -80,7 +65,7 @@ def train(pictures: np.ndarray, masks: np.ndarray, epochs: int) -> SilhouetteNet
             truth = torch.from_numpy(masks[rows]).float()
             if torch.rand(()) < 0.5:
                 pixels, truth = pixels.flip(-1), truth.flip(-1)
-            loss = functional.binary_cross_entropy_with_logits(network(degrade(pixels)), truth)
+            loss = functional.binary_cross_entropy_with_logits(network(degrade(pixels, torch.default_generator)), truth)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -108,7 +93,7 @@ def main() -> None:
     save_file({name: weight.half() for name, weight in network.state_dict().items()}, temporary)
     os.replace(temporary, WEIGHTS)
     pictures, masks = render(VALIDATION_SEEDS[:40], arguments.views, arguments.workers)
-    blurred = degrade(torch.from_numpy(pictures).movedim(-1, 1).float() / 127.5 - 1)
+    blurred = degrade(torch.from_numpy(pictures).movedim(-1, 1).float() / 127.5 - 1, torch.default_generator)
     soft = ((blurred + 1) * 127.5).round().byte().movedim(1, -1).numpy()
     for name, seen in (("as rendered", pictures), ("degraded", soft)):
         values = [mask_iou(one, other) for one, other in zip(find_foreground(seen), masks, strict=True)]

@@ -21,7 +21,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-train = typer.Typer(help="Train the three stages, then export what ships.", no_args_is_help=True)
+train = typer.Typer(
+    help="Train the three stages and the judges of evaluation; export what ships.", no_args_is_help=True
+)
 app.add_typer(train, name="train")
 
 Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
@@ -143,6 +145,24 @@ def denoiser(config: Config, overrides: Overrides = None, resume: Resume = None,
     from imagpose.training.denoiser import train_denoiser
 
     _train(train_denoiser, config, overrides, resume, stop_after)
+
+
+@train.command(epilog="Example: imagpose train pose-estimator --config configs/mini/pose_estimator.yaml")
+def pose_estimator(
+    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
+) -> None:
+    """The network that evaluation finds key points with."""
+    from imagpose.training.judges import train_pose_estimator
+
+    _train(train_pose_estimator, config, overrides, resume, stop_after)
+
+
+@train.command(epilog="Example: imagpose train identity --config configs/mini/identity.yaml")
+def identity(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+    """The network that evaluation tells people apart with."""
+    from imagpose.training.judges import train_identity
+
+    _train(train_identity, config, overrides, resume, stop_after)
 
 
 @train.command(epilog="Example: imagpose train export --run runs/mini/denoiser --out mini")

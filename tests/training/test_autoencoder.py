@@ -77,7 +77,7 @@ def test_noise_before_decoding_has_the_drawn_share_of_the_latents_spread(
 ) -> None:
     stage.config = AutoencoderConfig.model_validate(values | {"latent_noise": 0.5})
     batch = stage.batch(3, 0)
-    assert 0 < float(batch["noise_level"].min()) and float(batch["noise_level"].max()) < 0.5
+    assert float(batch["noise_level"].min()) > 0 and float(batch["noise_level"].max()) < 0.5
     decoded = []
 
     def decode(latents: torch.Tensor):

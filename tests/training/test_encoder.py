@@ -8,7 +8,8 @@ from transformers import BitImageProcessorPil, Dinov2Model
 
 from imagpose.training.cache import render_views
 from imagpose.training.config import EncoderConfig
-from imagpose.training.encoder import EncoderStage, augment, before_plain_colour, train_encoder
+from imagpose.training.encoder import EncoderStage, train_encoder
+from imagpose.training.metric_learning import augment, before_plain_colour
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 16}
 
@@ -51,14 +52,14 @@ def test_a_batch_pairs_two_different_views_of_each_identity(values: dict, stage:
 
 def test_rank1_counts_held_out_identities_that_are_found(stage: EncoderStage, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "_features", lambda pixels: pixels.mean(dim=(2, 3)))
+        patch.setattr(stage, "features", lambda pixels: pixels.mean(dim=(2, 3)))
         assert stage.validate()["rank1"] == 1.0
-        patch.setattr(stage, "_features", lambda pixels: torch.ones(len(pixels), 3))
+        patch.setattr(stage, "features", lambda pixels: torch.ones(len(pixels), 3))
         assert stage.validate() == {"rank1": 0.25, "rank1_plain": 0.25}
 
 
 def test_plain_rank1_does_not_see_the_ground(stage: EncoderStage, monkeypatch) -> None:
-    monkeypatch.setattr(stage, "_features", lambda pixels: pixels[:, :, 0, 0] + 1e-3)
+    monkeypatch.setattr(stage, "features", lambda pixels: pixels[:, :, 0, 0] + 1e-3)
     assert stage.validate() == {"rank1": 1.0, "rank1_plain": 0.25}
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from imagpose.training.encoder import contrastive_loss
 from imagpose.training.losses import gradient_loss, psnr_and_ssim, ssim
+from imagpose.training.metric_learning import contrastive_loss
 
 
 def two_pictures(shape: tuple[int, ...] = (2, 3, 24, 16)) -> tuple[torch.Tensor, torch.Tensor]:

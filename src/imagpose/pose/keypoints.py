@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["KEYPOINT_NAMES", "LIMBS", "Pose"]
+__all__ = ["KEYPOINT_NAMES", "LIMBS", "MIRRORED", "Pose"]
 
 KEYPOINT_NAMES = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
@@ -20,7 +20,8 @@ LIMBS = (
     (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
 
-_MIRRORED = tuple(
+# For each key point the one that takes its place in a mirrored picture.
+MIRRORED = tuple(
     KEYPOINT_NAMES.index(
         name.replace("left_", "right_") if name.startswith("left_") else name.replace("right_", "left_")
     )
@@ -88,7 +89,7 @@ class Pose:
 
     def mirror(self) -> Pose:
         """The pose of the mirrored picture: left and right change places."""
-        points = self.keypoints[list(_MIRRORED)]
+        points = self.keypoints[list(MIRRORED)]
         flipped = np.stack([self.width - points[:, 0], points[:, 1]], 1)
         return Pose(np.concatenate([_where_found(points, flipped), points[:, 2:]], 1), self.width, self.height)
 

@@ -148,11 +148,9 @@ class EncoderModel(Section):
         return self
 
 
-class EncoderConfig(RunConfig):
-    """Stage 2: image encoder by metric learning; `batch_size` counts identities, each with two views."""
+class MetricLearningConfig(RunConfig):
+    """Telling identities apart; `batch_size` counts identities, each with two views."""
 
-    model: EncoderModel = EncoderModel()
-    projection_size: Positive = Field(128, description="Width of the embedding that the loss compares.")
     temperature: float = Field(0.1, gt=0, description="Temperature of the contrastive loss.")
     colour_jitter: Fraction = Field(0.1, description="Largest relative change of brightness, contrast and saturation.")
     crop_fraction: Fraction = Field(0.15, description="Largest share of a view's sides that a random crop removes.")
@@ -162,6 +160,27 @@ class EncoderConfig(RunConfig):
         description="Share of pictures put before a plain random colour: the views of an identity share a backdrop, by "
         "which they could be told apart without a look at the person.",
     )
+
+
+class EncoderConfig(MetricLearningConfig):
+    """Stage 2: image encoder by metric learning."""
+
+    model: EncoderModel = EncoderModel()
+    projection_size: Positive = Field(128, description="Width of the embedding that the loss compares.")
+
+
+class IdentityConfig(MetricLearningConfig):
+    """The network that evaluation tells people apart with."""
+
+
+class PoseEstimatorConfig(RunConfig):
+    """The network that evaluation finds key points with; `batch_size` counts pictures."""
+
+    largest_turn: Annotated[float, Field(ge=0, le=45)] = Field(15.0, description="Largest random turn, degrees.")
+    largest_zoom: Annotated[float, Field(ge=1, le=2)] = Field(
+        1.3, description="Largest random enlargement; 1/x smallest."
+    )
+    largest_shift: Fraction = Field(0.1, description="Largest random shift, share of the picture's sides.")
 
 
 def _is_grid(text: str) -> str:

@@ -1,0 +1,82 @@
+"""Key points told from a picture, so that generated people can be judged by the pose they were asked to take.
+
+Evaluation uses it; no generator sees it. Source: own; the shape of the network is U-Net's (Ronneberger et al., 2015), one
+heatmap per key point as in Xiao et al., "Simple baselines for human pose estimation and tracking", 2018.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from imagpose.views import pad_views
+
+__all__ = ["HEATMAP_STRIDE", "NUM_KEYPOINTS", "PoseEstimator", "keypoints_from_heatmaps"]
+
+NUM_KEYPOINTS = 18
+HEATMAP_STRIDE = 2  # pixels per cell of a heatmap
+_CHANNELS = (24, 48, 96, 128)
+_WINDOW = 2  # cells on each side of the highest that share in the position
+
+
+class PoseEstimator(nn.Module):
+    """Pixels (b, 3, H, W) in [-1, 1], sides multiples of 16, to heatmaps and to what is in the picture at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, _CHANNELS[0], 3, stride=HEATMAP_STRIDE, padding=1)
+        self.down = nn.ModuleList([_block(a, b) for a, b in pairwise((_CHANNELS[0], *_CHANNELS))])
+        self.up = nn.ModuleList([_block(wide + narrow, narrow) for narrow, wide in pairwise(_CHANNELS)])
+        self.heatmaps = nn.Conv2d(_CHANNELS[0], NUM_KEYPOINTS, 1)
+        self.presence = nn.Sequential(nn.Linear(2 * _CHANNELS[-1], 64), nn.SiLU(), nn.Linear(64, NUM_KEYPOINTS))
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (b, 18, H / 2, W / 2) of where each key point is, and (b, 18) of whether it lies in the picture."""
+        hidden = self.stem(pixels)
+        levels = []
+        for number, block in enumerate(self.down):
+            hidden = block(hidden if number == 0 else functional.max_pool2d(hidden, 2))
+            levels.append(hidden)
+        pooled = torch.cat([hidden.mean(dim=(2, 3)), hidden.amax(dim=(2, 3))], dim=1)
+        for block, level in zip(reversed(self.up), levels[-2::-1], strict=True):
+            wide = functional.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
+            hidden = block(torch.cat([wide, level], dim=1))
+        return self.heatmaps(hidden), self.presence(pooled)
+
+    def keypoints(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Key points (b, 18, 3) of pixels (b, 3, H, W) in [-1, 1] of any sides: x, y in pixels, probability in [0, 1]."""
+        padded, _ = pad_views(pixels, HEATMAP_STRIDE * 2 ** (len(_CHANNELS) - 1))
+        heatmaps, presence = self(padded)
+        positions = keypoints_from_heatmaps(heatmaps.float())
+        return torch.cat([positions, presence.float().sigmoid()[..., None]], dim=-1)
+
+
+def keypoints_from_heatmaps(logits: torch.Tensor) -> torch.Tensor:
+    """Positions in pixels: the mean of the softmax in the window around its highest cell.
+
+    Args:
+        logits: (b, n, h, w).
+
+    Returns:
+        (b, n, 2) x, y in pixels; the middle of the first cell is at half of `HEATMAP_STRIDE`.
+    """
+    height, width = logits.shape[-2:]
+    share = logits.flatten(2).softmax(dim=-1)
+    highest = share.argmax(dim=-1, keepdim=True)
+    rows, columns = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+    rows, columns = rows.to(logits.device), columns.to(logits.device)
+    near = ((rows - highest // width).abs() <= _WINDOW) & ((columns - highest % width).abs() <= _WINDOW)
+    share = share * near
+    share = share / share.sum(dim=-1, keepdim=True)
+    x, y = ((share * (cells + 0.5)).sum(dim=-1) for cells in (columns, rows))
+    return torch.stack([x, y], dim=-1) * HEATMAP_STRIDE
+
+
+def _block(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
+        nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
+    )  # fmt: skip

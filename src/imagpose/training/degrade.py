@@ -1,0 +1,38 @@
+"""Generated pictures are softer and noisier than rendered ones: what networks that judge them are trained to bear."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+_REACH = 3  # pixels on each side that the blur mixes
+
+
+def degrade(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blur (half of the pictures), contrast, tint and noise, each picture its own.
+
+    Args:
+        pixels: (b, 3, H, W) in [-1, 1].
+        generator: draws everything.
+
+    Returns:
+        Same shape and range.
+    """
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    b = len(pixels)
+    sigma = torch.where(uniform(b) < 0.5, 1.4 * uniform(b), torch.zeros(b)).clamp(min=0.05)
+    kernel = torch.exp(-0.5 * (torch.arange(-_REACH, _REACH + 1) / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
+    flat = functional.pad(pixels, (_REACH,) * 4, mode="replicate").flatten(0, 1)[None]
+    flat = functional.conv2d(flat, kernel[:, None, :, None], groups=3 * b)
+    blurred = functional.conv2d(flat, kernel[:, None, None, :], groups=3 * b)[0].unflatten(0, (b, 3))
+    contrast = 1 + 0.15 * normal(b, 1, 1, 1)
+    tint = 0.05 * normal(b, 3, 1, 1)
+    noise = 0.05 * uniform(b, 1, 1, 1) * normal(*pixels.shape)
+    return (blurred * contrast + tint + noise).clamp(-1, 1)

@@ -1,0 +1,206 @@
+"""The networks that evaluation judges pictures of synthetic people with: key points, and who is shown.
+
+They never meet a generator; blur, noise and tint stand for what generated pictures are like.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional
+
+from imagpose.models.identity_network import IdentityNetwork
+from imagpose.models.pose_estimator import HEATMAP_STRIDE, PoseEstimator
+from imagpose.pose.keypoints import MIRRORED
+from imagpose.training.cache import ViewCache, to_pixels
+from imagpose.training.config import IdentityConfig, PoseEstimatorConfig, load_config
+from imagpose.training.degrade import degrade
+from imagpose.training.loop import Outcome, Training, prepare_run
+from imagpose.training.metric_learning import MetricLearningStage
+from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
+
+_VALIDATION_CHUNK = 32
+_SPREAD = 1.0  # cells: standard deviation of the target on a heatmap
+_CLOSE = 0.05  # of the picture's height: a key point is found when it lies within
+
+
+class PoseEstimatorStage(Stage):
+    """Heatmaps by cross-entropy against a Gaussian around the key point, presence by binary cross-entropy."""
+
+    name = "pose estimator"
+
+    def __init__(self, config: PoseEstimatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.samples_per_step = config.batch_size
+        self.cache = ViewCache(config.data)
+        self.validation_cache = ViewCache(config.validation)
+        torch.manual_seed(config.seed)
+        self.network = PoseEstimator()
+
+    def batch(self, step: int, process: int) -> Batch:
+        """``pixels`` (b, 3, H, W) in [-1, 1], moved and degraded, and their ``keypoints`` (b, 18, 3)."""
+        config = self.config
+        rng = keyed_rng(config.seed, step, process)
+        chosen = (
+            rng.integers(0, self.cache.num_identities, config.batch_size),
+            rng.integers(0, self.cache.num_views, config.batch_size),
+        )
+        pixels, keypoints = move(
+            to_pixels(self.cache.get("pictures", *chosen)), self.cache.get("keypoints", *chosen), config, rng
+        )
+        return {"pixels": degrade(pixels, keyed_generator(config.seed, step, process)), "keypoints": keypoints}
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss, its two parts."""
+        heatmaps, presence = self.network(batch["pixels"])
+        keypoints = batch["keypoints"]
+        present = (keypoints[..., 2] > 0).float()
+        place = heatmap_loss(heatmaps.float(), keypoints[..., :2], present)
+        presence_loss = functional.binary_cross_entropy_with_logits(presence.float(), present)
+        return place + presence_loss, {"place": place.detach(), "presence": presence_loss.detach()}
+
+    def validate(self) -> dict[str, float]:
+        """On held-out people: share of visible key points within 5 % of the picture's height, mean error of visible ones
+        in pixels, share of key points whose presence is told."""
+        cache = self.validation_cache
+        identities = np.repeat(np.arange(cache.num_identities), cache.num_views)
+        views = np.tile(np.arange(cache.num_views), cache.num_identities)
+        truth = cache.get("keypoints", identities, views)
+        device = next(self.parameters()).device
+        chunks = cache.pixels(identities, views).split(_VALIDATION_CHUNK)
+        found = torch.cat([self.network.keypoints(chunk.to(device)).cpu() for chunk in chunks])
+        distance = (found[..., :2] - truth[..., :2]).norm(dim=-1)[truth[..., 2] == 1]
+        told = (found[..., 2] > 0.5) == (truth[..., 2] > 0)
+        return {
+            "found": float((distance <= _CLOSE * cache.config.height).float().mean()),
+            "error_pixels": float(distance.mean()),
+            "presence": float(told.float().mean()),
+        }
+
+    def export(self, folder: Path) -> None:
+        """``pose_estimator.safetensors``, half precision."""
+        _save_half(self.network, folder / "pose_estimator.safetensors")
+
+
+class IdentityStage(MetricLearningStage):
+    """The identity network, as the image encoder is trained but on degraded pictures."""
+
+    name = "identity"
+
+    def __init__(self, config: IdentityConfig) -> None:
+        super().__init__(config)
+        self.network = IdentityNetwork()
+
+    def batch(self, step: int, process: int) -> Batch:
+        """As the base says, half of the pictures degraded."""
+        pixels = super().batch(step, process)["pixels"]
+        generator = keyed_generator(self.config.seed, step, process, 1)
+        chosen = torch.rand(len(pixels), 1, 1, 1, generator=generator) < 0.5
+        return {"pixels": torch.where(chosen, degrade(pixels, generator), pixels)}
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embeddings (b, 128) of length 1."""
+        return self.network(pixels)
+
+    def export(self, folder: Path) -> None:
+        """``identity.safetensors``, half precision."""
+        _save_half(self.network, folder / "identity.safetensors")
+
+
+def heatmap_loss(logits: torch.Tensor, positions: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the softmax over each heatmap against a Gaussian around the key point, mean over those present.
+
+    Args:
+        logits: (b, n, h, w).
+        positions: (b, n, 2) x, y in pixels.
+        present: (b, n), 1 where the key point lies in the picture.
+    """
+    height, width = logits.shape[-2:]
+    columns = (torch.arange(width, device=logits.device) + 0.5) * HEATMAP_STRIDE
+    rows = (torch.arange(height, device=logits.device) + 0.5) * HEATMAP_STRIDE
+    spread = 2 * (_SPREAD * HEATMAP_STRIDE) ** 2
+    across = -(columns - positions[..., :1]).square() / spread
+    along = -(rows - positions[..., 1:]).square() / spread
+    target = (along[..., :, None] + across[..., None, :]).flatten(2).softmax(dim=-1)
+    entropy = -(target * logits.flatten(2).log_softmax(dim=-1)).sum(dim=-1)
+    return (entropy * present).sum() / present.sum().clamp(min=1)
+
+
+def move(
+    pixels: torch.Tensor, keypoints: torch.Tensor, config: PoseEstimatorConfig, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirror, turn, zoom and shift pictures together with their key points.
+
+    Args:
+        pixels: (b, 3, H, W).
+        keypoints: (b, 18, 3) x, y in pixels and confidence.
+        config: `largest_turn`, `largest_zoom`, `largest_shift`.
+        rng: draws everything.
+
+    Returns:
+        Both moved; a key point that leaves the picture has confidence 0.
+    """
+    count, _, height, width = pixels.shape
+    size = torch.tensor([width, height], dtype=torch.float32)
+    turn = np.deg2rad(rng.uniform(-config.largest_turn, config.largest_turn, count))
+    zoom = config.largest_zoom ** rng.uniform(-1, 1, count)
+    shift = (
+        torch.from_numpy(rng.uniform(-config.largest_shift, config.largest_shift, (count, 2)).astype(np.float32)) * size
+    )
+    mirrored = torch.from_numpy(rng.random(count) < 0.5)
+
+    pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+    swapped = keypoints[:, list(MIRRORED)]
+    swapped = torch.cat([width - swapped[..., :1], swapped[..., 1:]], dim=-1)
+    keypoints = torch.where(mirrored[:, None, None], swapped, keypoints)
+
+    cosine, sine = (torch.from_numpy((zoom * part).astype(np.float32)) for part in (np.cos(turn), np.sin(turn)))
+    forward = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], 1)  # about the middle
+    places = (keypoints[..., :2] - size / 2) @ forward.transpose(1, 2) + size / 2 + shift[:, None]
+    inside = ((places >= 0) & (places < size)).all(dim=-1)
+    confidence = torch.where(inside, keypoints[..., 2], 0.0)
+
+    # grid_sample goes from a place in the output to one in the input, in halves of the picture's sides.
+    halves = size / 2
+    backward = torch.linalg.inv(forward)
+    linear = backward * halves[None, None, :] / halves[None, :, None]
+    offset = -(backward @ shift[..., None])[..., 0] / halves
+    sampling = functional.affine_grid(
+        torch.cat([linear, offset[..., None]], -1), list(pixels.shape), align_corners=False
+    )
+    moved = functional.grid_sample(pixels, sampling, mode="bilinear", padding_mode="border", align_corners=False)
+    return moved, torch.cat([places, confidence[..., None]], dim=-1)
+
+
+def _save_half(network: nn.Module, path: Path) -> None:
+    weights = {name: weight.contiguous() for name, weight in network.state_dict().items()}
+    save_file({name: weight.half() if weight.is_floating_point() else weight for name, weight in weights.items()}, path)
+
+
+def train_pose_estimator(
+    config_path: str | Path,
+    overrides: list[str] | None = None,
+    resume: str | None = None,
+    stop_after: float | None = None,
+) -> Outcome:
+    """Render what is missing, train the pose estimator; arguments as `train_autoencoder`."""
+    config = load_config(PoseEstimatorConfig, config_path, overrides)
+    prepare_run(config)
+    return Training(PoseEstimatorStage(config), config, resume).run(stop_after)
+
+
+def train_identity(
+    config_path: str | Path,
+    overrides: list[str] | None = None,
+    resume: str | None = None,
+    stop_after: float | None = None,
+) -> Outcome:
+    """Render what is missing, train the identity network; arguments as `train_autoencoder`."""
+    config = load_config(IdentityConfig, config_path, overrides)
+    prepare_run(config)
+    return Training(IdentityStage(config), config, resume).run(stop_after)

@@ -1,0 +1,132 @@
+"""The networks that judge generated people, on fake people and on drawn dots."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from imagpose.models.identity_network import IdentityNetwork
+from imagpose.models.pose_estimator import PoseEstimator, keypoints_from_heatmaps
+from imagpose.pose import KEYPOINT_NAMES
+from imagpose.training.cache import render_views
+from imagpose.training.config import PoseEstimatorConfig
+from imagpose.training.degrade import degrade
+from imagpose.training.judges import (
+    PoseEstimatorStage,
+    heatmap_loss,
+    move,
+    train_identity,
+    train_pose_estimator,
+)
+
+
+@pytest.fixture
+def config(run_values: dict) -> PoseEstimatorConfig:
+    config = PoseEstimatorConfig.model_validate(run_values | {"batch_size": 3})
+    render_views(config.data)
+    render_views(config.validation)
+    return config
+
+
+def test_pictures_and_key_points_move_together(config: PoseEstimatorConfig) -> None:
+    rng = np.random.default_rng(0)
+    count, height, width, index = 12, 60, 80, KEYPOINT_NAMES.index("right_wrist")
+    keypoints = torch.from_numpy(np.tile([40.0, 30.0, 1.0], (count, 18, 1)).astype(np.float32))
+    keypoints[:, index, 0], keypoints[:, index, 1] = 52.0, 24.0
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    dot = torch.exp(-((columns - 52) ** 2 + (rows - 24) ** 2) / 8)
+    pixels = dot.expand(count, 3, height, width)
+    moved, places = move(pixels, keypoints, config, rng)
+    swapped = 0
+    for picture, points in zip(moved[:, 0], places, strict=True):
+        weight = picture / picture.sum()
+        found = torch.stack([(weight * columns).sum(), (weight * rows).sum()])
+        left, right = points[KEYPOINT_NAMES.index("left_wrist"), :2], points[index, :2]
+        mirrored = (found - left).norm() < (found - right).norm()
+        swapped += int(mirrored)
+        torch.testing.assert_close(found, left if mirrored else right, atol=0.3, rtol=0)
+    assert 2 < swapped < 10
+
+
+def test_a_key_point_that_leaves_the_picture_is_missing(config: PoseEstimatorConfig) -> None:
+    keypoints = torch.zeros(40, 18, 3)
+    keypoints[..., 0], keypoints[..., 1], keypoints[..., 2] = 1.0, 1.0, 1.0
+    _, places = move(torch.zeros(40, 3, 64, 64), keypoints, config, np.random.default_rng(1))
+    inside = ((places[..., :2] >= 0) & (places[..., :2] < 64)).all(dim=-1)
+    assert torch.equal(places[..., 2] == 1, inside)
+    assert 0 < inside.float().mean() < 1
+
+
+def test_heatmap_loss_is_the_cross_entropy_computed_plainly() -> None:
+    torch.manual_seed(0)
+    logits, positions = torch.randn(1, 2, 3, 4), torch.tensor([[[3.0, 2.0], [7.0, 5.0]]])
+    weights, share = [], torch.softmax(logits[0, 0].flatten(), 0)
+    for row in range(3):
+        for column in range(4):
+            x, y = (column + 0.5) * 2, (row + 0.5) * 2
+            weights.append(math.exp(-((x - 3) ** 2 + (y - 2) ** 2) / 8))
+    expected = -sum(w / sum(weights) * math.log(p) for w, p in zip(weights, share.tolist(), strict=True))
+    loss = heatmap_loss(logits, positions, torch.tensor([[1.0, 0.0]]))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_positions_are_read_between_the_cells() -> None:
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(24.0), indexing="ij")
+    x, y = 17.3, 40.6
+    logits = -((columns + 0.5 - x / 2) ** 2 + (rows + 0.5 - y / 2) ** 2) / 0.5
+    logits[2, 2] = -5.0  # far away and lower: no share
+    found = keypoints_from_heatmaps(logits[None, None])[0, 0]
+    assert found.tolist() == pytest.approx([x, y], abs=0.05)
+
+
+def test_the_estimator_takes_any_size() -> None:
+    torch.manual_seed(0)
+    network = PoseEstimator().eval()
+    pixels = torch.rand(2, 3, 75, 51)
+    with torch.no_grad():
+        points = network.keypoints(pixels)
+        alone = network.keypoints(pixels[1:])
+    torch.testing.assert_close(points[1:], alone, atol=1e-3, rtol=1e-4)
+    assert float(points[..., 2].min()) >= 0 and float(points[..., 2].max()) <= 1
+
+
+def test_degrading_depends_on_the_generator_only_and_keeps_the_range() -> None:
+    pixels = torch.rand(4, 3, 20, 16) * 2 - 1
+    one, other = (degrade(pixels, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one, other)
+    assert float(one.abs().max()) <= 1
+    assert not torch.allclose(one, pixels, atol=0.02)
+
+
+def test_the_pose_estimator_learns_and_is_exported(write_config, run_values: dict, config: PoseEstimatorConfig) -> None:
+    values = run_values | {"steps": 30, "batch_size": 4, "learning_rate": 3e-3, "ema_decay": 0.5}
+    outcome = train_pose_estimator(write_config(values))
+    assert np.mean(outcome.losses[-5:]) < 0.9 * np.mean(outcome.losses[:5])
+    assert set(outcome.validation) == {"found", "error_pixels", "presence"}
+    network = PoseEstimator()
+    network.load_state_dict(load_file(config.output / "weights" / "pose_estimator.safetensors"))
+
+
+def test_validation_measures_in_pixels(config: PoseEstimatorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = PoseEstimatorStage(config)
+    cache = stage.validation_cache
+    identities, views = np.repeat(np.arange(4), 6), np.tile(np.arange(6), 4)
+    answers = iter((cache.get("keypoints", identities, views) + torch.tensor([3.0, 4.0, 0.0])).split(32))
+    monkeypatch.setattr(stage.network, "keypoints", lambda pixels: next(answers))
+    measures = stage.validate()
+    assert measures["error_pixels"] == pytest.approx(5.0, rel=1e-5)
+    assert measures["found"] == 0.0  # 5 pixels are more than 5 % of 64
+    assert measures["presence"] == 1.0
+
+
+def test_the_identity_network_learns_and_is_exported(write_config, run_values: dict) -> None:
+    values = run_values | {"steps": 25, "batch_size": 6, "learning_rate": 2e-3, "plain_probability": 0.0}
+    outcome = train_identity(write_config(values))
+    assert np.mean(outcome.losses[-5:]) < 0.7 * np.mean(outcome.losses[:5])
+    network = IdentityNetwork()
+    network.load_state_dict(load_file(run_values["output"] + "/weights/identity.safetensors"))
+    with torch.no_grad():
+        lengths = network.eval()(torch.rand(2, 3, 64, 48)).norm(dim=1)
+    torch.testing.assert_close(lengths, torch.ones(2))

@@ -32,6 +32,8 @@ from imagpose.views import Padding, ViewGrid, tile, untile, view_multiple
 # table; without it the layout of our files would be frozen into every saved model.
 LOADABLE_CLASSES["imagpose"] = {"ModelMixin": ["save_pretrained", "from_pretrained"]}
 
+VAE_SCOPES = ("view", "joint")
+
 CanvasSlot = tuple[int, int]
 Generators = torch.Generator | list[torch.Generator] | None
 
@@ -48,6 +50,11 @@ class IMAGPosePipeline(DiffusionPipeline):
         unet: denoises joint canvases.
         scheduler: any diffusers scheduler; `mini` was trained with `models.scheduler.build_scheduler`'s.
         view_height, view_width: size in pixels of the views the model was trained on, used where a call gives none.
+        vae_scope: "view": the VAE sees one view at a time, so that none bleeds into its neighbour. "joint": it sees whole
+            canvases, as in the released code.
+
+    Raises:
+        ValueError: a size or the scope is not legal.
     """
 
     model_cpu_offload_seq = "image_encoder->feature_tokens->pose_encoder->unet->vae"
@@ -70,8 +77,11 @@ class IMAGPosePipeline(DiffusionPipeline):
         scheduler: KarrasDiffusionSchedulers,
         view_height: int = 512,
         view_width: int = 512,
+        vae_scope: str = "view",
     ) -> None:
         super().__init__()
+        if vae_scope not in VAE_SCOPES:
+            raise ValueError(f"vae_scope {vae_scope!r}: one of {', '.join(VAE_SCOPES)} expected")
         self.register_modules(
             vae=vae,
             image_encoder=image_encoder,
@@ -82,7 +92,9 @@ class IMAGPosePipeline(DiffusionPipeline):
             scheduler=scheduler,
         )
         self.register_to_config(
-            view_height=check_size("view_height", view_height), view_width=check_size("view_width", view_width)
+            view_height=check_size("view_height", view_height),
+            view_width=check_size("view_width", view_width),
+            vae_scope=vae_scope,
         )
 
     @classmethod
@@ -325,26 +337,40 @@ class IMAGPosePipeline(DiffusionPipeline):
     ) -> tuple[list[Any], list[Any] | None]:
         """Per request the chosen views as `output_type`, and its joint canvases where asked for."""
         grid = requests[0].plan.grid
-        views = untile(latents, grid)
         starts = [0, *accumulate(len(request.plan.canvases) for request in requests)]
-        chosen_views = [
-            torch.stack([views[start + canvas, slot] for canvas, slot in slots])
-            for start, slots in zip(starts, chosen, strict=False)
-        ]
-        canvases = [latents[start:stop] for start, stop in pairwise(starts)] if return_canvases else None
+        spans = list(pairwise(starts))
+        canvases = [latents[start:stop] for start, stop in spans] if return_canvases else None
         if output_type == "latent":
-            return chosen_views, canvases
+            return _chosen(untile(latents, grid), starts, chosen), canvases
 
-        counts = [len(slots) for slots in chosen]
-        pixels = self._decode_views(torch.cat(chosen_views), padding).split(counts)
+        if self.config.vae_scope == "joint" or return_canvases:
+            views = self._decode_canvases(latents, grid, padding)
+            pixels = _chosen(views, starts, chosen)
+        else:
+            picked = _chosen(untile(latents, grid), starts, chosen)
+            pixels = list(self._decode_views(torch.cat(picked), padding).split([len(part) for part in picked]))
         images = [as_output(part, output_type) for part in pixels]
-        if canvases is None:
+        if not return_canvases:
             return images, None
-        drawn = self._decode_views(views.flatten(0, 1), padding).unflatten(0, views.shape[:2])
-        return images, [as_output(tile(drawn[start:stop], grid), output_type) for start, stop in pairwise(starts)]
+        return images, [as_output(tile(views[start:stop], grid), output_type) for start, stop in spans]
+
+    def _decode_canvases(self, latents: torch.Tensor, grid: ViewGrid, padding: Padding) -> torch.Tensor:
+        """All views (canvases, v, 3, H, W) of canvases (canvases, 4, rows*h, cols*w)."""
+        if self.config.vae_scope == "joint":
+            return padding.crop(untile(decode_latents(self.vae, latents.to(self.vae.dtype)), grid)).float()
+        views = untile(latents, grid)
+        return self._decode_views(views.flatten(0, 1), padding).unflatten(0, views.shape[:2])
 
     def _decode_views(self, views: torch.Tensor, padding: Padding) -> torch.Tensor:
         return padding.crop(decode_latents(self.vae, views.to(self.vae.dtype))).float()
+
+
+def _chosen(views: torch.Tensor, starts: list[int], chosen: list[list[CanvasSlot]]) -> list[torch.Tensor]:
+    """Per request the views of its target poses, out of those of all canvases (canvases, v, ...)."""
+    return [
+        torch.stack([views[start + canvas, slot] for canvas, slot in slots])
+        for start, slots in zip(starts, chosen, strict=False)
+    ]
 
 
 def as_output(pixels: torch.Tensor, output_type: str) -> Any:

@@ -30,7 +30,8 @@ class JointConditions:
         latents: scaled VAE latents of the views, (n, v, 4, h, w); the black view's where a slot is a target.
         mask: (n, v), 1 where a slot is a visible source, 0 where it is to be generated.
         pose_features: F_P, (n, C, rows*h, cols*w).
-        black: scaled latents of the black view, (4, h, w).
+        black: scaled latents of the black view, (4, h, w); of the views of a black canvas, (v, 4, h, w), where the VAE
+            sees whole canvases.
     """
 
     grid: ViewGrid
@@ -68,7 +69,8 @@ class JointConditions:
     def model_input(self, canvases: torch.Tensor, in_channels: int) -> torch.Tensor:
         """The UNet's input (n, in_channels, rows*h, cols*w) for noisy canvases (n, 4, rows*h, cols*w)."""
         noisy = untile(canvases, self.grid)
-        return unet_input(noisy, self.latents, self.mask, self.black, self.grid, in_channels)
+        # The latents of masked slots are black already; where the VAE saw the canvas, a neighbour may have touched them.
+        return unet_input(noisy, self.latents, self.mask, self.latents, self.grid, in_channels)
 
 
 def encode_conditions(pipeline: IMAGPosePipeline, requests: Sequence[Request]) -> tuple[JointConditions, Padding]:
@@ -82,12 +84,9 @@ def encode_conditions(pipeline: IMAGPosePipeline, requests: Sequence[Request]) -
     """
     grid = requests[0].plan.grid
     views, padding = pad_views(_pixels(pipeline, [v for r in requests for v in r.sources]), pipeline.view_multiple)
-    pixels = torch.cat([views, -torch.ones_like(views[:1])])
-    encoded = encode_latents(pipeline.vae, pixels.to(pipeline.vae.dtype))
-    source_latents, black = encoded[:-1], encoded[-1]
     features = _encode_features(pipeline, requests)
 
-    canvas_features, latents, masks, poses = [], [], [], []
+    canvas_features, pictures, masks, poses = [], [], [], []
     first_source = 0
     for request, request_features in zip(requests, features, strict=True):
         for canvas in request.plan.canvases:
@@ -95,19 +94,47 @@ def encode_conditions(pipeline: IMAGPosePipeline, requests: Sequence[Request]) -
             masks.append(canvas.mask)
             for slot in canvas.slots:
                 is_source = slot.role == "source"
-                latents.append(source_latents[first_source + slot.index] if is_source else black)
+                pictures.append(first_source + slot.index if is_source else len(views))
                 poses.append((request.source_poses if is_source else request.target_poses)[slot.index])
         first_source += len(request.sources)
 
+    encode = _encode_canvases if pipeline.config.vae_scope == "joint" else _encode_views
+    latents, black = encode(pipeline, torch.cat([views, -torch.ones_like(views[:1])]), pictures, grid)
     conditions = JointConditions(
         grid,
         features=torch.stack(canvas_features),
-        latents=torch.stack(latents).unflatten(0, (-1, grid.num_views)),
-        mask=torch.tensor(masks, dtype=encoded.dtype, device=encoded.device),
+        latents=latents,
+        mask=torch.tensor(masks, dtype=latents.dtype, device=latents.device),
         pose_features=_encode_skeletons(pipeline, poses, requests[0].sources[0].size, grid),
         black=black,
     )
     return conditions, padding
+
+
+def _encode_views(
+    pipeline: IMAGPosePipeline, views: torch.Tensor, pictures: Sequence[int], grid: ViewGrid
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each view encoded once and alone.
+
+    Args:
+        views: (k, 3, H, W), the black view last.
+        pictures: the view in each slot of the canvases, slot after slot.
+
+    Returns:
+        Scaled latents of the canvases (n, v, 4, h, w) and of the black view (4, h, w).
+    """
+    encoded = encode_latents(pipeline.vae, views.to(pipeline.vae.dtype))
+    return encoded[list(pictures)].unflatten(0, (-1, grid.num_views)), encoded[-1]
+
+
+def _encode_canvases(
+    pipeline: IMAGPosePipeline, views: torch.Tensor, pictures: Sequence[int], grid: ViewGrid
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `_encode_views`, each canvas encoded as one picture; the black views (v, 4, h, w) are those of a black canvas."""
+    black = [len(views) - 1] * grid.num_views
+    canvases = tile(views[[*pictures, *black]].unflatten(0, (-1, grid.num_views)), grid)
+    encoded = untile(encode_latents(pipeline.vae, canvases.to(pipeline.vae.dtype)), grid)
+    return encoded[:-1], encoded[-1]
 
 
 def _pixels(pipeline: IMAGPosePipeline, pictures: Sequence[Image.Image]) -> torch.Tensor:

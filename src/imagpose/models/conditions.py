@@ -23,7 +23,7 @@ def unet_input(
         noisy: (b, v, 4, h, w) latents with noise.
         latents: (b, v, 4, h, w) clean latents; only those of visible slots are used.
         mask: (b, v), 1 = visible source, 0 = masked target.
-        black: (4, h, w) latents of the black view, which stand in masked slots.
+        black: latents of the black view, which stand in masked slots: (4, h, w), or what broadcasts to `latents`.
         grid: the view grid.
         in_channels: 9; 5 without masked latents (B0, B1, B2); 4 without image-level condition (M1).
 

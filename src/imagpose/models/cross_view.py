@@ -21,8 +21,26 @@ from imagpose.views import ViewGrid, tile, untile
 __all__ = ["CrossViewAttention"]
 
 
+class SlotEncoding(nn.Module):
+    """Sinusoidal codes of the slot index, one table per attention layer, all alike when fresh.
+
+    They are stored beside the weights, as in the published code, whose files hold a table for each layer.
+    """
+
+    pe: torch.Tensor
+
+    def __init__(self, channels: int, depth: int, max_views: int) -> None:
+        super().__init__()
+        table = SinusoidalPositionalEmbedding(channels, max_seq_length=max_views).pe
+        self.register_buffer("pe", table.repeat(depth, 1, 1))
+
+    def forward(self, num_views: int) -> torch.Tensor:
+        """Codes (depth, num_views, c)."""
+        return self.pe[:, :num_views]
+
+
 class CrossViewLayer(nn.Module):
-    """Self-attention along the view axis, with the code of the slot index; residual: (n, v, c) -> (n, v, c)."""
+    """Self-attention along the view axis, with the codes of the slots; residual: (n, v, c) -> (n, v, c)."""
 
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
@@ -30,8 +48,8 @@ class CrossViewLayer(nn.Module):
         # "attn1" is what diffusers' loaders take for self-attention (IP-Adapter gives every other name image tokens).
         self.attn1 = Attention(channels, heads=num_heads, dim_head=channels // num_heads, bias=False)
 
-    def forward(self, tokens: torch.Tensor, slot_encoding: nn.Module) -> torch.Tensor:
-        return tokens + self.attn1(slot_encoding(self.norm1(tokens)))
+    def forward(self, tokens: torch.Tensor, slot_codes: torch.Tensor) -> torch.Tensor:
+        return tokens + self.attn1(self.norm1(tokens) + slot_codes)
 
 
 class CrossViewFeedForward(nn.Module):
@@ -87,7 +105,7 @@ class CrossViewAttention(nn.Module):
         self.views_in_batch = views_in_batch
         self.norm = nn.GroupNorm(norm_num_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
-        self.slot_encoding = SinusoidalPositionalEmbedding(channels, max_seq_length=max_views)
+        self.slot_encoding = SlotEncoding(channels, depth, max_views)
         self.layers = nn.ModuleList(CrossViewLayer(channels, num_heads) for _ in range(depth))
         self.feed_forward = CrossViewFeedForward(channels) if feed_forward else None
         self.proj_out = nn.Linear(channels, channels)
@@ -118,8 +136,8 @@ class CrossViewAttention(nn.Module):
         b, _, _, h, w = views.shape
         normed = self.norm(views.flatten(0, 1))
         tokens = self.proj_in(rearrange(normed, "(b v) c h w -> (b h w) v c", b=b))
-        for layer in self.layers:
-            tokens = layer(tokens, self.slot_encoding)
+        for layer, slot_codes in zip(self.layers, self.slot_encoding(grid.num_views), strict=True):
+            tokens = layer(tokens, slot_codes)
         if self.feed_forward is not None:
             tokens = self.feed_forward(tokens)
         change = rearrange(self.proj_out(tokens), "(b h w) v c -> b v c h w", b=b, h=h, w=w)

@@ -1,6 +1,8 @@
 """Where a model's name points to, and whether the weight files of a model folder are whole."""
 
+import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,73 @@ def model_name(model: str | Path) -> str:
     """How results name the model that made them: embedded models and Hub ids as they are, folders by their last part."""
     name = str(model)
     return name if name in EMBEDDED_MODELS or not Path(name).is_dir() else Path(name).resolve().name
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of one network.
+
+    Attributes:
+        place: a folder, or a repository on the hub.
+        subfolder: the folder inside it; "" for none.
+        repository: where a user who has not got the files finds them.
+    """
+
+    place: str
+    subfolder: str = ""
+    repository: str = ""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine; None for a repository on the hub."""
+        return Path(self.place) / self.subfolder if Path(self.place).is_dir() else None
+
+    def check(self, stems: tuple[tuple[str, str], ...]) -> str | None:
+        """See that configuration and weights lie in the folder; nothing to see for a repository on the hub.
+
+        Args:
+            stems: names that the weights may have, each in two parts: ("model", ".safetensors").
+
+        Returns:
+            "fp16" where the weights are there in this variant only, else None.
+
+        Raises:
+            FileNotFoundError: no such folder, or a file is missing; the message says which and where to get it.
+            ValueError: a safetensors file is damaged.
+        """
+        if self.folder is None:
+            if not _HUB_ID.fullmatch(self.place):
+                raise FileNotFoundError(f"no folder {self.place}: {self._remedy()}")
+            return None
+        self.require("config.json")
+        for variant in (None, "fp16"):
+            dot = "" if variant is None else f".{variant}"
+            for stem, ending in stems:
+                if (self.folder / f"{stem}{dot}{ending}").is_file():
+                    check_weight_files(self.folder)
+                    return variant
+                index = self.folder / f"{stem}{ending}.index{dot}.json"
+                if index.is_file():
+                    for name in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
+                        self.require(name)
+                    check_weight_files(self.folder)
+                    return variant
+        self.require("".join(stems[0]))
+        return None
+
+    def require(self, name: str) -> None:
+        """Raises `FileNotFoundError` with the remedy if the folder has no file `name`."""
+        if self.folder is None or not (self.folder / name).is_file():
+            raise FileNotFoundError(f"{self.folder or self.place} has no {name}: {self._remedy()}")
+
+    def _remedy(self) -> str:
+        if not self.repository:
+            return "give a folder that has it"
+        inside = f", folder {self.subfolder}" if self.subfolder else ""
+        return (
+            f"get it from {self.repository}{inside} (hf download {self.repository} --local-dir FOLDER), or give another"
+            " folder"
+        )
 
 
 def check_weight_files(folder: Path) -> None:

@@ -1,0 +1,237 @@
+"""The networks of a preset from the files of its base and image encoder, on this machine or on the hub.
+
+Both are in the layouts of diffusers and transformers. Weights become float32 whatever they were stored in.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, ModelMixin, UNet2DConditionModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BaseImageProcessor,
+    BitImageProcessorPil,
+    CLIPImageProcessorPil,
+    CLIPVisionModel,
+    PreTrainedModel,
+)
+from transformers.utils import logging as transformers_logging
+
+from imagpose import model_folder
+from imagpose.model_folder import ModelFiles
+from imagpose.models.feature_tokens import FeatureTokens
+from imagpose.models.pose_encoder import PoseEncoder
+from imagpose.models.presets import PredictionType, Preset, around_unet, build_denoiser, find_preset
+from imagpose.models.unet import IMAGPoseUNet
+
+__all__ = ["Networks", "load_autoencoder", "load_image_encoder", "load_networks", "preset_files"]
+
+_DIFFUSERS_WEIGHTS = (("diffusion_pytorch_model", ".safetensors"), ("diffusion_pytorch_model", ".bin"))
+_TRANSFORMERS_WEIGHTS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
+_CLIP = ("clip", "clip_vision_model")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What a pipeline is made of, but for its scheduler.
+
+    Attributes:
+        vae, image_encoder: frozen.
+        image_processor: of the image encoder.
+        unet, pose_encoder, feature_tokens: to be trained.
+        prediction_type: what the base was trained to predict; None for `mini`, which has no base.
+    """
+
+    vae: AutoencoderKL
+    image_encoder: PreTrainedModel
+    image_processor: BaseImageProcessor
+    unet: IMAGPoseUNet
+    pose_encoder: PoseEncoder
+    feature_tokens: FeatureTokens
+    prediction_type: PredictionType | None
+
+    def components(self) -> dict[str, Any]:
+        """Arguments of IMAGPosePipeline."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "prediction_type"}
+
+
+@dataclass(frozen=True)
+class PresetFiles:
+    """Where the networks of a preset are read from."""
+
+    base: ModelFiles | None
+    vae: ModelFiles
+    image_encoder: ModelFiles
+
+
+def preset_files(
+    preset: Preset,
+    base: str | Path | None = None,
+    image_encoder: str | Path | None = None,
+    autoencoder: str | Path | None = None,
+) -> PresetFiles:
+    """Where the networks of a preset lie; arguments as `load_networks`.
+
+    Raises:
+        ValueError: a base for `mini`, which has none.
+    """
+    if preset.base is None or preset.image_encoder is None:
+        if base is not None:
+            raise ValueError(f"preset {preset.name} has no base ({base} given): its UNet starts from scratch")
+        own = str(model_folder.WEIGHTS_ROOT / "mini")
+        return PresetFiles(
+            None,
+            ModelFiles(own, "vae") if autoencoder is None else ModelFiles(str(autoencoder)),
+            ModelFiles(own, "image_encoder") if image_encoder is None else ModelFiles(str(image_encoder)),
+        )
+    repository = preset.base.repository
+    place = repository if base is None else str(base)
+    encoder_repository = preset.image_encoder.repository
+    return PresetFiles(
+        ModelFiles(place, "unet", repository),
+        ModelFiles(place, "vae", repository) if autoencoder is None else ModelFiles(str(autoencoder)),
+        ModelFiles(
+            encoder_repository if image_encoder is None else str(image_encoder), repository=encoder_repository
+        ),
+    )
+
+
+def load_networks(
+    preset: str | Preset,
+    base: str | Path | None = None,
+    image_encoder: str | Path | None = None,
+    autoencoder: str | Path | None = None,
+    texture_long_side: int | None = None,
+    **unet_config: Any,
+) -> Networks:
+    """The networks of a preset: pretrained ones from files, the others freshly initialised (torch's global generator).
+
+    Args:
+        preset: the preset or its name, see `find_preset`.
+        base: folder (unet/, vae/, scheduler/) or hub repository of a Stable Diffusion; None: the preset's repository.
+        image_encoder: folder or hub repository of a CLIP or DINOv2; None: the preset's repository, `mini`'s own.
+        autoencoder: folder or hub repository of a VAE in place of the base's (or of `mini`'s).
+        texture_long_side: see `build_denoiser`.
+        unet_config: arguments of IMAGPoseUNet in place of the base's and the preset's.
+
+    Raises:
+        FileNotFoundError: a folder or a file in it is missing; the message says which and where to get it.
+        OSError: the hub cannot be reached or does not have it.
+        ValueError: unknown preset, a base for `mini`, damaged or incomplete weights, or arguments that do not fit.
+    """
+    preset = find_preset(preset) if isinstance(preset, str) else preset
+    files = preset_files(preset, base, image_encoder, autoencoder)
+    vae = load_autoencoder(files.vae)
+    encoder, processor = load_image_encoder(files.image_encoder)
+    try:
+        if files.base is None:
+            denoiser = build_denoiser(preset, encoder.config.hidden_size, texture_long_side, **unet_config)
+        else:
+            stock = _load(UNet2DConditionModel, files.base, _DIFFUSERS_WEIGHTS)
+            unet = IMAGPoseUNet.from_unet2d(stock, **{**preset.variant.unet, **unet_config})
+            denoiser = around_unet(preset, unet, encoder.config.hidden_size, texture_long_side)
+    except TypeError as error:
+        raise ValueError(f"unet: {error}") from None
+    return Networks(
+        vae=vae,
+        image_encoder=encoder,
+        image_processor=processor,
+        unet=denoiser.unet,
+        pose_encoder=denoiser.pose_encoder,
+        feature_tokens=denoiser.feature_tokens,
+        prediction_type=_prediction_type(preset, files.base),
+    )
+
+
+def load_autoencoder(files: ModelFiles) -> AutoencoderKL:
+    """A frozen VAE; errors as `load_networks`."""
+    return _load(AutoencoderKL, files, _DIFFUSERS_WEIGHTS).eval().requires_grad_(False)
+
+
+def load_image_encoder(files: ModelFiles) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """A frozen vision transformer and its processor; of a CLIP the vision tower only.
+
+    The processor's configuration lies beside the weights, or, as diffusers saves pipelines, in a folder
+    image_processor or feature_extractor beside theirs.
+
+    Raises:
+        ValueError: besides those of `load_networks`: a network without hidden_size.
+    """
+    files.check(_TRANSFORMERS_WEIGHTS)
+    where = {"subfolder": files.subfolder} if files.folder is None and files.subfolder else {}
+    try:
+        model_type = AutoConfig.from_pretrained(files.folder or files.place, **where).model_type
+    except (OSError, ValueError) as error:
+        raise _unreadable(files, error) from error
+    is_clip = model_type in _CLIP
+    model = _load(CLIPVisionModel if is_clip else AutoModel, files, _TRANSFORMERS_WEIGHTS)
+    if not isinstance(getattr(model.config, "hidden_size", None), int):
+        raise ValueError(f"{files.place}: a {model_type} has no hidden_size; a CLIP or DINOv2 is expected")
+    processor = CLIPImageProcessorPil if is_clip else BitImageProcessorPil
+    try:
+        image_processor = processor.from_pretrained(_processor_place(files), **where)
+    except (OSError, ValueError) as error:
+        raise _unreadable(files, error) from error
+    return model.eval().requires_grad_(False), image_processor
+
+
+def _processor_place(files: ModelFiles) -> str | Path:
+    if files.folder is None:
+        return files.place
+    for folder in (files.folder, *(files.folder.parent / name for name in ("image_processor", "feature_extractor"))):
+        if (folder / "preprocessor_config.json").is_file():
+            return folder
+    files.require("preprocessor_config.json")
+    return files.folder
+
+
+def _load(kind: Any, files: ModelFiles, stems: tuple[tuple[str, str], ...]) -> Any:
+    """The network in float32; missing weights are an error, where the libraries would leave them uninitialised."""
+    variant = files.check(stems)
+    options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    if variant is not None:
+        options["variant"] = variant
+    if files.folder is None and files.subfolder:
+        options["subfolder"] = files.subfolder
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # of a whole CLIP it would list the text tower, weight by weight
+    try:
+        model, info = kind.from_pretrained(files.folder or files.place, **options)
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise _unreadable(files, error) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    missing = sorted(info["missing_keys"])
+    if missing:
+        where = files.folder or files.place
+        raise ValueError(f"{where}: {len(missing)} weights are missing, first {missing[0]}")
+    return model
+
+
+def _unreadable(files: ModelFiles, error: Exception) -> Exception:
+    reason = " ".join(str(error).split())
+    if files.folder is not None:
+        return ValueError(f"cannot load {files.folder}: {reason}")
+    return OSError(
+        f"cannot get '{files.place}' from the hub: {reason} -- without a network, fetch it elsewhere"
+        f" (hf download {files.place} --local-dir FOLDER) and give the folder"
+    )
+
+
+def _prediction_type(preset: Preset, base: ModelFiles | None) -> PredictionType | None:
+    """What the base's scheduler says that its UNet predicts; the preset's where no scheduler lies beside the UNet."""
+    if base is None or preset.base is None:
+        return None
+    if base.folder is not None and not (base.folder.parent / "scheduler" / "scheduler_config.json").is_file():
+        return preset.base.prediction_type
+    try:
+        config = DDIMScheduler.load_config(base.place, subfolder="scheduler")
+    except (OSError, json.JSONDecodeError) as error:
+        raise _unreadable(ModelFiles(base.place, "scheduler", base.repository), error) from error
+    return config.get("prediction_type", "epsilon")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, ModelMixin, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -96,9 +96,7 @@ def preset_files(
     return PresetFiles(
         ModelFiles(place, "unet", repository),
         ModelFiles(place, "vae", repository) if autoencoder is None else ModelFiles(str(autoencoder)),
-        ModelFiles(
-            encoder_repository if image_encoder is None else str(image_encoder), repository=encoder_repository
-        ),
+        ModelFiles(encoder_repository if image_encoder is None else str(image_encoder), repository=encoder_repository),
     )
 
 

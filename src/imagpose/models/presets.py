@@ -200,7 +200,10 @@ PRESETS = {
         for name in [f"{base_name}-{encoder_name}"]
     },
     "official": Preset(
-        "official", BASES["sd15"], IMAGE_ENCODERS["dinov2-b"], replace(_FULL, unet={**_FULL.unet, **OFFICIAL_CROSS_VIEW})
+        "official",
+        BASES["sd15"],
+        IMAGE_ENCODERS["dinov2-b"],
+        replace(_FULL, unet={**_FULL.unet, **OFFICIAL_CROSS_VIEW}),
     ),
 }
 """`mini`; every row of Table 3; `official`: the published code's model, cross-view attention as it has it."""

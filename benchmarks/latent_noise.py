@@ -1,0 +1,58 @@
+"""What errors in the latents cost an autoencoder's pictures: PSNR and SSIM after noise of several strengths.
+
+python benchmarks/latent_noise.py [--vae FOLDER ...] [--people 32] [--threads 1]
+
+A denoiser's latents are never exact. Noise is Gaussian, its standard deviation in units of the latents' own; pictures are
+of people from the validation split, measured over the whole picture and over the box of the foreground (SSIM only).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from imagpose.evaluation.metrics import foreground_box, psnr, ssim
+from imagpose.model_folder import WEIGHTS_ROOT
+from imagpose.people import VALIDATION_SEEDS, iterate_views
+
+HEIGHT, WIDTH = 128, 96
+STRENGTHS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+def main() -> None:
+    """Print one table per autoencoder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vae", type=Path, nargs="+", default=[WEIGHTS_ROOT / "mini" / "vae"])
+    parser.add_argument("--people", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    views = [
+        person[index % 8]
+        for index, (_, person) in enumerate(iterate_views(VALIDATION_SEEDS[: arguments.people], 8, HEIGHT, WIDTH))
+    ]
+    truths = np.stack([view.picture for view in views])
+    boxes = [foreground_box(view.foreground) for view in views]
+    pixels = torch.from_numpy(truths).movedim(-1, 1).float() / 127.5 - 1
+    for folder in arguments.vae:
+        vae = AutoencoderKL.from_pretrained(folder).eval()
+        print(f"{folder}: {len(views)} views of {HEIGHT}x{WIDTH}")
+        print("| noise | PSNR, dB | SSIM | SSIM in the box |\n| --- | --- | --- | --- |")
+        with torch.no_grad():
+            latents = vae.encode(pixels).latent_dist.mean
+            for strength in STRENGTHS:
+                noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+                decoded = vae.decode(latents + strength * latents.std() * noise).sample
+                found = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1).numpy()
+                pairs = list(zip(found, truths, strict=True))
+                boxed = [ssim(one, other, box) for (one, other), box in zip(pairs, boxes, strict=True)]
+                whole = np.mean([psnr(*pair) for pair in pairs]), np.mean([ssim(*pair) for pair in pairs])
+                print(f"| {strength:.1f} | {whole[0]:.2f} | {whole[1]:.3f} | {np.mean(boxed):.3f} |")
+
+
+if __name__ == "__main__":
+    main()

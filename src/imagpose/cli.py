@@ -25,6 +25,8 @@ train = typer.Typer(
     help="Train the three stages and the judges of evaluation; export what ships.", no_args_is_help=True
 )
 app.add_typer(train, name="train")
+evaluate = typer.Typer(help="Measure models and folders of pictures.", no_args_is_help=True)
+app.add_typer(evaluate, name="evaluate")
 
 Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
 Steps = Annotated[int, typer.Option(help="DDIM steps.")]
@@ -180,8 +182,8 @@ def export(
         typer.echo(f"{name}: {size / 1e6:.1f} MB")
 
 
-@app.command(epilog="Example: imagpose evaluate --identities 100 --out evaluation")
-def evaluate(
+@evaluate.command("people", epilog="Example: imagpose evaluate people --identities 100 --out evaluation")
+def evaluate_people(
     out: Annotated[Path, typer.Option(help="Folder for summary.json, table.md, pairs.json and rows.png.")],
     model: Model = "mini",
     identities: Annotated[int, typer.Option(help="Number of held-out people.")] = 100,

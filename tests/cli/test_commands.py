@@ -21,7 +21,7 @@ COMMANDS = {
                  "--seed", "--out"],
     "demo": ["--out", "--model", "--steps", "--guidance", "--seed"],
     "people": ["--seed", "--count", "--views", "--size", "--out"],
-    "evaluate": ["--out", "--model", "--identities"],
+    "evaluate people": ["--out", "--model", "--identities"],
     "train autoencoder": ["--config", "--resume", "--stop-after"],
     "train encoder": ["--config", "--resume", "--stop-after"],
     "train denoiser": ["--config", "--resume", "--stop-after"],

@@ -1,4 +1,7 @@
-"""The first protocol: one front picture of a held-out person to other poses, beside baselines (`imagpose evaluate`)."""
+"""The first protocol: one front picture of a held-out person to other poses, beside baselines.
+
+Behind `imagpose evaluate people`.
+"""
 
 from __future__ import annotations
 

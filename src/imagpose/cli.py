@@ -27,6 +27,8 @@ train = typer.Typer(
 app.add_typer(train, name="train")
 evaluate = typer.Typer(help="Measure models and folders of pictures.", no_args_is_help=True)
 app.add_typer(evaluate, name="evaluate")
+convert = typer.Typer(help="The published code's checkpoints to our folders, and back.", no_args_is_help=True)
+app.add_typer(convert, name="convert")
 
 Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
 Steps = Annotated[int, typer.Option(help="DDIM steps.")]
@@ -195,6 +197,60 @@ def evaluate_people(
     from imagpose.evaluation.protocol import evaluate_model
 
     typer.echo(evaluate_model(out, model=model, identities=identities, steps=steps, guidance=guidance, seed=seed))
+
+
+@app.command(epilog="Example: imagpose models sd15-dinov2-g sd15-dinov2-g:B3 --batch-size 8")
+def models(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Presets, default: all.", metavar="[PRESET]...", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Canvases per device.")] = 4,
+    size: Annotated[str, typer.Option(help="Height x width of a view in pixels.")] = "256x176",
+) -> None:
+    """List the presets: parameters in millions by part, and the memory that training takes."""
+    from imagpose.models.table import size_table
+
+    typer.echo(size_table(names or (), batch_size, *_size(size)))
+
+
+@convert.command(
+    "official",
+    epilog="Example: imagpose convert official --unet denoising_unet-50001.pth --pose pose_guider-50001.pth"
+    " --patch patch-50001.pth --base stable-diffusion-v1-5 --out model",
+)
+def convert_official(
+    unet: Annotated[Path, typer.Option(help="denoising_unet-*.pth.")],
+    pose: Annotated[Path, typer.Option(help="pose_guider-*.pth.")],
+    patch: Annotated[Path, typer.Option(help="patch-*.pth.")],
+    base: Annotated[str, typer.Option(help="Folder or Hub id of the Stable Diffusion that was fine-tuned.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pipeline; must not exist.")],
+    motion: Annotated[
+        Path | None, typer.Option(help="motion_module-*.pth, where the denoising UNet's file has no motion modules.")
+    ] = None,
+    image_encoder: Annotated[
+        str | None,
+        typer.Option(help="Folder or Hub id; default: image_encoder in the base's folder, else facebook/dinov2-base."),
+    ] = None,
+    vae: Annotated[str | None, typer.Option(help="Folder or Hub id of a VAE in place of the base's.")] = None,
+    size: Annotated[str, typer.Option(help="Height x width of a view in training.")] = "512x512",
+) -> None:
+    """Make a model folder of the published code's checkpoints."""
+    from imagpose.convert import from_official
+
+    from_official(unet, pose, patch, base, out, motion, image_encoder, vae, *_size(size))
+    typer.echo(out)
+
+
+@convert.command("to-official", epilog="Example: imagpose convert to-official --model model --out checkpoints")
+def convert_to_official(
+    model: Annotated[Path, typer.Option(help="Folder of a pipeline of the published code's kind.")],
+    out: Annotated[Path, typer.Option(help="Folder for the four files; must not exist.")],
+) -> None:
+    """Make checkpoints for the published code of a model trained here (preset 'official')."""
+    from imagpose.convert import to_official
+
+    for file in to_official(model, out):
+        typer.echo(file)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from transformers import BaseImageProcessor, PreTrainedModel
 
+from imagpose.models import FeatureTokens
 from imagpose.models.conditions import null_features, unet_input
 from imagpose.models.latents import encode_latents
 from imagpose.pictures import encoder_pixels, texture_pixels, to_tensor
@@ -148,9 +150,18 @@ def _encode_features(pipeline: IMAGPosePipeline, requests: Sequence[Request]) ->
     tokens = encode_image_tokens(pipeline.image_encoder, pipeline.image_processor, pixels)
     texture = None
     if model.config.use_texture:
-        enlarged = texture_pixels(pixels, model.config.texture_long_side)
-        texture = encode_latents(pipeline.vae, enlarged.to(pipeline.vae.dtype)).to(model.dtype)
+        texture = encode_texture(pipeline.vae, model, pixels).to(model.dtype)
     return model(tokens.to(model.dtype), texture)
+
+
+def encode_texture(vae: AutoencoderKL, feature_tokens: FeatureTokens, pixels: torch.Tensor) -> torch.Tensor:
+    """What texture tokens are made of: scaled latents (b, 4, h, w), h and w multiples of 16.
+
+    Args:
+        pixels: (b, 3, H, W) in [-1, 1]; brought to the size and range that `feature_tokens` is configured for.
+    """
+    enlarged = texture_pixels(pixels, feature_tokens.config.texture_long_side)
+    return encode_latents(vae, enlarged / 2 + 0.5 if feature_tokens.config.texture_range == "unit" else enlarged)
 
 
 def encode_image_tokens(

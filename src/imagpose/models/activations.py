@@ -118,7 +118,7 @@ def count_activations(
         run: the forward pass.
         half: see `Activations`.
     """
-    networks = (unet, *others)
+    networks: tuple[nn.Module, ...] = (unet, *others)
     count = Activations((weight for network in networks for weight in network.parameters()), half)
     handles = []
     for network in networks:

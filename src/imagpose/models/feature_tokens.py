@@ -9,6 +9,8 @@ from torch import nn
 
 __all__ = ["FeatureTokens"]
 
+TEXTURE_RANGES = ("signed", "unit")
+
 
 class FeatureTokens(ModelMixin, ConfigMixin):
     """F_C = concat(F_H, F_L), paper §3.2 and Eq. 3.
@@ -21,6 +23,11 @@ class FeatureTokens(ModelMixin, ConfigMixin):
         kernel_size: side and stride of the texture tokenizer's convolution.
         texture_long_side: pixels of the long side of the picture whose latents are tokenized (`texture_pixels`).
         use_texture: False leaves F_L out (ablations B0, B1, B3, and M1).
+        texture_range: values of that picture as the VAE encodes it: "signed" is [-1, 1], which it is made for; "unit" is
+            [0, 1], as the published code trains.
+
+    Raises:
+        ValueError: an unknown range.
     """
 
     @register_to_config
@@ -32,7 +39,10 @@ class FeatureTokens(ModelMixin, ConfigMixin):
         kernel_size: int = 16,
         texture_long_side: int = 512,
         use_texture: bool = True,
+        texture_range: str = "signed",
     ) -> None:
+        if texture_range not in TEXTURE_RANGES:
+            raise ValueError(f"texture_range {texture_range!r}: one of {', '.join(TEXTURE_RANGES)} expected")
         super().__init__()
         self.project = nn.Linear(encoder_width, token_width) if encoder_width != token_width else nn.Identity()
         self.texture = nn.Conv2d(latent_channels, token_width, kernel_size, kernel_size) if use_texture else None

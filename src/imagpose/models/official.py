@@ -9,12 +9,13 @@ masked latents, mask (the paper's order).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 
 __all__ = [
     "OFFICIAL_CROSS_VIEW",
+    "check_weights",
     "denoiser_from_official",
     "denoiser_to_official",
     "pose_encoder_from_official",
@@ -33,6 +34,8 @@ OFFICIAL_CROSS_VIEW = {
 }
 """Arguments of IMAGPoseUNet that make it compute what the published code does."""
 
+_SHOWN = 3
+
 _OURS_FROM_THEIRS = (0, 1, 2, 3, 5, 6, 7, 8, 4)
 _THEIRS_FROM_OURS = (0, 1, 2, 3, 8, 4, 5, 6, 7)
 
@@ -40,7 +43,7 @@ _MOTION = re.compile(r"(?P<site>.+)\.motion_modules\.(?P<index>\d+)\.temporal_tr
 _CROSS_VIEW = re.compile(r"(?P<site>.+)\.attentions\.(?P<index>\d+)\.cross_view\.(?P<rest>.+)")
 _BLOCK = "transformer_blocks.0."
 
-# Inside one module: theirs, ours. The position table appears in both of their attentions and once in ours.
+# Inside one module: theirs, ours.
 _INNER = (
     *((name, name) for name in ("norm", "proj_in", "proj_out")),
     *(
@@ -58,16 +61,16 @@ _INNER = (
 )
 _TO_OURS = dict(_INNER)
 _TO_THEIRS = {ours: theirs for theirs, ours in _INNER}
+# Codes of the slot index: theirs (1, 32, c) in each attention, ours (2, 32, c) for both.
 _TABLES = tuple(f"{_BLOCK}attention_blocks.{layer}.pos_encoder.pe" for layer in ("0", "1"))
-_OUR_TABLE = "slot_encoding.pe"
+_OUR_TABLES = "slot_encoding.pe"
 
 
 def denoiser_from_official(weights: Mapping[str, torch.Tensor]) -> Weights:
     """Weights of IMAGPoseUNet (with `OFFICIAL_CROSS_VIEW`) from those of their denoising UNet with motion modules.
 
     Raises:
-        ValueError: conv_in does not take 9 channels, a motion module has a weight of unknown name, or its two position
-            tables differ.
+        ValueError: conv_in does not take 9 channels, or a motion module has a weight of unknown name.
     """
     ours: Weights = {}
     for key, weight in weights.items():
@@ -77,14 +80,11 @@ def denoiser_from_official(weights: Mapping[str, torch.Tensor]) -> Weights:
             continue
         place = f"{found['site']}.attentions.{found['index']}.cross_view."
         if found["rest"] in _TABLES:
-            name = place + _OUR_TABLE
-            if name in ours and not torch.equal(ours[name], weight):
-                raise ValueError(f"{key}: the two position tables of a motion module differ; ours has one for both")
-            ours[name] = weight
+            first, second = (weights[key.replace(found["rest"], table)] for table in _TABLES)
+            ours[place + _OUR_TABLES] = torch.cat([first, second])
         else:
             ours[place + _renamed(found["rest"], _TO_OURS, key)] = weight
-    if "conv_in.weight" in ours:
-        ours["conv_in.weight"] = _reordered(ours["conv_in.weight"], _OURS_FROM_THEIRS)
+    ours["conv_in.weight"] = _reordered(ours["conv_in.weight"], _OURS_FROM_THEIRS)
     return ours
 
 
@@ -101,8 +101,10 @@ def denoiser_to_official(weights: Mapping[str, torch.Tensor]) -> Weights:
             theirs[key] = weight
             continue
         place = f"{found['site']}.motion_modules.{found['index']}.temporal_transformer."
-        names = _TABLES if found["rest"] == _OUR_TABLE else (_renamed(found["rest"], _TO_THEIRS, key),)
-        theirs |= {place + name: weight for name in names}
+        if found["rest"] == _OUR_TABLES:
+            theirs |= {place + name: table.clone() for name, table in zip(_TABLES, weight.split(1), strict=True)}
+        else:
+            theirs[place + _renamed(found["rest"], _TO_THEIRS, key)] = weight
     theirs["conv_in.weight"] = _reordered(theirs["conv_in.weight"], _THEIRS_FROM_OURS)
     return theirs
 
@@ -123,27 +125,34 @@ def texture_from_official(weights: Mapping[str, torch.Tensor]) -> Weights:
 
 
 def texture_to_official(weights: Mapping[str, torch.Tensor]) -> Weights:
-    """The inverse of `texture_from_official`.
-
-    Raises:
-        ValueError: the image tokens are projected, which their code cannot do.
-    """
-    if any(key.startswith("project.") for key in weights):
-        raise ValueError(
-            "feature tokens project the image tokens; the published code takes encoders of the UNet's own width only"
-        )
+    """The inverse of `texture_from_official`."""
     return {key.replace("texture.", "proj.", 1): weight for key, weight in weights.items()}
 
 
-def differences(weights: Iterable[str], expected: Iterable[str], shown: int = 3) -> str:
-    """What keys are missing and unknown, the first few and the counts, or "" where both are the same."""
-    given, wanted = set(weights), set(expected)
-    parts = []
-    for name, keys in (("missing", sorted(wanted - given)), ("unknown", sorted(given - wanted))):
-        if keys:
-            more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
-            parts.append(f"{len(keys)} {name}: {', '.join(keys[:shown])}{more}")
-    return "; ".join(parts)
+def check_weights(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], name: str) -> None:
+    """Compare names and shapes.
+
+    Args:
+        weights: what was read from `name`.
+        expected: as it should be; on the meta device for example.
+
+    Raises:
+        ValueError: names are missing or unknown, or shapes differ: how many of each, and the first few.
+    """
+    shapes = {key: tuple(weight.shape) for key, weight in expected.items()}
+    other = [key for key, weight in weights.items() if key in shapes and tuple(weight.shape) != shapes[key]]
+    problems = {
+        "missing": sorted(set(shapes) - set(weights)),
+        "unknown": sorted(set(weights) - set(shapes)),
+        "of another shape": [f"{key} {tuple(weights[key].shape)} instead of {shapes[key]}" for key in sorted(other)],
+    }
+    texts = [
+        f"{len(keys)} {kind}: {', '.join(keys[:_SHOWN])}{', ...' if len(keys) > _SHOWN else ''}"
+        for kind, keys in problems.items()
+        if keys
+    ]
+    if texts:
+        raise ValueError(f"{name} does not hold the weights that are expected; {'; '.join(texts)}")
 
 
 def _renamed(rest: str, names: Mapping[str, str], key: str) -> str:

@@ -12,6 +12,7 @@ from imagpose.pictures import (
     fit_pose,
     fit_view,
     load_picture,
+    picture_size,
     texture_pixels,
     to_pictures,
     to_tensor,
@@ -59,6 +60,24 @@ def test_exif_orientation_is_applied(tmp_path):
         exif[0x0112] = orientation
         Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
         np.testing.assert_array_equal(loaded(tmp_path / "a.png"), values, err_msg=str(orientation))
+
+
+def test_the_size_is_known_from_the_header_alone(tmp_path):
+    for name in ("a.png", "a.jpg", "a.webp"):
+        for orientation in (1, 6):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            Image.fromarray(ramp()).save(tmp_path / name, exif=exif)
+            assert picture_size(tmp_path / name) == load_picture(tmp_path / name).size
+    (tmp_path / "half.png").write_bytes(damaged(tmp_path, ".png", 0.5))
+    assert picture_size(tmp_path / "half.png") == (64, 64)
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "one.png").write_bytes(png_header(1, 1))
+    for name, message in (("text.png", "text.png: not a picture"), ("one.png", "one.png: 1x1 pixels")):
+        with pytest.raises(ValueError, match=message):
+            picture_size(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="none.png"):
+        picture_size(tmp_path / "none.png")
 
 
 def test_transparent_places_become_white(tmp_path):

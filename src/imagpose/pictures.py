@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from imagpose.pose import Pose
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "encoder_pixels", "fit_pose", "fit_view", "load_picture", "texture_pixels",
-    "to_pictures", "to_tensor",
+    "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "encoder_pixels", "fit_pose", "fit_view", "load_picture", "picture_size",
+    "texture_pixels", "to_pictures", "to_tensor",
 ]  # fmt: skip
 
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
@@ -31,6 +31,7 @@ MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # What Pillow raises for damaged files, depending on the format and the damage.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
+_LYING = (5, 6, 7, 8)  # EXIF orientations that turn a picture by 90 degrees
 _TEXTURE_MULTIPLE = 128
 
 
@@ -62,13 +63,36 @@ def load_picture(source: Any) -> Image.Image:
     raise ValueError(f"a picture must be a path, PIL picture, array or tensor, not {type(source).__name__}")
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height that `load_picture` gives a file, from its header alone: the pixels may still be damaged.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_picture`, for what a header shows.
+    """
+    with _open_file(path) as picture:
+        _check_size(*picture.size, str(path))
+        if picture.format == "PNG" and "exif" not in picture.info:
+            return picture.size  # Pillow would decode the whole file in search of a late EXIF chunk
+        try:
+            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        except _DAMAGE as error:
+            raise ValueError(f"{path}: damaged picture ({error})") from None
+    width, height = picture.size
+    return (height, width) if orientation in _LYING else (width, height)
+
+
 def _load_file(path: Path) -> Image.Image:
+    with _open_file(path) as picture:
+        return _to_rgb(picture, str(path))
+
+
+def _open_file(path: Path) -> Image.Image:
     if not path.is_file():
         raise FileNotFoundError(f"picture not found: {path}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
-            picture = Image.open(path, formats=_FORMATS)
+            return Image.open(path, formats=_FORMATS)
     except PermissionError:
         raise
     except UnidentifiedImageError:
@@ -79,8 +103,6 @@ def _load_file(path: Path) -> Image.Image:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels") from None
     except _DAMAGE as error:
         raise ValueError(f"{path}: damaged picture ({error})") from None
-    with picture:
-        return _to_rgb(picture, str(path))
 
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:

@@ -150,8 +150,8 @@ def files(tmp_path, monkeypatch):
     [
         ("generate --source good.png --pose good.json --source-pose good.json --source-pose good.json", "source poses"),
         ("demo --model minni", "unknown model 'minni'"),
-        ("evaluate --model minni", "unknown model 'minni'"),
-        ("evaluate --model model --identities 0", "identities is 0"),
+        ("evaluate people --model minni", "unknown model 'minni'"),
+        ("evaluate people --model model --identities 0", "identities is 0"),
         ("people --size 256", "size is '256'"),
         ("people --size 8x8", "8x8"),
         ("people --size 64x48 --count 0", "count 0"),

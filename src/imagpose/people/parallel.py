@@ -18,6 +18,8 @@ __all__ = ["in_order", "iterate_views", "render_identity"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _AHEAD = 4  # identities rendered in advance per worker, so that a slow consumer does not fill the memory
+Item = TypeVar("Item")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -44,7 +46,7 @@ def render_identity(seed: int, views: int, height: int, width: int) -> tuple[int
     return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views)]
 
 
-def in_order(work: Callable[[int], Result], items: Iterable[int], workers: int | None) -> Iterator[Result]:
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None) -> Iterator[Result]:
     """`work` of each item, in the items' order, in `workers` fresh processes of one thread each."""
     workers = workers or os.cpu_count() or 1
     if workers == 1:

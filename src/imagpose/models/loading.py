@@ -172,8 +172,9 @@ def load_image_encoder(files: ModelFiles) -> tuple[PreTrainedModel, BaseImagePro
     if not isinstance(getattr(model.config, "hidden_size", None), int):
         raise ValueError(f"{files.place}: a {model_type} has no hidden_size; a CLIP or DINOv2 is expected")
     processor = CLIPImageProcessorPil if is_clip else BitImageProcessorPil
+    place = _processor_place(files)
     try:
-        image_processor = processor.from_pretrained(_processor_place(files), **where)
+        image_processor = processor.from_pretrained(place, **where)
     except (OSError, ValueError) as error:
         raise _unreadable(files, error) from error
     return model.eval().requires_grad_(False), image_processor

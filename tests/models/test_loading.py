@@ -48,8 +48,9 @@ def load(folders: dict[str, Path], version: str = "1.5", encoder: str = "dinov2"
     return load_networks(name, folders[version], folders[encoder], **TINY)
 
 
-@pytest.mark.parametrize("version", ["1.5", "2.1"])
-@pytest.mark.parametrize("encoder", ["clip", "dinov2", "dinov2 wide"])
+@pytest.mark.parametrize(
+    ("version", "encoder"), [("1.5", "clip"), ("1.5", "dinov2"), ("2.1", "clip"), ("2.1", "dinov2 wide")]
+)
 def test_base_and_encoder_make_a_pipeline_that_generates(
     folders: dict[str, Path], version: str, encoder: str, tmp_path: Path
 ) -> None:

@@ -1,11 +1,13 @@
-"""Presets: the ablations differ from the full model in what Table 2 says, and in nothing else."""
+"""Presets: rows of Table 3 by name; ablations differ from the full model in what Table 2 says, and in nothing else."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from imagpose.models.presets import PRESETS, Denoiser, build_denoiser
+from imagpose.models.presets import ABLATIONS, PRESETS, Denoiser, build_denoiser, find_preset
 from imagpose.views import ViewGrid
 
 TINY = {"block_out_channels": (32, 32, 64), "cross_attention_dim": 16, "attention_head_dim": 4, "cross_view_heads": 4}
@@ -27,7 +29,7 @@ def build(preset: str) -> Denoiser:
     return build_denoiser(preset, encoder_width=12, **TINY)
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("preset", sorted(TABLE_2))
 def test_parts_of_each_preset(preset: str) -> None:
     cross_view, texture, in_channels = TABLE_2[preset]
     parts, full = build(preset), build("mini")
@@ -39,7 +41,7 @@ def test_parts_of_each_preset(preset: str) -> None:
     assert type(parts.unet) is type(full.unet)
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("preset", sorted(TABLE_2))
 def test_networks_of_each_preset_fit_together(preset: str) -> None:
     parts, grid = build(preset), ViewGrid(2, 2)
     latents = torch.randn(2, 4, 32, 16) if TABLE_2[preset][1] else None
@@ -54,7 +56,40 @@ def test_networks_of_each_preset_fit_together(preset: str) -> None:
     assert unused == []
 
 
-def test_overrides_and_unknown_names() -> None:
+def test_overrides() -> None:
     assert build("mini").pose_encoder.config.out_channels == 32
-    with pytest.raises(ValueError, match="preset 'B9': one of mini, B0, B1"):
-        build_denoiser("B9", encoder_width=12)
+    assert build_denoiser("mini", 12, texture_long_side=384, **TINY).feature_tokens.config.texture_long_side == 384
+
+
+def test_every_row_of_table_3_has_a_name() -> None:
+    encoders = ("clip-b", "clip-h", "clip-bigg", "dinov2-b", "dinov2-l", "dinov2-g")
+    rows = {f"{base}-{encoder}" for base in ("sd15", "sd21") for encoder in encoders}
+    assert set(PRESETS) == {"mini", "official"} | rows
+    assert {preset.name for preset in PRESETS.values()} == set(PRESETS)
+    assert find_preset("sd21-clip-h").base.prediction_type == "v_prediction"
+    assert find_preset("sd15-clip-h").base.prediction_type == "epsilon"
+
+
+def test_ablations_of_any_preset() -> None:
+    assert find_preset("B3") == replace(find_preset("mini:B3"), name="B3")
+    large = find_preset("sd21-dinov2-g:B0")
+    assert large.base is PRESETS["sd21-dinov2-g"].base
+    assert (large.unet["cross_attention_dim"], large.unet["in_channels"], large.unet["cross_view_placement"]) == (
+        1024,
+        5,
+        None,
+    )
+    assert large.variant is ABLATIONS["B0"] and large.name == "sd21-dinov2-g:B0"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("B9", "preset 'B9': one of mini, sd15-clip-b, .*B0, B1"),
+        ("sd15:B1", "preset 'sd15:B1': one of mini"),
+        ("mini:full", "preset 'mini:full': one of B0, B1, B2, B3, B4, M1 expected behind the colon"),
+    ],
+)
+def test_unknown_names_are_refused(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_denoiser(name, encoder_width=12)

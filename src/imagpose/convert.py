@@ -15,7 +15,6 @@ from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 from diffusers import DDIMScheduler, ModelMixin, UNet2DConditionModel
@@ -229,7 +228,7 @@ def _read(path: Path) -> Weights:
     """A flat state dict, read without running any code of the file."""
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (AttributeError, BadZipFile, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except (AttributeError, EOFError, KeyError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path} is no file of weights that can be read safely: {reason}") from error
     if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):

@@ -29,6 +29,8 @@ evaluate = typer.Typer(help="Measure models and folders of pictures.", no_args_i
 app.add_typer(evaluate, name="evaluate")
 convert = typer.Typer(help="The published code's checkpoints to our folders, and back.", no_args_is_help=True)
 app.add_typer(convert, name="convert")
+prepare = typer.Typer(help="Make data sets for training and evaluation; check them.", no_args_is_help=True)
+app.add_typer(prepare, name="prepare")
 
 Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
 Steps = Annotated[int, typer.Option(help="DDIM steps.")]
@@ -43,6 +45,9 @@ Overrides = Annotated[
 ]
 Resume = Annotated[str | None, typer.Option(help="'latest', or the folder of a checkpoint.")]
 StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this time, for example 50m or 2h.")]
+Dataset = Annotated[Path, typer.Option("--out", help="Folder of the data set; the same command continues in it.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first picture that would be skipped.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -114,7 +119,7 @@ def people(
     count: Annotated[int, typer.Option(help="Number of people.")] = 1,
     views: Annotated[int, typer.Option(help="Views of each person.")] = 8,
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "256x176",
-    workers: Annotated[int | None, typer.Option(help="Processes; default: all cores.")] = None,
+    workers: Workers = None,
 ) -> None:
     """Render synthetic people: clothed adults in many poses, with key points and masks; continues where it stopped."""
     from imagpose.people.render_set import render_set
@@ -251,6 +256,57 @@ def convert_to_official(
 
     for file in to_official(model, out):
         typer.echo(file)
+
+
+@prepare.command("folder", epilog="Example: imagpose prepare folder --pictures people --out data/people --size 256x176")
+def prepare_folder(
+    pictures: Annotated[
+        Path, typer.Option(help="Folder with one folder per identity: pictures, beside each its pose (.json or .txt).")
+    ],
+    out: Dataset,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Height x width that views are brought to, edges replicated; default: as they are."),
+    ] = None,
+    test_fraction: Annotated[float, typer.Option(help="Share of the identities that becomes split test.")] = 0.0,
+    strict: Strict = False,
+    workers: Workers = None,
+) -> None:
+    """Make a data set of a folder of identities."""
+    from imagpose.data import folder
+
+    view_size = None if size is None else _size(size)
+    info = folder.prepare_folder(
+        pictures, out, size=view_size, test_fraction=test_fraction, strict=strict, workers=workers
+    )
+    typer.echo(f"{out}: {info.summary()}")
+
+
+@prepare.command(
+    "people",
+    epilog="Example: imagpose prepare people --seed 0 --count 1000 --views 8 --size 256x176 --out data/people",
+)
+def prepare_people(
+    out: Dataset,
+    seed: Annotated[int, typer.Option(help="Seed of the first person; it decides the split.")] = 0,
+    count: Annotated[int, typer.Option(help="Number of people.")] = 1,
+    views: Annotated[int, typer.Option(help="Views of each person.")] = 8,
+    size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "256x176",
+    workers: Workers = None,
+) -> None:
+    """Render synthetic people into a data set, with masks."""
+    from imagpose.data import rendered
+
+    info = rendered.prepare_people(seed, count, views, *_size(size), out, workers=workers)
+    typer.echo(f"{out}: {info.summary()}")
+
+
+@prepare.command("verify", epilog="Example: imagpose prepare verify --dataset data/people")
+def prepare_verify(dataset: Annotated[Path, typer.Option(help="Folder of a finished data set.")]) -> None:
+    """Check the checksums of all files of a data set."""
+    from imagpose.data.info import verify_dataset
+
+    typer.echo(f"{dataset}: all files are as they were made; {verify_dataset(dataset).summary()}")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -18,7 +18,6 @@ __all__ = ["in_order", "iterate_views", "render_identity"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _AHEAD = 4  # identities rendered in advance per worker, so that a slow consumer does not fill the memory
-Item = TypeVar("Item")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -46,7 +45,7 @@ def render_identity(seed: int, views: int, height: int, width: int) -> tuple[int
     return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views)]
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None) -> Iterator[Result]:
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None) -> Generator[Result, None, None]:
     """`work` of each item, in the items' order, in `workers` fresh processes of one thread each."""
     workers = workers or os.cpu_count() or 1
     if workers == 1:

@@ -1,0 +1,134 @@
+"""Reading a data set: one person at a time in any order, or all views shard by shard, shared out over processes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from imagpose.data.info import INDEX, read_info
+from imagpose.data.records import ViewRecord
+from imagpose.data.shards import open_shard, read_person
+
+__all__ = ["PersonDataset"]
+
+_OPEN_SHARDS = 32
+
+
+class PersonDataset:
+    """The identities of a data set, or of one of its splits, in the order in which they are stored.
+
+    Attributes:
+        folder: where it is.
+        info: `info.json`.
+        identities: their names.
+        view_counts: int64 (identities,), views of each.
+        left_out: number of identities that have fewer views than asked for.
+    """
+
+    def __init__(self, folder: Path | str, split: str | None = None, min_views: int = 1) -> None:
+        """Open a data set; pictures are read later.
+
+        Args:
+            folder: what `imagpose prepare` wrote.
+            split: one of its splits; None for all.
+            min_views: identities with fewer views are left out. Training needs 2: a source and a target.
+
+        Raises:
+            FileNotFoundError: no finished data set, or a file of it is missing.
+            ValueError: another format, a file of another length, counts that do not agree, no such split, or no
+                identity with enough views.
+        """
+        self.folder = Path(folder)
+        self.info = read_info(folder)
+        if split is not None and split not in self.info.splits:
+            raise ValueError(f"{folder} has no split {split!r}, only {', '.join(self.info.splits)}")
+        index = pq.read_table(self.folder / INDEX, use_threads=False)
+        columns = {name: index[name].to_numpy() for name in ("shard", "row_group", "pictures")}
+        if (index.num_rows, int(columns["pictures"].sum())) != (self.info.identities, self.info.pictures):
+            raise ValueError(f"{self.folder / INDEX} counts other identities or pictures than info.json: copy it again")
+        names = np.array(index["identity"].to_pylist(), object)
+        splits = np.array(index["split"].to_pylist(), object)
+        in_split = np.ones(len(names), bool) if split is None else splits == split
+        kept = in_split & (columns["pictures"] >= min_views)
+        if not kept.any():
+            raise ValueError(f"{folder}: no identity{f' of {split}' if split else ''} has {min_views} views")
+        self.identities: list[str] = names[kept].tolist()
+        self.view_counts = columns["pictures"][kept].astype(np.int64)
+        self.left_out = int(in_split.sum() - kept.sum())
+        self._places = np.stack([columns["shard"][kept], columns["row_group"][kept]], 1)
+        self._numbers = {name: number for number, name in enumerate(self.identities)}
+        self._shards: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Number of identities."""
+        return len(self.identities)
+
+    def views(self, identity: int | str) -> list[ViewRecord]:
+        """The views of an identity, always in the same order; only they are read.
+
+        Args:
+            identity: its number in `identities`, or its name.
+
+        Raises:
+            ValueError: no such name, or one that stands in several of the opened splits.
+        """
+        if isinstance(identity, str):
+            identity = self._number(identity)
+        shard, row_group = self._places[identity].tolist()
+        return read_person(self._open(shard), row_group)
+
+    def _number(self, name: str) -> int:
+        if name not in self._numbers:
+            raise ValueError(f"{self.folder}: no identity {name!r}")
+        if len(self._numbers) < len(self.identities) and self.identities.count(name) > 1:
+            raise ValueError(f"{self.folder}: identity {name!r} stands in several splits; open one of them")
+        return self._numbers[name]
+
+    def stream(
+        self, rank: int = 0, world_size: int = 1, *, seed: int | None = None, epoch: int = 0
+    ) -> Iterator[ViewRecord]:
+        """Views one after another, shard by shard: the share of one of several processes.
+
+        The identities, in the order of the shards, are cut into `world_size` runs whose lengths differ by at most one.
+        Over all ranks each view comes once. How large the shards are does not matter: a run may begin or end inside a
+        shard, which both neighbours then open, each for its own row groups. The numbers of *views* differ as identities
+        differ; whoever needs equal numbers of steps must stop at the shortest or repeat.
+
+        Args:
+            rank: number of this process, 0 .. world_size - 1. A data loader with several workers counts as
+                `rank * workers + worker` of `world_size * workers`.
+            world_size: number of processes.
+            seed: None for the stored order; otherwise the order of the shards, and of the identities inside each, is
+                drawn from (seed, epoch), the same on all ranks.
+            epoch: at least 0.
+
+        Raises:
+            ValueError: rank outside 0 .. world_size - 1.
+        """
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}; 0 to {world_size - 1} expected for world_size {world_size}")
+        order = np.arange(len(self)) if seed is None else self._shuffled(seed, epoch)
+        for number in np.array_split(order, world_size)[rank].tolist():
+            yield from self.views(number)
+
+    def _shuffled(self, seed: int, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng([seed, epoch])
+        turn = rng.permutation(len(self.info.shards))[self._places[:, 0]]
+        return np.lexsort((rng.random(len(self)), turn))
+
+    def _open(self, shard: int) -> pq.ParquetFile:
+        if shard not in self._shards:
+            if len(self._shards) >= _OPEN_SHARDS:
+                self._shards.popitem(last=False)[1].close()
+            self._shards[shard] = open_shard(self.folder / self.info.shards[shard].file)
+        self._shards.move_to_end(shard)
+        return self._shards[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the opened files: each process opens its own."""
+        return self.__dict__ | {"_shards": OrderedDict()}

@@ -1,0 +1,178 @@
+"""What is kept while a data set is made, and how it is closed. Source: own.
+
+While `prepare` works, the folder `preparing` holds the settings and a note per finished shard: its counts, checksum and
+problems. A shard without a note is made again. Closing turns the notes into index.parquet, problems.csv and info.json.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from imagpose.data.info import (
+    INDEX,
+    INDEX_SCHEMA,
+    INFO,
+    PROBLEMS,
+    DatasetInfo,
+    FileInfo,
+    ShardInfo,
+    SplitInfo,
+    read_info,
+    sha256_of,
+)
+from imagpose.data.shards import temporary
+
+__all__ = ["Note", "Problem", "begin", "finish", "finished_info", "read_note", "write_note"]
+
+_STATE, _SETTINGS = "preparing", "settings.json"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a file; `skipped` is False where the picture is kept all the same."""
+
+    file: str
+    problem: str
+    skipped: bool = True
+
+
+def finished_info(folder: Path, asked: dict[str, Any]) -> DatasetInfo | None:
+    """The description of a folder that holds the whole data set already.
+
+    Raises:
+        ValueError: it holds another one.
+    """
+    if not (folder / INFO).is_file():
+        return None
+    info = read_info(folder)
+    _compare(folder, {"settings": info.settings, "plan": info.plan}, asked)
+    shutil.rmtree(folder / _STATE, ignore_errors=True)
+    return info
+
+
+def begin(folder: Path, asked: dict[str, Any]) -> Path:
+    """The folder of notes of a data set that is new, or was begun with the same settings.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    state = folder / _STATE
+    if (state / _SETTINGS).is_file():
+        _compare(folder, json.loads((state / _SETTINGS).read_text()), asked)
+    elif folder.is_dir() and any(path != state for path in folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and holds no data set: choose another folder")
+    state.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.glob("*.partial"):
+        left_over.unlink()
+    _write_text(state / _SETTINGS, json.dumps(asked))
+    return state
+
+
+def _compare(folder: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
+    before, now = found["settings"], asked["settings"]
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            difference = f"{name} {json.dumps(before.get(name))}, not {json.dumps(now.get(name))}"
+            raise ValueError(f"{folder} was made with {difference}: choose another folder, or remove it")
+    if found["plan"] != asked["plan"]:
+        raise ValueError(
+            f"{folder} was made from other pictures than are there now: choose another folder, or remove it"
+        )
+
+
+class Note(BaseModel):
+    """What is known of a finished shard: its people with their numbers of pictures, in the order of its row groups."""
+
+    shard: ShardInfo
+    people: list[tuple[str, int]]
+    problems: list[Problem]
+
+
+def read_note(state: Path, shard: Path) -> Note | None:
+    """The note of a shard, if both are whole."""
+    try:
+        note = Note.model_validate_json(_note_path(state, shard).read_bytes())
+        return note if shard.stat().st_size == note.shard.bytes else None
+    except (OSError, ValueError):
+        return None
+
+
+def write_note(
+    state: Path, shard: Path, split: str, stored: Sequence[tuple[str, int]], problems: Sequence[Problem]
+) -> Note:
+    """Note a finished shard: the people that it holds with their numbers of pictures, and what was skipped."""
+    pictures = sum(count for _, count in stored)
+    info = ShardInfo(**dict(_file_info(shard)), split=split, pictures=pictures, identities=len(stored))
+    note = Note(shard=info, people=list(stored), problems=list(problems))
+    _write_text(_note_path(state, shard), note.model_dump_json())
+    return note
+
+
+def _note_path(state: Path, shard: Path) -> Path:
+    return state / f"{shard.name}.json"
+
+
+def _file_info(path: Path) -> FileInfo:
+    return FileInfo(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def finish(folder: Path, asked: dict[str, Any], notes: Sequence[Note], problems: Sequence[Problem]) -> DatasetInfo:
+    """Write index.parquet, problems.csv and, last, info.json, which makes the folder a data set; remove the notes.
+
+    Args:
+        asked: settings and plan.
+        notes: of all shards, in their order.
+        problems: those that were known before any shard was made.
+    """
+    everything = [*problems, *(problem for note in notes for problem in note.problems)]
+    _write_index(folder / INDEX, notes)
+    with temporary(folder / PROBLEMS) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "problem", "skipped"))
+        writer.writerows((problem.file, problem.problem, "yes" if problem.skipped else "no") for problem in everything)
+    shards = tuple(note.shard for note in notes)
+    info = DatasetInfo(
+        format="imagpose views",
+        version=1,
+        **asked,
+        pictures=sum(shard.pictures for shard in shards),
+        identities=sum(shard.identities for shard in shards),
+        skipped=sum(problem.skipped for problem in everything),
+        splits={name: _split(name, shards) for name in dict.fromkeys(shard.split for shard in shards)},
+        shards=shards,
+        index=_file_info(folder / INDEX),
+    )
+    _write_text(folder / INFO, info.model_dump_json(indent=1))
+    shutil.rmtree(folder / _STATE)
+    return info
+
+
+def _split(name: str, shards: Sequence[ShardInfo]) -> SplitInfo:
+    own = [shard for shard in shards if shard.split == name]
+    return SplitInfo(pictures=sum(shard.pictures for shard in own), identities=sum(shard.identities for shard in own))
+
+
+def _write_index(path: Path, notes: Sequence[Note]) -> None:
+    rows = [
+        (identity, note.shard.split, number, row_group, pictures)
+        for number, note in enumerate(notes)
+        for row_group, (identity, pictures) in enumerate(note.people)
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * len(INDEX_SCHEMA)
+    with temporary(path) as partial:
+        pq.write_table(pa.table(columns, schema=INDEX_SCHEMA), partial)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with temporary(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")

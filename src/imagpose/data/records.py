@@ -1,0 +1,119 @@
+"""One view of a person as it is stored: encoded picture, key points, mask, and where it came from. Source: own."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from imagpose.pictures import fit_pose, fit_view
+from imagpose.pose import Pose
+
+__all__ = ["ViewRecord", "make_record"]
+
+
+@dataclass(frozen=True, eq=False)
+class ViewRecord:
+    """One view.
+
+    Attributes:
+        identity: who is shown.
+        view: name of the view, its own among the views of the identity.
+        picture: RGB picture as PNG or JPEG.
+        width, height: of the picture in pixels.
+        keypoints: float32 (18, 3): x, y in pixels of the picture, confidence 0..1 (0: missing).
+        mask: grey picture as PNG, 255 on the person and 0 elsewhere, of the picture's size; None where unknown.
+        split: "train", "validation", "test" or another name.
+        source_file: what it was made from, relative to the raw data's folder.
+    """
+
+    identity: str
+    view: str
+    picture: bytes
+    width: int
+    height: int
+    keypoints: np.ndarray
+    mask: bytes | None
+    split: str
+    source_file: str
+
+    @property
+    def pose(self) -> Pose:
+        """The key points in the picture's frame."""
+        return Pose(self.keypoints, self.width, self.height)
+
+    def decode(self) -> Image.Image:
+        """The RGB picture."""
+        return _decode(self.picture, ("PNG", "JPEG")).convert("RGB")
+
+    def foreground(self) -> np.ndarray | None:
+        """The mask as bool (H, W), True on the person; None where unknown."""
+        return None if self.mask is None else np.asarray(_decode(self.mask, ("PNG",)).convert("L")) > 127
+
+
+def make_record(
+    picture: Image.Image,
+    pose: Pose,
+    *,
+    identity: str,
+    view: str,
+    split: str,
+    source_file: str,
+    mask: Image.Image | None = None,
+    size: tuple[int, int] | None = None,
+    encoded: bytes | None = None,
+) -> ViewRecord:
+    """Encode a view, in a stated size or as it is.
+
+    Args:
+        picture: RGB.
+        pose: in the picture's frame.
+        identity, view, split, source_file: see `ViewRecord`.
+        mask: of the picture's size, bright on the person.
+        size: height and width that the view is brought to by `pictures.fit_view` (aspect kept, edges replicated); None
+            keeps the picture's own.
+        encoded: the picture's file, PNG or JPEG, stored as it is where the size does not change; without it the picture
+            is stored as PNG, which loses nothing.
+
+    Raises:
+        ValueError: the pose is in another frame, or the mask of another size, than the picture.
+    """
+    width, height = picture.size
+    if (pose.width, pose.height) != (width, height):
+        raise ValueError(f"the pose is in a frame of {pose.width}x{pose.height}, the picture has {width}x{height}")
+    if mask is not None and mask.size != (width, height):
+        raise ValueError(f"the mask has {mask.width}x{mask.height} pixels, the picture {width}x{height}")
+    if size is not None and size != (height, width):
+        height, width = size
+        picture, pose, encoded = fit_view(picture, width, height), fit_pose(pose, width, height), None
+        # By way of RGB, which is what fit_view takes.
+        mask = None if mask is None else fit_view(mask.convert("RGB"), width, height)
+    return ViewRecord(
+        identity=identity,
+        view=view,
+        picture=encoded or _encode(picture),
+        width=width,
+        height=height,
+        keypoints=pose.keypoints,
+        mask=None if mask is None else _encode(mask.convert("L").point(_threshold)),
+        split=split,
+        source_file=source_file,
+    )
+
+
+def _threshold(value: int) -> int:
+    return 255 if value > 127 else 0
+
+
+def _encode(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, format="PNG")
+    return file.getvalue()
+
+
+def _decode(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
+    picture = Image.open(io.BytesIO(encoded), formats=formats)
+    picture.load()
+    return picture

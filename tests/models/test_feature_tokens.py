@@ -55,6 +55,11 @@ def test_texture_latents_that_do_not_fit_are_refused() -> None:
         module(torch.randn(1, 3, 6), torch.randn(1, 4, 16, 12))
 
 
+def test_an_unknown_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="texture_range 'bytes': one of signed, unit"):
+        FeatureTokens(token_width=6, encoder_width=6, texture_range="bytes")
+
+
 @torch.no_grad()
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     module = FeatureTokens(token_width=6, encoder_width=5, texture_long_side=256)

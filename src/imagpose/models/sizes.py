@@ -131,7 +131,7 @@ def training_memory(
     gradient_checkpointing: bool = False,
     cached: bool = False,
 ) -> Memory:
-    """An estimate of the memory that training takes on one device that holds everything (no sharding).
+    """An estimate of the memory that training takes on one device that holds everything (no sharding). Source: own.
 
     With P parameters that are trained (UNet, CVA, pose encoder, feature tokens) and F frozen ones:
 
@@ -143,7 +143,7 @@ def training_memory(
       float32. With gradient checkpointing: the inputs of all resnets, transformer blocks and CVAs, what is kept outside
       them, and the insides of the largest, which is computed again.
 
-    Not counted: CUDA's context and workspaces, fragments, buckets of distributed training; some 10 % on top.
+    Not counted: CUDA's context and workspaces, fragments, buckets of distributed training.
 
     Args:
         networks: of `build_empty`.

@@ -147,14 +147,15 @@ def _make_person(person: Person, root: Path, size: tuple[int, int] | None) -> Ma
             with warnings.catch_warnings(record=True) as notes:
                 warnings.simplefilter("always", UserWarning)
                 records.append(_make_view(person, root, name, pose_name, mask_name, size))
-            problems += [Problem(file, _relative(note.message, root), skipped=False) for note in notes]
+            problems += [Problem(file, _short(note.message, root, file), skipped=False) for note in notes]
         except (OSError, ValueError) as error:
-            problems.append(Problem(file, _relative(error, root)))
+            problems.append(Problem(file, _short(error, root, file)))
     return records, problems
 
 
-def _relative(message: object, root: Path) -> str:
-    return str(message).replace(f"{root}{os.sep}", "")
+def _short(message: object, root: Path, file: str) -> str:
+    """A message without the folder of the pictures, and without the name of the file that it is listed under."""
+    return str(message).replace(f"{root}{os.sep}", "").removeprefix(f"{file}: ")
 
 
 def _make_view(

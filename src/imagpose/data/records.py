@@ -11,7 +11,7 @@ from PIL import Image
 from imagpose.pictures import fit_pose, fit_view
 from imagpose.pose import Pose
 
-__all__ = ["ViewRecord", "make_record"]
+__all__ = ["ViewRecord", "fit_mask", "make_record"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +88,7 @@ def make_record(
     if size is not None and size != (height, width):
         height, width = size
         picture, pose, encoded = fit_view(picture, width, height), fit_pose(pose, width, height), None
-        # By way of RGB, which is what fit_view takes.
-        mask = None if mask is None else fit_view(mask.convert("RGB"), width, height)
+        mask = None if mask is None else fit_mask(mask, width, height)
     return ViewRecord(
         identity=identity,
         view=view,
@@ -101,6 +100,11 @@ def make_record(
         split=split,
         source_file=source_file,
     )
+
+
+def fit_mask(mask: Image.Image, width: int, height: int) -> Image.Image:
+    """The mask of the view that `pictures.fit_view` makes of its picture; grey, with soft edges."""
+    return fit_view(mask.convert("RGB"), width, height).convert("L")  # fit_view takes RGB
 
 
 def _threshold(value: int) -> int:

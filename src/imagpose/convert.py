@@ -88,7 +88,7 @@ def from_official(
     autoencoder = load_autoencoder(
         ModelFiles(str(base), "vae", BASES["sd15"].repository) if vae is None else ModelFiles(str(vae))
     )
-    encoder, _ = load_image_encoder(_encoder_files(base, image_encoder))
+    encoder = load_image_encoder(_encoder_files(base, image_encoder))
     with torch.device("meta"):
         empty = _empty_networks(_unet_config(base), encoder.config.hidden_size, max(height, width))
     weights = _denoising_weights(Path(unet), None if motion is None else Path(motion))

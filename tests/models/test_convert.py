@@ -50,6 +50,7 @@ def files(weights: dict[str, published.Weights], tmp_path_factory: pytest.TempPa
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = save_base(tmp_path_factory.mktemp("bases") / "sd15")
     save_dinov2(folder / "image_encoder", CONTEXT)
+    (folder / "image_encoder/preprocessor_config.json").unlink()  # CLIP's is used, whatever the encoder's says
     return folder
 
 

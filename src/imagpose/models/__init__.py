@@ -1,4 +1,7 @@
-"""The model: UNet with cross-view attention, feature tokens (FLC), pose encoder. Tensors only, no pictures or paths."""
+"""The model: UNet with cross-view attention, feature tokens (FLC), pose encoder. Tensors only, no pictures.
+
+Presets by name, their networks from files (`loading`, alone to know paths), their sizes without files.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,14 @@ from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import PredictionType, Preset, around_unet, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet
 
-__all__ = ["Networks", "load_autoencoder", "load_image_encoder", "load_networks", "preset_files"]
+__all__ = [
+    "Networks",
+    "load_autoencoder",
+    "load_image_encoder",
+    "load_image_processor",
+    "load_networks",
+    "preset_files",
+]
 
 _DIFFUSERS_WEIGHTS = (("diffusion_pytorch_model", ".safetensors"), ("diffusion_pytorch_model", ".bin"))
 _TRANSFORMERS_WEIGHTS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
@@ -126,7 +133,8 @@ def load_networks(
     preset = find_preset(preset) if isinstance(preset, str) else preset
     files = preset_files(preset, base, image_encoder, autoencoder)
     vae = load_autoencoder(files.vae)
-    encoder, processor = load_image_encoder(files.image_encoder)
+    encoder = load_image_encoder(files.image_encoder)
+    processor = load_image_processor(files.image_encoder, encoder)
     try:
         if files.base is None:
             denoiser = build_denoiser(preset, encoder.config.hidden_size, texture_long_side, **unet_config)
@@ -152,32 +160,35 @@ def load_autoencoder(files: ModelFiles) -> AutoencoderKL:
     return _load(AutoencoderKL, files, _DIFFUSERS_WEIGHTS).eval().requires_grad_(False)
 
 
-def load_image_encoder(files: ModelFiles) -> tuple[PreTrainedModel, BaseImageProcessor]:
-    """A frozen vision transformer and its processor; of a CLIP the vision tower only.
-
-    The processor's configuration lies beside the weights, or, as diffusers saves pipelines, in a folder
-    image_processor or feature_extractor beside theirs.
+def load_image_encoder(files: ModelFiles) -> PreTrainedModel:
+    """A frozen vision transformer; of a CLIP the vision tower only.
 
     Raises:
         ValueError: besides those of `load_networks`: a network without hidden_size.
     """
     files.check(_TRANSFORMERS_WEIGHTS)
-    where = {"subfolder": files.subfolder} if files.folder is None and files.subfolder else {}
     try:
-        model_type = AutoConfig.from_pretrained(files.folder or files.place, **where).model_type
+        model_type = AutoConfig.from_pretrained(files.folder or files.place).model_type
     except (OSError, ValueError) as error:
         raise _unreadable(files, error) from error
-    is_clip = model_type in _CLIP
-    model = _load(CLIPVisionModel if is_clip else AutoModel, files, _TRANSFORMERS_WEIGHTS)
+    model = _load(CLIPVisionModel if model_type in _CLIP else AutoModel, files, _TRANSFORMERS_WEIGHTS)
     if not isinstance(getattr(model.config, "hidden_size", None), int):
         raise ValueError(f"{files.place}: a {model_type} has no hidden_size; a CLIP or DINOv2 is expected")
-    processor = CLIPImageProcessorPil if is_clip else BitImageProcessorPil
+    return model.eval().requires_grad_(False)
+
+
+def load_image_processor(files: ModelFiles, image_encoder: PreTrainedModel) -> BaseImageProcessor:
+    """The processor of an image encoder, of the class that works without torchvision; errors as `load_networks`.
+
+    Its configuration lies beside the weights, or, as diffusers saves pipelines, in a folder image_processor or
+    feature_extractor beside theirs.
+    """
+    kind = CLIPImageProcessorPil if isinstance(image_encoder, CLIPVisionModel) else BitImageProcessorPil
     place = _processor_place(files)
     try:
-        image_processor = processor.from_pretrained(place, **where)
+        return kind.from_pretrained(place)
     except (OSError, ValueError) as error:
         raise _unreadable(files, error) from error
-    return model.eval().requires_grad_(False), image_processor
 
 
 def _processor_place(files: ModelFiles) -> str | Path:

@@ -27,6 +27,7 @@ __all__ = [
     "ImageEncoder",
     "Preset",
     "PredictionType",
+    "around_unet",
     "build_denoiser",
     "find_preset",
 ]

@@ -309,6 +309,27 @@ def prepare_verify(dataset: Annotated[Path, typer.Option(help="Folder of a finis
     typer.echo(f"{dataset}: all files are as they were made; {verify_dataset(dataset).summary()}")
 
 
+@evaluate.command(
+    epilog="Example: imagpose evaluate images --generated mine --reference test --train train --out evaluation"
+)
+def images(
+    generated: Annotated[Path, typer.Option(help="Folder of generated pictures; a_0.png, a_1.png are samples of a.")],
+    reference: Annotated[Path, typer.Option(help="Folder of true pictures; the same names, any ending.")],
+    out: Annotated[Path, typer.Option(help="Folder for summary.json, pairs.parquet and report.html.")],
+    train: Annotated[Path | None, typer.Option(help="Folder of training pictures, for FID.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of the references' masks, white where the person is.")
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="clean, field or clean,field; see docs/evaluation.md.")] = "clean,field",
+    workers: Annotated[int | None, typer.Option(help="Processes; default: all cores.")] = None,
+) -> None:
+    """Measure any method's folder of pictures: SSIM, PSNR, LPIPS, FID, as defined and as the field computed them."""
+    from imagpose.evaluation.images import evaluate_images
+
+    table = evaluate_images(generated, reference, out, train, masks, tuple(protocol.split(",")), workers)
+    typer.echo(f"{table}\n\n{out / 'report.html'}")
+
+
 def _size(text: str) -> tuple[int, int]:
     """Height and width of a text such as 256x176."""
     height, separator, width = text.lower().partition("x")

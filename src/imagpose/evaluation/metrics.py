@@ -1,4 +1,4 @@
-"""Measures between a picture and the truth, on 8-bit pictures of one size."""
+"""Measures between a picture and the truth, on 8-bit pictures of one size: the clean protocol's, as the libraries do."""
 
 from __future__ import annotations
 
@@ -28,36 +28,37 @@ def foreground_box(mask: np.ndarray) -> Box:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def psnr(picture: np.ndarray, truth: np.ndarray, box: Box = WHOLE) -> float:
-    """Peak signal-to-noise ratio in dB: 10 log10(255^2 / mean squared error over the pixels and channels of a box).
+def psnr(picture: np.ndarray, truth: np.ndarray, where: Box | np.ndarray = WHOLE) -> float:
+    """Peak signal-to-noise ratio in dB: 10 log10(255^2 / mean squared error over pixels and channels).
 
     Args:
-        picture, truth: uint8 (H, W, 3).
-        box: where it is measured; everywhere if not given.
+        picture, truth: uint8, or floats in the units of 8 bits, (H, W, 3).
+        where: a box or a mask, bool (H, W), in which it is measured; everywhere if not given.
 
     Returns:
         The ratio; 60 at most, so that a single perfect picture does not decide a mean.
     """
-    error = float(np.mean((picture[box].astype(np.float64) - truth[box].astype(np.float64)) ** 2))
+    error = float(np.mean((picture[where].astype(np.float64) - truth[where].astype(np.float64)) ** 2))
     return 60.0 if error == 0 else min(60.0, 10 * math.log10(255.0**2 / error))
 
 
-def ssim(picture: np.ndarray, truth: np.ndarray, box: Box = WHOLE) -> float:
-    """Structural similarity with a Gaussian window of 1.5 pixels, mean over the channels and over a box.
+def ssim(picture: np.ndarray, truth: np.ndarray, where: Box | np.ndarray = WHOLE) -> float:
+    """Structural similarity with a Gaussian window of 1.5 pixels, mean over the channels and over a box or a mask.
 
-    The box selects from the map of the whole picture, so that windows at its border see what is outside.
+    Both select from the map of the whole picture, so that windows at their border see what is outside.
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004, with its
     constants; scikit-image's implementation.
 
     Args:
         picture, truth: uint8 (H, W, 3).
-        box: where it is averaged; if not given, scikit-image's own mean, which leaves out a border of 5 pixels.
+        where: a box or a mask, bool (H, W), over which it is averaged; if not given, scikit-image's own mean, which
+            leaves out a border of 5 pixels.
     """
     mean, full = structural_similarity(
         picture, truth, data_range=255, channel_axis=-1, gaussian_weights=True, sigma=1.5,
         use_sample_covariance=False, full=True,
     )  # fmt: skip
-    return float(mean if box == WHOLE else full[box].mean())
+    return float(mean if where is WHOLE else full[where].mean())
 
 
 def mask_iou(one: np.ndarray, other: np.ndarray) -> float:

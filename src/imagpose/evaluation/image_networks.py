@@ -1,0 +1,100 @@
+"""From files to what the networks say of them: LPIPS of pairs, and the feature vectors of sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from imagpose.evaluation.field_metrics import cubic_resize
+from imagpose.evaluation.networks import Network
+from imagpose.evaluation.parts import Files, Parts
+from imagpose.evaluation.pixels import read_field_pair, read_rgb
+
+__all__ = ["lpips_values", "set_features"]
+
+_VERSION = "1"  # of what is computed, for the values that are kept
+_LPIPS_PART, _FEATURE_PART = 64, 128
+_BATCH = 32  # pictures that a network sees at once
+
+
+def lpips_values(parts: Parts, protocol: str, items: Sequence[Files], network: Network) -> np.ndarray:
+    """LPIPS of (generated, reference) files, (n,): pictures in [-1, 1] in the clean protocol, in [0, 1] in the field's.
+
+    Raises:
+        ValueError: damaged pictures.
+    """
+    work = partial(_distances, run=network.run, read=_clean_pair if protocol == "clean" else _field_pair)
+    what = f"{protocol}-lpips {_VERSION} {network.identity}"
+    return parts.values(what, items, _LPIPS_PART, work, shared=False)[:, 0]
+
+
+def set_features(
+    parts: Parts, protocol: str, files: Sequence[Path], network: Network, size: tuple[int, int]
+) -> np.ndarray:
+    """Feature vectors (n, d) of files: 8-bit pictures as they are in the clean protocol, resized floats in the field's.
+
+    Args:
+        size: width and height that the field resizes all pictures to.
+
+    Raises:
+        ValueError: damaged pictures.
+    """
+    read = read_rgb if protocol == "clean" else partial(_field_picture, width=size[0], height=size[1])
+    what = f"{protocol}-features {_VERSION} {'' if protocol == 'clean' else size} {network.identity}"
+    work = partial(_features, run=network.run, read=read)
+    return parts.values(what, [(file,) for file in files], _FEATURE_PART, work, shared=False)
+
+
+def _clean_pair(generated: Path | None, reference: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    one, other = (read_rgb(path).astype(np.float32) / 127.5 - 1 for path in (generated, reference))
+    return one, other
+
+
+def _field_pair(generated: Path | None, reference: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    one, other = read_field_pair(generated, reference)
+    return one / 255, other / 255
+
+
+def _field_picture(path: Path | None, width: int, height: int) -> np.ndarray:
+    return cubic_resize(read_rgb(path), height, width) / 255
+
+
+def _distances(
+    items: Sequence[Files],
+    run: Callable[..., torch.Tensor],
+    read: Callable[[Path | None, Path | None], tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    found = []
+    for batch in _batches([read(*item) for item in items], lambda pair: pair[0].shape):
+        one, other = (_tensor([pair[side] for pair in batch]) for side in (0, 1))
+        with torch.inference_mode():
+            found.append(run(one, other).double().cpu().numpy())
+    return np.concatenate(found)[:, None]
+
+
+def _features(
+    items: Sequence[Files], run: Callable[..., torch.Tensor], read: Callable[[Path | None], np.ndarray]
+) -> np.ndarray:
+    found = []
+    for batch in _batches([read(*item) for item in items], np.shape):
+        with torch.inference_mode():
+            found.append(run(_tensor(batch)).float().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _batches(values: list, shape: Callable) -> Iterator[list]:
+    """At most 32 neighbours of one shape at a time."""
+    for _, equal in groupby(values, shape):
+        run = list(equal)
+        yield from (run[start : start + _BATCH] for start in range(0, len(run), _BATCH))
+
+
+def _tensor(pictures: list[np.ndarray]) -> torch.Tensor:
+    """(b, 3, H, W) of the pictures' number type, where the networks are."""
+    pixels = torch.from_numpy(np.stack(pictures)).movedim(-1, 1).contiguous()
+    return pixels.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,165 @@
+"""What each protocol measures, under which name, and the row that each measure gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagpose.evaluation.networks import Needs
+from imagpose.evaluation.statistics import bootstrap_mean
+
+__all__ = [
+    "METRICS",
+    "PROTOCOLS",
+    "Metric",
+    "Row",
+    "cell_text",
+    "distance_row",
+    "markdown_table",
+    "mean_row",
+    "side_by_side",
+]
+
+PROTOCOLS = ("clean", "field")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of one protocol.
+
+    Attributes:
+        key: its name in `pairs.parquet` (after the protocol's) and in `summary.json`.
+        name: as shown.
+        higher: whether higher is better.
+        definition: what decides its value.
+        absent: what it needs where no pair has a value.
+        batch: the field drops what does not fill a batch of so many pictures; 1 where all are counted.
+    """
+
+    key: str
+    name: str
+    higher: bool
+    definition: str
+    absent: str = ""
+    batch: int = 1
+
+    def counted(self, pictures: int) -> int:
+        """How many of so many pictures are counted."""
+        return pictures if pictures < self.batch else pictures // self.batch * self.batch
+
+
+_INCEPTION = "torchvision's ImageNet Inception, input scaled twice"
+_MASKS = "needs masks of the references (--masks)"
+METRICS: dict[str, tuple[Metric, ...]] = {
+    "clean": (
+        Metric("ssim", "SSIM", True, "Gaussian window of 1.5 pixels, data range 255"),
+        Metric("psnr", "PSNR, dB", True, "peak 255, at most 60 dB"),
+        Metric("ssim_mask", "SSIM in the mask", True, "mean of SSIM's map over the reference's mask", _MASKS),
+        Metric("psnr_mask", "PSNR in the mask, dB", True, "over the pixels of the reference's mask", _MASKS),
+        Metric("lpips", "LPIPS (AlexNet)", False, "pictures in [-1, 1]"),
+        Metric("fid_train", "FID against train", False, "pytorch-fid's network, TensorFlow's resize"),
+        Metric("fid_real", "FID of the references against train", False, "the floor: real pictures"),
+        Metric("fid_reference", "FID against the references", False, "pytorch-fid's network, TensorFlow's resize"),
+    ),
+    "field": (
+        Metric("ssim", "SSIM", True, "Gaussian window of 1.2 pixels, data range: the prediction's own"),
+        Metric(
+            "ssim_51", "SSIM, window 51", True, "uniform window, data range 255", "needs sides of at least 51 pixels"
+        ),
+        Metric("psnr", "PSNR, dB", True, "peak 255, at most 60 dB"),
+        Metric("lpips", "LPIPS (AlexNet)", False, "pictures in [0, 1]; whole batches of 64", batch=64),
+        Metric("fid_train", "FID against train", False, f"{_INCEPTION}; whole batches of 128", batch=128),
+        Metric("fid_real", "FID of the references against train", False, "the floor: real pictures", batch=128),
+    ),
+}
+_ORDER = ("ssim", "ssim_51", "psnr", "ssim_mask", "psnr_mask", "lpips", "fid_train", "fid_real", "fid_reference")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure of all pairs.
+
+    Attributes:
+        protocol: "clean" or "field".
+        key, name, definition, higher: see `Metric`.
+        best_of: 1 for the first sample of every pair; k for the best of k, chosen by SSIM against the reference.
+        count: pictures counted.
+        value: mean over them, or the distance of a set; None where something is absent.
+        low, high: 95 % bootstrap interval of the mean; None for distances of sets.
+        needs: what is absent.
+    """
+
+    protocol: str
+    key: str
+    name: str
+    definition: str
+    higher: bool
+    best_of: int
+    count: int
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    needs: str | None = None
+
+
+def mean_row(protocol: str, metric: Metric, values: np.ndarray | Needs, best_of: int = 1) -> Row:
+    """The mean of one value per pair, (n,); pairs without a value (NaN) are left out."""
+    if isinstance(values, Needs):
+        return _row(protocol, metric, best_of, 0, needs=str(values))
+    counted = values[: metric.counted(len(values))]
+    counted = counted[~np.isnan(counted)]
+    if not len(counted):
+        return _row(protocol, metric, best_of, 0, needs=metric.absent)
+    interval = bootstrap_mean(counted)
+    return _row(protocol, metric, best_of, len(counted), interval.mean, interval.low, interval.high)
+
+
+def distance_row(protocol: str, metric: Metric, distance: float | Needs, count: int, best_of: int = 1) -> Row:
+    """A distance between sets of pictures, of which `count` were generated (or are references)."""
+    if isinstance(distance, Needs):
+        return _row(protocol, metric, best_of, 0, needs=str(distance))
+    return _row(protocol, metric, best_of, count, distance)
+
+
+def _row(
+    protocol: str, metric: Metric, best_of: int, count: int, value: float | None = None, low: float | None = None,
+    high: float | None = None, needs: str | None = None,
+) -> Row:  # fmt: skip
+    name = metric.name + (f", best of {best_of} by SSIM" if best_of > 1 else "")
+    return Row(
+        protocol, metric.key, name, metric.definition, metric.higher, best_of, count, value, low, high, needs
+    )  # fmt: skip
+
+
+def markdown_table(rows: Sequence[Row], protocols: Sequence[str]) -> str:
+    """The rows as a Markdown table, the protocols side by side."""
+    lines = ["| metric | " + " | ".join(protocols) + " |", "| --- " * (1 + len(protocols)) + "|"]
+    for name, cells in side_by_side(rows, protocols):
+        lines.append(f"| {name} | " + " | ".join(map(cell_text, cells)) + " |")
+    return "\n".join(lines)
+
+
+def side_by_side(rows: Sequence[Row], protocols: Sequence[str]) -> list[tuple[str, list[Row | None]]]:
+    """Per measure, its name with an arrow towards better, and its row in every protocol."""
+    found = {(row.protocol, row.best_of, row.key): row for row in rows}
+    lines = []
+    for best_of in sorted({row.best_of for row in rows}):
+        for key in _ORDER:
+            cells = [found.get((protocol, best_of, key)) for protocol in protocols]
+            named = next((cell for cell in cells if cell), None)
+            if named:
+                lines.append((f"{named.name} {'↑' if named.higher else '↓'}", cells))
+    return lines
+
+
+def cell_text(row: Row | None) -> str:
+    """A value with its interval and the number of pictures, or what is absent; empty for no row."""
+    if row is None:
+        return ""
+    if row.value is None:
+        return row.needs or ""
+    digits = 4 if abs(row.value) < 2 else 3
+    interval = "" if row.low is None else f" [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+    return f"{row.value:.{digits}f}{interval}, n = {row.count:,}"

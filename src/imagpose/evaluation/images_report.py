@@ -1,0 +1,132 @@
+"""What `imagpose evaluate images` leaves behind: `summary.json`, `pairs.parquet` and `report.html`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from imagpose.evaluation.folders import Pair
+from imagpose.evaluation.image_rows import Row
+from imagpose.evaluation.images_page import Strip, build_page
+from imagpose.version import __version__
+
+__all__ = ["write_results"]
+
+_PACKAGES = ("numpy", "scipy", "scikit-image", "Pillow", "torch", "torchvision", "lpips", "torch-fidelity")
+_SHOWN = 6  # pairs pictured of each kind
+_FEATURES = 2048  # of Inception
+
+
+def write_results(
+    out: Path,
+    folders: dict[str, Path],
+    protocols: Sequence[str],
+    pairs: Sequence[Pair],
+    rows: Sequence[Row],
+    values: dict[str, np.ndarray],
+    seconds: float,
+) -> None:
+    """Write the three files, each complete or not at all.
+
+    Args:
+        folders: what was compared, by role.
+        values: per column `<protocol>_<measure>`, (pairs, samples); NaN where a pair has none.
+        seconds: of this run, without what an earlier one had computed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    notes = _notes(pairs, rows)
+    summary = {
+        "format": 1,
+        "folders": {role: str(folder) for role, folder in folders.items()},
+        "protocols": list(protocols),
+        "pairs": len(pairs),
+        "samples": len(pairs[0].samples),
+        "rows": [asdict(row) for row in rows],
+        "notes": notes,
+        "seconds": round(seconds, 1),
+        "versions": {"imagpose": __version__, **_versions()},
+    }
+    strips = _strips(pairs, values, protocols[0])
+    page = build_page(summary, rows, strips)
+    table = _table(pairs, values)
+    _replace(out / "pairs.parquet", lambda path: pyarrow.parquet.write_table(table, path))
+    _replace(out / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
+    _replace(out / "summary.json", lambda path: path.write_text(json.dumps(summary, indent=1) + "\n"))
+
+
+def _table(pairs: Sequence[Pair], values: dict[str, np.ndarray]) -> pyarrow.Table:
+    """One row per generated picture."""
+    samples = [(pair, number, file) for pair in pairs for number, file in enumerate(pair.samples)]
+    columns: dict[str, Any] = {
+        "name": [pair.name for pair, _, _ in samples],
+        "sample": pyarrow.array([number for _, number, _ in samples], pyarrow.int32()),
+        "generated": [str(file) for _, _, file in samples],
+        "reference": [str(pair.reference) for pair, _, _ in samples],
+        "mask": pyarrow.array([pair.mask and str(pair.mask) for pair, _, _ in samples], pyarrow.string()),
+    }
+    for name, own in values.items():
+        columns[name] = pyarrow.array(own.ravel(), pyarrow.float64(), mask=np.isnan(own.ravel()))
+    return pyarrow.table(columns)
+
+
+def _strips(pairs: Sequence[Pair], values: dict[str, np.ndarray], protocol: str) -> list[Strip]:
+    """The worst, the median and the best pairs by the SSIM of one protocol, first samples only."""
+    order = values[f"{protocol}_ssim"][:, 0].argsort(kind="stable")
+    shown = min(_SHOWN, -(-len(order) // 3))
+    middle = (len(order) - shown) // 2
+    chosen = {"Worst": order[:shown], "Median": order[middle : middle + shown], "Best": order[::-1][:shown]}
+    columns = {name: own[:, 0] for name, own in values.items()}
+    return [
+        Strip(title, [(pairs[i], {name: float(own[i]) for name, own in columns.items()}) for i in numbers])
+        for title, numbers in chosen.items()
+    ]
+
+
+def _notes(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[str]:
+    """What a reader of the numbers should know."""
+    notes = []
+    samples = len(pairs[0].samples)
+    if samples > 1:
+        notes.append(
+            f"Every reference has {samples} samples. Rows count the first (_0); rows named best of {samples} take the"
+            " sample with the highest SSIM against the reference, which no user can do."
+        )
+    lossy = sum(pair.reference.suffix.lower() in (".jpg", ".jpeg") for pair in pairs)
+    lossy_generated = sum(file.suffix.lower() in (".jpg", ".jpeg") for pair in pairs for file in pair.samples)
+    if lossy or lossy_generated:
+        notes.append(
+            f"{lossy} references and {lossy_generated} generated pictures are JPEG: the compression counts as error."
+            " Compare PNG files."
+        )
+    counts = [row.count for row in rows if row.key.startswith("fid") and row.value is not None]
+    if counts and min(counts) <= _FEATURES:
+        notes.append(
+            f"FID of {min(counts):,} pictures: no more than its {_FEATURES:,} features. It is biased upwards; compare"
+            " it with FID of equally many pictures only."
+        )
+    return notes
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary)
+    os.replace(temporary, path)

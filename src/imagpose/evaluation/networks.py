@@ -1,0 +1,172 @@
+"""The networks of published metrics: LPIPS, FID, and the field's own Inception, with weights that the user brings.
+
+Nothing is downloaded: what is absent is named, with the place where it belongs, and the other metrics are computed.
+Weights are looked for where the libraries keep them, in torch hub's folder `checkpoints` (`TORCH_HOME` moves it).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+__all__ = ["Network", "Networks", "Needs", "find_fid", "find_field_inception", "find_lpips", "find_networks"]
+
+_PYTORCH = "https://download.pytorch.org/models/"
+_TORCH_FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+_SIDE = 299  # pixels of an Inception network's input
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to run.
+
+    Attributes:
+        run: see `Networks`.
+        identity: says which weights these are; values computed with others are computed anew.
+    """
+
+    run: Callable[..., torch.Tensor]
+    identity: str
+
+
+class Needs(str):
+    """What is absent, in place of a network."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of both protocols, or what each of them needs.
+
+    Attributes:
+        lpips: two batches (b, 3, H, W), float, to distances (b,). It expects [-1, 1]; the field gives it [0, 1].
+        fid: uint8 (b, 3, H, W) to features (b, 2048).
+        field_inception: float (b, 3, H, W) in [0, 1] to features (b, 2048).
+    """
+
+    lpips: Network | Needs
+    fid: Network | Needs
+    field_inception: Network | Needs
+
+
+def find_networks() -> Networks:
+    """All networks that this machine has packages and weights for, on its GPU if it has one.
+
+    Raises:
+        ValueError: a weights file is damaged or another network's.
+    """
+    return Networks(find_lpips(), find_fid(), find_field_inception())
+
+
+def find_lpips() -> Network | Needs:
+    """LPIPS 0.1 on AlexNet, from the package `lpips`. Source: Zhang et al., 2018."""
+    file = _find(("torchvision", "lpips"), _PYTORCH, "alexnet-owt-7be5be79.pth")
+    if isinstance(file, Needs):
+        return file
+    import lpips
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package calls torchvision by parameters that are on their way out
+        network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    weights = _read(file)
+    try:  # the package cuts AlexNet's `features` into slices and keeps their numbers
+        weights = {name: weights[f"features.{name.split('.', 1)[1]}"] for name in network.net.state_dict()}
+    except KeyError as error:
+        raise ValueError(f"{file}: not the weights of AlexNet: {error} is absent") from None
+    _load(network.net, weights, file)
+    network = _ready(network)
+    return Network(lambda one, other: network(one, other).flatten(), _identity(file))
+
+
+def find_fid() -> Network | Needs:
+    """The network of FID, pytorch-fid's weights, from the package `torch-fidelity`; it resizes to 299 as TensorFlow 1.
+
+    Source: Heusel et al., 2017; the converted weights are those of pytorch-fid.
+    """
+    file = _find(("torchvision", "torch_fidelity"), _TORCH_FIDELITY, "weights-inception-2015-12-05-6726825d.pth")
+    if isinstance(file, Needs):
+        return file
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    _read(file)  # the package unpickles whatever it is given: only what is safe to unpickle gets there
+    try:
+        network = _ready(FeatureExtractorInceptionV3("fid", ["2048"], feature_extractor_weights_path=str(file)))
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(_misfit(file, error)) from None
+    return Network(lambda pixels: network(pixels)[0], _identity(file))
+
+
+def find_field_inception() -> Network | Needs:
+    """The field's network: torchvision's ImageNet Inception, whose input is scaled as if it were normalised.
+
+    The scaling is meant for pictures that are normalised for ImageNet, but gets [0, 1], so that the network sees values
+    in -0.19..0.43 instead of -1..1. Source: an early version of pytorch-fid, as PCDMs' `inception.py` keeps it.
+    """
+    file = _find(("torchvision",), _PYTORCH, "inception_v3_google-0cc3c7bd.pth")
+    if isinstance(file, Needs):
+        return file
+    import torchvision
+
+    network = torchvision.models.inception_v3(weights=None, aux_logits=True, init_weights=False, transform_input=False)
+    _load(network, _read(file), file)
+    network.fc = torch.nn.Identity()
+    network = _ready(network)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+    def run(pixels: torch.Tensor) -> torch.Tensor:
+        pixels = functional.interpolate(pixels, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
+        return network(pixels * (deviation / 0.5).to(pixels) + ((mean - 0.5) / 0.5).to(pixels))
+
+    return Network(run, _identity(file))
+
+
+def _find(packages: Iterable[str], address: str, name: str) -> Path | Needs:
+    """The weights file, or what is absent."""
+    absent = [package for package in packages if importlib.util.find_spec(package) is None]
+    if absent:
+        return Needs(f"needs {', '.join(absent).replace('_', '-')}: pip install 'imagpose[eval]'")
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError) as error:
+        return Needs(f"needs a torchvision that fits torch {torch.__version__} ({error})")
+    file = Path(torch.hub.get_dir()) / "checkpoints" / name
+    return file if file.is_file() else Needs(f"needs the weights {name} in {file.parent}, from {address}{name}")
+
+
+def _read(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the damage leads to
+        raise ValueError(_misfit(file, error)) from None
+    if not isinstance(weights, dict):
+        raise ValueError(f"{file}: holds a {type(weights).__name__}, not the weights of a network")
+    return weights
+
+
+def _load(network: torch.nn.Module, weights: dict[str, torch.Tensor], file: Path) -> None:
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(_misfit(file, error)) from None
+
+
+def _misfit(file: Path, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{file}: not the weights that belong there; download the file again ({text[:120]})"
+
+
+def _ready(network: torch.nn.Module) -> torch.nn.Module:
+    return network.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _identity(file: Path) -> str:
+    stat = file.stat()
+    return f"{file.name} {stat.st_size} {stat.st_mtime_ns}"

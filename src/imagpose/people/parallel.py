@@ -46,7 +46,9 @@ def render_identity(seed: int, views: int, height: int, width: int) -> tuple[int
     return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views)]
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None) -> Generator[Result, None, None]:
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int | None
+) -> Generator[Result, None, None]:
     """`work` of each item, in the items' order, in `workers` fresh processes of one thread each."""
     workers = workers or os.cpu_count() or 1
     if workers == 1:

@@ -301,6 +301,74 @@ def prepare_people(
     typer.echo(f"{out}: {info.summary()}")
 
 
+@prepare.command(
+    epilog="Example: imagpose prepare deepfashion --pictures Img/img_highres --lists lists"
+    " --annotations fasion-annotation-train.csv --annotations fasion-annotation-test.csv --out data/deepfashion"
+)
+def deepfashion(
+    pictures: Annotated[Path, typer.Option(help="Raw tree (above MEN/ and WOMEN/) or folder of flat names.")],
+    lists: Annotated[Path, typer.Option(help="Folder with train.lst and test.lst.")],
+    out: Dataset,
+    annotations: Annotated[
+        list[Path] | None, typer.Option(help="Key points: a CSV of the field (y first); repeat for several.")
+    ] = None,
+    poses: Annotated[Path | None, typer.Option(help="Key points: PIDM's folder of txt files, instead of CSVs.")] = None,
+    keypoint_frame: Annotated[
+        str | None, typer.Option(help="Frame of the key points: 256x176 (default for CSVs) or 256x256 (for txt).")
+    ] = None,
+    fit: Annotated[
+        str, typer.Option(help="resize (pictures of img_highres) or crop (256x256 pictures of img).")
+    ] = "resize",
+    size: Annotated[str, typer.Option(help="Height x width of the views: 256x176 or 512x352 in papers.")] = "256x176",
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="The field's list of pairs, .csv (from,to) or .txt (target first); default: four-joint rule."
+        ),
+    ] = None,
+    strict: Strict = False,
+    workers: Workers = None,
+) -> None:
+    """Make a data set of DeepFashion In-shop."""
+    from imagpose.data.counts import counts_table
+    from imagpose.data.deepfashion import prepare_deepfashion
+
+    frame = keypoint_frame or ("256x176" if annotations else "256x256")
+    info, counts = prepare_deepfashion(
+        pictures, lists, out, annotations=annotations or (), poses=poses, keypoint_frame=_size(frame), fit=fit,
+        size=_size(size), pairs=pairs or (), strict=strict, workers=workers,
+    )  # fmt: skip
+    typer.echo(f"{out}: {info.summary()}")
+    Console().print(counts_table(counts))
+
+
+@prepare.command(
+    epilog="Example: imagpose prepare market1501 --root Market-1501-v15.09.15"
+    " --train-annotations market-annotation-train.csv --out data/market1501"
+)
+def market1501(
+    root: Annotated[Path, typer.Option(help="Folder with bounding_box_train and bounding_box_test.")],
+    train_annotations: Annotated[Path, typer.Option(help="Key points of the training pictures: CSV of the field.")],
+    out: Dataset,
+    test_annotations: Annotated[
+        Path | None, typer.Option(help="Key points of the test pictures; without them only train is made.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="Height x width of the views.")] = "128x64",
+    strict: Strict = False,
+    workers: Workers = None,
+) -> None:
+    """Make a data set of Market-1501."""
+    from imagpose.data.counts import counts_table
+    from imagpose.data.market1501 import prepare_market1501
+
+    info, counts = prepare_market1501(
+        root, out, train_annotations=train_annotations, test_annotations=test_annotations, size=_size(size),
+        strict=strict, workers=workers,
+    )  # fmt: skip
+    typer.echo(f"{out}: {info.summary()}")
+    Console().print(counts_table(counts))
+
+
 @prepare.command("verify", epilog="Example: imagpose prepare verify --dataset data/people")
 def prepare_verify(dataset: Annotated[Path, typer.Option(help="Folder of a finished data set.")]) -> None:
     """Check the checksums of all files of a data set."""

@@ -1,0 +1,206 @@
+"""`imagpose prepare market1501`: the re-identification set as the field uses it for pose transfer.
+
+Source: facts about the data set, its annotations and the field's pair rule, which is exact: with all key points it gives the
+published 263,632 pairs for training and, sampled, the published 12,000 for testing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from imagpose.data.counts import Count
+from imagpose.data.info import DatasetInfo
+from imagpose.data.pairs import pairs_by_rule, pairs_of_dataset, sample_pairs, stored_names, write_pairs
+from imagpose.data.prepare import Made, Person, Problem, write_dataset
+from imagpose.data.records import ViewRecord, make_record
+from imagpose.pictures import load_picture
+from imagpose.pose import Pose, read_annotation_csv
+
+__all__ = ["MarketName", "market_pairs", "prepare_market1501"]
+
+FOLDERS = {"train": "bounding_box_train", "test": "bounding_box_test"}
+PUBLISHED_PICTURES = {"train": 12_936, "test": 19_732}
+PUBLISHED_PAIRS = {"train": 263_632, "test": 12_000}
+PUBLISHED_LEFT_OUT = {"-1": 3_819, "0000": 2_798}
+_QUERY, _PUBLISHED_QUERIES = "query", 3_368
+_HEIGHT, _WIDTH = 128, 64
+_NAME = re.compile(r"(-?\d{1,4})_c([1-6])s([1-6])_(\d{6})_(\d{2})\.jpg(\.jpg)?")
+_NOBODY = {"-1": "junk", "0000": "a distractor"}
+
+
+class MarketName:
+    """What a picture's name says; the grammar fits all names of the set, also the 18 that end with .jpg.jpg."""
+
+    def __init__(self, file: str) -> None:
+        """Read a file name.
+
+        Raises:
+            ValueError: it is no name of Market-1501.
+        """
+        found = _NAME.fullmatch(file)
+        if found is None:
+            raise ValueError(f"{file[:80]!r} is no name of Market-1501, such as 0002_c1s1_000451_03.jpg")
+        self.person = found[1]
+        """Number of the person; "-1" is junk, "0000" a distractor."""
+        self.view = f"c{found[2]}s{found[3]}_{found[4]}_{found[5]}"
+
+    @property
+    def shows_somebody(self) -> bool:
+        """Whether it is neither junk nor a distractor."""
+        return self.person not in _NOBODY
+
+
+def market_pairs(annotations: Path | str, split: str) -> list[tuple[str, str]]:
+    """The published pairs of file names of a split, from its annotations alone.
+
+    The four-joint rule, within persons in the order in which they first come; for "test" the sample of 12,000.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_annotation_csv`; or fewer pairs than the sample needs.
+    """
+    poses = read_annotation_csv(annotations, (_WIDTH, _HEIGHT))
+    named = ((MarketName(file), file, pose.keypoints) for file, pose in poses.items())
+    pairs = pairs_by_rule((name.person, file, points) for name, file, points in named if name.shows_somebody)
+    return pairs if split == "train" else sample_pairs(pairs, PUBLISHED_PAIRS["test"])
+
+
+def prepare_market1501(
+    root: Path | str,
+    out: Path | str,
+    *,
+    train_annotations: Path | str,
+    test_annotations: Path | str | None = None,
+    size: tuple[int, int] = (_HEIGHT, _WIDTH),
+    strict: bool = False,
+    workers: int | None = None,
+) -> tuple[DatasetInfo, list[Count]]:
+    """Make a data set of Market-1501, with `pairs-train.csv` and `pairs-test.csv`.
+
+    Junk (-1) and distractors (0000) show nobody who could be a source or a target: they are counted and left out.
+
+    Args:
+        root: folder with ``bounding_box_train`` and ``bounding_box_test``.
+        out: folder of the data set.
+        train_annotations, test_annotations: the field's key point CSVs; without the second only the training split is made.
+        size: height and width of the views.
+        strict, workers: see `write_dataset`.
+
+    Returns:
+        The description of the data set, and counts beside the published ones.
+
+    Raises:
+        FileNotFoundError: a folder or a file is missing.
+        ValueError: a file does not fit, or as `write_dataset`.
+    """
+    root, out = Path(root), Path(out)
+    annotations = {"train": Path(train_annotations)} | ({"test": Path(test_annotations)} if test_annotations else {})
+    people: list[Person] = []
+    problems: list[Problem] = []
+    counts: list[Count] = []
+    for split, path in annotations.items():
+        folder = root / FOLDERS[split]
+        if not folder.is_dir():
+            raise FileNotFoundError(f"folder of pictures not found: {folder}")
+        poses = {file: pose.keypoints.tolist() for file, pose in read_annotation_csv(path, (_WIDTH, _HEIGHT)).items()}
+        files = sorted(file.name for file in folder.iterdir() if file.suffix == ".jpg")
+        found, unfit, left_out = _people(split, files, poses)
+        people += found
+        problems += unfit
+        counts.append(Count(f"{FOLDERS[split]} files", len(files), PUBLISHED_PICTURES[split]))
+        if split == "test":
+            counts += [
+                Count(f"left out: {_NOBODY[person]} ({person})", left_out[person], number)
+                for person, number in PUBLISHED_LEFT_OUT.items()
+            ]
+    if (root / _QUERY).is_dir():
+        queries = sum(path.suffix == ".jpg" for path in (root / _QUERY).iterdir())
+        counts.append(Count("query files (not used for pairs)", queries, _PUBLISHED_QUERIES))
+    settings = {"command": "market1501", "size": list(size), "splits": list(annotations)}
+    make = partial(_make_person, root=root, size=size)
+    info = write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)
+    return info, counts + [_write_pairs(out, info, split, path) for split, path in annotations.items()]
+
+
+def _people(
+    split: str, files: Sequence[str], poses: dict[str, list[list[float]]]
+) -> tuple[list[Person], list[Problem], dict[str, int]]:
+    """Persons with their views (file, key points); pictures that cannot be used; counts of those that show nobody."""
+    views: dict[str, list[list]] = {}
+    problems = []
+    left_out = dict.fromkeys(_NOBODY, 0)
+    for file in files:
+        shown = f"{FOLDERS[split]}/{file}"
+        try:
+            name = MarketName(file)
+        except ValueError as error:
+            problems.append(Problem(shown, str(error)))
+            continue
+        if not name.shows_somebody:
+            left_out[name.person] += 1
+        elif file not in poses:
+            problems.append(Problem(shown, "no key points: none found by the annotations' author, or not annotated"))
+        else:
+            views.setdefault(name.person, []).append([file, poses[file]])
+    problems += [
+        Problem(f"{FOLDERS[split]}/{file}", "annotated, but there is no such picture")
+        for file in sorted(set(poses) - set(files))
+        if MarketName(file).shows_somebody
+    ]
+    if not views:
+        raise ValueError(
+            f"{FOLDERS[split]}: no picture of a person with key points; do folder and annotations belong together?"
+        )
+    return [Person(person, split, tuple(entries)) for person, entries in views.items()], problems, left_out
+
+
+def _make_person(person: Person, root: Path, size: tuple[int, int]) -> Made:
+    records: list[ViewRecord] = []
+    problems = []
+    for file, points in person.views:
+        relative = f"{FOLDERS[person.split]}/{file}"
+        try:
+            picture = load_picture(root / relative)
+            if picture.size != (_WIDTH, _HEIGHT):
+                raise ValueError(f"{picture.width}x{picture.height} pixels; all pictures of Market-1501 have 64x128")
+            pose = Pose(np.array(points, np.float32), _WIDTH, _HEIGHT)
+            if size != (_HEIGHT, _WIDTH):
+                picture = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+                pose = pose.resize(size[1], size[0])
+            records.append(
+                make_record(
+                    picture,
+                    pose,
+                    identity=person.identity,
+                    view=MarketName(file).view,
+                    split=person.split,
+                    source_file=relative,
+                )
+            )
+        except (OSError, ValueError) as error:
+            problems.append(Problem(relative, str(error).replace(f"{root}{os.sep}", "").removeprefix(f"{relative}: ")))
+    return records, problems
+
+
+def _write_pairs(out: Path, info: DatasetInfo, split: str, annotations: Path) -> Count:
+    """Write the published pairs whose two pictures are stored; a test split too small for the sample keeps all its pairs."""
+    try:
+        published = [
+            tuple(f"{name.person}/{name.view}" for name in map(MarketName, pair))
+            for pair in market_pairs(annotations, split)
+        ]
+        stored = stored_names(out, split)
+        pairs, note = (
+            [(one, other) for one, other in published if {one, other} <= stored],
+            "pairs of skipped pictures are left out",
+        )
+    except ValueError:
+        pairs, note = pairs_of_dataset(out, split), "too few pictures for the sample: all pairs by the four-joint rule"
+    write_pairs(pairs, out / f"pairs-{split}.csv")
+    return Count(f"{split} pairs", len(pairs), PUBLISHED_PAIRS[split], note)

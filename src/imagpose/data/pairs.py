@@ -1,0 +1,128 @@
+"""Lists of (source, target) pairs: the field's files read, the field's rule, and what we write.
+
+The rule: pictures on which both shoulders and both hips are found; within an identity all ordered pairs of two.
+Source: facts about the field's scripts; on the public annotations of Market-1501 it gives the published pairs.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+
+from imagpose.data.info import read_info
+from imagpose.data.shards import open_shard, temporary
+
+__all__ = ["Pair", "pairs_by_rule", "pairs_of_dataset", "read_pairs", "sample_pairs", "stored_names", "write_pairs"]
+
+Pair = tuple[str, str]
+"""Names of a source and of a target, "<identity>/<view>" in our own files."""
+
+FOUR_JOINTS = (2, 5, 8, 11)
+"""Right and left shoulder, right and left hip."""
+_HEADER = ["source", "target"]
+
+
+def pairs_by_rule(pictures: Iterable[tuple[str, str, np.ndarray]]) -> list[Pair]:
+    """All ordered pairs of two pictures of an identity that show the four joints.
+
+    Args:
+        pictures: identity, name and key points (18, 3) of each; identities count in the order in which they first come.
+    """
+    groups: dict[str, list[str]] = {}
+    for identity, name, keypoints in pictures:
+        if (keypoints[list(FOUR_JOINTS), 2] > 0).all():
+            groups.setdefault(identity, []).append(name)
+    return [pair for names in groups.values() for pair in permutations(names, 2)]
+
+
+def pairs_of_dataset(folder: Path | str, split: str) -> list[Pair]:
+    """`pairs_by_rule` of what a data set has stored; names are "<identity>/<view>"; no picture is read."""
+    return pairs_by_rule(_stored_poses(Path(folder), split))
+
+
+def stored_names(folder: Path | str, split: str) -> set[str]:
+    """Names "<identity>/<view>" of what a data set has stored."""
+    return {name for _, name, _ in _stored_poses(Path(folder), split)}
+
+
+def _stored_poses(folder: Path, split: str) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Identity, name and key points of every picture of a split, in the order of the shards; no picture is read."""
+    for info in read_info(folder).shards:
+        if info.split == split:
+            table = open_shard(folder / info.file).read(columns=["identity", "view", "keypoints"])
+            points = table["keypoints"].combine_chunks().flatten().to_numpy().reshape(-1, 18, 3)
+            for identity, view, keypoints in zip(
+                table["identity"].to_pylist(), table["view"].to_pylist(), points, strict=True
+            ):
+                yield identity, f"{identity}/{view}", keypoints
+
+
+def sample_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """`count` of the pairs, those that ``pandas.DataFrame.sample(n=count, random_state=0)`` takes, in its order.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    if count > len(pairs):
+        raise ValueError(f"{count:,} pairs asked for, there are {len(pairs):,}")
+    chosen = np.random.RandomState(0).choice(len(pairs), size=count, replace=False)
+    return [pairs[index] for index in chosen]
+
+
+def read_pairs(path: Path | str, name_of: Callable[[str], str | None]) -> list[Pair]:
+    """Pairs of a list file of the field.
+
+    A .csv has the columns ``from,to``. A .txt has lines of names divided by commas: the first is the target, every other one
+    a source of a pair of its own (PIDM's README says the opposite of what its code does).
+
+    Args:
+        path: the file.
+        name_of: from a name in the file to ours; None where it is no name of the data set.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another ending, header or line; the message names the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"list of pairs not found: {path}")
+    if path.suffix not in (".csv", ".txt"):
+        raise ValueError(f"{path}: a list of pairs is a .csv (from,to) or a .txt (target first), not {path.suffix!r}")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a text file ({error})") from None
+    pairs: list[Pair] = []
+    is_csv = path.suffix == ".csv"
+    columns = (0, 1)
+    if is_csv:
+        if not rows or not {"from", "to"} <= set(rows[0]):
+            raise ValueError(f"{path}: the first line must have the columns from and to")
+        columns = (rows[0].index("from"), rows[0].index("to"))
+    for number, row in enumerate(rows[is_csv:], 1 + is_csv):
+        if not any(row):
+            continue
+        if len(row) <= max(columns):
+            raise ValueError(f"{path}, line {number}: {'from and to' if is_csv else 'target and sources'} expected")
+        couples = [(row[columns[0]], row[columns[1]])] if is_csv else [(source, row[0]) for source in row[1:]]
+        for source, target in couples:
+            names = name_of(source), name_of(target)
+            if names[0] is None or names[1] is None:
+                raise ValueError(
+                    f"{path}, line {number}: {source if names[0] is None else target!r} is no picture's name"
+                )
+            pairs.append((names[0], names[1]))
+    return pairs
+
+
+def write_pairs(pairs: Iterable[Pair], path: Path) -> None:
+    """Write our own list: a CSV with the columns ``source,target``."""
+    with temporary(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_HEADER)
+        writer.writerows(pairs)

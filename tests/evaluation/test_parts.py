@@ -72,7 +72,7 @@ def test_all_damaged_files_are_named_and_the_rest_is_kept(files, tmp_path):
     files[0].write_text("none")
     files[9].write_text("never")
     parts, work = Parts(tmp_path / "parts"), Counting()
-    with pytest.raises(ValueError, match=r"cannot be read: 2 \(could not convert.*'none', could not convert.*'never'"):
+    with pytest.raises(ValueError, match=r"cannot be used: 2 \(could not convert.*'none', could not convert.*'never'"):
         compute(parts, files, work)
     (kept,) = parts.folder.iterdir()
     assert np.load(kept)[:, 0].tolist() == [4, 5, 6, 7]

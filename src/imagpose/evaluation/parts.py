@@ -72,7 +72,7 @@ class Parts:
                 if not problem:
                     _save(files[number], values)
                 progress.advance(task, len(chunks[number]))
-        refuse(problems, "pictures that cannot be read")
+        refuse(list(dict.fromkeys(problems)), "pictures that cannot be used")
         return np.concatenate([np.load(file, allow_pickle=False) for file in files])
 
 

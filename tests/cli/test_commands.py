@@ -21,6 +21,7 @@ COMMANDS = {
                  "--seed", "--out"],
     "demo": ["--out", "--model", "--steps", "--guidance", "--seed"],
     "people": ["--seed", "--count", "--views", "--size", "--out"],
+    "evaluate images": ["--generated", "--reference", "--train", "--masks", "--protocol", "--out", "--workers"],
     "evaluate people": ["--out", "--model", "--identities"],
     "train autoencoder": ["--config", "--resume", "--stop-after"],
     "train encoder": ["--config", "--resume", "--stop-after"],
@@ -70,7 +71,7 @@ def test_the_example_of_every_help_names_options_that_exist():
 
 
 def test_all_commands_are_listed():
-    for words in ([], ["train"]):
+    for words in ([], ["train"], ["evaluate"]):
         text = plain(CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output)
         for command in COMMANDS:
             *parents, name = command.split()
@@ -152,6 +153,8 @@ def files(tmp_path, monkeypatch):
         ("demo --model minni", "unknown model 'minni'"),
         ("evaluate people --model minni", "unknown model 'minni'"),
         ("evaluate people --model model --identities 0", "identities is 0"),
+        ("evaluate images --generated . --reference nowhere", "reference pictures not found: nowhere"),
+        ("evaluate images --generated . --reference . --protocol old", "protocol is 'old'"),
         ("people --size 256", "size is '256'"),
         ("people --size 8x8", "8x8"),
         ("people --size 64x48 --count 0", "count 0"),

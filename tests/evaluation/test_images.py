@@ -106,7 +106,7 @@ def recipe_ssim(prediction, truth, window, data_range, correction=1.0):
 
 
 def gaussian_window(deviation, radius):
-    line = np.exp(-np.arange(-radius, radius + 1) ** 2 / (2 * deviation**2))
+    line = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * deviation**2))
     return np.outer(line, line) / line.sum() ** 2
 
 
@@ -151,14 +151,18 @@ def test_the_clean_protocol_is_the_libraries(folders, tmp_path, networks):
     expected = {
         "ssim": np.mean([structural_similarity(other, one, **settings) for one, other in pairs]),
         "psnr": np.mean([peak_signal_noise_ratio(other, one, data_range=255) for one, other in pairs]),
-        "lpips": np.mean([(abs(one - other.astype(float)) / 127.5 * (one / 127.5) ** 2).mean() for one, other in pairs]),
+        "lpips": np.mean(
+            [(abs(one - other.astype(float)) / 127.5 * (one / 127.5) ** 2).mean() for one, other in pairs]
+        ),
     }
     masked = {"ssim_mask": [], "psnr_mask": []}
     for number in (1, 3):
         one, other = pairs[number]
         mask = read(folders["masks"], f"p{number}")[..., 0] == 255
         masked["ssim_mask"].append(structural_similarity(other, one, full=True, **settings)[1][mask].mean())
-        masked["psnr_mask"].append(20 * math.log10(255) - 10 * math.log10(((one - other.astype(float))[mask] ** 2).mean()))
+        masked["psnr_mask"].append(
+            20 * math.log10(255) - 10 * math.log10(((one - other.astype(float))[mask] ** 2).mean())
+        )
     for key, value in (expected | {key: np.mean(own) for key, own in masked.items()}).items():
         assert rows["clean", key, 1]["value"] == pytest.approx(value, abs=1e-6), key
         assert rows["clean", key, 1]["count"] == (2 if key in masked else PAIRS)

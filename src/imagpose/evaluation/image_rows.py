@@ -50,7 +50,9 @@ class Metric:
         return pictures if pictures < self.batch else pictures // self.batch * self.batch
 
 
-_INCEPTION = "torchvision's ImageNet Inception, input scaled twice"
+_FID = "pytorch-fid's network, TensorFlow's resize"
+_FIELD_FID = "torchvision's ImageNet Inception, its input in the wrong range; whole batches of 128"
+_FLOOR = "what real pictures get: "
 _MASKS = "needs masks of the references (--masks)"
 METRICS: dict[str, tuple[Metric, ...]] = {
     "clean": (
@@ -59,9 +61,9 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         Metric("ssim_mask", "SSIM in the mask", True, "mean of SSIM's map over the reference's mask", _MASKS),
         Metric("psnr_mask", "PSNR in the mask, dB", True, "over the pixels of the reference's mask", _MASKS),
         Metric("lpips", "LPIPS (AlexNet)", False, "pictures in [-1, 1]"),
-        Metric("fid_train", "FID against train", False, "pytorch-fid's network, TensorFlow's resize"),
-        Metric("fid_real", "FID of the references against train", False, "the floor: real pictures"),
-        Metric("fid_reference", "FID against the references", False, "pytorch-fid's network, TensorFlow's resize"),
+        Metric("fid_train", "FID against train", False, _FID),
+        Metric("fid_real", "FID of the references against train", False, _FLOOR + _FID),
+        Metric("fid_reference", "FID against the references", False, _FID),
     ),
     "field": (
         Metric("ssim", "SSIM", True, "Gaussian window of 1.2 pixels, data range: the prediction's own"),
@@ -70,8 +72,8 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         ),
         Metric("psnr", "PSNR, dB", True, "peak 255, at most 60 dB"),
         Metric("lpips", "LPIPS (AlexNet)", False, "pictures in [0, 1]; whole batches of 64", batch=64),
-        Metric("fid_train", "FID against train", False, f"{_INCEPTION}; whole batches of 128", batch=128),
-        Metric("fid_real", "FID of the references against train", False, "the floor: real pictures", batch=128),
+        Metric("fid_train", "FID against train", False, _FIELD_FID, batch=128),
+        Metric("fid_real", "FID of the references against train", False, _FLOOR + _FIELD_FID, batch=128),
     ),
 }
 _ORDER = ("ssim", "ssim_51", "psnr", "ssim_mask", "psnr_mask", "lpips", "fid_train", "fid_real", "fid_reference")

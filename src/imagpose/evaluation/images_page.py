@@ -10,10 +10,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.image_rows import METRICS, Row, cell_text, side_by_side
+from imagpose.evaluation.image_rows import METRICS, Metric, Row, cell_text, side_by_side
 from imagpose.pictures import load_picture
 
 __all__ = ["Strip", "build_page"]
@@ -44,7 +45,7 @@ td { font-variant-numeric: tabular-nums; min-width: 12rem; }
 td small { display: block; color: var(--soft); }
 .needs { font-size: 0.88rem; overflow-wrap: anywhere; }
 li { max-width: 76ch; }
-.strip { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 260px), 1fr)); }
+.strip { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); }
 figure { margin: 0; padding: 10px; background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
 .two { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .two span { font-size: 0.78rem; color: var(--soft); text-align: center; }
@@ -122,17 +123,21 @@ def _strip(strip: Strip, protocol: str) -> str:
 
 
 def _figure(pair: Pair, values: dict[str, float]) -> str:
-    names = {f"{protocol}_{metric.key}": metric.name for protocol, own in METRICS.items() for metric in own}
     lines = []
-    for protocol in METRICS:
-        own = {key: value for key, value in values.items() if key.startswith(f"{protocol}_") and value == value}
-        text = ", ".join(f"{names[key]} {value:.4f}" for key, value in own.items())
-        lines.append(f"<small>{escape(protocol)}: {escape(text)}</small>" if own else "")
+    for protocol, metrics in METRICS.items():
+        own = [(metric, values.get(f"{protocol}_{metric.key}", np.nan)) for metric in metrics]
+        text = " · ".join(_value(metric, value) for metric, value in own if not np.isnan(value))
+        lines.append(f"<small>{escape(protocol)}: {escape(text)}</small>" if text else "")
     return (
         f'<figure><div class="two">{_picture(pair.reference, f"reference {pair.name}")}'
         f"{_picture(pair.samples[0], f'generated {pair.name}')}<span>reference</span><span>generated</span></div>"
         f"<figcaption>{escape(pair.name)}{''.join(lines)}</figcaption></figure>"
     )
+
+
+def _value(metric: Metric, value: float) -> str:
+    name = metric.name.removesuffix(", dB")
+    return f"{name} {value:.3f}" if name == metric.name else f"{name} {value:.2f} dB"
 
 
 def _picture(path: Path, text: str) -> str:

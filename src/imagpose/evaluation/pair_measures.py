@@ -1,0 +1,154 @@
+"""All measures of pairs of pictures on disk: values per pair, then the rows of each protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from imagpose.evaluation.folders import Pair
+from imagpose.evaluation.frechet import frechet_distance, gaussian
+from imagpose.evaluation.image_networks import lpips_values, set_features
+from imagpose.evaluation.image_rows import METRICS, Metric, Row, distance_row, mean_row
+from imagpose.evaluation.networks import Needs, Network, Networks
+from imagpose.evaluation.parts import Files, Parts
+from imagpose.evaluation.pixels import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
+
+__all__ = ["measure_pairs"]
+
+_VERSION = "1"  # of what is computed, for the values that are kept
+_PIXEL_PART = 32
+# Which set is held against which.
+_SETS = {
+    "fid_train": ("generated", "train"), "fid_real": ("reference", "train"), "fid_reference": ("generated", "reference"),
+}  # fmt: skip
+_Values = dict[str, "np.ndarray | Needs"]
+
+
+def measure_pairs(
+    pairs: Sequence[Pair],
+    protocols: Sequence[str],
+    parts: Parts,
+    networks: Networks,
+    sizes: set[tuple[int, int]],
+    train: Sequence[Path] | None,
+) -> tuple[list[Row], dict[str, np.ndarray]]:
+    """The rows of the protocols, and the values behind them.
+
+    Args:
+        pairs: all with equally many samples.
+        parts: where values are kept.
+        sizes: (width, height) of the references.
+        train: training pictures; None where there are none.
+
+    Returns:
+        The rows; per column `<protocol>_<measure>` the values (pairs, samples), NaN where a pair has none.
+
+    Raises:
+        ValueError: damaged pictures, masks that mark nothing.
+    """
+    rows: list[Row] = []
+    columns: dict[str, np.ndarray] = {}
+    for protocol in protocols:
+        job = _Job(protocol, pairs, train, sizes, parts, networks)
+        values = job.pair_values()
+        rows += job.rows(values)
+        columns |= {f"{protocol}_{key}": own for key, own in values.items() if not isinstance(own, Needs)}
+    return rows, columns
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One protocol's measures of the pairs.
+
+    Attributes:
+        train: files of the training pictures; None where none were given.
+        sizes: (width, height) of the references.
+        gaussians: those of the sets of pictures that have been asked for.
+    """
+
+    protocol: str
+    pairs: Sequence[Pair]
+    train: Sequence[Path] | None
+    sizes: set[tuple[int, int]]
+    parts: Parts
+    networks: Networks
+    gaussians: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def pair_values(self) -> _Values:
+        """Per measure, values (pairs, samples), or what it needs."""
+        items: list[Files] = [(sample, pair.reference) for pair in self.pairs for sample in pair.samples]
+        masked: list[Files] = [(sample, pair.reference, pair.mask) for pair in self.pairs for sample in pair.samples]
+        clean = self.protocol == "clean"
+        keys: tuple[str, ...] = CLEAN_PIXELS if clean else FIELD_PIXELS
+        work, files = (clean_pixels, masked) if clean else (field_pixels, items)
+        pixels = self.parts.values(f"{self.protocol}-pixels {_VERSION}", files, _PIXEL_PART, work, shared=True)
+        shape = len(self.pairs), len(self.pairs[0].samples)
+        values: _Values = {key: pixels[:, column].reshape(shape) for column, key in enumerate(keys)}
+        network = self.networks.lpips
+        if isinstance(network, Needs):
+            return values | {"lpips": network}
+        distances = lpips_values(self.parts, self.protocol, items, network)
+        return values | {"lpips": distances.reshape(shape)}
+
+    def rows(self, values: _Values) -> list[Row]:
+        """The rows of the first samples, then, where there are several, of the best by SSIM."""
+        samples = len(self.pairs[0].samples)
+        rows = self._rows_of(values, np.zeros(len(self.pairs), int), 1)
+        if samples > 1:
+            rows += self._rows_of(values, np.asarray(values["ssim"]).argmax(1), samples)
+        return rows
+
+    def _rows_of(self, values: _Values, chosen: np.ndarray, best_of: int) -> list[Row]:
+        """The rows of one chosen sample per pair."""
+        rows = []
+        for metric in METRICS[self.protocol]:
+            if metric.key in values:
+                value = values[metric.key]
+                own = value if isinstance(value, Needs) else value[np.arange(len(chosen)), chosen]
+                rows.append(mean_row(self.protocol, metric, own, best_of))
+            elif best_of == 1 or _SETS[metric.key][0] == "generated":
+                generated = [pair.samples[number] for pair, number in zip(self.pairs, chosen, strict=True)]
+                rows.append(self._distance(metric, generated, best_of))
+        return rows
+
+    def _distance(self, metric: Metric, generated: list[Path], best_of: int) -> Row:
+        """The distance between two sets, or what it needs."""
+        sets: dict[str, Sequence[Path] | None]
+        sets = {"generated": generated, "reference": [pair.reference for pair in self.pairs], "train": self.train}
+        files = [sets[role] for role in _SETS[metric.key]]
+        count = metric.counted(len(files[0] or ()))
+        needs = self._needs(files)
+        if needs:
+            return distance_row(self.protocol, metric, needs, count, best_of)
+        one, other = (self._gaussian(metric, role, sets[role] or [], best_of) for role in _SETS[metric.key])
+        return distance_row(self.protocol, metric, frechet_distance(one, other), count, best_of)
+
+    def _needs(self, files: Sequence[Sequence[Path] | None]) -> Needs | None:
+        network = self._network()
+        if isinstance(network, Needs):
+            return network
+        if None in files:
+            return Needs("needs the training pictures (--train)")
+        if any(len(own or ()) < 2 for own in files):
+            return Needs("needs at least 2 pictures in each set")
+        if self.protocol == "field" and len(self.sizes) > 1:
+            return Needs("needs references of one size")
+        return None
+
+    def _gaussian(
+        self, metric: Metric, role: str, files: Sequence[Path], best_of: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        key = role, best_of if role == "generated" else 1
+        if key not in self.gaussians:
+            network = self._network()
+            assert not isinstance(network, Needs)
+            counted = sorted(files)[: metric.counted(len(files))]
+            features = set_features(self.parts, self.protocol, counted, network, next(iter(self.sizes)))
+            self.gaussians[key] = gaussian(features)
+        return self.gaussians[key]
+
+    def _network(self) -> Network | Needs:
+        return self.networks.fid if self.protocol == "clean" else self.networks.field_inception

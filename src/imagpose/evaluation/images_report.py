@@ -15,11 +15,18 @@ import pyarrow
 import pyarrow.parquet
 
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.image_rows import Row
-from imagpose.evaluation.images_page import Strip, build_page
+from imagpose.evaluation.image_rows import Row, side_by_side
+from imagpose.evaluation.page import Figure, Strip, build_page, html_table
 from imagpose.version import __version__
 
-__all__ = ["write_results"]
+__all__ = [
+    "HOW_TO_READ", "library_versions", "notes_of", "pair_table", "pictured_strips", "replace_file", "write_results",
+]  # fmt: skip
+
+HOW_TO_READ = (
+    "Means with their 95 % bootstrap interval over pairs; n is the number of pictures counted. Only numbers of one"
+    " protocol compare with each other."
+)
 
 _PACKAGES = ("numpy", "scipy", "scikit-image", "Pillow", "torch", "torchvision", "lpips", "torch-fidelity")
 _SHOWN = 6  # pairs pictured of each kind
@@ -43,7 +50,7 @@ def write_results(
         seconds: of this run, without what an earlier one had computed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    notes = _notes(pairs, rows)
+    notes, versions = notes_of(pairs, rows), library_versions()
     summary = {
         "format": 1,
         "folders": {role: str(folder) for role, folder in folders.items()},
@@ -53,17 +60,24 @@ def write_results(
         "rows": [asdict(row) for row in rows],
         "notes": notes,
         "seconds": round(seconds, 1),
-        "versions": {"imagpose": __version__, **_versions()},
+        "versions": versions,
     }
-    strips = _strips(pairs, values, protocols[0])
-    page = build_page(summary, rows, strips)
-    table = _table(pairs, values)
-    _replace(out / "pairs.parquet", lambda path: pyarrow.parquet.write_table(table, path))
-    _replace(out / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
-    _replace(out / "summary.json", lambda path: path.write_text(json.dumps(summary, indent=1) + "\n"))
+    page = build_page(
+        f"{folders['generated'].resolve().name} against {folders['reference'].resolve().name}",
+        f"{len(pairs):,} pairs of pictures. {HOW_TO_READ}",
+        notes,
+        [html_table(["metric", *protocols], side_by_side(rows, protocols), defined=True)],
+        pictured_strips(pairs, values, protocols[0]),
+        "; ".join(f"{role}: {folder}" for role, folder in folders.items())
+        + ". " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
+    )  # fmt: skip
+    table = pair_table(pairs, values)
+    replace_file(out / "pairs.parquet", lambda path: pyarrow.parquet.write_table(table, path))
+    replace_file(out / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
+    replace_file(out / "summary.json", lambda path: path.write_text(json.dumps(summary, indent=1) + "\n"))
 
 
-def _table(pairs: Sequence[Pair], values: dict[str, np.ndarray]) -> pyarrow.Table:
+def pair_table(pairs: Sequence[Pair], values: dict[str, np.ndarray]) -> pyarrow.Table:
     """One row per generated picture."""
     samples = [(pair, number, file) for pair in pairs for number, file in enumerate(pair.samples)]
     columns: dict[str, Any] = {
@@ -78,20 +92,38 @@ def _table(pairs: Sequence[Pair], values: dict[str, np.ndarray]) -> pyarrow.Tabl
     return pyarrow.table(columns)
 
 
-def _strips(pairs: Sequence[Pair], values: dict[str, np.ndarray], protocol: str) -> list[Strip]:
-    """The worst, the median and the best pairs by the SSIM of one protocol, first samples only."""
+def pictured_strips(
+    pairs: Sequence[Pair],
+    values: dict[str, np.ndarray],
+    protocol: str,
+    sources: Sequence[Path] | None = None,
+    prefix: str = "",
+) -> list[Strip]:
+    """The worst, the median and the best pairs by the SSIM of one protocol, first samples only.
+
+    Args:
+        values: see `write_results`.
+        sources: the source of each pair, shown first where known.
+        prefix: of the titles.
+    """
     order = values[f"{protocol}_ssim"][:, 0].argsort(kind="stable")
     shown = min(_SHOWN, -(-len(order) // 3))
     middle = (len(order) - shown) // 2
     chosen = {"Worst": order[:shown], "Median": order[middle : middle + shown], "Best": order[::-1][:shown]}
-    columns = {name: own[:, 0] for name, own in values.items()}
+
+    def figure(number: int) -> Figure:
+        pair = pairs[number]
+        source = [("source", sources[number])] if sources else []
+        pictures = [*source, ("reference", pair.reference), ("generated", pair.samples[0])]
+        return Figure(pair.name, pictures, {name: float(own[number, 0]) for name, own in values.items()})
+
     return [
-        Strip(title, [(pairs[i], {name: float(own[i]) for name, own in columns.items()}) for i in numbers])
+        Strip(f"{prefix}{title} by SSIM, {protocol}", [figure(number) for number in numbers.tolist()])
         for title, numbers in chosen.items()
     ]
 
 
-def _notes(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[str]:
+def notes_of(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[str]:
     """What a reader of the numbers should know."""
     notes = []
     samples = len(pairs[0].samples)
@@ -116,8 +148,9 @@ def _notes(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[str]:
     return notes
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def library_versions() -> dict[str, str]:
+    """Versions of what decides the numbers, as far as it is installed."""
+    found = {"imagpose": __version__}
     for package in _PACKAGES:
         try:
             found[package] = version(package)
@@ -126,7 +159,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file under a temporary name, then rename it."""
     temporary = path.with_name(path.name + ".tmp")
     write(temporary)
     os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""The HTML report of a folder of generated pictures: one self-contained file."""
+"""The HTML reports of evaluation: one self-contained file each."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.image_rows import METRICS, Metric, Row, cell_text, side_by_side
+from imagpose.evaluation.image_rows import METRICS, Metric, Row, cell_text
 from imagpose.pictures import load_picture
 
-__all__ = ["Strip", "build_page"]
+__all__ = ["Figure", "Strip", "build_page", "html_table"]
 
 _HEIGHT = 256  # pixels at which pictures are shown at most
 
@@ -47,9 +45,9 @@ td small { display: block; color: var(--soft); }
 li { max-width: 76ch; }
 .strip { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); }
 figure { margin: 0; padding: 10px; background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
-.two { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
-.two span { font-size: 0.78rem; color: var(--soft); text-align: center; }
-.two span + span { color: var(--mark); }
+.row { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 8px; text-align: center; }
+.row span { font-size: 0.78rem; color: var(--soft); }
+.row div:last-child span { color: var(--mark); }
 img { display: block; width: 100%; height: auto; border-radius: 6px; }
 figcaption { margin-top: 8px; font-size: 0.82rem; overflow-wrap: anywhere; }
 figcaption small { display: block; color: var(--soft); font-size: 0.78rem; }
@@ -58,80 +56,94 @@ footer { margin-top: 48px; font-size: 0.85rem; overflow-wrap: anywhere; }
 
 
 @dataclass(frozen=True)
+class Figure:
+    """What is pictured side by side: captions with files, the last of them marked, and values by column."""
+
+    name: str
+    pictures: Sequence[tuple[str, Path]]
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Strip:
-    """Pairs that are pictured under one title, with the values of their columns."""
+    """Figures under one title."""
 
     title: str
-    pairs: Sequence[tuple[Pair, dict[str, float]]]
+    figures: Sequence[Figure]
 
 
-def build_page(summary: dict[str, Any], rows: Sequence[Row], strips: Sequence[Strip]) -> str:
-    """The page's HTML.
+def build_page(
+    title: str, introduction: str, notes: Sequence[str], tables: Sequence[str], strips: Sequence[Strip], footer: str
+) -> str:
+    """The page's HTML; everything but `tables`, which are HTML, is text.
 
     Args:
-        summary: what `summary.json` holds.
-        rows: the table.
-        strips: pictured pairs; their files are read here.
+        tables: see `html_table`.
+        strips: their files are read here.
     """
-    protocols = summary["protocols"]
-    folders = summary["folders"]
-    versions = ", ".join(f"{name} {number}" for name, number in summary["versions"].items())
-    notes = "".join(f"<li>{escape(note)}</li>" for note in summary["notes"])
-    pictured = "".join(_strip(strip, protocols[0]) for strip in strips)
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(Path(folders["generated"]).name)} against {escape(Path(folders["reference"]).name)}</title>
+<title>{escape(title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-<h1>{escape(Path(folders["generated"]).name)} against {escape(Path(folders["reference"]).name)}</h1>
-<p>{summary["pairs"]:,} pairs of pictures. Means with their 95 % bootstrap interval over pairs; n is the number of
-pictures counted. Only numbers of one protocol compare with each other.</p>
-<ul class="soft">{notes}</ul>
-<div class="frame">{_table(rows, protocols)}</div>
-{pictured}
-<footer>{escape("; ".join(f"{role}: {folder}" for role, folder in folders.items()))}. {escape(versions)}.</footer>
+<h1>{escape(title)}</h1>
+<p>{escape(introduction)}</p>
+<ul class="soft">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>
+{"".join(f'<div class="frame">{table}</div>' for table in tables)}
+{"".join(map(_strip, strips))}
+<footer>{escape(footer)}</footer>
 </main>
 </body>
 </html>
 """
 
 
-def _table(rows: Sequence[Row], protocols: Sequence[str]) -> str:
-    lines = [
-        f'<tr><th scope="row">{escape(name)}</th>{"".join(map(_cell, cells))}</tr>'
-        for name, cells in side_by_side(rows, protocols)
-    ]
-    head = "".join(f'<th scope="col">{escape(protocol)}</th>' for protocol in protocols)
-    return f'<table><thead><tr><th scope="col">metric</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+def html_table(head: Sequence[str], lines: Sequence[tuple[str, Sequence[Row | None]]], defined: bool) -> str:
+    """A table of rows' values.
+
+    Args:
+        head: titles of the columns.
+        lines: title and cells of each line.
+        defined: whether each cell says how its value is defined.
+    """
+    titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(title)}</th>{"".join(_cell(cell, defined) for cell in cells)}</tr>'
+        for title, cells in lines
+    )
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cell(row: Row | None) -> str:
+def _cell(row: Row | None, defined: bool) -> str:
     if row is None:
         return "<td></td>"
     shown = f'<span class="needs">{escape(cell_text(row))}</span>' if row.value is None else escape(cell_text(row))
-    return f"<td>{shown}<small>{escape(row.definition)}</small></td>"
+    return f"<td>{shown}{f'<small>{escape(row.definition)}</small>' if defined else ''}</td>"
 
 
-def _strip(strip: Strip, protocol: str) -> str:
-    figures = "".join(_figure(pair, values) for pair, values in strip.pairs)
-    return f'<h2>{escape(strip.title)} by SSIM, {escape(protocol)}</h2>\n<div class="strip">{figures}</div>'
+def _strip(strip: Strip) -> str:
+    figures = "".join(map(_figure, strip.figures))
+    return f'<h2>{escape(strip.title)}</h2>\n<div class="strip">{figures}</div>'
 
 
-def _figure(pair: Pair, values: dict[str, float]) -> str:
+def _figure(figure: Figure) -> str:
     lines = []
     for protocol, metrics in METRICS.items():
-        own = [(metric, values.get(f"{protocol}_{metric.key}", np.nan)) for metric in metrics]
+        own = [(metric, figure.values.get(f"{protocol}_{metric.key}", np.nan)) for metric in metrics]
         text = " · ".join(_value(metric, value) for metric, value in own if not np.isnan(value))
         lines.append(f"<small>{escape(protocol)}: {escape(text)}</small>" if text else "")
+    pictures = "".join(
+        f"<div>{_picture(path, f'{caption} {figure.name}')}<span>{escape(caption)}</span></div>"
+        for caption, path in figure.pictures
+    )
     return (
-        f'<figure><div class="two">{_picture(pair.reference, f"reference {pair.name}")}'
-        f"{_picture(pair.samples[0], f'generated {pair.name}')}<span>reference</span><span>generated</span></div>"
-        f"<figcaption>{escape(pair.name)}{''.join(lines)}</figcaption></figure>"
+        f'<figure><div class="row">{pictures}</div>'
+        f"<figcaption>{escape(figure.name)}{''.join(lines)}</figcaption></figure>"
     )
 
 

@@ -29,6 +29,8 @@ evaluate = typer.Typer(help="Measure models and folders of pictures.", no_args_i
 app.add_typer(evaluate, name="evaluate")
 convert = typer.Typer(help="The published code's checkpoints to our folders, and back.", no_args_is_help=True)
 app.add_typer(convert, name="convert")
+study = typer.Typer(help="A blind user study: the questionnaire, and its scores (R2G, G2R, Jab).", no_args_is_help=True)
+app.add_typer(study, name="study")
 prepare = typer.Typer(help="Make data sets for training and evaluation; check them.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
 
@@ -396,6 +398,48 @@ def images(
 
     table = evaluate_images(generated, reference, out, train, masks, tuple(protocol.split(",")), workers)
     typer.echo(f"{table}\n\n{out / 'report.html'}")
+
+
+@study.command(
+    epilog="Example: imagpose study build --real test --method ours=mine --method pidm=pidm --sources sources --out study"
+)
+def build(
+    real: Annotated[Path, typer.Option(help="Folder of true pictures.")],
+    method: Annotated[
+        list[str],
+        typer.Option(help="NAME=FOLDER of generated pictures of the same names; the first is judged alone too."),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder: questionnaire/ for the participants, key.json for you.")],
+    sources: Annotated[Path | None, typer.Option(help="Folder of source pictures, shown with each set.")] = None,
+    skeletons: Annotated[Path | None, typer.Option(help="Folder of drawn poses, shown with each set.")] = None,
+    real_fake: Annotated[int, typer.Option(help="Real pictures, and as many generated ones, judged one by one.")] = 40,
+    side_by_side: Annotated[int, typer.Option(help="Sets of which the best is chosen.")] = 40,
+    seed: Seed = 0,
+) -> None:
+    """Make a blind questionnaire: a page that works from a file, the answer key apart."""
+    from imagpose.evaluation.study.build import StudySettings, build_study
+
+    methods: dict[str, Path] = {}
+    for text in method:
+        name, separator, folder = text.partition("=")
+        if not (name and separator and folder) or name in methods:
+            raise ValueError(f"--method {text!r}: NAME=FOLDER expected, each name once")
+        methods[name] = Path(folder)
+    settings = StudySettings(real_fake, side_by_side, seed)
+    typer.echo(build_study(real, methods, out, settings, sources, skeletons))
+
+
+@study.command(epilog="Example: imagpose study score --key study/key.json --out scores answers/*.json")
+def score(
+    key: Annotated[Path, typer.Option(help="key.json of the study.")],
+    out: Annotated[Path, typer.Option(help="Folder for summary.json and report.md.")],
+    sheets: Annotated[list[Path], typer.Argument(help="Files that the participants saved.")],
+) -> None:
+    """Score the participants' sheets."""
+    from imagpose.evaluation.study.score import score_study
+
+    score_study(key, sheets, out)
+    typer.echo((out / "report.md").read_text(encoding="utf-8"))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -68,3 +68,8 @@ def values_of_run(folder: Path) -> dict:
         "sample_every": 100,
         "checkpoint_every": 3,
     }
+
+
+def without_people(values: dict) -> dict:
+    """YAML values of a run that has no data of its own."""
+    return {key: value for key, value in values.items() if key not in ("data", "validation")}

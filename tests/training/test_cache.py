@@ -8,8 +8,11 @@ import torch
 from fake_people import BLOCK, HEIGHT, VIEWS, WIDTH, cache_values, fake_views
 
 from imagpose import people
-from imagpose.training.cache import ViewCache, add_kind, render_views, to_pixels
+from imagpose.training import shards
+from imagpose.training.cache import ViewCache, render_views, to_pixels
+from imagpose.training.canvas_data import cache_blocks
 from imagpose.training.config import ViewCacheConfig
+from imagpose.training.shards import Kind, add_kinds
 
 
 @pytest.fixture
@@ -40,12 +43,12 @@ def test_pixels_are_in_minus_one_to_one() -> None:
 def test_half_precision_is_read_under_autocast_too(config: ViewCacheConfig) -> None:
     """Validation draws its batches inside the run's autocast, which has no rule for stacking half precision."""
     render_views(config)
-    add_kind(config, "latents", "", lambda views: views["yaw"][..., None].half())
+    add_kinds(cache_blocks(config, 8), {"latents": Kind("", lambda views: views.pixels[..., 0, 0].half())}, "test")
     cache, pair = ViewCache(config, ("latents",)), (np.array([0, 1]), np.array([0, 1]))
     with torch.autocast("cpu", torch.bfloat16):
         found = cache.get("latents", *pair)
     assert found.dtype == torch.float16
-    assert torch.equal(found[:, 0], cache.get("yaw", *pair).half())
+    assert torch.equal(found, cache.pixels(*pair)[..., 0, 0].half())
 
 
 def test_an_interrupted_pass_continues_with_the_missing_shard(config: ViewCacheConfig, monkeypatch) -> None:
@@ -77,17 +80,51 @@ def test_a_kind_is_computed_once_per_source(config: ViewCacheConfig) -> None:
     render_views(config)
     calls: list[str] = []
 
-    def mean_of(tensors: dict, source: str) -> torch.Tensor:
-        calls.append(source)
-        return tensors["pictures"].float().mean(dim=(2, 3, 4))
+    def add(source: str) -> None:
+        def mean_of(views) -> torch.Tensor:
+            calls.append(source)
+            return views.pixels.mean(dim=(2, 3, 4))
+
+        add_kinds(cache_blocks(config, 8), {"brightness": Kind(source, mean_of)}, "test")
 
     for source in ("a", "a", "b"):
-        add_kind(config, "brightness", source, lambda tensors, source=source: mean_of(tensors, source))
+        add(source)
     assert calls == ["a", "a", "b", "b"]
     cache = ViewCache(config, ["brightness"])
     pair = np.array([5, 1]), np.array([2, 0])
-    expected = cache.get("pictures", *pair).float().mean(dim=(1, 2, 3))
-    assert torch.allclose(cache.get("brightness", *pair), expected)
+    expected = cache.get("pictures", *pair).float().mean(dim=(1, 2, 3)) / 127.5 - 1
+    assert torch.allclose(cache.get("brightness", *pair), expected, atol=1e-5)
+
+
+def test_processes_share_the_blocks_out(config: ViewCacheConfig) -> None:
+    render_views(config)
+    made: list[int] = []
+    for process in (0, 1):
+
+        def count(views, process=process) -> torch.Tensor:
+            made.append(process)
+            return views.pixels.mean(dim=(2, 3, 4))
+
+        add_kinds(cache_blocks(config, 8), {"brightness": Kind("", count)}, "test", process, 2)
+    assert made == [0, 1]
+    ViewCache(config, ["brightness"])
+
+
+def test_a_pass_that_breaks_leaves_nothing_half_written(config: ViewCacheConfig, monkeypatch) -> None:
+    render_views(config)
+
+    def half_written(tensors: dict, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    kinds = {"brightness": Kind("", lambda views: views.pixels)}
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "save_file", half_written)
+        with pytest.raises(OSError, match="No space left"):
+            add_kinds(cache_blocks(config, 8), kinds, "test")
+    assert not list(config.folder.glob("*brightness*"))
+    add_kinds(cache_blocks(config, 8), kinds, "test")
+    ViewCache(config, ["brightness"])
 
 
 def test_missing_kind(config: ViewCacheConfig) -> None:

@@ -7,15 +7,19 @@ import yaml
 
 from imagpose.training.config import (
     AutoencoderConfig,
-    DenoiserConfig,
     EncoderConfig,
+    IdentityConfig,
+    PoseEstimatorConfig,
     ViewCacheConfig,
     load_config,
     parse_duration,
 )
+from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.views import ViewGrid
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 KINDS = {"autoencoder": AutoencoderConfig, "encoder": EncoderConfig, "denoiser": DenoiserConfig}
+JUDGES = {"identity": IdentityConfig, "pose_estimator": PoseEstimatorConfig}
 
 
 @pytest.fixture
@@ -32,11 +36,19 @@ def error_of(kind: type, path: Path, overrides: list[str] | None = None) -> str:
 
 
 def test_every_shipped_file_is_legal() -> None:
-    paths = sorted((CONFIGS / "mini").glob("*.yaml"))
-    assert {path.stem for path in paths} >= set(KINDS)
+    paths = sorted([*CONFIGS.glob("*.yaml"), *(CONFIGS / "mini").glob("*.yaml")])
+    assert {path.stem for path in paths} >= {*KINDS, *JUDGES, "finetune"} and len(paths) > 8
     for path in paths:
-        config = load_config(KINDS[path.stem.split("-")[0]], path)
-        assert config.data.height % 32 == 0 and config.data.width % 32 == 0
+        config = load_config({**KINDS, **JUDGES}.get(path.stem, DenoiserConfig), path)
+        assert config.data.height % 16 == 0 and config.data.width % 16 == 0
+
+
+def test_the_papers_recipe_is_the_default(write_config, run_values: dict) -> None:
+    values = {"output": "run", "data": run_values["data"]}
+    config = load_config(DenoiserConfig, write_config(values))
+    assert (config.learning_rate, config.weight_decay, config.batch_size, config.steps) == (5e-5, 0.01, 4, 300_000)
+    assert (config.beta_schedule, config.feature_dropout, config.visible_weight) == ("scaled_linear", 0.05, 1.0)
+    assert config.view_grids == {ViewGrid(2, 2): 1.0} and config.lr_schedule == "constant"
 
 
 def test_shipped_stages_can_share_one_cache() -> None:
@@ -79,17 +91,25 @@ def test_inconsistent_autoencoder(write_config, run_values: dict, override: str,
 
 
 @pytest.mark.parametrize(
-    ("override", "words"),
+    ("changes", "words"),
     [
-        ("zero_terminal_snr=true", "v_prediction"),
-        ("grids={'0x3': 1.0}", "0x3"),
-        ("grids={}", "grids"),
-        ("grids={3x3: 1.0}", "9 views"),
-        ("feature_dropout=0.4", "feature_dropout"),
+        ("{zero_terminal_snr: true, prediction_type: epsilon}", "v_prediction"),
+        ("{grids: {'0x3': 1.0}}", "0x3"),
+        ("{grids: {}}", "grids"),
+        ("{grids: {3x3: 1.0}}", "9 views"),
+        ("{feature_dropout: 0.4}", "feature_dropout"),
+        ("{base: a/b, initial: mini}", "base and initial"),
+        (
+            "{validation: {dataset: d, split: train, height: 64, width: 64}, data: {dataset: d, height: 64, width: 64}}",
+            "another split",
+        ),
+        ("{data: {dataset: d, height: 64, width: 64, cache: c, augment: {mirror: 0.5}}}", "remove one of both"),
+        ("{data: {dataset: d, height: 64, width: 64, seed: 3}}", "data.seed: unknown key"),
+        ("{data: {dataset: d, height: 64}}", "data.width: missing"),
     ],
 )
-def test_inconsistent_denoiser(write_config, denoiser_values: dict, override: str, words: str) -> None:
-    assert words in error_of(DenoiserConfig, write_config(denoiser_values), [override])
+def test_inconsistent_denoiser(write_config, denoiser_values: dict, changes: str, words: str) -> None:
+    assert words in error_of(DenoiserConfig, write_config(denoiser_values | yaml.safe_load(changes)))
 
 
 def test_overrides(write_config, run_values: dict) -> None:

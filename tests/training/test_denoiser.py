@@ -16,9 +16,10 @@ from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline_conditions import encode_conditions
 from imagpose.pipeline_inputs import read_requests
 from imagpose.pose import Pose, draw_skeleton
-from imagpose.training.config import DenoiserConfig
-from imagpose.training.denoiser import DenoiserStage, build_pipeline, train_denoiser, visible_skeletons
+from imagpose.training.denoiser import DenoiserStage, train_denoiser, visible_skeletons
 from imagpose.training.denoiser_cache import build_cache
+from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.denoiser_networks import build_pipeline
 from imagpose.training.denoiser_samples import sample_rows
 from imagpose.training.encoder import build_processor
 from imagpose.training.export import export_pipeline
@@ -70,7 +71,7 @@ def prepared(values: dict) -> DenoiserStage:
     """The stage with all weights away from zero, so that every path shows."""
     config = DenoiserConfig.model_validate(values)
     pipeline = build_pipeline(config)
-    prepare_run(config)
+    prepare_run(config, (config.data, config.validation))
     build_cache(config, pipeline)
     stage = DenoiserStage(config, pipeline)
     generator = torch.Generator().manual_seed(1)
@@ -87,8 +88,8 @@ def stage(values: dict) -> DenoiserStage:
 
 @torch.no_grad()
 def test_loss_is_eq4_computed_plainly(stage: DenoiserStage) -> None:
-    step = next(step for step in range(50) if stage.batch(step, 0)["grid"].tolist() == [2, 2])
-    batch = stage.batch(step, 0)
+    step = next(step for step in range(50) if stage.batch(step, range(2))["grid"].tolist() == [2, 2])
+    batch = stage.batch(step, range(2))
     black = stage.pipeline.vae.encode(-torch.ones(1, 3, HEIGHT, WIDTH)).latent_dist.mean[0] * 0.5
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     signal = np.cumprod(1 - betas)
@@ -120,7 +121,7 @@ def test_loss_is_eq4_computed_plainly(stage: DenoiserStage) -> None:
 
 @torch.no_grad()
 def test_min_snr_weights_enter_the_loss(values: dict, stage: DenoiserStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = stage.batch(0, 0)
+    batch = stage.batch(0, range(2))
     batch = {name: tensor[:1] if name != "grid" else tensor for name, tensor in batch.items()}
     batch["timesteps"] = torch.tensor([100])
     plain = float(stage(batch)[0])
@@ -136,10 +137,10 @@ def joined(views: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def test_cached_conditions_are_the_pipelines(stage: DenoiserStage) -> None:
-    cache, pipeline = stage.cache, stage.pipeline
+    data, pipeline = stage.data, stage.pipeline
 
     def stored(kind: str, view: int) -> torch.Tensor:
-        return cache.get(kind, np.array([2]), np.array([view]))[0].float()
+        return data.get(kind, np.array([2]), np.array([view]))[0].float()
 
     def pose(view: int) -> Pose:
         return Pose(stored("keypoints", view).numpy(), WIDTH, HEIGHT)
@@ -183,7 +184,7 @@ def test_dropped_source_poses_leave_target_poses(stage: DenoiserStage) -> None:
 
 
 def test_dropped_features_are_null(stage: DenoiserStage) -> None:
-    batch = stage.batch(0, 0)
+    batch = stage.batch(0, range(2))
     full = stage._features(batch | {"keep_image_tokens": torch.ones(2), "keep_texture": torch.ones(2)})
     features = stage._features(
         batch | {"keep_image_tokens": torch.tensor([0.0, 1.0]), "keep_texture": torch.tensor([1.0, 0.0])}
@@ -195,8 +196,8 @@ def test_dropped_features_are_null(stage: DenoiserStage) -> None:
 
 def test_skeletons_are_those_of_the_cached_key_points(stage: DenoiserStage) -> None:
     pair = np.array([6]), np.array([5])
-    pose = Pose(stage.cache.get("keypoints", *pair)[0].numpy(), WIDTH, HEIGHT)
-    drawn = stage.cache.get("skeletons", *pair)[0].movedim(0, -1).numpy()
+    pose = Pose(stage.data.get("keypoints", *pair)[0].numpy(), WIDTH, HEIGHT)
+    drawn = stage.data.get("skeletons", *pair)[0].movedim(0, -1).numpy()
     assert np.array_equal(drawn, np.asarray(draw_skeleton(pose))) and drawn.any()
 
 
@@ -227,22 +228,22 @@ def test_resumed_run_repeats_the_uninterrupted_one(write_config, values: dict, t
 
 
 def test_sample_rows_show_source_skeleton_output_and_truth(stage: DenoiserStage) -> None:
-    picture = sample_rows(stage.pipeline, stage.validation_cache, stage.config, 2)
+    picture = sample_rows(stage.pipeline, stage.held_out, stage.config, 2)
     assert picture.shape == (2 * HEIGHT, 10 * WIDTH, 3)
     tiles = picture.reshape(2, HEIGHT, 10, WIDTH, 3).swapaxes(1, 2)
     for person in range(2):
-        views = [stage.validation_cache.get("pictures", np.array([person]), np.array([v]))[0].numpy() for v in range(4)]
+        views = [stage.held_out.get("pictures", np.array([person]), np.array([v]))[0].numpy() for v in range(4)]
         assert np.array_equal(tiles[person, 0], views[0])
         for target in (1, 2, 3):
             assert np.array_equal(tiles[person, 3 * target], views[target])
-            skeleton = stage.validation_cache.get("skeletons", np.array([person]), np.array([target]))[0]
+            skeleton = stage.held_out.get("skeletons", np.array([person]), np.array([target]))[0]
             assert np.array_equal(tiles[person, 3 * target - 2], skeleton.movedim(0, -1).numpy())
 
 
 @pytest.mark.parametrize("preset", ["B0", "B3", "M1"])
 def test_ablations_train(values: dict, preset: str) -> None:
     stage = prepared(values | {"preset": preset})
-    loss, _ = stage(stage.batch(0, 0))
+    loss, _ = stage(stage.batch(0, range(2)))
     loss.backward()
     assert all(parameter.grad is not None for parameter in stage.parameters())
 

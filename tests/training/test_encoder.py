@@ -42,7 +42,7 @@ def test_a_batch_pairs_two_different_views_of_each_identity(values: dict, stage:
     stage.config = EncoderConfig.model_validate(
         values | {"crop_fraction": 0, "mirror_probability": 0, "colour_jitter": 0, "plain_probability": 0}
     )
-    pixels = stage.batch(3, 0)["pixels"]
+    pixels = stage.batch(3, range(6))["pixels"]
     colours = [{tuple(colour) for colour in view.flatten(1).T.round(decimals=3).tolist()} for view in pixels]
     for index in range(6):
         assert colours[index] == colours[index + 6]
@@ -89,3 +89,15 @@ def test_mirror_only(values: dict) -> None:
 def test_batch_larger_than_the_people_is_refused(values: dict, stage: EncoderStage) -> None:
     with pytest.raises(ValueError, match="batch_size"):
         EncoderStage(EncoderConfig.model_validate(values | {"batch_size": 9}))
+
+
+def test_a_run_starts_from_exported_weights(values: dict, stage: EncoderStage, tmp_path) -> None:
+    stage.export(tmp_path / "weights")
+    other = EncoderStage(EncoderConfig.model_validate(values | {"initial": tmp_path / "weights", "seed": 5}))
+    for name, tensor in stage.encoder.state_dict().items():
+        assert torch.equal(tensor, other.encoder.state_dict()[name]), name
+    wider = TINY | {"hidden_size": 32}
+    with pytest.raises(ValueError, match="weights does not fit model"):
+        EncoderStage(EncoderConfig.model_validate(values | {"initial": tmp_path / "weights", "model": wider}))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        EncoderStage(EncoderConfig.model_validate(values | {"initial": tmp_path / "no" / "nowhere"}))

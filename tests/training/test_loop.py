@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fake_people import without_people
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -23,7 +24,7 @@ class LineStage(Stage):
     """Fits a line; what happens at a step can be arranged."""
 
     name = "line"
-    samples_per_step = 4
+    samples_per_batch = 4
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,10 +33,10 @@ class LineStage(Stage):
         self.at_step: dict = {}
         self.seen: list[np.ndarray] = []
 
-    def batch(self, step: int, process: int) -> Batch:
+    def batch(self, step: int, samples: range) -> Batch:
         self.seen.append(self.flat())
         self.at_step.get(step, lambda: None)()
-        inputs = torch.randn(4, 2, generator=keyed_generator(5, step, process))
+        inputs = torch.randn(4, 2, generator=keyed_generator(5, step, samples.start))
         return {"inputs": inputs, "truth": inputs.sum(dim=1, keepdim=True)}
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -53,7 +54,7 @@ class LineStage(Stage):
 
 @pytest.fixture
 def config(run_values: dict) -> RunConfig:
-    return RunConfig.model_validate(run_values | {"lr_schedule": "cosine", "learning_rate": 0.05})
+    return RunConfig.model_validate(without_people(run_values) | {"lr_schedule": "cosine", "learning_rate": 0.05})
 
 
 def exported(config: RunConfig) -> dict[str, torch.Tensor]:

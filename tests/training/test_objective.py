@@ -12,9 +12,11 @@ from imagpose.training.objective import (
     DrawSettings,
     denoising_loss,
     draw_canvases,
+    draw_noise,
     min_snr_weights,
     prediction_target,
 )
+from imagpose.training.stage import keyed_rng
 from imagpose.views import ViewGrid
 
 GRIDS = ((ViewGrid(2, 2), 0.75), (ViewGrid(1, 3), 0.25))
@@ -23,9 +25,8 @@ GRIDS = ((ViewGrid(2, 2), 0.75), (ViewGrid(1, 3), 0.25))
 def settings(**changes) -> DrawSettings:
     values = {
         "seed": 1,
-        "batch_size": 400,
-        "num_identities": 50,
-        "num_views": 6,
+        "global_batch": 400,
+        "view_counts": np.full(50, 6),
         "num_timesteps": 1000,
         "grids": GRIDS,
         "feature_dropout": 0.05,
@@ -37,7 +38,7 @@ def settings(**changes) -> DrawSettings:
 
 @pytest.fixture(scope="module")
 def draws() -> list[CanvasDraw]:
-    return [draw_canvases(settings(), step, 0) for step in range(60)]
+    return [draw_canvases(settings(), step, range(400)) for step in range(60)]
 
 
 def rate(hits: torch.Tensor | np.ndarray) -> float:
@@ -63,9 +64,9 @@ def test_number_of_masked_slots_is_uniform(draws: list[CanvasDraw]) -> None:
 
 
 def test_grids_are_drawn_by_their_shares() -> None:
-    grids = [draw_canvases(settings(batch_size=1), step, 0).grid for step in range(800)]
+    grids = [draw_canvases(settings(), step, range(1)).grid for step in range(800)]
     assert grids.count(ViewGrid(2, 2)) / 800 == pytest.approx(0.75, abs=0.05)
-    others = [draw_canvases(settings(batch_size=1), step, 1).grid for step in range(800)]
+    others = [draw_canvases(settings(), step, range(3, 4)).grid for step in range(800)]
     assert others == grids
 
 
@@ -90,30 +91,74 @@ def test_slots_show_different_views_and_features_come_from_a_visible_one(draws: 
 
 
 def test_features_of_a_masked_canvas_that_holds_all_views() -> None:
-    draw = draw_canvases(settings(num_views=4), 0, 0)
-    assert draw.grid == ViewGrid(2, 2) and (draw.mask.sum(dim=1) == 0).any()
+    draw = draw_canvases(settings(view_counts=np.full(50, 4), grids=GRIDS[:1]), 0, range(400))
+    assert (draw.mask.sum(dim=1) == 0).any()
     assert set(draw.feature_views) == {0, 1, 2, 3}
 
 
 def test_repeated_views_as_t1_and_t2_lay_them() -> None:
-    draw = draw_canvases(settings(repeat_probability=0.25, grids=GRIDS[:1], batch_size=8000), 0, 0)
-    for slots in (draw.mask.numpy() > 0, draw.mask.numpy() == 0):
-        several = slots.sum(axis=1) > 1
+    draw = draw_canvases(settings(repeat_probability=0.25, grids=GRIDS[:1]), 0, range(8000))
+    visible = draw.mask.numpy() > 0
+    for slots in (visible, ~visible):
+        several = (slots.sum(axis=1) > 1) & visible.any(axis=1)
         repeated = [len(set(views[chosen])) == 1 for views, chosen in zip(draw.views, slots, strict=True)]
         different = [len(set(views[chosen])) == chosen.sum() for views, chosen in zip(draw.views, slots, strict=True)]
         assert np.mean(np.array(repeated)[several]) == pytest.approx(0.25, abs=0.03)
         assert np.mean(np.array(different)[several]) == pytest.approx(0.75, abs=0.03)
-    for views, seen in zip(draw.views, draw.mask.numpy() > 0, strict=True):
+    for views, seen in zip(draw.views, visible, strict=True):
         assert not set(views[seen]) & set(views[~seen])
 
 
-def test_draws_depend_on_seed_step_and_process_only() -> None:
-    one, same = draw_canvases(settings(), 5, 0), draw_canvases(settings(), 5, 0)
-    assert np.array_equal(one.views, same.views) and torch.equal(one.mask, same.mask)
-    for changes, step, process in (({}, 6, 0), ({}, 5, 1), ({"seed": 2}, 5, 0)):
-        other = draw_canvases(settings(**changes), step, process)
-        assert not np.array_equal(one.identities, other.identities)
-        assert not torch.equal(one.timesteps, other.timesteps)
+def test_a_sample_depends_on_seed_step_and_its_number_only() -> None:
+    whole = draw_canvases(settings(), 5, range(12))
+    parts = [draw_canvases(settings(), 5, samples) for samples in (range(4), range(4, 12))]
+    for name in ("identities", "views", "mask", "feature_views", "timesteps", "keep_image_tokens", "keep_source_poses"):
+        joined = np.concatenate([np.asarray(getattr(part, name)) for part in parts])
+        assert np.array_equal(getattr(whole, name), joined), name
+    assert whole.samples == parts[0].samples + parts[1].samples
+    for changes, step in (({}, 6), ({"seed": 2}, 5)):
+        other = draw_canvases(settings(**changes), step, range(12))
+        assert not np.array_equal(whole.identities, other.identities)
+        assert not torch.equal(whole.timesteps, other.timesteps)
+
+
+def test_each_identity_comes_once_per_epoch_in_another_order() -> None:
+    few = settings(global_batch=5, view_counts=np.full(20, 6))
+    numbers = np.concatenate([draw_canvases(few, step, range(5)).identities for step in range(8)])
+    first, second = numbers[:20].tolist(), numbers[20:].tolist()
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != second
+
+
+def test_identities_with_few_views_never_show_a_source_as_target() -> None:
+    counts = np.array([2, 3, 4, 9])
+    draw = draw_canvases(settings(global_batch=4, view_counts=counts, grids=GRIDS[:1]), 0, range(400))
+    for identity, views, mask in zip(draw.identities, draw.views, draw.mask.numpy(), strict=True):
+        assert views.max() < counts[identity] and len(set(views)) >= min(2, counts[identity])
+        assert not set(views[mask > 0]) & set(views[mask == 0])
+    assert draw.views.max() > 6
+
+
+def test_the_first_sample_does_not_repeat_the_draw_of_the_grid() -> None:
+    assert keyed_rng(3, 5).random() != keyed_rng(3, 5, 0).random()
+    assert keyed_rng(3, 5, 0).random() == keyed_rng(3, 5, 0).random()
+
+
+def test_noise_of_a_sample_is_its_own() -> None:
+    keys = [(1, 2, sample) for sample in range(3)]
+    noise = draw_noise(keys, (2, 4, 3, 3), 0.0)
+    assert torch.equal(noise[2:], draw_noise(keys[2:], (2, 4, 3, 3), 0.0))
+    assert not torch.equal(noise[0], noise[1])
+
+
+def test_noise_offset_is_one_constant_per_view_and_channel() -> None:
+    keys = [(1, 2, sample) for sample in range(500)]
+    plain, shifted = draw_noise(keys, (2, 4, 3, 3), 0.0), draw_noise(keys, (2, 4, 3, 3), 0.1)
+    offset = shifted - plain
+    assert torch.allclose(offset, offset[..., :1, :1].expand_as(offset), atol=1e-6)
+    constants = offset[..., 0, 0]
+    assert float(constants.std()) == pytest.approx(0.1, rel=0.05) and abs(float(constants.mean())) < 0.01
+    assert len(constants.unique()) > 3900
 
 
 def scheduler_with(prediction_type: str) -> DDIMScheduler:
@@ -152,11 +197,19 @@ def test_eq4_is_the_mean_over_everything(slots) -> None:
     assert float(denoising_loss(prediction, target, mask, 1.0, None)) == pytest.approx(expected)
 
 
-def test_visible_weight_zero_is_the_mean_over_masked_slots(slots) -> None:
+def test_visible_weight_is_normalised_over_the_masks_as_they_are_drawn(slots) -> None:
     prediction, target, mask = slots
-    masked = [(0, 1), (0, 2), (1, 2)]
-    expected = np.mean([float((prediction[b, v] - target[b, v]).square().mean()) for b, v in masked])
-    assert float(denoising_loss(prediction, target, mask, 0.0, None)) == pytest.approx(expected)
+    error = (prediction - target).square().mean(dim=(2, 3, 4))
+    # Of 3 slots 1, 2 or 3 are masked, one time in three each: 2, 1 or 0 are visible, 1 of 3 on average.
+    mean_weight = np.mean([(hidden * 1.0 + (3 - hidden) * 0.2) / 3 for hidden in (1, 2, 3)])
+    expected = sum(float(error[b, v]) * (0.2 if mask[b, v] else 1.0) for b in range(2) for v in range(3)) / 6
+    assert float(denoising_loss(prediction, target, mask, 0.2, None)) == pytest.approx(expected / mean_weight)
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_canvases(slots) -> None:
+    prediction, target, mask = slots
+    parts = [denoising_loss(prediction[b : b + 1], target[b : b + 1], mask[b : b + 1], 0.2, None) for b in range(2)]
+    assert float(denoising_loss(prediction, target, mask, 0.2, None)) == pytest.approx(float(sum(parts)) / 2)
 
 
 def test_canvas_weights(slots) -> None:

@@ -44,6 +44,8 @@ class FeatureTokens(ModelMixin, ConfigMixin):
         if texture_range not in TEXTURE_RANGES:
             raise ValueError(f"texture_range {texture_range!r}: one of {', '.join(TEXTURE_RANGES)} expected")
         super().__init__()
+        # Without any parameter (equal widths, no texture tokens) it would have neither dtype nor device.
+        self.register_buffer("place", torch.zeros(()), persistent=False)
         self.project = nn.Linear(encoder_width, token_width) if encoder_width != token_width else nn.Identity()
         self.texture = nn.Conv2d(latent_channels, token_width, kernel_size, kernel_size) if use_texture else None
 

@@ -14,12 +14,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from diffusers import AutoencoderKL
 
+from imagpose.model_folder import ModelFiles
+from imagpose.models.loading import load_autoencoder
 from imagpose.pictures import texture_pixels
 from imagpose.training.cache import ViewCache, to_pixels
 from imagpose.training.config import AutoencoderConfig, load_config
 from imagpose.training.loop import Outcome, Training, prepare_run
 from imagpose.training.losses import colour_loss, gradient_loss, psnr_and_ssim, ssim
-from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
+from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng, start_from
 
 _FACTOR = 8
 _VALIDATION_PICTURES = 128
@@ -52,16 +54,18 @@ class AutoencoderStage(Stage):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.samples_per_step = config.batch_size
+        self.samples_per_batch = config.batch_size
         self.cache = ViewCache(config.data)
         self.validation_cache = ViewCache(config.validation)
         torch.manual_seed(config.seed)
-        self.vae = AutoencoderKL.from_pretrained(config.initial) if config.initial else build_autoencoder(config)
+        self.vae = build_autoencoder(config)
+        if config.initial is not None:
+            start_from(self.vae, load_autoencoder(ModelFiles(str(config.initial))), config.initial)
 
-    def batch(self, step: int, process: int) -> Batch:
+    def batch(self, step: int, samples: range) -> Batch:
         """``pixels`` (b, 3, H, W) in [-1, 1] and the posterior's ``noise`` (b, 4, H/8, W/8)."""
         config = self.config
-        rng = keyed_rng(config.seed, step, process)
+        rng = keyed_rng(config.seed, step, samples.start)
         kind = rng.random()
         if kind < config.whole_fraction:
             pixels = self._whole_views(rng)
@@ -74,7 +78,7 @@ class AutoencoderStage(Stage):
         mirrored = torch.from_numpy(rng.random(len(pixels)) < 0.5)
         pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
         shape = (len(pixels), config.model.latent_channels, pixels.shape[2] // _FACTOR, pixels.shape[3] // _FACTOR)
-        noise = torch.randn(shape, generator=keyed_generator(config.seed, step, process))
+        noise = torch.randn(shape, generator=keyed_generator(config.seed, step, samples.start))
         levels = rng.uniform(0.0, config.latent_noise, len(pixels)).astype(np.float32)
         return {"pixels": pixels, "noise": noise, "noise_level": torch.from_numpy(levels)[:, None, None, None]}
 
@@ -181,5 +185,5 @@ def train_autoencoder(
         FloatingPointError: the loss is not finite.
     """
     config = load_config(AutoencoderConfig, config_path, overrides)
-    prepare_run(config)
+    prepare_run(config, (config.data, config.validation))
     return Training(AutoencoderStage(config), config, resume).run(stop_after)

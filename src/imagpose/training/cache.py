@@ -11,30 +11,33 @@ float32 (n, v), degrees; ``seeds`` int64 (n,).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import track
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from imagpose import people
+from imagpose.data.canvas import ViewTensors
 from imagpose.people.splits import TRAIN_SEEDS, VALIDATION_SEEDS
+from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.config import ViewCacheConfig
+from imagpose.training.shards import Tensors, load_shard, save_shard, stored_facts
+from imagpose.views import pad_views
 
-Tensors = dict[str, torch.Tensor]
 
-
-def check_split(data: ViewCacheConfig, validation: ViewCacheConfig) -> None:
-    """Refuse training identities outside TRAIN_SEEDS and validation identities outside VALIDATION_SEEDS.
+def check_split(data: Any, validation: Any) -> None:
+    """Refuse rendered training identities outside TRAIN_SEEDS and validation identities outside VALIDATION_SEEDS.
 
     Raises:
         ValueError: an identity lies outside its split.
     """
     for name, config, allowed in (("data", data, TRAIN_SEEDS), ("validation", validation, VALIDATION_SEEDS)):
+        if not isinstance(config, ViewCacheConfig):
+            continue
         if config.seeds[0] not in allowed or config.seeds[-1] not in allowed:
             raise ValueError(
                 f"{name}: seeds {config.seeds[0]}..{config.seeds[-1]} lie outside "
@@ -43,11 +46,24 @@ def check_split(data: ViewCacheConfig, validation: ViewCacheConfig) -> None:
 
 
 def render_views(config: ViewCacheConfig) -> None:
-    """Render the missing shards of ``views``, on all cores."""
-    missing = [block for block in _blocks(config) if not _is_complete(_shard(config, "views", block), config, "")]
-    for block in track(missing, description=f"rendering {config.folder}", disable=not missing):
-        identities = list(people.iterate_views(block, config.views, config.height, config.width))
-        _save(_shard(config, "views", block), config, "", _views_shard(identities))
+    """Render the missing shards of ``views``, on all cores.
+
+    Raises:
+        ValueError: the folder holds views that were made with other settings, or a damaged file.
+    """
+    missing = [block for block in seed_blocks(config) if not _is_rendered(RenderedBlock(config, block, 1))]
+    for seeds in track(missing, description=f"rendering {config.folder}", disable=not missing):
+        identities = list(people.iterate_views(seeds, config.views, config.height, config.width))
+        block = RenderedBlock(config, seeds, 1)
+        save_shard(block.path("views"), block.facts(""), _views_shard(identities))
+
+
+def _is_rendered(block: RenderedBlock) -> bool:
+    path, wanted = block.path("views"), block.facts("")
+    found = stored_facts(path)
+    if found not in (None, wanted):
+        raise ValueError(f"{path} holds {found}, the configuration says {wanted}: use another folder or remove it")
+    return found is not None
 
 
 def _views_shard(identities: list) -> Tensors:
@@ -58,21 +74,6 @@ def _views_shard(identities: list) -> Tensors:
     seeds = np.array([seed for seed, _ in identities], dtype=np.int64)
     arrays = {"pictures": pictures, "keypoints": keypoints, "foreground": foreground, "yaw": yaw, "seeds": seeds}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-def add_kind(config: ViewCacheConfig, kind: str, source: str, compute: Callable[[Tensors], torch.Tensor]) -> None:
-    """Second pass: compute one tensor per view for the shards that lack it.
-
-    Args:
-        config: the cache, whose views are complete.
-        kind: name of the tensor and of its shards.
-        source: what the tensor was made with (see `fingerprint`); shards made with something else are made again.
-        compute: from a shard of ``views`` to a tensor (n, v, ...).
-    """
-    missing = [block for block in _blocks(config) if not _is_complete(_shard(config, kind, block), config, source)]
-    for block in track(missing, description=f"{kind} of {config.folder}", disable=not missing):
-        views = _load(_shard(config, "views", block))
-        _save(_shard(config, kind, block), config, source, {kind: compute(views)})
 
 
 class ViewCache:
@@ -88,14 +89,15 @@ class ViewCache:
         self.num_identities = config.identities
         self.num_views = config.views
         self._shards = []
-        for block in _blocks(config):
+        for seeds in seed_blocks(config):
             tensors: Tensors = {}
             for kind in ("views", *kinds):
-                path = _shard(config, kind, block)
-                if not path.is_file():
-                    raise FileNotFoundError(f"{path} is missing: build the cache first")
-                tensors |= _load(path)
+                tensors |= load_shard(RenderedBlock(config, seeds, 1).path(kind))
             self._shards.append(tensors)
+
+    def __deepcopy__(self, _: Any) -> ViewCache:
+        """Copies of a stage read the same files."""
+        return self
 
     def get(self, name: str, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Tensor `name` (n, ...) of n (identity, view) pairs; identities count from 0."""
@@ -123,44 +125,42 @@ def to_pixels(pictures: torch.Tensor) -> torch.Tensor:
     return pictures.movedim(-1, -3).float() / 127.5 - 1.0
 
 
-def _blocks(config: ViewCacheConfig) -> list[range]:
+def seed_blocks(config: ViewCacheConfig) -> list[range]:
+    """Seeds of the identities of each shard."""
     seeds = config.seeds
     return [seeds[start : start + config.block] for start in range(0, len(seeds), config.block)]
 
 
-def _shard(config: ViewCacheConfig, kind: str, block: range) -> Path:
-    return config.folder / f"{block.start:08d}-{block.stop - 1:08d}.{kind}.safetensors"
+@dataclass(frozen=True)
+class RenderedBlock:
+    """The shards of consecutive identities; see `shards.Block`. Tensors lead with (identities, views).
 
+    Attributes:
+        config: the cache.
+        seeds: its identities.
+        multiple: sides of skeletons are padded to multiples of this.
+    """
 
-def _description(config: ViewCacheConfig, source: str) -> dict[str, str]:
-    return {"views": str(config.views), "height": str(config.height), "width": str(config.width), "source": source}
+    config: ViewCacheConfig
+    seeds: range
+    multiple: int
 
+    def path(self, kind: str) -> Path:
+        """Where the shard of a kind lies."""
+        return self.config.folder / f"{self.seeds.start:08d}-{self.seeds.stop - 1:08d}.{kind}.safetensors"
 
-def _is_complete(path: Path, config: ViewCacheConfig, source: str) -> bool:
-    """Whether the shard exists; one made with other settings is refused (views) or made again (other kinds)."""
-    if not path.is_file():
-        return False
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}): remove it") from None
-    wanted = _description(config, source)
-    if found == wanted:
-        return True
-    if path.name.endswith(".views.safetensors"):
-        raise ValueError(f"{path} holds {found}, the configuration says {wanted}: use another folder or remove it")
-    return False
+    def facts(self, source: str) -> dict[str, str]:
+        """Size and number of the views, and `source`."""
+        sizes = {name: str(getattr(self.config, name)) for name in ("views", "height", "width")}
+        return {**sizes, "source": source}
 
-
-def _load(path: Path) -> Tensors:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
-
-
-def _save(path: Path, config: ViewCacheConfig, source: str, tensors: Tensors) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, partial, metadata=_description(config, source))
-    os.replace(partial, path)
+    def read(self) -> ViewTensors:
+        """Pixels (n, v, 3, H, W) and skeletons (n, v, 3, H', W')."""
+        views = load_shard(self.path("views"))
+        drawings = [
+            np.asarray(draw_skeleton(Pose(points, self.config.width, self.config.height)))
+            for points in views["keypoints"].flatten(0, 1).numpy()
+        ]
+        drawn = torch.from_numpy(np.stack(drawings)).movedim(-1, -3)
+        skeletons = pad_views(drawn, self.multiple)[0].unflatten(0, views["keypoints"].shape[:2])
+        return ViewTensors(to_pixels(views["pictures"]), skeletons, foreground=None)

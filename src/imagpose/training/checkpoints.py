@@ -1,7 +1,8 @@
 """Checkpoints of a run: written to a temporary folder, then renamed; the last K are kept.
 
 A checkpoint holds the stage's weights, the optimiser and the schedule (accelerate), the EMA weights
-(``ema.safetensors``) and ``progress.json``. Randomness is keyed by (seed, step), so no generator state belongs to it.
+(``ema.safetensors``) and ``progress.json``. Randomness and the order of the data are keyed by (seed, step, sample), so
+the step says where both stand.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 from accelerate import Accelerator
-from diffusers.training_utils import EMAModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+
+from imagpose.training.average import AveragedWeights
 
 _NAME = re.compile(r"step-(\d{8})")
 
@@ -29,9 +30,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
-def save_checkpoint(
-    folder: Path, step: int, accelerator: Accelerator, stage: nn.Module, ema: EMAModel, keep: int
-) -> Path:
+def save_checkpoint(folder: Path, step: int, accelerator: Accelerator, average: AveragedWeights, keep: int) -> Path:
     """Write the state after `step` steps and remove all but the last `keep` checkpoints.
 
     Every process calls it. The name ``step-<number>`` appears only when everything has been written: a run that is
@@ -39,30 +38,46 @@ def save_checkpoint(
 
     Returns:
         The folder of the checkpoint.
+
+    Raises:
+        OSError: it cannot be written (a full disk, say); what was written of it is removed, the checkpoint before stays.
     """
     final = folder / f"step-{step:08d}"
     partial = folder / f"{final.name}.partial"
-    if accelerator.is_main_process:
+    try:
+        if accelerator.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(partial))
+        weights = average.state()
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            save_file(weights, partial / "ema.safetensors")
+            progress = {"step": step, "ema_step": average.ema.optimization_step}
+            (partial / "progress.json").write_text(json.dumps(progress))
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(partial, final)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(partial))
-    accelerator.wait_for_everyone()
+        reason = " ".join(str(error).split())[:300]
+        raise OSError(f"step {step}: checkpoint {final} cannot be written: {reason}; {last_good(folder)}") from error
     if accelerator.is_main_process:
-        names = [name for name, _ in accelerator.unwrap_model(stage).named_parameters()]
-        save_file(dict(zip(names, ema.shadow_params, strict=True)), partial / "ema.safetensors")
-        (partial / "progress.json").write_text(json.dumps({"step": step, "ema_step": ema.optimization_step}))
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
         for old in list_checkpoints(folder)[:-keep]:
-            shutil.rmtree(old)
+            os.replace(old, f"{old}.partial")  # so that a kill leaves no half of it under its name
         for left_over in folder.glob("*.partial"):
             shutil.rmtree(left_over, ignore_errors=True)
     accelerator.wait_for_everyone()
     return final
 
 
-def load_checkpoint(path: Path, accelerator: Accelerator, stage: nn.Module, ema: EMAModel) -> int:
+def last_good(folder: Path) -> str:
+    """A remark on which checkpoint a run that fails leaves."""
+    checkpoints = list_checkpoints(folder)
+    return f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "no checkpoint was written yet"
+
+
+def load_checkpoint(path: Path, accelerator: Accelerator, average: AveragedWeights) -> int:
     """Restore a checkpoint into the prepared objects.
 
     Returns:
@@ -75,17 +90,11 @@ def load_checkpoint(path: Path, accelerator: Accelerator, stage: nn.Module, ema:
         progress = json.loads((path / "progress.json").read_text())
         weights = load_file(path / "ema.safetensors")
         accelerator.load_state(str(path))
-        load_ema(weights, accelerator.unwrap_model(stage), ema)
-        ema.optimization_step = int(progress["ema_step"])
+        average.load_state(weights)
+        average.ema.optimization_step = int(progress["ema_step"])
         return int(progress["step"])
     except (OSError, EOFError, KeyError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
         raise ValueError(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:300]}") from error
-
-
-def load_ema(weights: dict, stage: nn.Module, ema: EMAModel) -> None:
-    """Copy EMA weights, named as the stage's parameters, into `ema`."""
-    for (name, _), shadow in zip(stage.named_parameters(), ema.shadow_params, strict=True):
-        shadow.data.copy_(weights[name])
 
 
 def find_checkpoint(folder: Path, resume: str) -> Path:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from imagpose.views import ViewGrid
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 LearningRateSchedule = Literal["constant", "constant_with_warmup", "linear", "cosine"]
+
+
+TAGS = ("rendered people", "data set")
+"""Names of alternatives; pydantic puts them into the place of an error, where a user's file has no such key."""
 
 
 class Section(BaseModel):
@@ -54,16 +56,17 @@ class RunConfig(Section):
     """What every stage's run needs: length, optimiser, precision, records."""
 
     output: Path = Field(description="Folder of the run: checkpoints/, tensorboard/, weights/.")
-    data: ViewCacheConfig = Field(description="Training identities, inside TRAIN_SEEDS.")
-    validation: ViewCacheConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")
-    initial: Path | None = Field(
-        None, description="Exported weights of this stage (a run's weights/) to start from; none: fresh ones."
-    )
-    seed: int = Field(0, ge=0, description="All randomness is keyed by (seed, step).")
+    seed: int = Field(0, ge=0, description="All randomness is keyed by (seed, step, sample).")
     steps: Positive = Field(description="Optimiser steps of the whole run.")
-    batch_size: Positive = Field(description="Samples per step and process.")
+    batch_size: Positive = Field(description="Samples per forward pass and process.")
+    gradient_accumulation: Positive = Field(
+        1, description="Forward passes per optimiser step; a step sees batch_size x this x processes samples."
+    )
     threads: int = Field(0, ge=0, description="CPU threads; 0 leaves torch's own choice.")
-    precision: Precision = Field("bf16", description="bf16: autocast with fp32 weights.")
+    workers: int = Field(0, ge=0, description="Processes that prepare batches ahead; 0: the training process itself.")
+    precision: Precision = Field(
+        "bf16", description="Autocast with fp32 weights in bf16 or fp16 (with a loss scale; needs a GPU), or fp32."
+    )
     learning_rate: float = Field(gt=0)
     lr_schedule: LearningRateSchedule = Field("cosine", description="Schedule over `steps`, after the warm-up.")
     warmup_steps: int = Field(0, ge=0)
@@ -77,6 +80,16 @@ class RunConfig(Section):
     sample_every: Positive = Field(1000, description="Steps between sample grids, with EMA weights.")
     checkpoint_every: Positive = Field(500, description="Steps between checkpoints.")
     keep_checkpoints: Positive = Field(2, description="The last K checkpoints are kept.")
+    wandb: str | None = Field(
+        None, description="Project of Weights & Biases to record in, beside TensorBoard; needs the package wandb."
+    )
+
+
+class RenderedRunConfig(RunConfig):
+    """A run on rendered people."""
+
+    data: ViewCacheConfig = Field(description="Training identities, inside TRAIN_SEEDS.")
+    validation: ViewCacheConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")
 
 
 class AutoencoderModel(Section):
@@ -97,10 +110,13 @@ class AutoencoderModel(Section):
         return self
 
 
-class AutoencoderConfig(RunConfig):
+class AutoencoderConfig(RenderedRunConfig):
     """Stage 1: KL autoencoder on crops, whole views and enlarged views."""
 
     model: AutoencoderModel = AutoencoderModel()
+    initial: Path | None = Field(
+        None, description="Exported weights of this stage (a run's weights/) to start from; none: fresh ones."
+    )
     crop_size: Annotated[int, Field(ge=32, multiple_of=8)] = Field(64, description="Side of a square crop in pixels.")
     whole_fraction: Fraction = Field(0.2, description="Steps on whole views, with the same number of pixels per step.")
     enlarged_fraction: Fraction = Field(
@@ -148,7 +164,7 @@ class EncoderModel(Section):
         return self
 
 
-class MetricLearningConfig(RunConfig):
+class MetricLearningConfig(RenderedRunConfig):
     """Telling identities apart; `batch_size` counts identities, each with two views."""
 
     temperature: float = Field(0.1, gt=0, description="Temperature of the contrastive loss.")
@@ -166,6 +182,9 @@ class EncoderConfig(MetricLearningConfig):
     """Stage 2: image encoder by metric learning."""
 
     model: EncoderModel = EncoderModel()
+    initial: Path | None = Field(
+        None, description="Exported weights of this stage (a run's weights/) to start from; none: fresh ones."
+    )
     projection_size: Positive = Field(128, description="Width of the embedding that the loss compares.")
 
 
@@ -173,7 +192,7 @@ class IdentityConfig(MetricLearningConfig):
     """The network that evaluation tells people apart with."""
 
 
-class PoseEstimatorConfig(RunConfig):
+class PoseEstimatorConfig(RenderedRunConfig):
     """The network that evaluation finds key points with; `batch_size` counts pictures."""
 
     largest_turn: Annotated[float, Field(ge=0, le=45)] = Field(15.0, description="Largest random turn, degrees.")
@@ -181,61 +200,6 @@ class PoseEstimatorConfig(RunConfig):
         1.3, description="Largest random enlargement; 1/x smallest."
     )
     largest_shift: Fraction = Field(0.1, description="Largest random shift, share of the picture's sides.")
-
-
-def _is_grid(text: str) -> str:
-    ViewGrid.parse(text)
-    return text
-
-
-GridName = Annotated[str, AfterValidator(_is_grid)]
-
-
-class DenoiserConfig(RunConfig):
-    """Stage 3: UNet, pose encoder and feature tokens, trained together (Eq. 4); `batch_size` counts canvases."""
-
-    autoencoder: Path = Field(description="Folder of the trained autoencoder.")
-    image_encoder: Path = Field(description="Folder of the trained image encoder.")
-    preset: str = Field("mini", description="Name of the architecture: mini, or the ablations B0, B1, B2, B3, B4, M1.")
-    unet: dict[str, Any] = Field({}, description="Arguments of IMAGPoseUNet in place of the preset's.")
-    texture_long_side: Annotated[int, Field(ge=128)] = Field(
-        256, description="Long side in pixels of the picture that texture tokens are made of."
-    )
-    grids: dict[GridName, Annotated[float, Field(gt=0)]] = Field(
-        {"2x2": 0.6, "1x2": 0.08, "2x1": 0.08, "1x3": 0.08, "2x3": 0.08, "3x2": 0.08},
-        description="View grids and their shares; a batch has one grid.",
-        min_length=1,
-    )
-    feature_dropout: Annotated[float, Field(ge=0, le=1 / 3)] = Field(
-        0.05, description="Probability of each: F_H dropped, F_L dropped, both dropped (Table 6)."
-    )
-    source_pose_dropout: Fraction = Field(0.1, description="Probability that a canvas lacks its sources' skeletons.")
-    repeat_probability: Fraction = Field(
-        0.15,
-        description="Share of canvases whose masked slots all show one view, and of those whose visible slots do: "
-        "T1 and T2 lay their canvases so.",
-    )
-    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
-    beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear"
-    zero_terminal_snr: bool = Field(False, description="Rescale betas to zero terminal SNR; needs v_prediction.")
-    min_snr_gamma: float | None = Field(None, gt=0, description="Min-SNR weighting with this gamma; none: Eq. 4.")
-    visible_weight: Fraction = Field(
-        1.0,
-        description="Weight of the loss in visible slots. 1 is Eq. 4 as printed. Less spends the network on what is "
-        "generated: a visible slot is given to it in the masked latents and is easy.",
-    )
-    sample_steps: Positive = Field(20, description="DDIM steps of the sample grids.")
-    guidance_scale: float = Field(2.0, ge=1.0, description="Guidance of the sample grids.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> DenoiserConfig:
-        if self.zero_terminal_snr and self.prediction_type == "epsilon":
-            raise ValueError("zero_terminal_snr needs prediction_type v_prediction: at zero SNR the noise says nothing")
-        largest = max(ViewGrid.parse(name).num_views for name in self.grids)
-        if largest > min(self.data.views, self.validation.views):
-            held = min(self.data.views, self.validation.views)
-            raise ValueError(f"grids need {largest} views per identity, the caches have {held}")
-        return self
 
 
 ConfigType = TypeVar("ConfigType", bound=Section)
@@ -290,7 +254,7 @@ def _apply_override(values: dict, override: str) -> None:
 def _one_line(error: ValidationError) -> str:
     problems = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "configuration"
+        where = ".".join(str(part) for part in problem["loc"] if part not in TAGS) or "configuration"
         if problem["type"] == "extra_forbidden":
             problems.append(f"{where}: unknown key")
         elif problem["type"] == "missing":

@@ -6,30 +6,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor
-from transformers import AutoModel, BitImageProcessorPil
 
 from imagpose.models.conditions import unet_input
 from imagpose.models.latents import encode_latents
-from imagpose.models.presets import build_denoiser
-from imagpose.models.scheduler import build_scheduler
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.training.cache import ViewCache
-from imagpose.training.config import DenoiserConfig, load_config
-from imagpose.training.denoiser_cache import KINDS, build_cache
+from imagpose.training.canvas_data import CanvasData, open_data
+from imagpose.training.config import load_config
+from imagpose.training.denoiser_cache import build_cache, encode_features, encode_views, kinds_of
+from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.denoiser_networks import build_pipeline
 from imagpose.training.denoiser_samples import held_out_psnr, sample_rows
-from imagpose.training.loop import Outcome, Training, main_process_first, prepare_run
+from imagpose.training.loop import Outcome, Training, global_batch, prepare_run
 from imagpose.training.objective import (
-    CanvasDraw,
     DrawSettings,
     denoising_loss,
     draw_canvases,
+    draw_noise,
     min_snr_weights,
     prediction_target,
 )
-from imagpose.training.stage import Batch, Stage, keyed_generator
-from imagpose.views import ViewGrid, tile, untile
+from imagpose.training.processes import wait_for_everyone
+from imagpose.training.stage import Batch, Stage
+from imagpose.views import ViewGrid, pad_views, tile, untile
 
 _VALIDATION_BATCHES = 8
 _VALIDATION_SEED = 1_000_003
@@ -43,12 +42,19 @@ class DenoiserStage(Stage):
     name = "denoiser"
 
     def __init__(self, config: DenoiserConfig, pipeline: IMAGPosePipeline) -> None:
-        """Train the UNet, the pose encoder and the feature tokens of `pipeline`, whose other networks stay frozen."""
+        """Train the UNet, the pose encoder and the feature tokens of `pipeline`, whose other networks stay frozen.
+
+        Raises:
+            FileNotFoundError, ValueError: data are missing or do not fit, see `open_data`.
+        """
         super().__init__()
         self.config = config
-        self.samples_per_step = config.batch_size
-        self.cache = ViewCache(config.data, KINDS)
-        self.validation_cache = ViewCache(config.validation, KINDS)
+        self.samples_per_batch = config.batch_size
+        kinds = kinds_of(pipeline)
+        self.data = open_data(config.data, kinds, pipeline.view_multiple)
+        self.held_out = None
+        if config.validation is not None:
+            self.held_out = open_data(config.validation, kinds, pipeline.view_multiple)
         self.scheduler = pipeline.scheduler
         self.unet = pipeline.unet
         self.pose_encoder = pipeline.pose_encoder
@@ -57,32 +63,44 @@ class DenoiserStage(Stage):
         if not torch.cuda.is_available():
             # Measured on 2 cores, bf16, 2 x 2 canvases of 16 x 12 latents: 16.7 canvases/s, fused attention 12.8.
             self.unet.set_attn_processor(AttnProcessor())
-        height, width = self.cache.get("skeletons", *_first_view()).shape[-2:]
+        view = pad_views(-torch.ones(1, 3, self.data.height, self.data.width), pipeline.view_multiple)[0]
         with torch.no_grad():
-            self._black = encode_latents(pipeline.vae, -torch.ones(1, 3, height, width))[0]
+            self._black = encode_latents(pipeline.vae, view.to(pipeline.vae.device))[0].cpu()
 
     @property
     def pipeline(self) -> IMAGPosePipeline:
         """The pipeline whose networks are trained, on their device."""
         return self._pipeline[0].to(next(self.parameters()).device)
 
-    def batch(self, step: int, process: int) -> Batch:
-        """Inputs of one step, see `collate`."""
-        return self._batch(self.cache, self.config.seed, step, process)
+    def batch(self, step: int, samples: range) -> Batch:
+        """Inputs of some canvases of a step: what `CanvasData.canvases` reads, and what is drawn.
 
-    def _batch(self, cache: ViewCache, seed: int, step: int, process: int) -> Batch:
-        draw = draw_canvases(self._settings(cache, seed), step, process)
-        return collate(cache, draw, keyed_generator(seed, step, process, 1))
+        ``noise`` (b, v, 4, h, w); ``mask`` (b, v); ``timesteps``, ``keep_image_tokens``, ``keep_texture``,
+        ``keep_source_poses`` (b,); ``grid`` (2,).
+        """
+        return self._batch(self.data, self.config.seed, step, samples, self.config.noise_offset)
 
-    def _settings(self, cache: ViewCache, seed: int) -> DrawSettings:
+    def _batch(self, data: CanvasData, seed: int, step: int, samples: range, noise_offset: float) -> Batch:
+        draw = draw_canvases(self._settings(data, seed), step, samples)
+        return {
+            **data.canvases(draw),
+            "noise": draw_noise(draw.samples, (draw.grid.num_views, *self._black.shape), noise_offset),
+            "mask": draw.mask,
+            "timesteps": draw.timesteps,
+            "keep_image_tokens": draw.keep_image_tokens,
+            "keep_texture": draw.keep_texture,
+            "keep_source_poses": draw.keep_source_poses,
+            "grid": torch.tensor([draw.grid.rows, draw.grid.cols]),
+        }
+
+    def _settings(self, data: CanvasData, seed: int) -> DrawSettings:
         config = self.config
         return DrawSettings(
             seed=seed,
-            batch_size=config.batch_size,
-            num_identities=cache.num_identities,
-            num_views=cache.num_views,
+            global_batch=global_batch(config),
+            view_counts=data.view_counts,
             num_timesteps=self.scheduler.config.num_train_timesteps,
-            grids=tuple((ViewGrid.parse(name), share) for name, share in config.grids.items()),
+            grids=tuple(config.view_grids.items()),
             feature_dropout=config.feature_dropout,
             source_pose_dropout=config.source_pose_dropout,
             repeat_probability=config.repeat_probability,
@@ -91,10 +109,26 @@ class DenoiserStage(Stage):
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Eq. 4 over the slots of joint canvases, with the weights that the configuration asks for."""
         gamma, timesteps = self.config.min_snr_gamma, batch["timesteps"]
-        prediction, target = self._predict(batch)
+        prediction, target = self._predict(self._encoded(batch))
         canvas_weights = None if gamma is None else min_snr_weights(self.scheduler, timesteps, gamma)
         loss = denoising_loss(prediction, target, batch["mask"], self.config.visible_weight, canvas_weights)
         return loss, _slot_errors(prediction, target, batch["mask"])
+
+    @torch.no_grad()
+    def _encoded(self, batch: Batch) -> Batch:
+        """The batch with latents and features in place of pictures, if it has pictures."""
+        if "pixels" not in batch:
+            return batch
+        pixels, pipeline = batch["pixels"], self._pipeline[0]
+        for network in (pipeline.vae, pipeline.image_encoder):
+            network.to(pixels.device)
+        latents = encode_views(pipeline, pixels.flatten(0, 1)).float().unflatten(0, pixels.shape[:2])
+        features = {
+            kind: encode_features(pipeline, kind, batch["feature_pixels"]).float()
+            for kind in kinds_of(pipeline)
+            if kind in ("tokens", "textures")
+        }
+        return {**batch, "latents": latents, **features}
 
     def _predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The UNet's prediction and what it should be, both (b, v, 4, h, w)."""
@@ -115,58 +149,38 @@ class DenoiserStage(Stage):
     def _features(self, batch: Batch) -> torch.Tensor:
         """F_C with its dropped parts at null (zeros)."""
         tokens = batch["tokens"]
-        textures = batch["textures"] if self.feature_tokens.config.use_texture else None
-        features = self.feature_tokens(tokens, textures)
+        features = self.feature_tokens(tokens, batch.get("textures"))
         count = tokens.shape[1]
         keep_tokens, keep_texture = batch["keep_image_tokens"], batch["keep_texture"]
         kept = [features[:, :count] * keep_tokens[:, None, None], features[:, count:] * keep_texture[:, None, None]]
         return torch.cat(kept, dim=1)
 
     def validate(self) -> dict[str, float]:
-        """Eq. 4 on fixed draws of held-out people, and the PSNR of generated targets beside that of copied sources."""
+        """Eq. 4 on fixed draws of held-out people, and the PSNR of generated targets beside that of copied sources.
+
+        Nothing where nobody is held out.
+        """
+        if self.held_out is None:
+            return {}
         sums: dict[str, float] = {"loss": 0.0, "loss_masked": 0.0}
         device = next(self.parameters()).device
         for step in range(_VALIDATION_BATCHES):
-            batch = self._batch(self.validation_cache, _VALIDATION_SEED, step, 0)
+            batch = self._batch(self.held_out, _VALIDATION_SEED, step, range(self.config.batch_size), 0.0)
             loss, scalars = self({name: tensor.to(device) for name, tensor in batch.items()})
             sums["loss"] += float(loss)
             sums["loss_masked"] += float(scalars["loss_masked"])
         measures = {name: value / _VALIDATION_BATCHES for name, value in sums.items()}
-        return measures | held_out_psnr(self.pipeline, self.validation_cache, self.config, _VALIDATION_PEOPLE)
+        return measures | held_out_psnr(self.pipeline, self.held_out, self.config, _VALIDATION_PEOPLE)
 
-    def sample_grid(self) -> np.ndarray:
-        """Rows of held-out people: source, then per target skeleton, output and truth."""
-        return sample_rows(self.pipeline, self.validation_cache, self.config, _SAMPLE_PEOPLE)
+    def sample_grid(self) -> np.ndarray | None:
+        """Rows of held-out people: source, then per target skeleton, output and truth; None where nobody is held out."""
+        if self.held_out is None:
+            return None
+        return sample_rows(self.pipeline, self.held_out, self.config, _SAMPLE_PEOPLE)
 
     def export(self, folder: Path) -> None:
         """The whole pipeline in diffusers' layout, in full precision (`export.export_pipeline` makes it small)."""
         self.pipeline.save_pretrained(folder)
-
-
-def collate(cache: ViewCache, draw: CanvasDraw, generator: torch.Generator) -> Batch:
-    """Read what a draw names from the cache.
-
-    Returns:
-        ``latents``, ``noise`` (b, v, 4, h, w); ``skeletons`` uint8 (b, v, 3, H, W); ``mask`` (b, v); ``tokens`` (b, n,
-        d_enc) and ``textures`` (b, 4, h', w') of the view that F_C is made of; ``timesteps``, ``keep_image_tokens``,
-        ``keep_texture``, ``keep_source_poses`` (b,); ``grid`` (2,).
-    """
-    count, slots = draw.views.shape
-    pairs = np.repeat(draw.identities, slots), draw.views.reshape(-1)
-    latents = cache.get("latents", *pairs).float().unflatten(0, (count, slots))
-    return {
-        "latents": latents,
-        "noise": torch.randn(latents.shape, generator=generator),
-        "skeletons": cache.get("skeletons", *pairs).unflatten(0, (count, slots)),
-        "mask": draw.mask,
-        "tokens": cache.get("tokens", draw.identities, draw.feature_views).float(),
-        "textures": cache.get("textures", draw.identities, draw.feature_views).float(),
-        "timesteps": draw.timesteps,
-        "keep_image_tokens": draw.keep_image_tokens,
-        "keep_texture": draw.keep_texture,
-        "keep_source_poses": draw.keep_source_poses,
-        "grid": torch.tensor([draw.grid.rows, draw.grid.cols]),
-    }
 
 
 def visible_skeletons(batch: Batch) -> torch.Tensor:
@@ -184,46 +198,6 @@ def _slot_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Ten
     }
 
 
-def _first_view() -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
-
-
-def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
-    """The pipeline to train: the frozen networks of stages 1 and 2, the rest freshly initialised from `config.seed`.
-
-    Raises:
-        FileNotFoundError: a stage has not been trained.
-        ValueError: unknown preset, or arguments that the UNet does not take.
-    """
-    for folder in (config.autoencoder, config.image_encoder):
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"{folder} holds no trained network: train that stage first")
-    vae = AutoencoderKL.from_pretrained(config.autoencoder).eval().requires_grad_(False)
-    image_encoder = AutoModel.from_pretrained(config.image_encoder).eval().requires_grad_(False)
-    torch.manual_seed(config.seed)
-    try:
-        networks = build_denoiser(
-            config.preset, image_encoder.config.hidden_size, config.texture_long_side, **config.unet
-        )
-    except TypeError as error:
-        raise ValueError(f"unet: {error}") from None
-    if config.initial is not None:
-        trained = IMAGPosePipeline.from_pretrained(config.initial)
-        for name in ("unet", "pose_encoder", "feature_tokens"):
-            getattr(networks, name).load_state_dict(getattr(trained, name).state_dict())
-    return IMAGPosePipeline(
-        vae=vae,
-        image_encoder=image_encoder,
-        image_processor=BitImageProcessorPil.from_pretrained(config.image_encoder),
-        unet=networks.unet,
-        pose_encoder=networks.pose_encoder,
-        feature_tokens=networks.feature_tokens,
-        scheduler=build_scheduler(config.prediction_type, config.beta_schedule, config.zero_terminal_snr),
-        view_height=config.data.height,
-        view_width=config.data.width,
-    )
-
-
 def train_denoiser(
     config_path: str | Path,
     overrides: list[str] | None = None,
@@ -232,14 +206,34 @@ def train_denoiser(
 ) -> Outcome:
     """Fill the caches, train the denoiser, write the pipeline to ``<output>/weights``.
 
-    Arguments and errors as `train_autoencoder`.
+    Arguments as `train_autoencoder`.
 
     Raises:
-        FileNotFoundError: the stages before have not been trained.
+        FileNotFoundError, OSError, ValueError: see `load_config`, `build_pipeline`, `open_data` and `Training`.
+        FloatingPointError: the loss is not finite.
     """
     config = load_config(DenoiserConfig, config_path, overrides)
-    pipeline = build_pipeline(config)
-    prepare_run(config)
-    with main_process_first():
-        build_cache(config, pipeline)
+    pipeline, _ = fill_caches(config)
     return Training(DenoiserStage(config, pipeline), config, resume).run(stop_after)
+
+
+def cache_denoiser(config_path: str | Path, overrides: list[str] | None = None) -> list[Path]:
+    """Fill the caches only; returns their folders.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: see `load_config` and `build_pipeline`; or the configuration has no cache.
+    """
+    config = load_config(DenoiserConfig, config_path, overrides)
+    folders = fill_caches(config)[1]
+    if not folders:
+        raise ValueError(f"{config_path}: no cache is configured; name a folder, for example data.cache=runs/cache")
+    return folders
+
+
+def fill_caches(config: DenoiserConfig) -> tuple[IMAGPosePipeline, list[Path]]:
+    """Render, build the networks, cache what is configured."""
+    pipeline = build_pipeline(config)
+    prepare_run(config, (config.data, config.validation))
+    folders = build_cache(config, pipeline)
+    wait_for_everyone()
+    return pipeline, folders

@@ -1,4 +1,7 @@
-"""What the denoiser reads per view, computed once: latents, texture latents, encoder tokens, skeletons."""
+"""What the denoiser reads per view: latents, texture latents, encoder tokens, skeletons; computed once, or in every step.
+
+Both ways use the functions here, which are the pipeline's own.
+"""
 
 from __future__ import annotations
 
@@ -6,80 +9,104 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from imagpose.data.canvas import ViewTensors
+from imagpose.model_folder import ModelFiles
 from imagpose.models.latents import encode_latents
-from imagpose.pictures import texture_pixels
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline_conditions import encode_image_tokens
-from imagpose.pose import Pose, draw_skeleton
-from imagpose.training.cache import Tensors, add_kind, to_pixels
-from imagpose.training.config import DenoiserConfig, Precision, ViewCacheConfig
+from imagpose.pipeline_conditions import encode_image_tokens, encode_texture
+from imagpose.training.canvas_data import cache_blocks
+from imagpose.training.config import Precision, ViewCacheConfig
+from imagpose.training.denoiser_config import DatasetConfig, DenoiserConfig
+from imagpose.training.denoiser_networks import frozen_files
+from imagpose.training.processes import run_device, this_process
+from imagpose.training.shards import Kind, add_kinds
 from imagpose.views import pad_views
 
 _CHUNK = 16
-KINDS = ("latents", "textures", "tokens", "skeletons")
 
 
-def fingerprint(folder: Path) -> str:
-    """Short digest of configuration and weights in a folder, so that what an older network made is made again."""
+def kinds_of(pipeline: IMAGPosePipeline) -> tuple[str, ...]:
+    """What the pipeline's denoiser reads."""
+    textures = ("textures",) if pipeline.feature_tokens.config.use_texture else ()
+    return ("latents", *textures, "tokens", "skeletons")
+
+
+def encode_views(pipeline: IMAGPosePipeline, pixels: torch.Tensor) -> torch.Tensor:
+    """Latents (b, 4, h, w) of pixels (b, 3, H, W) in [-1, 1], padded as the UNet needs them."""
+    return encode_latents(pipeline.vae, pad_views(pixels, pipeline.view_multiple)[0])
+
+
+def encode_features(pipeline: IMAGPosePipeline, kind: str, pixels: torch.Tensor) -> torch.Tensor:
+    """``tokens`` (b, n, d_enc) or ``textures`` (b, 4, h', w') of pixels (b, 3, H, W) in [-1, 1]."""
+    if kind == "tokens":
+        return encode_image_tokens(pipeline.image_encoder, pipeline.image_processor, pixels)
+    return encode_texture(pipeline.vae, pipeline.feature_tokens, pixels)
+
+
+def fingerprint(files: ModelFiles) -> str:
+    """Short digest of configuration and weights, so that what an older network made is made again; on the Hub the id."""
+    if files.folder is None:
+        return files.place
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*config.json")]):
-        digest.update(path.read_bytes())
+    for pattern in ("*.safetensors", "*config.json", "*.bin"):
+        for path in sorted(files.folder.glob(pattern)):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def build_cache(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> None:
-    """Make what both caches of the configuration lack besides views, by the pipeline's own frozen networks."""
-    if torch.cuda.is_available():
-        pipeline.to("cuda")
-    vae, encoder = fingerprint(config.autoencoder), fingerprint(config.image_encoder)
-    multiple = pipeline.view_multiple
+def build_cache(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> list[Path]:
+    """Make what the caches of the configuration lack besides rendered views, by the pipeline's own frozen networks.
 
-    def latents(pixels: torch.Tensor) -> torch.Tensor:
-        return encode_latents(pipeline.vae, pad_views(pixels, multiple)[0])
+    Processes that are started together share the work out; each returns when its share is done.
 
-    def textures(pixels: torch.Tensor) -> torch.Tensor:
-        return encode_latents(pipeline.vae, texture_pixels(pixels, config.texture_long_side))
-
-    def tokens(pixels: torch.Tensor) -> torch.Tensor:
-        return encode_image_tokens(pipeline.image_encoder, pipeline.image_processor, pixels)
-
+    Returns:
+        The folders of the caches; none where pictures are encoded in every step.
+    """
+    folders = []
+    process, processes = this_process()
     for data in (config.data, config.validation):
-        add_kind(data, "skeletons", f"multiple {multiple}", _skeletons(data, multiple))
-        add_kind(data, "tokens", encoder, _per_picture(tokens, config.precision))
-        add_kind(data, "latents", f"{vae} multiple {multiple}", _per_picture(latents, config.precision))
-        source = f"{vae} long side {config.texture_long_side}"
-        add_kind(data, "textures", source, _per_picture(textures, config.precision))
+        blocks = [] if data is None else cache_blocks(data, pipeline.view_multiple)
+        if blocks:
+            folder = blocks[0].path("latents").parent
+            add_kinds(blocks, _kinds(config, pipeline, data), f"caching {folder}", process, processes)
+            folders.append(folder)
+    return folders
 
 
-def _per_picture(
-    network: Callable[[torch.Tensor], torch.Tensor], precision: Precision
-) -> Callable[[Tensors], torch.Tensor]:
-    """Apply `network` to the pictures of a shard in chunks; the result is kept in fp16."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def _kinds(
+    config: DenoiserConfig, pipeline: IMAGPosePipeline, data: ViewCacheConfig | DatasetConfig | None
+) -> dict[str, Kind]:
+    pipeline.to(run_device())
+    files = frozen_files(config)
+    vae, encoder = fingerprint(files.vae), fingerprint(files.image_encoder)
+    texture = pipeline.feature_tokens.config
+    ranged = "" if texture.texture_range == "signed" else f" {texture.texture_range}"
+    multiple = f"multiple {pipeline.view_multiple}"
 
-    @torch.no_grad()
-    def compute(views: Tensors) -> torch.Tensor:
-        pictures = views["pictures"]
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            pixels = (to_pixels(chunk).to(device) for chunk in pictures.flatten(0, 1).split(_CHUNK))
-            chunks = [network(chunk).half().cpu() for chunk in pixels]
-        return torch.cat(chunks).unflatten(0, pictures.shape[:2])
+    def per_picture(network: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[ViewTensors], torch.Tensor]:
+        return lambda views: _in_chunks(network, views.pixels, config.precision)
 
-    return compute
+    kinds = {
+        "skeletons": Kind(multiple, lambda views: views.skeletons),
+        "tokens": Kind(encoder, per_picture(lambda pixels: encode_features(pipeline, "tokens", pixels))),
+        "latents": Kind(f"{vae} {multiple}", per_picture(lambda pixels: encode_views(pipeline, pixels))),
+        "textures": Kind(
+            f"{vae} long side {texture.texture_long_side}{ranged}",
+            per_picture(lambda pixels: encode_features(pipeline, "textures", pixels)),
+        ),
+    }
+    return {name: kinds[name] for name in kinds_of(pipeline)}
 
 
-def _skeletons(data: ViewCacheConfig, multiple: int) -> Callable[[Tensors], torch.Tensor]:
-    """Skeleton drawings, uint8 (n, v, 3, H, W), sides padded as the pipeline pads them."""
-
-    def compute(views: Tensors) -> torch.Tensor:
-        drawings = [
-            np.asarray(draw_skeleton(Pose(points, data.width, data.height)))
-            for points in views["keypoints"].flatten(0, 1).numpy()
-        ]
-        drawn = torch.from_numpy(np.stack(drawings)).movedim(-1, -3)
-        return pad_views(drawn, multiple)[0].unflatten(0, views["keypoints"].shape[:2])
-
-    return compute
+@torch.no_grad()
+def _in_chunks(
+    network: Callable[[torch.Tensor], torch.Tensor], pixels: torch.Tensor, precision: Precision
+) -> torch.Tensor:
+    """Apply `network` to pixels (..., 3, H, W) in chunks; the result is kept in fp16."""
+    device = run_device()
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    with torch.autocast(device.type, dtype, enabled=precision != "fp32"):
+        chunks = [network(chunk.to(device)).half().cpu() for chunk in pixels.flatten(0, -4).split(_CHUNK)]
+    return torch.cat(chunks).unflatten(0, pixels.shape[:-3])

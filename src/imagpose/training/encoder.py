@@ -8,10 +8,13 @@ import torch
 from torch import nn
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
+from imagpose.model_folder import ModelFiles
+from imagpose.models.loading import load_image_encoder
 from imagpose.pictures import encoder_pixels
 from imagpose.training.config import EncoderConfig, load_config
 from imagpose.training.loop import Outcome, Training, prepare_run
 from imagpose.training.metric_learning import MetricLearningStage
+from imagpose.training.stage import start_from
 
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
@@ -46,6 +49,8 @@ class EncoderStage(MetricLearningStage):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__(config)
         self.encoder = build_encoder(config)
+        if config.initial is not None:
+            start_from(self.encoder, load_image_encoder(ModelFiles(str(config.initial))), config.initial)
         # All features of a fresh transformer are nearly one vector; without the mean taken out the loss stays at log(b).
         self.projection = nn.Sequential(
             nn.BatchNorm1d(2 * config.model.hidden_size),
@@ -89,5 +94,5 @@ def train_encoder(
 ) -> Outcome:
     """Render what is missing, train the image encoder, write ``<output>/weights``; arguments as `train_autoencoder`."""
     config = load_config(EncoderConfig, config_path, overrides)
-    prepare_run(config)
+    prepare_run(config, (config.data, config.validation))
     return Training(EncoderStage(config), config, resume).run(stop_after)

@@ -36,16 +36,16 @@ class PoseEstimatorStage(Stage):
     def __init__(self, config: PoseEstimatorConfig) -> None:
         super().__init__()
         self.config = config
-        self.samples_per_step = config.batch_size
+        self.samples_per_batch = config.batch_size
         self.cache = ViewCache(config.data)
         self.validation_cache = ViewCache(config.validation)
         torch.manual_seed(config.seed)
         self.network = PoseEstimator()
 
-    def batch(self, step: int, process: int) -> Batch:
+    def batch(self, step: int, samples: range) -> Batch:
         """``pixels`` (b, 3, H, W) in [-1, 1], moved and degraded, and their ``keypoints`` (b, 18, 3)."""
         config = self.config
-        rng = keyed_rng(config.seed, step, process)
+        rng = keyed_rng(config.seed, step, samples.start)
         chosen = (
             rng.integers(0, self.cache.num_identities, config.batch_size),
             rng.integers(0, self.cache.num_views, config.batch_size),
@@ -53,7 +53,7 @@ class PoseEstimatorStage(Stage):
         pixels, keypoints = move(
             to_pixels(self.cache.get("pictures", *chosen)), self.cache.get("keypoints", *chosen), config, rng
         )
-        return {"pixels": degrade(pixels, keyed_generator(config.seed, step, process)), "keypoints": keypoints}
+        return {"pixels": degrade(pixels, keyed_generator(config.seed, step, samples.start)), "keypoints": keypoints}
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss, its two parts."""
@@ -96,10 +96,10 @@ class IdentityStage(MetricLearningStage):
         super().__init__(config)
         self.network = IdentityNetwork()
 
-    def batch(self, step: int, process: int) -> Batch:
+    def batch(self, step: int, samples: range) -> Batch:
         """As the base says, half of the pictures degraded."""
-        pixels = super().batch(step, process)["pixels"]
-        generator = keyed_generator(self.config.seed, step, process, 1)
+        pixels = super().batch(step, samples)["pixels"]
+        generator = keyed_generator(self.config.seed, step, samples.start, 1)
         chosen = torch.rand(len(pixels), 1, 1, 1, generator=generator) < 0.5
         return {"pixels": torch.where(chosen, degrade(pixels, generator), pixels)}
 
@@ -190,7 +190,7 @@ def train_pose_estimator(
 ) -> Outcome:
     """Render what is missing, train the pose estimator; arguments as `train_autoencoder`."""
     config = load_config(PoseEstimatorConfig, config_path, overrides)
-    prepare_run(config)
+    prepare_run(config, (config.data, config.validation))
     return Training(PoseEstimatorStage(config), config, resume).run(stop_after)
 
 
@@ -202,5 +202,5 @@ def train_identity(
 ) -> Outcome:
     """Render what is missing, train the identity network; arguments as `train_autoencoder`."""
     config = load_config(IdentityConfig, config_path, overrides)
-    prepare_run(config)
+    prepare_run(config, (config.data, config.validation))
     return Training(IdentityStage(config), config, resume).run(stop_after)

@@ -1,6 +1,6 @@
 """The training loop that the three stages share.
 
-What must survive an interruption is listed in `checkpoints.py`; a batch depends on (seed, step, process) only, so a
+What must survive an interruption is listed in `checkpoints.py`; a batch depends on (seed, step, samples) only, so a
 resumed run repeats the uninterrupted one exactly.
 """
 
@@ -12,24 +12,31 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers.optimization import get_scheduler
-from diffusers.training_utils import EMAModel
+from torch.utils.data import DataLoader, Dataset
 
 from imagpose.training.cache import check_split, render_views
-from imagpose.training.checkpoints import find_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
-from imagpose.training.config import RunConfig
-from imagpose.training.records import Records
-from imagpose.training.stage import Stage
+from imagpose.training.checkpoints import (
+    find_checkpoint,
+    last_good,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
+from imagpose.training.config import RunConfig, ViewCacheConfig
+from imagpose.training.processes import main_process_first, run_device, this_process
+from imagpose.training.records import Records, import_wandb
+from imagpose.training.stage import Batch, Stage
+from imagpose.training.average import AveragedWeights, whole
 
 
 @dataclass
@@ -49,23 +56,32 @@ class Outcome:
     validation: dict[str, float] = field(default_factory=dict)
 
 
-def prepare_run(config: RunConfig) -> None:
-    """Set the threads, check the seeds, render the views that are missing.
+def prepare_run(config: RunConfig, people: Sequence[Any]) -> None:
+    """Set the threads, check precision and seeds, render the views that are missing.
+
+    Args:
+        config: the run.
+        people: data and validation of the run; only rendered ones matter here.
 
     Raises:
-        ValueError: identities outside of their split, or a cache that was made with other settings.
+        ValueError: fp16 without a GPU, identities outside of their split, or a cache that was made with other settings.
     """
+    if config.precision == "fp16" and run_device().type != "cuda":
+        raise ValueError("precision fp16 needs a GPU; bf16 and fp32 work on a CPU")
+    if config.wandb is not None:
+        import_wandb()
     if config.threads:
         torch.set_num_threads(config.threads)
-    check_split(config.data, config.validation)
+    check_split(*people)
     with main_process_first():
-        for views in (config.data, config.validation):
-            render_views(views)
+        for views in people:
+            if isinstance(views, ViewCacheConfig):
+                render_views(views)
 
 
-def main_process_first() -> AbstractContextManager[None]:
-    """Let the main process make what all processes then find made; it may take hours."""
-    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24)).main_process_first()
+def global_batch(config: RunConfig) -> int:
+    """Samples of one optimiser step, over all processes and accumulated batches."""
+    return config.batch_size * config.gradient_accumulation * this_process()[1]
 
 
 class Training:
@@ -88,7 +104,7 @@ class Training:
         if resume is None and list_checkpoints(self.folder):
             raise ValueError(f"{config.output} already holds a run: use --resume latest, or another output folder")
         self.accelerator = Accelerator(
-            mixed_precision="bf16" if config.precision == "bf16" else "no",
+            mixed_precision="no" if config.precision == "fp32" else config.precision,
             cpu=not torch.cuda.is_available(),
             step_scheduler_with_optimizer=False,
         )
@@ -98,13 +114,14 @@ class Training:
             config.lr_schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=config.steps
         )
         self.stage = stage
+        self.average = AveragedWeights(stage, config.ema_decay, self.accelerator)
         self.prepared, self.optimizer, self.schedule = self.accelerator.prepare(stage, optimizer, schedule)
-        self.ema = EMAModel(stage.parameters(), decay=config.ema_decay, foreach=True)
-        self.ema.to(self.accelerator.device)
+        self.average.start()
         self.outcome = Outcome()
         if resume is not None:
             path = find_checkpoint(self.folder, resume)
-            self.outcome.step = load_checkpoint(path, self.accelerator, self.prepared, self.ema)
+            self.outcome.step = load_checkpoint(path, self.accelerator, self.average)
+        self._saved_step = self.outcome.step if resume is not None else None
 
     def run(self, stop_after: float | None = None) -> Outcome:
         """Train until the last step, until `stop_after` seconds have passed, or until SIGINT or SIGTERM.
@@ -113,14 +130,16 @@ class Training:
 
         Raises:
             FloatingPointError: loss or gradient is not finite; nothing is written, the last checkpoint stays.
+            OSError: a checkpoint cannot be written; the one before stays.
         """
         config, outcome = self.config, self.outcome
         started = time.monotonic()
         accelerator = self.accelerator
         records = Records(config, self.stage, outcome.step, accelerator.process_index, accelerator.num_processes)
         with _stop_requests() as requests, records:
+            batches = iter(batch_loader(self.stage, config, outcome.step, accelerator))
             while outcome.step < config.steps:
-                outcome.losses.append(self._step(outcome.step, records))
+                outcome.losses.append(self._step(outcome.step, batches, records))
                 outcome.step += 1
                 self._regular_work(records)
                 if requests:
@@ -128,6 +147,7 @@ class Training:
                 elif stop_after is not None and time.monotonic() - started >= stop_after:
                     outcome.reason = "stopped"
                 if self._any_process(outcome.reason != "finished"):
+                    outcome.reason = "stopped" if outcome.reason == "finished" else outcome.reason
                     break
             self._save()
             if outcome.reason == "finished":
@@ -135,30 +155,41 @@ class Training:
             self._export()
         return outcome
 
-    def _step(self, step: int, records: Records) -> float:
-        """One optimiser step; returns the loss."""
+    def _step(self, step: int, batches: Iterator[Batch], records: Records) -> float:
+        """One optimiser step; returns the loss, a mean over the global batch."""
+        parts = self.config.gradient_accumulation
+        losses = []
         records.begin_step()
-        batch = self.stage.batch(step, self.accelerator.process_index)
-        batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
-        records.batch_ready()
         self.prepared.train()
-        loss, scalars = self.prepared(batch)
-        self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.config.gradient_clip)
-        loss_value, norm_value = float(loss.detach()), float(norm)
-        if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
-            checkpoints = list_checkpoints(self.folder)
-            last = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "no checkpoint was written yet"
-            raise FloatingPointError(
-                f"step {step}: loss {loss_value}, gradient norm {norm_value}; training stopped, {last}"
-            )
+        for part in range(parts):
+            with records.assembling_batch():
+                device = self.accelerator.device
+                batch = {name: tensor.to(device, non_blocking=True) for name, tensor in next(batches).items()}
+            with nullcontext() if part == parts - 1 else self.accelerator.no_sync(self.prepared):
+                loss, scalars = self.prepared(batch)
+                self.accelerator.backward(loss / parts)
+            losses.append(loss.detach())
+        norm = float(whole(self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.config.gradient_clip)))
+        loss_value = float(self.accelerator.reduce(torch.stack(losses).mean(), "mean"))
+        self._check_finite(step, loss_value, norm)
         self.optimizer.step()
-        self.schedule.step()
+        if not self.optimizer.step_was_skipped:
+            self.schedule.step()
+            self.average.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.ema.step(self.stage.parameters())
         rate = self.schedule.get_last_lr()[0]
-        records.end_step(step + 1, loss_value, {**scalars, "gradient_norm": norm_value, "learning_rate": rate})
+        records.end_step(step + 1, loss_value, {**scalars, "gradient_norm": norm, "learning_rate": rate})
         return loss_value
+
+    def _check_finite(self, step: int, loss: float, norm: float) -> None:
+        """With fp16 a gradient may overflow: accelerate then skips the step and halves the loss's scale."""
+        scaler = self.accelerator.scaler
+        overflow_is_tried_again = scaler is not None and scaler.get_scale() > 1.0
+        if math.isfinite(loss) and (math.isfinite(norm) or overflow_is_tried_again):
+            return
+        raise FloatingPointError(
+            f"step {step}: loss {loss}, gradient norm {norm}; training stopped, {last_good(self.folder)}"
+        )
 
     def _regular_work(self, records: Records) -> None:
         config, step = self.config, self.outcome.step
@@ -166,48 +197,74 @@ class Training:
             self._save()
         if step % config.validate_every == 0 and step < config.steps:
             self.outcome.validation = self._validate(records)
-        if step % config.sample_every == 0 and self.accelerator.is_main_process:
-            with self._ema_weights():
-                records.picture(step, self.stage.sample_grid())
+        if step % config.sample_every == 0:
+            with self.average.used() as stage:
+                if self.accelerator.is_main_process:
+                    records.picture(step, stage.sample_grid())
 
     def _validate(self, records: Records) -> dict[str, float]:
-        if not self.accelerator.is_main_process:
-            return {}
-        with self._ema_weights():
-            measures = self.stage.validate()
+        with self.average.used() as stage:
+            if not self.accelerator.is_main_process:
+                return {}
+            measures = stage.validate()
         records.validation(self.outcome.step, measures)
         return measures
 
     def _save(self) -> None:
-        save_checkpoint(
-            self.folder, self.outcome.step, self.accelerator, self.prepared, self.ema, self.config.keep_checkpoints
-        )
+        if self._saved_step == self.outcome.step:
+            return
+        save_checkpoint(self.folder, self.outcome.step, self.accelerator, self.average, self.config.keep_checkpoints)
+        self._saved_step = self.outcome.step
 
     def _export(self) -> None:
         """Replace ``<output>/weights`` by the EMA weights."""
-        if self.accelerator.is_main_process:
-            with self._ema_weights():
-                export_stage(self.stage, self.config.output / "weights", {"step": self.outcome.step})
+        with self.average.used() as stage:
+            if self.accelerator.is_main_process:
+                export_stage(stage, self.config.output / "weights", {"step": self.outcome.step})
         self.accelerator.wait_for_everyone()
-
-    @contextmanager
-    def _ema_weights(self) -> Iterator[None]:
-        """The stage with EMA weights, in evaluation mode, without gradients, in the run's precision."""
-        parameters = list(self.stage.parameters())
-        self.ema.store(parameters)
-        self.ema.copy_to(parameters)
-        self.stage.eval()
-        try:
-            with torch.no_grad(), self.accelerator.autocast():
-                yield
-        finally:
-            self.ema.restore(parameters)
 
     def _any_process(self, flag: bool) -> bool:
         if self.accelerator.num_processes == 1:
             return flag
         flags = self.accelerator.gather(torch.tensor([int(flag)], device=self.accelerator.device))
         return bool(flags.any())
+
+
+class _Batches(Dataset):
+    """The batches of one process in the order in which they are used, by their number in the whole run."""
+
+    def __init__(self, stage: Stage, config: RunConfig, process: int, processes: int) -> None:
+        self.stage = stage
+        self.config = config
+        self.process = process
+        self.processes = processes
+
+    def __getitem__(self, number: int) -> Batch:
+        step, part = divmod(number, self.config.gradient_accumulation)
+        first = (part * self.processes + self.process) * self.config.batch_size
+        return self.stage.batch(step, range(first, first + self.config.batch_size))
+
+
+def batch_loader(stage: Stage, config: RunConfig, first_step: int, accelerator: Accelerator) -> DataLoader:
+    """The batches of this process from `first_step` on; with `config.workers` they are prepared ahead.
+
+    Workers are forked: they only read, and they share the memory of what is opened.
+    """
+    parts = config.gradient_accumulation
+    return DataLoader(
+        _Batches(stage, config, accelerator.process_index, accelerator.num_processes),
+        batch_size=None,
+        sampler=range(first_step * parts, config.steps * parts),
+        num_workers=config.workers,
+        multiprocessing_context="fork" if config.workers else None,
+        worker_init_fn=_leave_signals_to_the_run,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class MetricLearningStage(Stage):
     def __init__(self, config: MetricLearningConfig) -> None:
         super().__init__()
         self.config = config
-        self.samples_per_step = 2 * config.batch_size
+        self.samples_per_batch = 2 * config.batch_size
         self.cache = ViewCache(config.data)
         self.validation_cache = ViewCache(config.validation)
         if config.batch_size > self.cache.num_identities:
@@ -50,10 +50,10 @@ class MetricLearningStage(Stage):
         """What the loss compares, (b, d'); the features themselves if a stage has nothing between."""
         return self.features(pixels)
 
-    def batch(self, step: int, process: int) -> Batch:
+    def batch(self, step: int, samples: range) -> Batch:
         """``pixels`` (2 b, 3, H, W) in [-1, 1], augmented: first views of b different identities, then second views."""
         config = self.config
-        rng = keyed_rng(config.seed, step, process)
+        rng = keyed_rng(config.seed, step, samples.start)
         identities = rng.choice(self.cache.num_identities, config.batch_size, replace=False)
         pairs = rng.random((config.batch_size, self.cache.num_views)).argsort(axis=1)[:, :2]
         chosen = np.tile(identities, 2), pairs.T.reshape(-1)

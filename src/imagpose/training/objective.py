@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from diffusers import DDIMScheduler
 from diffusers.training_utils import compute_snr
 
-from imagpose.training.stage import keyed_generator, keyed_rng
+from imagpose.data.groups import slot_views
+from imagpose.training.stage import Drawn, keyed_generator, keyed_rng
 from imagpose.views import ViewGrid, random_masks
 
 
 @dataclass(frozen=True)
 class CanvasDraw:
-    """Everything random about a batch of b canvases with V slots, except the noise.
+    """Everything random about a batch of b canvases with V slots.
 
     Attributes:
         grid: the grid of the whole batch.
-        identities: (b,) identities, counted in the cache.
+        samples: (b,) keys (seed, step, sample), for what is drawn elsewhere: noise, augmentation.
+        identities: (b,) identities, counted in the data.
         views: (b, V) view of each slot.
         mask: (b, V), 1 = visible source, 0 = masked target.
         feature_views: (b,) view that F_C is made of.
@@ -30,6 +34,7 @@ class CanvasDraw:
     """
 
     grid: ViewGrid
+    samples: list[tuple[int, int, int]]
     identities: np.ndarray
     views: np.ndarray
     mask: torch.Tensor
@@ -42,12 +47,16 @@ class CanvasDraw:
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """What `draw_canvases` needs to know; see `DenoiserConfig` for the meaning."""
+    """What `draw_canvases` needs to know; see `DenoiserConfig` for the meaning.
+
+    Attributes:
+        global_batch: canvases of one step, over all processes and accumulated batches.
+        view_counts: (identities,) number of views of each identity, at least 2.
+    """
 
     seed: int
-    batch_size: int
-    num_identities: int
-    num_views: int
+    global_batch: int
+    view_counts: np.ndarray
     num_timesteps: int
     grids: tuple[tuple[ViewGrid, float], ...]
     feature_dropout: float
@@ -55,54 +64,48 @@ class DrawSettings:
     repeat_probability: float
 
 
-def draw_canvases(settings: DrawSettings, step: int, process: int) -> CanvasDraw:
-    """The draws of one step on one process; they depend on (seed, step, process) only.
+def draw_canvases(settings: DrawSettings, step: int, samples: range) -> CanvasDraw:
+    """The draws of some samples of a step; sample i depends on (seed, step, i) only, the grid on (seed, step).
 
-    The grid is drawn from (seed, step), so that all processes work on canvases of one size.
+    Identities come in epochs: each once, in an order of its own per epoch.
     """
     shares = np.array([share for _, share in settings.grids])
     grid = settings.grids[keyed_rng(settings.seed, step).choice(len(shares), p=shares / shares.sum())][0]
-    rng = keyed_rng(settings.seed, step, process)
-    count, slots = settings.batch_size, grid.num_views
-    identities = rng.integers(0, settings.num_identities, count)
-    order = rng.random((count, settings.num_views)).argsort(axis=1)
-    mask = random_masks(count, slots, keyed_generator(settings.seed, step, process))
-    views = _repeat_views(order[:, :slots], mask.numpy() > 0, settings.repeat_probability, rng)
-    keep_image_tokens, keep_texture = _feature_dropout(rng.random(count), settings.feature_dropout)
+    identities = np.array([_identity(settings, step * settings.global_batch + sample) for sample in samples])
+    rngs = [keyed_rng(settings.seed, step, sample) for sample in samples]
+    masks = [
+        random_masks(1, grid.num_views, keyed_generator(settings.seed, step, sample, Drawn.MASK)) for sample in samples
+    ]
+    mask = torch.cat(masks)
+    layouts = [
+        slot_views(int(settings.view_counts[identity]), visible, settings.repeat_probability, rng)
+        for identity, visible, rng in zip(identities, mask.numpy() > 0, rngs, strict=True)
+    ]
+    uniform = np.array([rng.random(3) for rng in rngs])
+    keep_image_tokens, keep_texture = _feature_dropout(uniform[:, 0], settings.feature_dropout)
     return CanvasDraw(
         grid=grid,
+        samples=[(settings.seed, step, sample) for sample in samples],
         identities=identities,
-        views=views,
+        views=np.stack([views for views, _ in layouts]),
         mask=mask,
-        feature_views=_feature_views(views, mask.numpy() > 0, order, rng),
+        feature_views=np.array([view for _, view in layouts]),
         keep_image_tokens=keep_image_tokens,
         keep_texture=keep_texture,
-        keep_source_poses=torch.from_numpy((rng.random(count) >= settings.source_pose_dropout).astype(np.float32)),
-        timesteps=torch.from_numpy(rng.integers(0, settings.num_timesteps, count)),
+        keep_source_poses=torch.from_numpy((uniform[:, 1] >= settings.source_pose_dropout).astype(np.float32)),
+        timesteps=torch.from_numpy((uniform[:, 2] * settings.num_timesteps).astype(np.int64)),
     )
 
 
-def _repeat_views(views: np.ndarray, visible: np.ndarray, probability: float, rng: np.random.Generator) -> np.ndarray:
-    """Some canvases show one view in all masked slots (as T1 lays them), some one view in all visible slots (T2)."""
-    views = views.copy()
-    for slots in (visible, ~visible):
-        for canvas in np.flatnonzero(rng.random(len(views)) < probability):
-            chosen = slots[canvas]
-            if chosen.any():
-                views[canvas, chosen] = views[canvas, chosen][0]
-    return views
+def _identity(settings: DrawSettings, number: int) -> int:
+    """The identity of the run's sample `number`."""
+    epoch, place = divmod(number, len(settings.view_counts))
+    return int(_order(settings.seed, epoch, len(settings.view_counts))[place])
 
 
-def _feature_views(views: np.ndarray, visible: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One of the visible views; where all are masked, a view that is not on the canvas, or any if all are on it."""
-    slots = views.shape[1]
-    chosen = np.empty(len(views), dtype=np.int64)
-    for canvas, draw in enumerate(rng.random(len(views))):
-        candidates = views[canvas, visible[canvas]]
-        if not len(candidates):
-            candidates = order[canvas, slots:] if order.shape[1] > slots else views[canvas]
-        chosen[canvas] = candidates[int(draw * len(candidates))]
-    return chosen
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, identities: int) -> np.ndarray:
+    return keyed_rng(seed, epoch, 0, Drawn.ORDER).permutation(identities)
 
 
 def _feature_dropout(draws: np.ndarray, probability: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,6 +124,23 @@ def _feature_dropout(draws: np.ndarray, probability: float) -> tuple[torch.Tenso
         torch.from_numpy((~image_tokens_dropped).astype(np.float32)),
         torch.from_numpy((~texture_dropped).astype(np.float32)),
     )
+
+
+def draw_noise(samples: list[tuple[int, int, int]], shape: Sequence[int], offset: float) -> torch.Tensor:
+    """Noise (b, v, 4, h, w), each canvas its own.
+
+    Args:
+        samples: b keys.
+        shape: (v, 4, h, w).
+        offset: standard deviation of a constant added to each view and channel; 0 adds none. Source: Guttenberg,
+            "Diffusion with offset noise", 2023.
+    """
+    noise = []
+    for sample in samples:
+        generator = keyed_generator(*sample, Drawn.NOISE)
+        drawn = torch.randn(*shape, generator=generator)
+        noise.append(drawn + offset * torch.randn(*shape[:2], 1, 1, generator=generator) if offset else drawn)
+    return torch.stack(noise)
 
 
 def prediction_target(
@@ -151,15 +171,18 @@ def denoising_loss(
 ) -> torch.Tensor:
     """Mean squared error over all slots (Eq. 4), visible slots and canvases weighted.
 
+    A mean over canvases that do not see each other, so that the mean over processes is the loss of the global batch.
+
     Args:
         prediction, target: (b, v, 4, h, w).
         mask: (b, v), 1 = visible source.
-        visible_weight: weight of visible slots; 1 is Eq. 4. Weights of slots are normalised to mean 1 over the batch.
+        visible_weight: weight of visible slots; 1 is Eq. 4. Weights are divided by their mean over masks as they are
+            drawn, where (v - 1) / 2 slots of a canvas are visible on average.
         canvas_weights: (b,) min-SNR weights, or None.
     """
     error = (prediction - target).square().mean(dim=(2, 3, 4))
-    weights = torch.where(mask > 0, visible_weight, 1.0)
-    weights = weights / weights.mean()
+    visible_share = (mask.shape[1] - 1) / (2 * mask.shape[1])
+    weights = torch.where(mask > 0, visible_weight, 1.0) / (1.0 + visible_share * (visible_weight - 1.0))
     if canvas_weights is not None:
         weights = weights * canvas_weights[:, None]
     return (weights * error).mean()

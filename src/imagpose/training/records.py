@@ -1,8 +1,12 @@
-"""What a run shows: progress bar (or plain lines where the output is no terminal) and TensorBoard."""
+"""What a run shows: progress bar (or plain lines where the output is no terminal), TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,13 +19,13 @@ from imagpose.training.stage import Stage
 
 
 class Records:
-    """Progress and TensorBoard of one sitting; silent on all but the main process."""
+    """Records of one sitting; silent on all but the main process."""
 
     def __init__(self, config: RunConfig, stage: Stage, step: int, process: int, num_processes: int) -> None:
         self.config = config
         self.stage = stage
         self.main_process = process == 0
-        self.samples_per_step = stage.samples_per_step * num_processes
+        self.samples_per_step = stage.samples_per_batch * config.gradient_accumulation * num_processes
         self.console = Console(stderr=True)
         self.first_step = step
         self.loss = float("nan")
@@ -29,6 +33,7 @@ class Records:
 
     def __enter__(self) -> Records:
         if self.main_process:
+            self.wandb = start_wandb(self.config)
             self.writer = SummaryWriter(str(self.config.output / "tensorboard"), purge_step=self.first_step + 1)
             self.progress = Progress(
                 TextColumn(f"{self.stage.name}"),
@@ -49,14 +54,19 @@ class Records:
         if self.main_process:
             self.progress.stop()
             self.writer.close()
+            if self.wandb is not None:
+                self.wandb.finish()
 
     def begin_step(self) -> None:
-        """A step starts: from here to `batch_ready` is time outside the network."""
+        """A step starts."""
         self.step_started = time.perf_counter()
 
-    def batch_ready(self) -> None:
-        """The batch is assembled."""
-        self.assembling += time.perf_counter() - self.step_started
+    @contextmanager
+    def assembling_batch(self) -> Iterator[None]:
+        """Time outside the networks."""
+        started = time.perf_counter()
+        yield
+        self.assembling += time.perf_counter() - started
 
     def end_step(self, step: int, loss: float, scalars: dict[str, Any]) -> None:
         """`step` steps are done."""
@@ -70,8 +80,7 @@ class Records:
             rate = len(self.losses) * self.samples_per_step / self.stepping
             values = {name: float(value) for name, value in scalars.items()}
             values |= {"loss": self.loss, "samples_per_second": rate, "batch_share": self.assembling / self.stepping}
-            for name, value in values.items():
-                self.writer.add_scalar(f"train/{name}", value, step)
+            self._scalars("train", values, step)
             self.progress.update(self.task, completed=step, loss=self.loss, rate=rate)
             self._line(step, values)
             self._reset_window(step)
@@ -81,8 +90,9 @@ class Records:
 
     def validation(self, step: int, measures: dict[str, float]) -> None:
         """Measures on held-out people."""
-        for name, value in measures.items():
-            self.writer.add_scalar(f"validation/{name}", value, step)
+        if not measures:
+            return
+        self._scalars("validation", measures, step)
         self.writer.flush()
         self.console.print(f"{self.stage.name} step {step} validation: {_text(measures)}", highlight=False)
 
@@ -91,6 +101,14 @@ class Records:
         if picture is not None:
             self.writer.add_image("samples", picture, step, dataformats="HWC")
             self.writer.flush()
+            if self.wandb is not None:
+                self.wandb.log({"samples": import_wandb().Image(picture)}, step=step)
+
+    def _scalars(self, group: str, values: dict[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(f"{group}/{name}", value, step)
+        if self.wandb is not None:
+            self.wandb.log({f"{group}/{name}": value for name, value in values.items()}, step=step)
 
     def _line(self, step: int, values: dict[str, float]) -> None:
         if not self.console.is_terminal:
@@ -105,6 +123,34 @@ class Records:
         self.losses: list[float] = []
         self.assembling = 0.0
         self.stepping = 0.0
+
+
+def import_wandb() -> Any:
+    """The package of Weights & Biases.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        return import_module("wandb")
+    except ImportError:
+        raise ValueError(
+            "wandb names a project, but the package is missing: pip install wandb, or leave it out"
+        ) from None
+
+
+def start_wandb(config: RunConfig) -> Any | None:
+    """The record of this run in the project that the configuration names; None without one.
+
+    A resumed run continues its record. Errors as `import_wandb`.
+    """
+    if config.wandb is None:
+        return None
+    name = hashlib.sha256(str(config.output.resolve()).encode()).hexdigest()[:16]
+    settings = config.model_dump(mode="json")
+    return import_wandb().init(
+        project=config.wandb, id=name, name=config.output.name, dir=config.output, resume="allow", config=settings
+    )
 
 
 def _text(values: dict[str, float]) -> str:

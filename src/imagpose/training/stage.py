@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,42 @@ from torch import nn
 Batch = dict[str, torch.Tensor]
 
 
+class Drawn(IntEnum):
+    """Last part of a key where one sample has several generators: what it draws."""
+
+    ORDER = 0
+    MASK = 1
+    NOISE = 2
+    CHANGES = 3
+
+
 class Stage(nn.Module, ABC):
     """Base of the three stages. Its parameters are what is trained; frozen networks are kept outside `parameters()`.
 
     Attributes:
         name: name of the stage.
-        samples_per_step: samples that one step on one process sees.
+        samples_per_batch: pictures or canvases in one batch, for the records.
     """
 
     name: str
-    samples_per_step: int
+    samples_per_batch: int
 
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of a batch, and detached scalars to record."""
 
     @abstractmethod
-    def batch(self, step: int, process: int) -> Batch:
-        """Inputs of one step on one process, on the CPU; depends on (seed, step, process) only."""
+    def batch(self, step: int, samples: range) -> Batch:
+        """Inputs of some samples of one step, on the CPU.
+
+        Args:
+            step: optimiser step.
+            samples: `batch_size` numbers in the step's global batch, which processes and accumulated batches share.
+
+        The result depends on (seed, step, samples) only. Where the loss is a mean over samples that do not see each
+        other, sample i is keyed by (seed, step, i), so that the number of processes changes nothing; where they do, a
+        batch is keyed by its first sample.
+        """
 
     @abstractmethod
     def validate(self) -> dict[str, float]:
@@ -45,11 +64,30 @@ class Stage(nn.Module, ABC):
 
 
 def keyed_rng(*key: int) -> np.random.Generator:
-    """Random generator that depends on `key` only, for example (seed, step, process)."""
-    return np.random.default_rng(np.random.SeedSequence(key))
+    """Random generator that depends on `key` only, for example (seed, step, sample)."""
+    return np.random.default_rng(_sequence(key))
 
 
 def keyed_generator(*key: int) -> torch.Generator:
     """As `keyed_rng`, for torch on the CPU."""
-    state = np.random.SeedSequence(key).generate_state(2, np.uint32)
+    state = _sequence(key).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def _sequence(key: tuple[int, ...]) -> np.random.SeedSequence:
+    # With its length, because numpy takes (seed, step) and (seed, step, 0) for the same.
+    return np.random.SeedSequence((*key, len(key)))
+
+
+def start_from(model: nn.Module, trained: nn.Module, initial: Path) -> None:
+    """Copy the weights of `trained`, which were read from `initial`, into `model`.
+
+    Raises:
+        ValueError: they are those of another network.
+    """
+    theirs, ours = trained.state_dict(), model.state_dict()
+    differing = [name for name in {**ours, **theirs} if name not in theirs or name not in ours]
+    differing += [name for name, weight in ours.items() if name in theirs and theirs[name].shape != weight.shape]
+    if differing:
+        raise ValueError(f"initial {initial} does not fit model: {len(differing)} weights differ, first {differing[0]}")
+    model.load_state_dict(theirs)

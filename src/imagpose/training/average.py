@@ -1,0 +1,93 @@
+"""EMA weights and their use, whole or sharded: under FSDP a process holds a part of each weight only."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from imagpose.training.stage import Stage
+
+
+class AveragedWeights:
+    """The exponential moving average of a stage's weights, and the stage with them in place.
+
+    Where the weights are sharded, a second, whole copy of the stage lies in the main process's memory; it takes the
+    average when it is asked for, because the sharded networks cannot be called part by part.
+    """
+
+    def __init__(self, stage: Stage, decay: float, accelerator: Accelerator) -> None:
+        """Take `stage` before it is prepared; `start` follows after."""
+        self.stage = stage
+        self.decay = decay
+        self.accelerator = accelerator
+        sharded = is_sharded(accelerator)
+        self._whole = copy.deepcopy(stage) if sharded and accelerator.is_main_process else None
+
+    def start(self) -> None:
+        """Begin to average the prepared stage's weights."""
+        self.ema = EMAModel(self.stage.parameters(), decay=self.decay, foreach=True)
+        self.ema.to(self.accelerator.device)
+
+    def step(self) -> None:
+        """The optimiser has made a step."""
+        self.ema.step(self.stage.parameters())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The average of each weight, whole. Every process calls it."""
+        names = [name for name, _ in self.stage.named_parameters()]
+        return {name: whole(weight) for name, weight in zip(names, self.ema.shadow_params, strict=True)}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Put the averages back, each process its part.
+
+        Raises:
+            KeyError, RuntimeError: they are another model's.
+        """
+        for (name, _), shadow in zip(self.stage.named_parameters(), self.ema.shadow_params, strict=True):
+            if isinstance(shadow, DTensor):
+                weight = state[name].to(self.accelerator.device)
+                shadow.copy_(distribute_tensor(weight, shadow.device_mesh, shadow.placements))
+            else:
+                shadow.copy_(state[name])
+
+    @contextmanager
+    def used(self) -> Iterator[Stage]:
+        """The stage with averaged weights, in evaluation mode, without gradients, in the run's precision.
+
+        Every process enters; where weights are sharded only the main process may call what it gets.
+        """
+        with torch.no_grad(), self.accelerator.autocast():
+            if is_sharded(self.accelerator):
+                yield self._unsharded()
+                return
+            parameters = list(self.stage.parameters())
+            self.ema.store(parameters)
+            self.ema.copy_to(parameters)
+            self.stage.eval()
+            try:
+                yield self.stage
+            finally:
+                self.ema.restore(parameters)
+
+    def _unsharded(self) -> Stage:
+        state = self.state()
+        if self._whole is None:
+            return self.stage
+        self._whole.load_state_dict(state, strict=False)
+        return self._whole.to(self.accelerator.device).eval()
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether a process holds a part of each weight only."""
+    return accelerator.distributed_type.value == "FSDP"
+
+
+def whole(weight: torch.Tensor) -> torch.Tensor:
+    """A weight as one process sees it, gathered if it is sharded. Every process calls it."""
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight

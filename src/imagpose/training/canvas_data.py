@@ -1,0 +1,254 @@
+"""Where the denoiser's canvases come from: rendered people, or a data set, from a cache or picture by picture."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from imagpose.data.augment import draw_changes
+from imagpose.data.canvas import ViewTensors, load_views
+from imagpose.data.dataset import PersonDataset
+from imagpose.pictures import fit_pose, fit_view
+from imagpose.pose import Pose
+from imagpose.training.cache import RenderedBlock, ViewCache, seed_blocks
+from imagpose.training.config import ViewCacheConfig
+from imagpose.training.denoiser_config import DatasetConfig
+from imagpose.training.objective import CanvasDraw
+from imagpose.training.shards import Block, Tensors, load_shard
+from imagpose.training.stage import Batch, Drawn, keyed_rng
+
+_BLOCK = 32  # identities per shard of a data set's cache
+
+
+class CanvasData(ABC):
+    """Views of identities, laid into canvases as they are drawn.
+
+    Attributes:
+        height, width: of a view in pixels, before padding.
+        view_counts: int64 (identities,), views of each identity, at least 2.
+    """
+
+    height: int
+    width: int
+    view_counts: np.ndarray
+
+    @abstractmethod
+    def canvases(self, draw: CanvasDraw) -> Batch:
+        """What the slots of b drawn canvases show.
+
+        Returns:
+            ``skeletons`` uint8 (b, v, 3, H', W'), padded, and either, from a cache, ``latents`` (b, v, 4, h, w), and of
+            the view that F_C is made of ``tokens`` (b, n, d_enc) and, where the model has texture tokens, ``textures``
+            (b, 4, h', w'); or ``pixels`` (b, v, 3, H, W) and ``feature_pixels`` (b, 3, H, W) in [-1, 1].
+        """
+
+    @abstractmethod
+    def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
+        """A picture and its pose, unchanged."""
+
+    def __deepcopy__(self, _: Any) -> CanvasData:
+        """Copies of a stage read the same files."""
+        return self
+
+
+class CachedData(CanvasData):
+    """Canvases of cached tensors."""
+
+    kinds: tuple[str, ...]
+
+    @abstractmethod
+    def get(self, name: str, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Tensor `name` (n, ...) of n (identity, view) pairs."""
+
+    def canvases(self, draw: CanvasDraw) -> Batch:
+        """See `CanvasData`."""
+        count, slots = draw.views.shape
+        pairs = np.repeat(draw.identities, slots), draw.views.reshape(-1)
+        features = [kind for kind in self.kinds if kind in ("tokens", "textures")]
+        return {
+            "latents": self.get("latents", *pairs).float().unflatten(0, (count, slots)),
+            "skeletons": self.get("skeletons", *pairs).unflatten(0, (count, slots)),
+            **{kind: self.get(kind, draw.identities, draw.feature_views).float() for kind in features},
+        }
+
+
+class RenderedData(CachedData):
+    """Rendered people, see `ViewCache`."""
+
+    def __init__(self, config: ViewCacheConfig, kinds: tuple[str, ...]) -> None:
+        """Open the shards of `kinds`; errors as `ViewCache`."""
+        self.kinds = kinds
+        self.height, self.width = config.height, config.width
+        self.view_counts = np.full(config.identities, config.views, dtype=np.int64)
+        self._cache = ViewCache(config, kinds)
+
+    def get(self, name: str, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """See `CachedData`."""
+        return self._cache.get(name, identities, views)
+
+    def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
+        """See `CanvasData`."""
+        pair = np.array([identity]), np.array([view])
+        picture, points = (self._cache.get(name, *pair)[0].numpy() for name in ("pictures", "keypoints"))
+        return Image.fromarray(picture), Pose(points, self.width, self.height)
+
+
+class StoredData(CanvasData):
+    """A data set, picture by picture."""
+
+    def __init__(self, config: DatasetConfig, multiple: int) -> None:
+        """Open the data set.
+
+        Args:
+            config: the data set; changes of its views.
+            multiple: sides of skeletons are padded to multiples of this.
+
+        Raises:
+            FileNotFoundError, ValueError: see `PersonDataset`.
+        """
+        self.height, self.width = config.height, config.width
+        self.dataset = open_dataset(config)
+        self.view_counts = self.dataset.view_counts
+        self._augment = config.augment.settings
+        self._multiple = multiple
+
+    def canvases(self, draw: CanvasDraw) -> Batch:
+        """See `CanvasData`; each canvas is changed as its key says."""
+        canvases = zip(draw.samples, draw.identities, draw.views, draw.feature_views, strict=True)
+        read = [self._canvas(*canvas) for canvas in canvases]
+        pixels = torch.stack([tensors.pixels for tensors in read])
+        return {
+            "pixels": pixels[:, :-1],
+            "feature_pixels": pixels[:, -1],
+            "skeletons": torch.stack([tensors.skeletons[:-1] for tensors in read]),
+        }
+
+    def _canvas(self, sample: tuple[int, int, int], identity: int, views: np.ndarray, feature_view: int) -> ViewTensors:
+        """The views of the slots, then the one that F_C is made of, changed as in its slot if it has one."""
+        records, shown = self.dataset.views(int(identity)), [*views.tolist(), int(feature_view)]
+        changes = None
+        if self._augment is not None:
+            changes = draw_changes(self._augment, keyed_rng(*sample, Drawn.CHANGES), len(shown))
+            changes[-1] = changes[shown.index(shown[-1])]
+        return load_views([records[view] for view in shown], self.height, self.width, self._multiple, changes)
+
+    def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
+        """See `CanvasData`."""
+        return _fitted(self.dataset, identity, view, self.width, self.height)
+
+
+class CachedDataset(CachedData):
+    """A data set whose latents, tokens and skeletons are cached."""
+
+    def __init__(self, config: DatasetConfig, kinds: tuple[str, ...]) -> None:
+        """Open the data set and the shards of `kinds`.
+
+        Raises:
+            FileNotFoundError: a shard has not been made; or see `PersonDataset`.
+            ValueError: see `PersonDataset`.
+        """
+        self.kinds = kinds
+        self.height, self.width = config.height, config.width
+        self.dataset = open_dataset(config)
+        self.view_counts = self.dataset.view_counts
+        self._shards: list[Tensors] = []
+        for block in dataset_blocks(config, 1):
+            self._shards.append({kind: load_shard(block.path(kind))[kind] for kind in kinds})
+        before = np.cumsum(self.view_counts) - self.view_counts
+        self._first = before - before[np.arange(len(before)) // _BLOCK * _BLOCK]
+
+    def get(self, name: str, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """See `CachedData`."""
+        with torch.autocast("cpu", enabled=False):  # which has no rule for stacking half precision, as in validation
+            return torch.stack(
+                [
+                    self._shards[identity // _BLOCK][name][self._first[identity] + view]
+                    for identity, view in zip(identities, views, strict=True)
+                ]
+            )
+
+    def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
+        """See `CanvasData`."""
+        return _fitted(self.dataset, identity, view, self.width, self.height)
+
+
+@dataclass(frozen=True)
+class DatasetBlock:
+    """The shards of some identities of a data set; see `shards.Block`. Tensors lead with one row per view.
+
+    Attributes:
+        config: the data set.
+        dataset: the same, opened.
+        identities: numbers of its identities.
+        multiple: sides of skeletons are padded to multiples of this.
+    """
+
+    config: DatasetConfig
+    dataset: PersonDataset
+    identities: range
+    multiple: int
+
+    def path(self, kind: str) -> Path:
+        """Where the shard of a kind lies."""
+        assert self.config.cache is not None
+        first, last = self.identities.start, self.identities.stop - 1
+        return self.config.cache / f"{self.config.split}-{first:08d}-{last:08d}.{kind}.safetensors"
+
+    def facts(self, source: str) -> dict[str, str]:
+        """Checksum of the data set, size of the views, and `source`."""
+        shards = "".join(shard.sha256 for shard in self.dataset.info.shards)
+        checksum = hashlib.sha256(shards.encode()).hexdigest()[:16]
+        return {
+            "data set": checksum,
+            "height": str(self.config.height),
+            "width": str(self.config.width),
+            "source": source,
+        }
+
+    def read(self) -> ViewTensors:
+        """Pixels (n, 3, H, W) and skeletons (n, 3, H', W')."""
+        records = [record for identity in self.identities for record in self.dataset.views(identity)]
+        return load_views(records, self.config.height, self.config.width, self.multiple)
+
+
+def open_dataset(config: DatasetConfig) -> PersonDataset:
+    """The identities of a data set that have a source and a target; errors as `PersonDataset`."""
+    return PersonDataset(config.dataset, config.split, min_views=2)
+
+
+def dataset_blocks(config: DatasetConfig, multiple: int) -> list[DatasetBlock]:
+    """The blocks of a data set's cache; errors as `PersonDataset`."""
+    dataset = open_dataset(config)
+    numbers = range(len(dataset))
+    starts = range(0, len(dataset), _BLOCK)
+    return [DatasetBlock(config, dataset, numbers[start : start + _BLOCK], multiple) for start in starts]
+
+
+def cache_blocks(config: ViewCacheConfig | DatasetConfig, multiple: int) -> list[Block]:
+    """The blocks of what is cached; none where pictures are encoded in every step."""
+    if isinstance(config, ViewCacheConfig):
+        return [RenderedBlock(config, seeds, multiple) for seeds in seed_blocks(config)]
+    return list(dataset_blocks(config, multiple)) if config.cache is not None else []
+
+
+def open_data(config: ViewCacheConfig | DatasetConfig, kinds: tuple[str, ...], multiple: int) -> CanvasData:
+    """The data of a configuration; what is cached has been made before.
+
+    Raises:
+        FileNotFoundError, ValueError: a data set or a shard is missing or does not fit.
+    """
+    if isinstance(config, ViewCacheConfig):
+        return RenderedData(config, kinds)
+    return StoredData(config, multiple) if config.cache is None else CachedDataset(config, kinds)
+
+
+def _fitted(dataset: PersonDataset, identity: int, view: int, width: int, height: int) -> tuple[Image.Image, Pose]:
+    record = dataset.views(identity)[view]
+    return fit_view(record.decode(), width, height), fit_pose(record.pose, width, height)

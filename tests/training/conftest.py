@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_people import fake_views, values_of_run
+from tiny_networks import save_frozen
 
 from imagpose import people
 
@@ -17,6 +18,14 @@ def _fake_people() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(vars(people), "iterate_views", fake_views)
         yield
+
+
+@pytest.fixture(scope="package")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a tiny autoencoder and a tiny image encoder."""
+    folder = tmp_path_factory.mktemp("frozen")
+    save_frozen(folder)
+    return folder
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
-from fake_people import HEIGHT, WIDTH, values_of_run
+from fake_people import HEIGHT, WIDTH
 from PIL import Image
-from transformers import Dinov2Config, Dinov2Model
+from tiny_networks import denoiser_values
 
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline_conditions import encode_conditions
@@ -21,50 +20,15 @@ from imagpose.training.denoiser_cache import build_cache
 from imagpose.training.denoiser_config import DenoiserConfig
 from imagpose.training.denoiser_networks import build_pipeline
 from imagpose.training.denoiser_samples import sample_rows
-from imagpose.training.encoder import build_processor
 from imagpose.training.export import export_pipeline
 from imagpose.training.loop import prepare_run
 from imagpose.views import ViewGrid
-
-UNET = {
-    "block_out_channels": [8, 8, 16],
-    "norm_num_groups": 4,
-    "cross_attention_dim": 8,
-    "attention_head_dim": 2,
-    "cross_view_heads": 2,
-}
-
-
-@pytest.fixture(scope="module")
-def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a tiny autoencoder and a tiny image encoder."""
-    folder = tmp_path_factory.mktemp("frozen")
-    torch.manual_seed(0)
-    AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(4, 4, 4, 4),
-        norm_num_groups=2,
-        mid_block_add_attention=False,
-        scaling_factor=0.5,
-    ).save_pretrained(folder / "autoencoder")
-    encoder = Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, patch_size=16, image_size=64)
-    Dinov2Model(encoder).save_pretrained(folder / "image_encoder")
-    build_processor(HEIGHT, WIDTH).save_pretrained(folder / "image_encoder")
-    return folder
 
 
 @pytest.fixture(scope="module")
 def values(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """YAML values; the tests share one cache."""
-    return values_of_run(tmp_path_factory.mktemp("denoiser")) | {
-        "autoencoder": str(frozen / "autoencoder"),
-        "image_encoder": str(frozen / "image_encoder"),
-        "unet": UNET,
-        "texture_long_side": 128,
-        "grids": {"2x2": 0.6, "1x2": 0.4},
-        "sample_steps": 2,
-    }
+    return denoiser_values(frozen, tmp_path_factory.mktemp("denoiser"))
 
 
 def prepared(values: dict) -> DenoiserStage:

@@ -10,46 +10,13 @@ import numpy as np
 import pytest
 import torch
 from fake_people import without_people
-from safetensors.torch import load_file, save_file
-from torch import nn
+from line_stage import LineStage
+from safetensors.torch import load_file
 
 from imagpose.training import checkpoints
 from imagpose.training.checkpoints import list_checkpoints
 from imagpose.training.config import RunConfig
 from imagpose.training.loop import Training
-from imagpose.training.stage import Batch, Stage, keyed_generator
-
-
-class LineStage(Stage):
-    """Fits a line; what happens at a step can be arranged."""
-
-    name = "line"
-    samples_per_batch = 4
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.line = nn.Linear(2, 1)
-        self.at_step: dict = {}
-        self.seen: list[np.ndarray] = []
-
-    def batch(self, step: int, samples: range) -> Batch:
-        self.seen.append(self.flat())
-        self.at_step.get(step, lambda: None)()
-        inputs = torch.randn(4, 2, generator=keyed_generator(5, step, samples.start))
-        return {"inputs": inputs, "truth": inputs.sum(dim=1, keepdim=True)}
-
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        return (self.line(batch["inputs"]) - batch["truth"]).square().mean(), {}
-
-    def validate(self) -> dict[str, float]:
-        return {"weight": float(self.line.weight[0, 0])}
-
-    def export(self, folder: Path) -> None:
-        save_file({name: tensor.clone() for name, tensor in self.state_dict().items()}, folder / "line.safetensors")
-
-    def flat(self) -> np.ndarray:
-        return np.concatenate([parameter.detach().numpy().ravel().copy() for parameter in self.parameters()])
 
 
 @pytest.fixture

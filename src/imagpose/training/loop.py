@@ -24,6 +24,7 @@ from accelerate.utils import set_seed
 from diffusers.optimization import get_scheduler
 from torch.utils.data import DataLoader, Dataset
 
+from imagpose.training.average import AveragedWeights, whole
 from imagpose.training.cache import check_split, render_views
 from imagpose.training.checkpoints import (
     find_checkpoint,
@@ -36,7 +37,9 @@ from imagpose.training.config import RunConfig, ViewCacheConfig
 from imagpose.training.processes import main_process_first, run_device, this_process
 from imagpose.training.records import Records, import_wandb
 from imagpose.training.stage import Batch, Stage
-from imagpose.training.average import AveragedWeights, whole
+
+
+_REASONS = ("finished", "stopped", "interrupted")
 
 
 @dataclass
@@ -142,12 +145,9 @@ class Training:
                 outcome.losses.append(self._step(outcome.step, batches, records))
                 outcome.step += 1
                 self._regular_work(records)
-                if requests:
-                    outcome.reason = "interrupted"
-                elif stop_after is not None and time.monotonic() - started >= stop_after:
-                    outcome.reason = "stopped"
-                if self._any_process(outcome.reason != "finished"):
-                    outcome.reason = "stopped" if outcome.reason == "finished" else outcome.reason
+                time_is_up = stop_after is not None and time.monotonic() - started >= stop_after
+                outcome.reason = self._agreed("interrupted" if requests else "stopped" if time_is_up else "finished")
+                if outcome.reason != "finished":
                     break
             self._save()
             if outcome.reason == "finished":
@@ -223,11 +223,12 @@ class Training:
                 export_stage(stage, self.config.output / "weights", {"step": self.outcome.step})
         self.accelerator.wait_for_everyone()
 
-    def _any_process(self, flag: bool) -> bool:
+    def _agreed(self, reason: str) -> str:
+        """The gravest of all processes' reasons to end, so that they end together."""
         if self.accelerator.num_processes == 1:
-            return flag
-        flags = self.accelerator.gather(torch.tensor([int(flag)], device=self.accelerator.device))
-        return bool(flags.any())
+            return reason
+        number = torch.tensor([_REASONS.index(reason)], device=self.accelerator.device)
+        return _REASONS[int(self.accelerator.gather(number).max())]
 
 
 class _Batches(Dataset):

@@ -1,0 +1,167 @@
+"""Runs that are killed, that meet a full disk, that share the work between processes."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_people import without_people
+from line_stage import LineStage
+from safetensors.torch import load_file
+
+from imagpose.training import checkpoints
+from imagpose.training.checkpoints import list_checkpoints
+from imagpose.training.config import RunConfig
+from imagpose.training.loop import Training
+
+HANGS = 600
+
+
+@pytest.fixture
+def config(run_values: dict) -> RunConfig:
+    return RunConfig.model_validate(without_people(run_values) | {"learning_rate": 0.05, "checkpoint_every": 2})
+
+
+def killed(run: Callable[[], None], sign: Callable[[], bool]) -> None:
+    """Start `run` in a process of its own and kill it with SIGKILL once `sign` tells that it is where it should be."""
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    until = time.monotonic() + 60
+    while not sign() and time.monotonic() < until:
+        assert process.is_alive()
+        time.sleep(0.005)
+    assert sign()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_killed_in_a_step(config: RunConfig, tmp_path: Path) -> None:
+    expected = Training(LineStage(), config.model_copy(update={"output": tmp_path / "whole"})).run()
+    reached = tmp_path / "reached"
+
+    def run() -> None:
+        stage = LineStage()
+        stage.at_step[3] = lambda: (reached.touch(), time.sleep(HANGS))
+        Training(stage, config).run()
+
+    killed(run, reached.exists)
+    resumed = Training(LineStage(), config, "latest").run()
+    assert resumed.losses == expected.losses[2:]
+    assert_same_weights(config.output, tmp_path / "whole")
+
+
+def test_killed_in_the_middle_of_a_checkpoint(config: RunConfig, tmp_path: Path) -> None:
+    expected = Training(LineStage(), config.model_copy(update={"output": tmp_path / "whole"})).run()
+    written = config.output / "checkpoints" / "step-00000004.partial" / "ema.safetensors"
+
+    def run() -> None:
+        complete = checkpoints.save_file
+
+        def half(tensors: dict[str, torch.Tensor], path: Path) -> None:
+            complete(tensors, path)
+            if path == written:
+                os.truncate(path, 20)
+                time.sleep(HANGS)
+
+        checkpoints.save_file = half
+        Training(LineStage(), config).run()
+
+    killed(run, lambda: written.exists() and written.stat().st_size == 20)
+    resumed = Training(LineStage(), config, "latest").run()
+    assert resumed.losses == expected.losses[2:]
+    assert not list(written.parent.parent.glob("*.partial"))
+    assert_same_weights(config.output, tmp_path / "whole")
+
+
+def test_killed_while_old_checkpoints_are_removed(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half removed checkpoint never stands under its name."""
+    removed = []
+    remove = checkpoints.shutil.rmtree
+
+    def interrupted(path: Path, **options: object) -> None:
+        if "step-00000002" in str(path) and list_checkpoints(config.output / "checkpoints"):
+            removed.append(Path(path).name)
+        remove(path, **options)
+
+    monkeypatch.setattr(checkpoints.shutil, "rmtree", interrupted)
+    Training(LineStage(), config.model_copy(update={"keep_checkpoints": 1})).run()
+    assert set(removed) == {"step-00000002.partial"}
+    assert [path.name for path in list_checkpoints(config.output / "checkpoints")] == ["step-00000006"]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    weights, expected = (load_file(folder / "weights" / "line.safetensors") for folder in (one, other))
+    for name, weight in expected.items():
+        assert torch.equal(weights[name], weight), name
+
+
+def full_at(step: int, error: Exception) -> Callable[..., None]:
+    """Writes as usual until the checkpoint of `step`, of which a part is written."""
+    complete = checkpoints.save_file
+
+    def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        if f"{step:08d}" in str(path):
+            path.write_bytes(b"part")
+            raise error
+        complete(tensors, path)
+
+    return save
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("PytorchStreamWriter failed writing file\n: No space left on device"),
+    ],
+)
+def test_full_disk_keeps_the_last_good_checkpoint(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    folder = config.output / "checkpoints"
+    expected = Training(LineStage(), config.model_copy(update={"output": tmp_path / "whole"})).run()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_file", full_at(4, error))
+        with pytest.raises(
+            OSError, match=r"step 4: .*No space left on device; the last good .*step-00000002"
+        ) as caught:
+            Training(LineStage(), config).run()
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in folder.iterdir()] == ["step-00000002"]
+    assert Training(LineStage(), config, "latest").run().losses == expected.losses[2:]
+
+
+def test_accumulated_batches_are_one_large_batch(config: RunConfig, tmp_path: Path) -> None:
+    runs = [
+        Training(LineStage(), config.model_copy(update={"output": tmp_path / str(parts), **sizes})).run()
+        for parts, sizes in (
+            (1, {"batch_size": 6}),
+            (3, {"batch_size": 2, "gradient_accumulation": 3}),
+        )
+    ]
+    np.testing.assert_allclose(runs[0].losses, runs[1].losses, rtol=1e-5)
+    assert len(set(runs[0].losses)) == 6
+
+
+def test_batches_prepared_ahead_are_the_same(config: RunConfig, tmp_path: Path) -> None:
+    expected = Training(LineStage(), config.model_copy(update={"output": tmp_path / "whole"})).run()
+    ahead = config.model_copy(update={"workers": 2})
+    first = Training(LineStage(), ahead).run(stop_after=1e-9)
+    second = Training(LineStage(), ahead, "latest").run()
+    assert first.losses + second.losses == expected.losses
+
+
+def test_fp16_needs_a_gpu(config: RunConfig) -> None:
+    from imagpose.training.loop import prepare_run
+
+    with pytest.raises(ValueError, match="fp16 needs a GPU"):
+        prepare_run(config.model_copy(update={"precision": "fp16"}), ())

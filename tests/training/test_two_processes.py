@@ -1,0 +1,50 @@
+"""Two processes (torchrun, gloo) train what one does, stop together, and continue."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_networks import denoiser_values
+
+from imagpose.training.denoiser import train_denoiser
+
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def runs(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Losses of one process with batches of 4, and of two processes with batches of 2."""
+    folder = tmp_path_factory.mktemp("two")
+    changes = {"steps": STEPS, "validation": None, "visible_weight": 0.2, "precision": "fp32"}
+    config = folder / "config.yaml"
+    config.write_text(json.dumps(denoiser_values(frozen, folder) | changes))
+    one = train_denoiser(config, [f"output={folder / 'one'}", "batch_size=4"])
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    script = Path(__file__).with_name("two_processes.py")
+    subprocess.run(
+        [*command, str(script), str(config), str(folder)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        check=True,
+        timeout=240,
+    )
+    return {"one": one.losses} | {rank: json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)}
+
+
+def test_two_processes_have_the_losses_of_one_with_the_same_global_batch(runs: dict) -> None:
+    """Within 1e-4: sums of float32 in another order, over five steps of training."""
+    np.testing.assert_allclose(runs[0]["whole"], runs["one"], rtol=1e-4)
+    assert runs[0]["whole"] == runs[1]["whole"]
+    assert len(set(runs["one"])) == STEPS
+
+
+def test_a_signal_to_one_process_stops_both_and_the_run_continues_exactly(runs: dict) -> None:
+    for rank in (0, 1):
+        assert runs[rank]["reason"] == "interrupted"
+        assert len(runs[rank]["stopped"]) == 2
+        assert runs[rank]["stopped"] + runs[rank]["resumed"] == runs[rank]["whole"]

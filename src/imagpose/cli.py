@@ -21,9 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-train = typer.Typer(
-    help="Train the three stages and the judges of evaluation; export what ships.", no_args_is_help=True
-)
+train = typer.Typer(help="Train the four stages and the judges of evaluation; export what ships.", no_args_is_help=True)
 app.add_typer(train, name="train")
 evaluate = typer.Typer(help="Measure models and folders of pictures.", no_args_is_help=True)
 app.add_typer(evaluate, name="evaluate")
@@ -38,7 +36,8 @@ Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline
 Steps = Annotated[int, typer.Option(help="DDIM steps.")]
 Guidance = Annotated[float, typer.Option(help="Guidance scale; 1 switches guidance off.")]
 Seed = Annotated[int, typer.Option(help="Seed: the same seed gives the same pictures.")]
-Config = Annotated[Path, typer.Option(help="YAML configuration, see configs/mini.")]
+Protocol = Annotated[str, typer.Option(help="clean, field or clean,field; see docs/evaluation.md.")]
+Config = Annotated[Path, typer.Option(help="YAML configuration, see configs/.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -151,8 +150,21 @@ def encoder(config: Config, overrides: Overrides = None, resume: Resume = None, 
 @train.command(
     epilog="Example: imagpose train denoiser --config configs/mini/denoiser.yaml --stop-after 3h steps=20000"
 )
-def denoiser(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+def denoiser(
+    config: Config,
+    overrides: Overrides = None,
+    resume: Resume = None,
+    stop_after: StopAfter = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print sizes, parameters, data, steps and memory; do nothing.")
+    ] = False,
+) -> None:
     """Stage 3: UNet, pose encoder and feature tokens."""
+    if dry_run:
+        from imagpose.training.plan import plan_denoiser
+
+        typer.echo(plan_denoiser(config, overrides))
+        return
     from imagpose.training.denoiser import train_denoiser
 
     _train(train_denoiser, config, overrides, resume, stop_after)
@@ -174,6 +186,14 @@ def identity(config: Config, overrides: Overrides = None, resume: Resume = None,
     from imagpose.training.judges import train_identity
 
     _train(train_identity, config, overrides, resume, stop_after)
+
+
+@train.command(epilog="Example: imagpose train decoder --config configs/mini/decoder.yaml")
+def decoder(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+    """Stage 4: the VAE's decoder, on what the denoiser generates."""
+    from imagpose.training.decoder import train_decoder
+
+    _train(train_decoder, config, overrides, resume, stop_after)
 
 
 @train.command(epilog="Example: imagpose train export --run runs/mini/denoiser --out mini")
@@ -204,6 +224,15 @@ def evaluate_people(
     from imagpose.evaluation.protocol import evaluate_model
 
     typer.echo(evaluate_model(out, model=model, identities=identities, steps=steps, guidance=guidance, seed=seed))
+
+
+@app.command(epilog="Example: imagpose cache --config configs/deepfashion_256_sd15.yaml")
+def cache(config: Config, overrides: Overrides = None) -> None:
+    """Fill the caches of a denoiser's configuration: latents, image tokens, skeletons; continues where it stopped."""
+    from imagpose.training.denoiser import cache_denoiser
+
+    for folder in cache_denoiser(config, overrides):
+        typer.echo(f"{folder} is complete")
 
 
 @app.command(epilog="Example: imagpose models sd15-dinov2-g sd15-dinov2-g:B3 --batch-size 8")
@@ -380,6 +409,34 @@ def prepare_verify(dataset: Annotated[Path, typer.Option(help="Folder of a finis
 
 
 @evaluate.command(
+    "model", epilog="Example: imagpose evaluate model --data data/people --scenario T1,T3 --seeds 3 --out evaluation"
+)
+def evaluate_model(
+    data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
+    out: Annotated[Path, typer.Option(help="Folder for summary.json, pairs.parquet, report.html and the pictures.")],
+    model: Model = "mini",
+    scenario: Annotated[str, typer.Option(help="Some of T1,T2,T3,star.")] = "T1",
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV source,target; default: pairs-test.csv of the data set, or all pairs.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Samples per pair.")] = 1,
+    protocol: Protocol = "clean,field",
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    workers: Workers = None,
+) -> None:
+    """Measure a model on a data set's test split, beside copying the source and the autoencoder alone."""
+    from imagpose.evaluation.model import Sampling, evaluate_on_dataset
+
+    table = evaluate_on_dataset(
+        out, model, data, tuple(scenario.split(",")), pairs, seeds, tuple(protocol.split(",")),
+        Sampling(steps, guidance), workers,
+    )  # fmt: skip
+    if table:
+        typer.echo(f"{table}\n\n{out / 'report.html'}")
+
+
+@evaluate.command(
     epilog="Example: imagpose evaluate images --generated mine --reference test --train train --out evaluation"
 )
 def images(
@@ -390,8 +447,8 @@ def images(
     masks: Annotated[
         Path | None, typer.Option(help="Folder of the references' masks, white where the person is.")
     ] = None,
-    protocol: Annotated[str, typer.Option(help="clean, field or clean,field; see docs/evaluation.md.")] = "clean,field",
-    workers: Annotated[int | None, typer.Option(help="Processes; default: all cores.")] = None,
+    protocol: Protocol = "clean,field",
+    workers: Workers = None,
 ) -> None:
     """Measure any method's folder of pictures: SSIM, PSNR, LPIPS, FID, as defined and as the field computed them."""
     from imagpose.evaluation.images import evaluate_images

@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
+from imagpose.models.scheduler import build_scheduler
 from imagpose.training.objective import (
     CanvasDraw,
     DrawSettings,
@@ -15,6 +16,7 @@ from imagpose.training.objective import (
     draw_noise,
     min_snr_weights,
     prediction_target,
+    timestep_probabilities,
 )
 from imagpose.training.stage import keyed_rng
 from imagpose.views import ViewGrid
@@ -27,7 +29,7 @@ def settings(**changes) -> DrawSettings:
         "seed": 1,
         "global_batch": 400,
         "view_counts": np.full(50, 6),
-        "num_timesteps": 1000,
+        "timestep_probabilities": np.full(1000, 0.001),
         "grids": GRIDS,
         "feature_dropout": 0.05,
         "source_pose_dropout": 0.1,
@@ -217,3 +219,19 @@ def test_canvas_weights(slots) -> None:
     per_canvas = [float((prediction[b] - target[b]).square().mean()) for b in range(2)]
     loss = denoising_loss(prediction, target, mask, 1.0, torch.tensor([0.5, 2.0]))
     assert float(loss) == pytest.approx((0.5 * per_canvas[0] + 2.0 * per_canvas[1]) / 2)
+
+
+def test_timesteps_follow_their_probabilities() -> None:
+    """A thousand draws beside the shares computed from the schedule by hand."""
+    scheduler = build_scheduler("v_prediction", zero_terminal_snr=True)
+    assert timestep_probabilities(scheduler, 0.0) == pytest.approx(np.full(1000, 0.001))
+    probabilities = timestep_probabilities(scheduler, 2.0)
+    noise = 1 - scheduler.alphas_cumprod.numpy().astype(float)
+    assert probabilities[600] / probabilities[200] == pytest.approx((noise[600] / noise[200]) ** 2, rel=1e-4)
+    draws = [
+        draw_canvases(settings(timestep_probabilities=probabilities), step, range(8)).timesteps for step in range(125)
+    ]
+    timesteps = torch.cat(draws).numpy()
+    for first in range(0, 1000, 250):
+        share = np.mean((timesteps >= first) & (timesteps < first + 250))
+        assert share == pytest.approx(probabilities[first : first + 250].sum(), abs=0.05)

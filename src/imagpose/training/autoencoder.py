@@ -20,7 +20,7 @@ from imagpose.pictures import texture_pixels
 from imagpose.training.cache import ViewCache, to_pixels
 from imagpose.training.config import AutoencoderConfig, load_config
 from imagpose.training.loop import Outcome, Training, prepare_run
-from imagpose.training.losses import colour_loss, gradient_loss, psnr_and_ssim, ssim
+from imagpose.training.losses import psnr_and_ssim, reconstruction_loss
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng, start_from
 
 _FACTOR = 8
@@ -109,21 +109,10 @@ class AutoencoderStage(Stage):
         extra = batch["noise_level"] * posterior.mean.std()
         latents = posterior.mean + (posterior.var + extra.square()).sqrt() * batch["noise"]
         output = self.vae.decode(latents).sample.float()
-        absolute = F.l1_loss(output, pixels)
-        gradient = gradient_loss(output, pixels)
-        colour = colour_loss(output, pixels)
-        similarity = ssim(output, pixels)
+        loss, scalars = reconstruction_loss(output, pixels, config)
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
-        loss = (
-            absolute
-            + config.gradient_weight * gradient
-            + config.colour_weight * colour
-            + config.ssim_weight * (1.0 - similarity)
-            + config.kl_weight * divergence
-        )
-        scalars = {"l1": absolute, "gradient": gradient, "colour": colour, "ssim": similarity, "kl": divergence}
-        return loss, {name: value.detach() for name, value in scalars.items()}
+        return loss + config.kl_weight * divergence, {**scalars, "kl": divergence.detach()}
 
     def validate(self) -> dict[str, float]:
         """PSNR and SSIM of the reconstruction of held-out people, as they are and enlarged for texture tokens."""

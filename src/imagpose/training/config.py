@@ -92,6 +92,22 @@ class RenderedRunConfig(RunConfig):
     validation: ViewCacheConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")
 
 
+class ReconstructionConfig(RenderedRunConfig):
+    """What decoding is trained by."""
+
+    gradient_weight: float = Field(0.2, ge=0, description="Weight of the multi-scale gradient loss.")
+    colour_weight: float = Field(
+        20.0, ge=0, description="Weight of the squared error of colours averaged over 4x4 pixels."
+    )
+    ssim_weight: float = Field(0.02, ge=0, description="Weight of 1 - SSIM.")
+    latent_noise: float = Field(
+        0.0,
+        ge=0,
+        description="Largest standard deviation, in units of the latents' own, of noise added before decoding, uniform "
+        "from 0 per sample: what a denoiser predicts is never exact, and the decoder must bear it.",
+    )
+
+
 class AutoencoderModel(Section):
     """The KL autoencoder (diffusers AutoencoderKL); its factor is 2 ** (levels - 1), 8 with four levels."""
 
@@ -110,7 +126,7 @@ class AutoencoderModel(Section):
         return self
 
 
-class AutoencoderConfig(RenderedRunConfig):
+class AutoencoderConfig(ReconstructionConfig):
     """Stage 1: KL autoencoder on crops, whole views and enlarged views."""
 
     model: AutoencoderModel = AutoencoderModel()
@@ -125,18 +141,7 @@ class AutoencoderConfig(RenderedRunConfig):
     texture_long_side: Annotated[int, Field(ge=128)] = Field(
         256, description="Largest enlargement: long side in pixels of the picture that texture tokens are made of."
     )
-    gradient_weight: float = Field(0.2, ge=0, description="Weight of the multi-scale gradient loss.")
-    colour_weight: float = Field(
-        20.0, ge=0, description="Weight of the squared error of colours averaged over 4x4 pixels."
-    )
-    ssim_weight: float = Field(0.02, ge=0, description="Weight of 1 - SSIM.")
     kl_weight: float = Field(1e-6, ge=0, description="Weight of the KL divergence per latent value.")
-    latent_noise: float = Field(
-        0.0,
-        ge=0,
-        description="Largest standard deviation, in units of the latents' own, of noise added before decoding, uniform "
-        "from 0 per sample: what a denoiser predicts is never exact, and the decoder must bear it.",
-    )
 
     @model_validator(mode="after")
     def _fractions(self) -> AutoencoderConfig:
@@ -200,6 +205,16 @@ class PoseEstimatorConfig(RenderedRunConfig):
         1.3, description="Largest random enlargement; 1/x smallest."
     )
     largest_shift: Fraction = Field(0.1, description="Largest random shift, share of the picture's sides.")
+
+
+class DecoderConfig(ReconstructionConfig):
+    """Stage 4: the VAE's decoder on what the trained denoiser generates; `batch_size` counts views."""
+
+    pipeline: Path = Field(description="Folder of the trained pipeline (the denoiser's run, weights/).")
+    people: Positive = Field(512, description="Identities that are generated: the first of `data`, one canvas each.")
+    generated_share: Fraction = Field(0.7, description="Share of generated latents; the others are encoded pictures.")
+    sample_steps: Positive = Field(10, description="DDIM steps.")
+    guidance_scale: float = Field(2.0, ge=1.0, description="Guidance of what is generated.")
 
 
 ConfigType = TypeVar("ConfigType", bound=Section)

@@ -25,6 +25,7 @@ from imagpose.training.objective import (
     draw_noise,
     min_snr_weights,
     prediction_target,
+    timestep_probabilities,
 )
 from imagpose.training.processes import wait_for_everyone
 from imagpose.training.stage import Batch, Stage
@@ -99,7 +100,7 @@ class DenoiserStage(Stage):
             seed=seed,
             global_batch=global_batch(config),
             view_counts=data.view_counts,
-            num_timesteps=self.scheduler.config.num_train_timesteps,
+            timestep_probabilities=timestep_probabilities(self.scheduler, config.noise_emphasis),
             grids=tuple(config.view_grids.items()),
             feature_dropout=config.feature_dropout,
             source_pose_dropout=config.source_pose_dropout,

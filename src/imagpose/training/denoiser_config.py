@@ -130,6 +130,9 @@ class DenoiserConfig(RunConfig):
     zero_terminal_snr: bool = Field(False, description="Rescale betas to zero terminal SNR; needs v_prediction.")
     min_snr_gamma: float | None = Field(None, gt=0, description="Min-SNR weighting with this gamma; none: Eq. 4.")
     noise_offset: float = Field(0.0, ge=0, description="Standard deviation of a constant added to the noise of a view.")
+    noise_emphasis: float = Field(
+        0.0, ge=0, description="Timesteps are drawn in proportion to (share of noise variance) ** this; 0: uniformly."
+    )
     visible_weight: Fraction = Field(
         1.0,
         description="Weight of the loss in visible slots. 1 is Eq. 4 as printed. Less spends the network on what is "

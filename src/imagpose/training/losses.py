@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from skimage.metrics import structural_similarity
 
+from imagpose.training.config import ReconstructionConfig
+
 
 def gradient_loss(output: torch.Tensor, truth: torch.Tensor, levels: int = 3) -> torch.Tensor:
     """L1 between first differences of two batches of pictures (b, c, H, W), mean over `levels` halvings of size.
@@ -49,6 +51,24 @@ def ssim(output: torch.Tensor, truth: torch.Tensor, window: int = 7, data_range:
     luminance = (2 * mean_o * mean_t + c1) / (mean_o**2 + mean_t**2 + c1)
     structure = (2 * covariance + c2) / (variance_o + variance_t + c2)
     return (luminance * structure).mean()
+
+
+def reconstruction_loss(
+    output: torch.Tensor, truth: torch.Tensor, config: ReconstructionConfig
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """L1 + multi-scale gradients + colour + (1 - SSIM), weighted as the configuration says; the sum and its parts."""
+    absolute = F.l1_loss(output, truth)
+    gradient = gradient_loss(output, truth)
+    colour = colour_loss(output, truth)
+    similarity = ssim(output, truth)
+    loss = (
+        absolute
+        + config.gradient_weight * gradient
+        + config.colour_weight * colour
+        + config.ssim_weight * (1.0 - similarity)
+    )
+    scalars = {"l1": absolute, "gradient": gradient, "colour": colour, "ssim": similarity}
+    return loss, {name: value.detach() for name, value in scalars.items()}
 
 
 def psnr_and_ssim(output: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:

@@ -52,12 +52,13 @@ class DrawSettings:
     Attributes:
         global_batch: canvases of one step, over all processes and accumulated batches.
         view_counts: (identities,) number of views of each identity, at least 2.
+        timestep_probabilities: (timesteps,) how often each is drawn.
     """
 
     seed: int
     global_batch: int
     view_counts: np.ndarray
-    num_timesteps: int
+    timestep_probabilities: np.ndarray
     grids: tuple[tuple[ViewGrid, float], ...]
     feature_dropout: float
     source_pose_dropout: float
@@ -93,8 +94,14 @@ def draw_canvases(settings: DrawSettings, step: int, samples: range) -> CanvasDr
         keep_image_tokens=keep_image_tokens,
         keep_texture=keep_texture,
         keep_source_poses=torch.from_numpy((uniform[:, 1] >= settings.source_pose_dropout).astype(np.float32)),
-        timesteps=torch.from_numpy((uniform[:, 2] * settings.num_timesteps).astype(np.int64)),
+        timesteps=torch.from_numpy(_timesteps(uniform[:, 2], settings.timestep_probabilities)),
     )
+
+
+def _timesteps(draws: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Timesteps of draws in [0, 1), by the inverse of their distribution."""
+    found = np.searchsorted(np.cumsum(probabilities), draws, side="right")
+    return np.minimum(found, len(probabilities) - 1).astype(np.int64)
 
 
 def _identity(settings: DrawSettings, number: int) -> int:
@@ -150,6 +157,16 @@ def prediction_target(
     if scheduler.config.prediction_type == "v_prediction":
         return scheduler.get_velocity(latents, noise, timesteps)
     return noise
+
+
+def timestep_probabilities(scheduler: DDIMScheduler, noise_emphasis: float) -> np.ndarray:
+    """Probability of each timestep, proportional to (share of noise variance) ** noise_emphasis.
+
+    0 is uniform, as in the paper. 1 makes the velocity's error count as the error of the clean latents does: at little noise
+    the velocity is mostly noise that nothing can tell, and its error teaches nothing. Source: own.
+    """
+    weights = (1.0 - scheduler.alphas_cumprod.double().numpy()) ** noise_emphasis
+    return weights / weights.sum()
 
 
 def min_snr_weights(scheduler: DDIMScheduler, timesteps: torch.Tensor, gamma: float) -> torch.Tensor:

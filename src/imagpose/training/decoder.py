@@ -1,0 +1,189 @@
+"""Stage 4: the VAE's decoder learns from what the denoiser really generates.
+
+A decoder that has only seen encoded pictures renders every error of the denoiser as false detail. Here it sees generated
+latents beside the true picture of the same view. The encoder stays as it is, so the denoiser fits it as before. Source: own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from safetensors.torch import load_file, save_file
+
+from imagpose.model_folder import ModelFiles
+from imagpose.models.latents import decode_latents
+from imagpose.pictures import to_pictures
+from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pose import Pose
+from imagpose.training.cache import Tensors, ViewCache
+from imagpose.training.config import DecoderConfig, load_config
+from imagpose.training.denoiser_cache import fingerprint
+from imagpose.training.loop import Outcome, Training, prepare_run
+from imagpose.training.losses import psnr_and_ssim, reconstruction_loss
+from imagpose.training.processes import this_process, wait_for_everyone
+from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
+
+_AT_ONCE = 4  # canvases
+_VALIDATION_PEOPLE = 32
+_TARGETS = 3
+
+
+class DecoderStage(Stage):
+    """Reconstruction of views from generated latents, and from encoded ones with noise, by the decoder alone."""
+
+    name = "decoder"
+
+    def __init__(self, config: DecoderConfig, pipeline: IMAGPosePipeline, generated: Tensors) -> None:
+        """Train the decoder of `pipeline` on `generated`: ``latents`` (n, 4, h, w), ``identities`` and ``views`` (n,)."""
+        super().__init__()
+        self.config = config
+        self.samples_per_batch = config.batch_size
+        self.cache = ViewCache(config.data, ("latents",))
+        self.validation_cache = ViewCache(config.validation, ("latents",))
+        self.generated = generated
+        self._shape = generated["latents"].shape[1:]
+        self._pipeline = (pipeline,)  # in a tuple: of its networks only the VAE is a part of this stage
+        self.vae = pipeline.vae.requires_grad_(False)
+        for part in (self.vae.post_quant_conv, self.vae.decoder):
+            part.requires_grad_(True)
+        held_out = range(min(_VALIDATION_PEOPLE, self.validation_cache.num_identities))
+        self._held_out = generate(pipeline, self.validation_cache, config, held_out, show=False)
+
+    def batch(self, step: int, samples: range) -> Batch:
+        """``latents`` (b, 4, h, w), some generated, some encoded with noise, and their views' ``pixels``."""
+        drawn = [self._sample(keyed_rng(self.config.seed, step, sample)) for sample in samples]
+        noise = [
+            torch.randn(self._shape, generator=keyed_generator(self.config.seed, step, sample)) for sample in samples
+        ]
+        latents = [clean + level * own for (clean, level, _, _), own in zip(drawn, noise, strict=True)]
+        identities, views = (np.array([sample[place] for sample in drawn]) for place in (2, 3))
+        return {"latents": torch.stack(latents), "pixels": self.cache.pixels(identities, views)}
+
+    def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, float, int, int]:
+        """Latents, the strength of the noise to be added, identity and view; scaled latents have a spread of 1."""
+        config, generated = self.config, self.generated
+        if rng.random() < config.generated_share:
+            row = int(rng.integers(len(generated["latents"])))
+            return (
+                generated["latents"][row].float(),
+                0.0,
+                int(generated["identities"][row]),
+                int(generated["views"][row]),
+            )
+        identity, view = int(rng.integers(self.cache.num_identities)), int(rng.integers(self.cache.num_views))
+        encoded = self.cache.get("latents", np.array([identity]), np.array([view]))[0].float()
+        return encoded, float(rng.uniform(0.0, config.latent_noise)), identity, view
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """As the autoencoder's, without the divergence."""
+        height, width = batch["pixels"].shape[-2:]
+        output = decode_latents(self.vae, batch["latents"]).float()[..., :height, :width]
+        return reconstruction_loss(output, batch["pixels"], self.config)
+
+    def validate(self) -> dict[str, float]:
+        """PSNR and SSIM of held-out people, whole pictures: decoded from generated and from encoded latents."""
+        pairs = self._held_out["identities"].numpy(), self._held_out["views"].numpy()
+        truth = self.validation_cache.get("pictures", *pairs)
+        measures: dict[str, float] = {}
+        encoded = self.validation_cache.get("latents", *pairs)
+        for name, latents in (("generated", self._held_out["latents"]), ("encoded", encoded)):
+            psnr, similarity = psnr_and_ssim(self._decode(latents), truth)
+            measures |= {f"psnr_{name}": psnr, f"ssim_{name}": similarity}
+        return measures
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        device = next(self.parameters()).device
+        height, width = self.config.data.height, self.config.data.width
+        chunks = [decode_latents(self.vae, chunk.float().to(device)).float().cpu() for chunk in latents.split(8)]
+        return (
+            ((torch.cat(chunks)[..., :height, :width].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1)
+        )
+
+    def export(self, folder: Path) -> None:
+        """The whole pipeline with the new decoder."""
+        self._pipeline[0].save_pretrained(folder)
+
+
+def generate(
+    pipeline: IMAGPosePipeline, cache: ViewCache, config: DecoderConfig, people: range, show: bool = True
+) -> Tensors:
+    """What the pipeline makes of identities of a cache: three random views each from another one, on one canvas.
+
+    Returns:
+        ``latents`` fp16 (3 n, 4, h, w), scaled; ``identities`` and ``views`` (3 n,) that they should show.
+    """
+    pipeline.set_progress_bar_config(disable=True)
+    latents, identities, views = [], [], []
+    starts = range(0, len(people), _AT_ONCE)
+    for start in track(starts, description="generating latents", disable=not show):
+        chosen = np.array(people[start : start + _AT_ONCE])
+        orders = np.stack(
+            [keyed_rng(config.seed, 7, int(identity)).permutation(cache.num_views) for identity in chosen]
+        )
+        made = pipeline(
+            sources=[[picture] for picture in to_pictures(cache.pixels(chosen, orders[:, 0]))],
+            target_poses=[
+                _poses(cache, identity, order[1 : 1 + _TARGETS]) for identity, order in zip(chosen, orders, strict=True)
+            ],
+            source_poses=[_poses(cache, identity, order[:1]) for identity, order in zip(chosen, orders, strict=True)],
+            scenario="star",
+            height=cache.config.height,
+            width=cache.config.width,
+            num_inference_steps=config.sample_steps,
+            guidance_scale=config.guidance_scale,
+            generator=[keyed_generator(config.seed, int(identity)) for identity in chosen],
+            output_type="latent",
+            return_dict=False,
+        )[0]
+        latents += [part.half().cpu() for part in made]
+        identities += np.repeat(chosen, _TARGETS).tolist()
+        views += orders[:, 1 : 1 + _TARGETS].reshape(-1).tolist()
+    return {"latents": torch.cat(latents), "identities": torch.tensor(identities), "views": torch.tensor(views)}
+
+
+def _poses(cache: ViewCache, identity: int, views: np.ndarray) -> list[Pose]:
+    points = cache.get("keypoints", np.full(len(views), identity), views).numpy()
+    return [Pose(own, cache.config.width, cache.config.height) for own in points]
+
+
+def train_decoder(
+    config_path: str | Path,
+    overrides: list[str] | None = None,
+    resume: str | None = None,
+    stop_after: float | None = None,
+) -> Outcome:
+    """Generate latents, train the decoder, write the pipeline to ``<output>/weights``; arguments as `train_autoencoder`.
+
+    Latents of the views must be in the cache, where training the denoiser has left them. What is generated is kept in the
+    run's folder; each process makes its share.
+
+    Raises:
+        FileNotFoundError, ValueError: the pipeline or cached latents are missing, or see `load_config` and `Training`.
+    """
+    config = load_config(DecoderConfig, config_path, overrides)
+    if not (config.pipeline / "model_index.json").is_file():
+        raise FileNotFoundError(f"{config.pipeline} holds no trained pipeline: train the denoiser first")
+    prepare_run(config, (config.data, config.validation))
+    pipeline = IMAGPosePipeline.from_pretrained(config.pipeline)
+    return Training(DecoderStage(config, pipeline, _generated(config, pipeline)), config, resume).run(stop_after)
+
+
+def _generated(config: DecoderConfig, pipeline: IMAGPosePipeline) -> Tensors:
+    """What `generate` makes of the first people of the data, from files where they are there."""
+    process, count = this_process()
+    made_with = f"{fingerprint(ModelFiles(str(config.pipeline), 'unet'))}-{config.people}-{config.sample_steps}"
+    folder = config.output / f"generated-{made_with}-{config.guidance_scale}"
+    folder.mkdir(parents=True, exist_ok=True)
+    own = folder / f"{process}-of-{count}.safetensors"
+    if not own.is_file():
+        cache = ViewCache(config.data, ("latents",))
+        people = range(process, min(config.people, cache.num_identities), count)
+        partial = own.with_suffix(".partial")
+        save_file(generate(pipeline, cache, config, people, show=process == 0), partial)
+        partial.replace(own)
+    wait_for_everyone()
+    parts = [load_file(folder / f"{index}-of-{count}.safetensors") for index in range(count)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

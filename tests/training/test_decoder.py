@@ -1,0 +1,116 @@
+"""Stage 4 on fake people: pairs of generated latents and true pictures, what is trained, what is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from fake_people import HEIGHT, WIDTH, values_of_run
+from transformers import Dinov2Config, Dinov2Model
+
+from imagpose.pipeline import IMAGPosePipeline
+from imagpose.training.cache import ViewCache
+from imagpose.training.config import DecoderConfig
+from imagpose.training.decoder import DecoderStage, generate, train_decoder
+from imagpose.training.denoiser import train_denoiser
+from imagpose.training.encoder import build_processor
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """YAML values of a decoder's run after a denoiser's run of one step."""
+    folder = tmp_path_factory.mktemp("decoder")
+    torch.manual_seed(0)
+    AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4, 4, 8, 8),
+        norm_num_groups=2,
+        mid_block_add_attention=False,
+        scaling_factor=2.0,
+    ).save_pretrained(folder / "autoencoder")
+    encoder = Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, patch_size=16, image_size=64)
+    Dinov2Model(encoder).save_pretrained(folder / "image_encoder")
+    build_processor(HEIGHT, WIDTH).save_pretrained(folder / "image_encoder")
+    run = values_of_run(folder)
+    unet = {"block_out_channels": [8, 8, 16], "norm_num_groups": 4, "cross_attention_dim": 8, "attention_head_dim": 2}
+    denoiser = run | {
+        "output": str(folder / "denoiser"), "autoencoder": str(folder / "autoencoder"), "steps": 1,
+        "image_encoder": str(folder / "image_encoder"), "unet": unet | {"cross_view_heads": 2}, "sample_steps": 1,
+        "texture_long_side": 128,
+    }  # fmt: skip
+    path = folder / "denoiser.json"
+    path.write_text(json.dumps(denoiser))
+    train_denoiser(path)
+    return run | {
+        "output": str(folder / "run"), "pipeline": str(folder / "denoiser" / "weights"), "people": 6, "sample_steps": 1,
+        "guidance_scale": 1.0,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def stage(values: dict) -> DecoderStage:
+    config = DecoderConfig.model_validate(values)
+    pipeline = IMAGPosePipeline.from_pretrained(config.pipeline)
+    made = generate(pipeline, ViewCache(config.data, ("latents",)), config, range(6), show=False)
+    return DecoderStage(config, pipeline, made)
+
+
+def test_generated_latents_belong_to_the_views_that_were_asked_for(stage: DecoderStage) -> None:
+    made = stage.generated
+    assert made["identities"].tolist() == np.repeat(np.arange(6), 3).tolist()
+    for identity in range(6):
+        assert len(set(made["views"][made["identities"] == identity].tolist())) == 3
+    config = stage.config.model_copy(update={"generated_share": 1.0})
+    stage.config = config
+    batch = stage.batch(4, range(5))
+    for latents, pixels in zip(batch["latents"], batch["pixels"], strict=True):
+        row = next(row for row, own in enumerate(made["latents"]) if torch.equal(own.float(), latents))
+        pair = made["identities"][row : row + 1].numpy(), made["views"][row : row + 1].numpy()
+        assert torch.equal(stage.cache.pixels(*pair)[0], pixels)
+
+
+def test_encoded_latents_get_noise_up_to_the_configured_strength(stage: DecoderStage) -> None:
+    stage.config = stage.config.model_copy(update={"generated_share": 0.0, "latent_noise": 0.5})
+    batch = stage.batch(0, range(40))
+    known = {stage.cache.pixels(*pair)[0].numpy().tobytes(): pair for pair in _all_pairs(stage)}
+    spreads = []
+    for latents, pixels in zip(batch["latents"], batch["pixels"], strict=True):
+        clean = stage.cache.get("latents", *known[pixels.numpy().tobytes()])[0].float()
+        spreads.append(float((latents - clean).std()))
+    assert max(spreads) < 0.65 and min(spreads) < 0.15 and np.mean(spreads) == pytest.approx(0.25, abs=0.1)
+
+
+def _all_pairs(stage: DecoderStage) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [
+        (np.array([i]), np.array([v])) for i in range(stage.cache.num_identities) for v in range(stage.cache.num_views)
+    ]
+
+
+def test_samples_do_not_depend_on_how_they_are_shared(stage: DecoderStage) -> None:
+    whole, halves = stage.batch(3, range(4)), [stage.batch(3, range(2)), stage.batch(3, range(2, 4))]
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, torch.cat([half[name] for half in halves]))
+
+
+def test_a_run_trains_the_decoder_alone_and_writes_a_pipeline(values: dict, write_config) -> None:
+    before = IMAGPosePipeline.from_pretrained(values["pipeline"])
+    path = write_config(values | {"steps": 12, "batch_size": 4, "learning_rate": 3e-3, "ema_decay": 0.5})
+    outcome = train_decoder(path)
+    assert np.mean(outcome.losses[-3:]) < 0.9 * np.mean(outcome.losses[:3])
+    assert set(outcome.validation) == {"psnr_generated", "ssim_generated", "psnr_encoded", "ssim_encoded"}
+    after = IMAGPosePipeline.from_pretrained(Path(values["output"]) / "weights")
+    for name, weight in before.vae.state_dict().items():
+        trained = name.startswith(("decoder.", "post_quant_conv."))
+        assert torch.equal(weight, after.vae.state_dict()[name]) != trained or not weight.any(), name
+    for name, weight in before.unet.state_dict().items():
+        assert torch.equal(weight, after.unet.state_dict()[name]), name
+
+
+def test_a_missing_pipeline_is_named(values: dict, write_config, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no trained pipeline"):
+        train_decoder(write_config(values | {"pipeline": str(tmp_path)}))

@@ -22,6 +22,8 @@ COMMANDS = {
     "demo": ["--out", "--model", "--steps", "--guidance", "--seed"],
     "people": ["--seed", "--count", "--views", "--size", "--out"],
     "evaluate images": ["--generated", "--reference", "--train", "--masks", "--protocol", "--out", "--workers"],
+    "evaluate model": ["--data", "--model", "--scenario", "--pairs", "--seeds", "--protocol", "--steps", "--guidance",
+                       "--out", "--workers"],
     "evaluate people": ["--out", "--model", "--identities"],
     "train autoencoder": ["--config", "--resume", "--stop-after"],
     "train encoder": ["--config", "--resume", "--stop-after"],
@@ -151,6 +153,7 @@ def files(tmp_path, monkeypatch):
     [
         ("generate --source good.png --pose good.json --source-pose good.json --source-pose good.json", "source poses"),
         ("demo --model minni", "unknown model 'minni'"),
+        ("evaluate model --data nowhere", "nowhere"),
         ("evaluate people --model minni", "unknown model 'minni'"),
         ("evaluate people --model model --identities 0", "identities is 0"),
         ("evaluate images --generated . --reference nowhere", "reference pictures not found: nowhere"),

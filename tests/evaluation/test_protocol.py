@@ -97,7 +97,7 @@ def model(tmp_path, monkeypatch, omniscient):
     folder = tmp_path / "known"
     folder.mkdir()
     (folder / "model_index.json").write_text("{}")
-    monkeypatch.setattr(protocol, "_load", lambda name: omniscient)
+    monkeypatch.setattr(protocol, "load_pipeline", lambda name: omniscient)
     return str(folder)
 
 
@@ -133,7 +133,7 @@ def test_files(model, people, tmp_path):
     ],
 )
 def test_bad_settings_write_nothing(model, tmp_path, monkeypatch, changes, message):
-    monkeypatch.setattr(protocol, "_load", lambda name: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(protocol, "load_pipeline", lambda name: pytest.fail("the model was loaded"))
     with pytest.raises(ValueError, match=message):
         evaluate_model(tmp_path / "out", **{"model": model, "identities": 1, **changes})
     assert not (tmp_path / "out").exists()

@@ -161,6 +161,6 @@ def library_versions() -> dict[str, str]:
 
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file under a temporary name, then rename it."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     write(temporary)
     os.replace(temporary, path)

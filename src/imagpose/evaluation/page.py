@@ -39,7 +39,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { padding: 9px 14px; text-align: left; vertical-align: top; border-top: 1px solid var(--line); }
 thead th { border-top: 0; font-size: 0.85rem; color: var(--soft); }
 tbody th { font-weight: 600; }
-td { font-variant-numeric: tabular-nums; min-width: 12rem; }
+td { font-variant-numeric: tabular-nums; min-width: 10rem; }
 td small { display: block; color: var(--soft); }
 .needs { font-size: 0.88rem; overflow-wrap: anywhere; }
 li { max-width: 76ch; }

@@ -28,7 +28,7 @@ from imagpose.pipeline_inputs import check_settings
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["GeneratedPerson", "evaluate_model", "generate_people", "measure_person"]
+__all__ = ["GeneratedPerson", "evaluate_model", "generate_people", "load_pipeline", "measure_person"]
 
 _PEOPLE_AT_ONCE = 4
 _ROWS_DRAWN = 40
@@ -77,7 +77,7 @@ def evaluate_model(
         raise ValueError(f"output folder {out} exists and is not a folder")
     held_out_people(identities, 16, 16)  # raises for an illegal number; renders nothing
     resolve_model(model)
-    pipeline = _load(model)
+    pipeline = load_pipeline(model)
 
     started = time.perf_counter()
     size = pipeline.config.view_height, pipeline.config.view_width
@@ -180,7 +180,8 @@ def measure_person(generated: GeneratedPerson) -> list[dict]:
     return records
 
 
-def _load(model: str) -> IMAGPosePipeline:
+def load_pipeline(model: str) -> IMAGPosePipeline:
+    """A pipeline by name or folder, on the GPU if there is one, without progress bars of its own."""
     import diffusers
     import torch
     import transformers

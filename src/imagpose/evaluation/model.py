@@ -1,0 +1,245 @@
+"""Measures a model on the test split of a prepared data set, in the scenarios of the paper, beside what needs no model.
+
+Behind `imagpose evaluate model`: generates (`model_pictures`), measures (`pair_measures`), reports (`model_report`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import accelerate
+import torch
+from rich.console import Console
+from rich.progress import Progress, track
+
+from imagpose.data.dataset import PersonDataset
+from imagpose.data.info import read_info
+from imagpose.data.pairs import Pair as ViewPair
+from imagpose.data.pairs import pairs_of_dataset
+from imagpose.evaluation.folders import Pair
+from imagpose.evaluation.image_rows import PROTOCOLS
+from imagpose.evaluation.images import check_settings
+from imagpose.evaluation.images_report import replace_file
+from imagpose.evaluation.model_pictures import Pictures, Sampling, generate, reconstruct
+from imagpose.evaluation.model_report import Method, write_model_report
+from imagpose.evaluation.model_requests import Request, check_pairs, plan_requests, read_view_pairs
+from imagpose.evaluation.networks import Needs, Networks, find_networks
+from imagpose.evaluation.pair_measures import measure_pairs
+from imagpose.evaluation.parts import Parts
+from imagpose.evaluation.protocol import load_pipeline
+from imagpose.model_folder import resolve_model
+from imagpose.pipeline_inputs import check_settings as check_sampling
+
+if TYPE_CHECKING:
+    from imagpose.pipeline import IMAGPosePipeline
+
+__all__ = ["evaluate_on_dataset"]
+
+_SPLIT, _TRAIN = "test", "train"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is generated: the pairs, and per scenario the requests and how many pairs they leave out."""
+
+    dataset: PersonDataset
+    pairs: list[ViewPair]
+    requests: dict[str, list[Request]]
+    left_out: dict[str, int]
+    seeds: int
+    sampling: Sampling
+
+
+def evaluate_on_dataset(
+    out: Path | str,
+    model: str,
+    data: Path | str,
+    scenarios: Sequence[str] = ("T1",),
+    pairs: Path | str | None = None,
+    seeds: int = 1,
+    protocols: Sequence[str] = PROTOCOLS,
+    sampling: Sampling | None = None,
+    workers: int | None = None,
+    networks: Networks | None = None,
+) -> str:
+    """Writes `summary.json`, `pairs.parquet`, `report.html` and the pictures into a folder.
+
+    Pictures and values that are there are not made again. Started by `torchrun`, the processes share the
+    generation; the first one measures.
+
+    Args:
+        out: the folder; one model, data set, list of pairs and sampling per folder.
+        model: `"mini"`, the folder of a saved pipeline, or a Hub id.
+        data: a data set of `imagpose prepare` with a split "test".
+        scenarios: of "T1", "T2", "T3", "star", see `plan_requests`.
+        pairs: CSV with the columns `source,target`; `pairs-test.csv` of the data set, or all pairs by the field's
+            rule, if not given.
+        seeds: number of samples per pair, each of its own noise.
+        protocols, workers, networks: see `evaluate_images`.
+
+    Returns:
+        The tables, Markdown; empty in other processes than the first.
+
+    Raises:
+        ValueError, OSError: something is not legal, not there, or does not fit what the folder holds.
+    """
+    started = time.perf_counter()
+    out, data, sampling = Path(out), Path(data), sampling or Sampling()
+    check_settings(out, protocols, workers)
+    check_sampling(sampling.steps, sampling.guidance, "feature", "pil")
+    if not 1 <= seeds <= 1000:
+        raise ValueError(f"seeds is {seeds}; 1 to 1000 expected")
+    resolved = resolve_model(model)
+    run = _plan(data, scenarios, pairs, seeds, sampling)
+    _claim(out, resolved, run)
+
+    pictures = Pictures(out / "pictures")
+    size = _store_views(run, pictures)
+    # The first processes to be ready wait for the last, which may take hours.
+    state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
+    pipeline = load_pipeline(model).to(state.device)
+    _generate(pipeline, run, pictures, state.process_index, state.num_processes)
+    state.wait_for_everyone()
+    if not state.is_main_process:
+        return ""
+    networks = networks or find_networks()
+    reconstruct(pipeline, list(dict.fromkeys(target for _, target in run.pairs)), pictures)
+    train = _store_train(data, pictures) if _wants_train(protocols, networks) else None
+    methods = []
+    for name, (own, sources) in _compared(run, pictures).items():
+        rows, values = measure_pairs(own, protocols, Parts(out / "parts", workers), networks, {size}, train)
+        methods.append(Method(name, own, sources, rows, values))
+    settings = {"model": model, "data": str(data), "seeds": seeds, "left_out": run.left_out, **asdict(sampling)}
+    return write_model_report(out, settings, protocols, methods, time.perf_counter() - started)
+
+
+def _plan(data: Path, scenarios: Sequence[str], pairs: Path | str | None, seeds: int, sampling: Sampling) -> _Run:
+    if not scenarios or len(set(scenarios)) < len(scenarios):
+        raise ValueError(f"scenario is {','.join(scenarios)!r}; some of T1,T2,T3,star expected, each once")
+    dataset = PersonDataset(data, _SPLIT)
+    views = {
+        identity: [f"{identity}/{record.view}" for record in dataset.views(identity)] for identity in dataset.identities
+    }
+    file = data / f"pairs-{_SPLIT}.csv" if pairs is None else Path(pairs)
+    listed = pairs_of_dataset(data, _SPLIT) if pairs is None and not file.is_file() else read_view_pairs(file)
+    if not listed:
+        raise ValueError(
+            f"{data}: no two views of one person in {_SPLIT} show shoulders and hips; give a list of pairs"
+        )
+    check_pairs(listed, views)
+    planned = {scenario: plan_requests(scenario, listed, views) for scenario in scenarios}
+    empty = [scenario for scenario, (requests, _) in planned.items() if not requests]
+    if empty:
+        raise ValueError(
+            f"scenario {empty[0]}: no pair of the list can be asked for, its identities have too few views"
+        )
+    requests = {scenario: own for scenario, (own, _) in planned.items()}
+    return _Run(dataset, listed, requests, {name: left for name, (_, left) in planned.items()}, seeds, sampling)
+
+
+def _claim(out: Path, model: str, run: _Run) -> None:
+    """Marks the folder as this run's, or sees that it is.
+
+    Raises:
+        ValueError: it holds another run's pictures.
+    """
+    folder = Path(model)
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    weights = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    mine = {
+        "model": [model, hashlib.sha256(repr(weights).encode()).hexdigest()],
+        "data": run.dataset.info.plan,
+        "pairs": hashlib.sha256(repr(run.pairs).encode()).hexdigest(),
+        "sampling": asdict(run.sampling),
+    }
+    file = out / "settings.json"
+    if not file.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        replace_file(file, lambda path: path.write_text(json.dumps(mine, indent=1)))
+        return
+    try:
+        found = json.loads(file.read_text())
+    except ValueError:
+        found = {}
+    other = [key for key, value in mine.items() if not isinstance(found, dict) or found.get(key) != value]
+    if other:
+        raise ValueError(f"{out} holds pictures of another run ({', '.join(other)} differ): choose another folder")
+
+
+def _generate(pipeline: IMAGPosePipeline, run: _Run, pictures: Pictures, process: int, processes: int) -> None:
+    """This process's share of all pictures."""
+    pipeline.set_progress_bar_config(disable=True)
+    for scenario, requests in run.requests.items():
+        own = requests[process::processes]
+        for number in range(run.seeds):
+            with Progress(console=Console(stderr=True), disable=process > 0) as progress:
+                task = progress.add_task(f"{scenario}, sample {number + 1} of {run.seeds}", total=len(own))
+                for done in generate(pipeline, own, run.dataset, pictures, number, run.sampling):
+                    progress.advance(task, done)
+
+
+def _store_views(run: _Run, pictures: Pictures) -> tuple[int, int]:
+    """Writes all views of the pairs; gives their width and height.
+
+    Raises:
+        ValueError: they have several sizes.
+    """
+    wanted = {name for pair in run.pairs for name in pair}
+    sizes = set()
+    for identity in dict.fromkeys(name.rpartition("/")[0] for name in wanted):
+        records = [own for own in run.dataset.views(identity) if f"{own.identity}/{own.view}" in wanted]
+        sizes |= {(record.width, record.height) for record in records}
+        pictures.store_views(records)
+    if len(sizes) > 1:
+        shown = ", ".join(f"{width}x{height}" for width, height in sorted(sizes)[:3])
+        raise ValueError(f"views of several sizes ({shown}, width x height): prepare the data set with --size")
+    return sizes.pop()
+
+
+def _store_train(data: Path, pictures: Pictures) -> list[Path] | None:
+    """Writes the training pictures, if the data set has any."""
+    if _TRAIN not in read_info(data).splits:
+        return None
+    files = []
+    dataset = PersonDataset(data, _TRAIN)
+    for record in track(
+        dataset.stream(), "training pictures", dataset.info.splits[_TRAIN].pictures, console=Console(stderr=True)
+    ):
+        pictures.store_views([record], _TRAIN)
+        files.append(pictures.view(f"{record.identity}/{record.view}", _TRAIN))
+    return files
+
+
+def _wants_train(protocols: Sequence[str], networks: Networks) -> bool:
+    used = {"clean": networks.fid, "field": networks.field_inception}
+    return any(not isinstance(used[protocol], Needs) for protocol in protocols)
+
+
+def _compared(run: _Run, pictures: Pictures) -> dict[str, tuple[list[Pair], list[Path]]]:
+    """Per method, its pairs and the sources that they had."""
+
+    def method(samples: dict[ViewPair, list[Path]]) -> tuple[list[Pair], list[Path]]:
+        pairs = []
+        for (source, target), files in samples.items():
+            mask = pictures.view(target, "masks")
+            found = mask if mask.is_file() else None
+            pairs.append(Pair(f"{source} to {target}", tuple(files), pictures.view(target), found))
+        return pairs, [pictures.view(source) for source, _ in samples]
+
+    methods = {
+        "copy of the source": method({names: [pictures.view(names[0])] for names in run.pairs}),
+        "autoencoder alone": method({names: [pictures.view(names[1], "autoencoder")] for names in run.pairs}),
+    }
+    for scenario, requests in run.requests.items():
+        listed = [names for request in requests for names in request.pairs]
+        methods[scenario] = method(
+            {names: [pictures.generated(scenario, names, number) for number in range(run.seeds)] for names in listed}
+        )
+    return methods

@@ -1,0 +1,155 @@
+"""The pictures behind `imagpose evaluate model`: true views, reconstructions and generated ones, as PNG on disk.
+
+views/<identity>/<view>.png                         what the data set has
+masks/<identity>/<view>.png                         where it has masks
+autoencoder/<identity>/<view>.png                   the view encoded and decoded
+<scenario>/<identity>/<source>_to_<target>_<n>.png  generated in run n
+train/<identity>/<view>.png                         the training pictures, where a network wants them
+
+A file is there only when it is complete, and is not made again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from PIL import Image
+
+from imagpose.data.dataset import PersonDataset
+from imagpose.data.pairs import Pair as ViewPair
+from imagpose.data.records import ViewRecord
+from imagpose.evaluation.model_requests import Request
+
+if TYPE_CHECKING:
+    from imagpose.pipeline import IMAGPosePipeline
+
+__all__ = ["Pictures", "Sampling", "generate", "reconstruct"]
+
+_REQUESTS_AT_ONCE, _VIEWS_AT_ONCE = 4, 8
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """See `IMAGPosePipeline.__call__`."""
+
+    steps: int = 20
+    guidance: float = 2.0
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the pictures of one output folder lie."""
+
+    folder: Path
+
+    def view(self, name: str, kind: str = "views") -> Path:
+        """File of a view "<identity>/<view>", of one of the kinds above."""
+        identity, _, view = name.rpartition("/")
+        return self.folder / kind / _text(identity) / f"{_text(view)}.png"
+
+    def generated(self, scenario: str, pair: ViewPair, number: int) -> Path:
+        """File of what one run generated for a pair."""
+        (source, target) = (_text(name.rpartition("/")[2]) for name in pair)
+        return self.folder / scenario / _text(pair[0].rpartition("/")[0]) / f"{source}_to_{target}_{number}.png"
+
+    def store_views(self, records: Iterable[ViewRecord], kind: str = "views") -> None:
+        """Write pictures, and masks beside "views" where the records have them."""
+        for record in records:
+            name = f"{record.identity}/{record.view}"
+            _save(record.decode(), self.view(name, kind))
+            if kind == "views" and record.mask is not None:
+                with Image.open(io.BytesIO(record.mask), formats=("PNG",)) as mask:
+                    _save(mask, self.view(name, "masks"))
+
+
+def _text(name: str) -> str:
+    """A name as part of a path; different names stay different."""
+    return quote(name, safe=" ")
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    picture.save(temporary, format="PNG")
+    os.replace(temporary, path)
+
+
+def generate(
+    pipeline: IMAGPosePipeline,
+    requests: Sequence[Request],
+    dataset: PersonDataset,
+    pictures: Pictures,
+    number: int,
+    sampling: Sampling,
+) -> Iterator[int]:
+    """Answer the requests whose pictures are not all there, as run `number`; poses of the sources are given.
+
+    Yields:
+        The number of requests that have been seen to, some at a time.
+    """
+    missing = [
+        request
+        for request in requests
+        if not all(pictures.generated(request.scenario, pair, number).is_file() for pair in request.pairs)
+    ]
+    yield len(requests) - len(missing)
+    for start in range(0, len(missing), _REQUESTS_AT_ONCE):
+        batch = missing[start : start + _REQUESTS_AT_ONCE]
+        for request, images in zip(batch, _answers(pipeline, batch, dataset, number, sampling), strict=True):
+            for pair, image in zip(request.pairs, images, strict=True):
+                _save(image, pictures.generated(request.scenario, pair, number))
+        yield len(batch)
+
+
+def _answers(
+    pipeline: IMAGPosePipeline, requests: Sequence[Request], dataset: PersonDataset, number: int, sampling: Sampling
+) -> list[list[Image.Image]]:
+    """The pictures of some requests of one scenario."""
+    import torch
+
+    records = [
+        {f"{own.identity}/{own.view}": own for own in dataset.views(request.sources[0].rpartition("/")[0])}
+        for request in requests
+    ]
+    sources = [[own[name] for name in request.sources] for own, request in zip(records, requests, strict=True)]
+    targets = [[own[name] for name in request.targets] for own, request in zip(records, requests, strict=True)]
+    return pipeline(
+        sources=[[view.decode() for view in views] for views in sources],
+        target_poses=[[view.pose for view in views] for views in targets],
+        source_poses=[[view.pose for view in views] for views in sources],
+        scenario=requests[0].scenario,
+        height=targets[0][0].height,
+        width=targets[0][0].width,
+        num_inference_steps=sampling.steps,
+        guidance_scale=sampling.guidance,
+        generator=[torch.Generator().manual_seed(request.seed(number)) for request in requests],
+        return_dict=False,
+    )[0]
+
+
+def reconstruct(pipeline: IMAGPosePipeline, names: Sequence[str], pictures: Pictures) -> None:
+    """Write what the autoencoder makes of stored views, without a denoiser between: the most a model can reach."""
+    import torch
+
+    from imagpose.models.latents import decode_latents, encode_latents
+    from imagpose.pictures import load_picture, to_pictures, to_tensor
+    from imagpose.views import pad_views
+
+    missing = [name for name in names if not pictures.view(name, "autoencoder").is_file()]
+    multiple = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+    for start in range(0, len(missing), _VIEWS_AT_ONCE):
+        batch = missing[start : start + _VIEWS_AT_ONCE]
+        pixels = to_tensor(load_picture(pictures.view(name)) for name in batch).to(pipeline.vae.device)
+        padded, padding = pad_views(pixels, multiple)
+        with torch.inference_mode():
+            decoded = padding.crop(decode_latents(pipeline.vae, encode_latents(pipeline.vae, padded)))
+        for name, picture in zip(batch, to_pictures(decoded), strict=True):
+            _save(picture, pictures.view(name, "autoencoder"))

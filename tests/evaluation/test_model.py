@@ -1,0 +1,261 @@
+"""`imagpose evaluate model` with a pipeline whose pictures are known beforehand."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+
+from imagpose.data.pairs import write_pairs
+from imagpose.data.prepare import Person, write_dataset
+from imagpose.data.records import make_record
+from imagpose.evaluation import model as evaluation
+from imagpose.evaluation.metrics import psnr, ssim
+from imagpose.evaluation.model import evaluate_on_dataset
+from imagpose.evaluation.model_pictures import Sampling
+from imagpose.evaluation.networks import Needs, Network, Networks
+from imagpose.models.latents import decode_latents, encode_latents
+from imagpose.pictures import to_tensor
+from imagpose.pose import Pose
+
+HEIGHT, WIDTH = 42, 36  # the height is no multiple of what the autoencoder below halves to
+ABSENT = Networks(Needs("needs L: pip install"), Needs("needs F"), Needs("needs I"))
+PEOPLE = [
+    Person("ann", "test", ("a", "b", "c?", "d", "e")), Person("bo", "test", ("x", "y", "z")),
+    Person("cyril", "train", ("t", "u", "v")),
+]  # fmt: skip
+PAIRS = [("ann/a", "ann/b"), ("ann/a", "ann/c?"), ("bo/x", "bo/y")]
+
+
+def picture(identity, number, height=HEIGHT, width=WIDTH):
+    rng = np.random.default_rng([len(identity), number])
+    coarse = rng.integers(0, 256, (height // 4 + 1, width // 4 + 1, 3)).astype(np.uint8)
+    return coarse.repeat(4, 0).repeat(4, 1)[:height, :width]
+
+
+def make_person(person):
+    """Views whose first joint says which they are: x is the length of the identity's name, y the view's number."""
+    records = []
+    for number, view in enumerate(person.views):
+        points = np.stack([np.arange(18) + len(person.identity), np.full(18, number), np.ones(18)], 1)
+        mask = Image.new("L", (WIDTH, HEIGHT))
+        mask.paste(255, (4, 4, 20, 30 + number))
+        settings = {"identity": person.identity, "view": view, "split": person.split, "source_file": view}
+        own = Image.fromarray(picture(person.identity, number))
+        records.append(make_record(own, Pose(points, WIDTH, HEIGHT), mask=mask, **settings))
+    return records, []
+
+
+class StandInPipeline:
+    """Returns the view whose pose is asked for, the darker the more its noise says; keeps what it was asked."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(4, 4, 4), norm_num_groups=2, latent_channels=4,
+        ).eval()  # fmt: skip
+        self.calls = []
+
+    def to(self, device):
+        return self
+
+    def set_progress_bar_config(self, **_):
+        pass
+
+    def __call__(self, sources, target_poses, source_poses, **settings):
+        self.calls.append({"sources": sources, "poses": target_poses, "source_poses": source_poses, **settings})
+        darker = [int(torch.randint(5, 60, (1,), generator=own)) for own in settings["generator"]]
+        return ([[shifted(pose, own) for pose in poses] for poses, own in zip(target_poses, darker, strict=True)],)
+
+
+def shifted(pose, darker):
+    number, identity = int(pose.keypoints[0, 1]), "x" * int(pose.keypoints[0, 0])
+    return Image.fromarray((picture(identity, number).astype(int) - darker).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_dataset(tmp_path / "data", PEOPLE, make_person, {}, workers=1)
+    write_pairs(PAIRS, tmp_path / "data" / "pairs-test.csv")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def pipeline(tmp_path, monkeypatch):
+    folder = tmp_path / "known"
+    folder.mkdir()
+    (folder / "model_index.json").write_text("{}")
+    pipeline = StandInPipeline()
+    monkeypatch.setattr(evaluation, "load_pipeline", lambda name: pipeline)
+    return pipeline
+
+
+@pytest.fixture
+def run(tmp_path, data, pipeline):
+    """The tables and the summary of a run."""
+
+    def evaluate(out="out", **changes):
+        settings = {"workers": 1, "networks": ABSENT, "sampling": Sampling(3, 1.5), **changes}
+        table = evaluate_on_dataset(tmp_path / out, str(tmp_path / "known"), data, **settings)
+        return table, json.loads((tmp_path / out / "summary.json").read_text())
+
+    return evaluate
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def test_what_is_asked_of_the_pipeline(run, pipeline):
+    run(scenarios=("T1", "T3", "star"), seeds=2)
+    assert [call["scenario"] for call in pipeline.calls] == ["T1", "T1", "T3", "T3", "star", "star"]
+    t1, again, t3, _, star, _ = pipeline.calls
+    assert (t1["num_inference_steps"], t1["guidance_scale"], t1["height"], t1["width"]) == (3, 1.5, HEIGHT, WIDTH)
+    joints = [[tuple(pose.keypoints[0, :2]) for pose in poses] for poses in t1["poses"]]
+    assert joints == [[(3, 1)], [(3, 2)], [(2, 1)]]  # ann/b, ann/c?, bo/y
+    np.testing.assert_array_equal(np.asarray(t1["sources"][2][0]), picture("bo", 0))
+    assert [pose.keypoints[0, 1] for pose in t3["source_poses"][0]] == [0, 2, 3]  # a, then c? and d, for b is asked for
+    assert len(t3["poses"]) == 2  # bo has too few views
+    assert [[pose.keypoints[0, 1] for pose in poses] for poses in star["poses"]] == [[1, 2], [1]]
+    seeds = [generator.initial_seed() for call in (t1, again, t3, star) for generator in call["generator"]]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_the_numbers_are_those_of_the_files(run, tmp_path):
+    table, summary = run(scenarios=("T1", "T3"), seeds=2)
+    pictures = tmp_path / "out" / "pictures"
+    np.testing.assert_array_equal(read(pictures / "views/ann/c%3F.png"), picture("ann", 2))
+    generated = [
+        [read(pictures / "T1" / f"{name}_{number}.png") for number in (0, 1)]
+        for name in ("ann/a_to_b", "ann/a_to_c%3F", "bo/x_to_y")
+    ]
+    truth = [picture("ann", 1), picture("ann", 2), picture("bo", 1)]
+    sources = [picture("ann", 0), picture("ann", 0), picture("bo", 0)]
+
+    def value(method, key, best_of=1):
+        (row,) = (
+            row for row in summary["methods"][method]["rows"]
+            if (row["protocol"], row["key"], row["best_of"]) == ("clean", key, best_of)
+        )  # fmt: skip
+        return row["value"]
+
+    expected = [[psnr(own, other) for own in samples] for samples, other in zip(generated, truth, strict=True)]
+    assert value("T1", "psnr") == pytest.approx(np.mean(expected, 0)[0])
+    assert summary["methods"]["T1"]["means_of_samples"]["clean_psnr"] == pytest.approx(np.mean(expected, 0).tolist())
+    best = [np.argmax([ssim(own, other) for own in samples]) for samples, other in zip(generated, truth, strict=True)]
+    assert value("T1", "psnr", 2) == pytest.approx(np.mean([own[i] for own, i in zip(expected, best, strict=True)]))
+    copied = [psnr(source, other) for source, other in zip(sources, truth, strict=True)]
+    assert value("copy of the source", "psnr") == pytest.approx(np.mean(copied))
+    assert value("T1", "psnr_mask") > 0  # masks of the data set
+    (found,) = (
+        own for own in summary["comparisons"] if (own["method"], own["column"]) == ("T1", "clean_psnr")
+    )  # fmt: skip
+    assert found["difference"]["mean"] == pytest.approx(np.mean(expected, 0)[0] - np.mean(copied))
+    assert summary["settings"]["left_out"] == {"T1": 0, "T3": 1} and summary["methods"]["T3"]["pairs"] == 2
+    assert any("T3: 1 pairs left out" in note for note in summary["notes"])
+    lines = table.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:9]] == [
+        "| copy of the source", "| autoencoder alone", "| T1", "| T1, best of 2 by SSIM", "| T3",
+        "| T3, best of 2 by SSIM", "| real test pictures",
+    ]  # fmt: skip
+    assert "| needs L |" in lines[2]
+
+
+def test_the_autoencoder_alone_is_a_line(run, pipeline, tmp_path):
+    run()
+    pixels = to_tensor([Image.fromarray(picture("ann", 1))])
+    padded = torch.nn.functional.pad(pixels, (0, 0, 1, 1), mode="replicate")  # to a multiple of 4
+    with torch.no_grad():
+        decoded = decode_latents(pipeline.vae, encode_latents(pipeline.vae, padded))
+    decoded = decoded[:, :, 1:-1]
+    expected = ((decoded[0].clamp(-1, 1) + 1) * 127.5).round().byte().movedim(0, -1).numpy()
+    np.testing.assert_array_equal(read(tmp_path / "out/pictures/autoencoder/ann/b.png"), expected)
+
+
+def test_training_pictures_are_written_where_a_network_wants_them(run, tmp_path):
+    run("without")
+    assert not (tmp_path / "without/pictures/train").exists()
+    features = Network(lambda pixels: pixels.float().mean((2, 3)), "mean colour")
+    _, summary = run("with", networks=Networks(ABSENT.lpips, features, ABSENT.field_inception))
+    assert sorted(path.name for path in (tmp_path / "with/pictures/train/cyril").iterdir()) == [
+        "t.png",
+        "u.png",
+        "v.png",
+    ]
+    rows = {(row["protocol"], row["key"]): row for row in summary["methods"]["T1"]["rows"]}
+    assert rows["clean", "fid_train"]["value"] > 0 and rows["field", "fid_train"]["needs"] == "needs I"
+
+
+def test_a_run_continues_and_refuses_another_ones_folder(run, pipeline, tmp_path):
+    first, _ = run(seeds=2)
+    pictures = tmp_path / "out" / "pictures"
+    lost, kept = pictures / "T1/bo/x_to_y_1.png", pictures / "T1/ann/a_to_b_1.png"
+    before, time = lost.read_bytes(), kept.stat().st_mtime_ns
+    lost.unlink()
+    pipeline.calls.clear()
+    assert run(seeds=2)[0] == first
+    assert len(pipeline.calls) == 1 and len(pipeline.calls[0]["poses"]) == 1  # only what was missing
+    assert lost.read_bytes() == before and kept.stat().st_mtime_ns == time  # and the same again
+    run(scenarios=("T1", "T2"), seeds=1)  # more of the same run
+    for changes, message in (
+        ({"sampling": Sampling(4, 1.5)}, "sampling differ"), ({"pairs": tmp_path / "few.csv"}, "pairs differ"),
+    ):  # fmt: skip
+        write_pairs(PAIRS[:2], tmp_path / "few.csv")
+        with pytest.raises(ValueError, match=f"out holds pictures of another run .*{message}"):
+            run(**changes)
+    (tmp_path / "known" / "weights").write_text("other")
+    with pytest.raises(ValueError, match="model differ"):
+        run()
+
+
+def test_the_shares_of_processes_make_the_whole(run, data, pipeline, tmp_path):
+    run()
+    planned = evaluation._plan(data, ("T1",), None, 1, Sampling(3, 1.5))
+    for process in (1, 0):
+        pictures = evaluation.Pictures(tmp_path / "shared")
+        evaluation._generate(pipeline, planned, pictures, process, 2)
+        assert len(list((tmp_path / "shared").rglob("*.png"))) == (1 if process else 3)
+    for path in (tmp_path / "shared/T1").rglob("*.png"):
+        other = tmp_path / "out/pictures/T1" / path.relative_to(tmp_path / "shared/T1")
+        assert path.read_bytes() == other.read_bytes()
+
+
+def test_page_and_table(run, tmp_path):
+    run(scenarios=("T1", "star"))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "http" not in page
+    assert page.count("<h2>") == 6 and "<h2>star: Worst by SSIM, clean</h2>" in page
+    assert page.count("<span>source</span>") == page.count("<span>generated</span>") == 6
+    table = pyarrow.parquet.read_table(tmp_path / "out" / "pairs.parquet").to_pydict()
+    assert table["method"] == [
+        name for name in ("copy of the source", "autoencoder alone", "T1", "star") for _ in PAIRS
+    ]  # fmt: skip
+    assert table["name"][0] == "ann/a to ann/b"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scenarios": ("T1", "T5")}, "scenario 'T5'"),
+        ({"scenarios": ()}, "some of T1,T2,T3,star"),
+        ({"scenarios": ("T1", "T1")}, "each once"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"protocols": ("old",)}, "protocol is 'old'"),
+        ({"sampling": Sampling(0, 2.0)}, "num_inference_steps"),
+        ({"pairs": "nowhere.csv"}, "nowhere.csv"),
+    ],
+)
+def test_bad_settings_write_nothing(run, tmp_path, changes, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        run(**changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_pairs_by_the_rule_where_there_is_no_list(run, data):
+    (data / "pairs-test.csv").unlink()
+    _, summary = run()
+    assert summary["methods"]["T1"]["pairs"] == 5 * 4 + 3 * 2

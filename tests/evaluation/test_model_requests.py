@@ -1,0 +1,74 @@
+"""From pairs to requests, by hand."""
+
+import pytest
+
+from imagpose.data.pairs import write_pairs
+from imagpose.evaluation.model_requests import Request, check_pairs, plan_requests, read_view_pairs
+
+VIEWS = {"ann": [f"ann/{view}" for view in "abcde"], "bo": ["bo/x", "bo/y", "bo/z"]}
+PAIRS = [("ann/b", "ann/a"), ("bo/x", "bo/y"), ("ann/b", "ann/d"), ("ann/b", "ann/c"), ("ann/b", "ann/e")]
+
+
+def test_t1_and_t2_take_one_pair_each():
+    for scenario in ("T1", "T2"):
+        requests, left_out = plan_requests(scenario, PAIRS, VIEWS)
+        assert requests == [Request(scenario, (source,), (target,)) for source, target in PAIRS]
+        assert left_out == 0
+
+
+def test_t3_adds_other_views_that_are_not_the_target():
+    requests, left_out = plan_requests("T3", PAIRS, VIEWS)
+    assert [request.sources for request in requests] == [
+        ("ann/b", "ann/c", "ann/d"), ("ann/b", "ann/a", "ann/c"), ("ann/b", "ann/a", "ann/d"),
+        ("ann/b", "ann/a", "ann/c"),
+    ]  # fmt: skip
+    assert [request.targets for request in requests] == [("ann/a",), ("ann/d",), ("ann/c",), ("ann/e",)]
+    assert left_out == 1  # bo has three views
+
+
+def test_star_asks_for_three_targets_of_a_source_at_a_time():
+    requests, left_out = plan_requests("star", PAIRS, VIEWS)
+    assert [(request.sources, request.targets) for request in requests] == [
+        (("ann/b",), ("ann/a", "ann/d", "ann/c")), (("ann/b",), ("ann/e",)), (("bo/x",), ("bo/y",)),
+    ]  # fmt: skip
+    assert left_out == 0
+    assert sorted(pair for request in requests for pair in request.pairs) == sorted(PAIRS)
+
+
+def test_every_request_and_sample_has_noise_of_its_own():
+    requests = [
+        request for scenario in ("T1", "T2", "T3", "star") for request in plan_requests(scenario, PAIRS, VIEWS)[0]
+    ]
+    seeds = [request.seed(number) for request in requests for number in range(3)]
+    assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**56 for seed in seeds)
+    # Stored, so that a later version gives the same pictures: sha256 of the request, first 7 bytes.
+    assert Request("T1", ("ann/b",), ("ann/a",)).seed(0) == 1_678_086_668_019_416
+
+
+def test_the_list_that_prepare_writes_is_read(tmp_path):
+    path = tmp_path / "pairs.csv"
+    write_pairs([*PAIRS, PAIRS[0]], path)
+    assert read_view_pairs(path) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("from,to\na,b\n", "columns source and target"), ("source,target\n", "holds no pair"), ("", "columns source")],
+)
+def test_other_files_are_refused(tmp_path, content, message):
+    path = tmp_path / "pairs.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"pairs.csv.*{message}"):
+        read_view_pairs(path)
+    with pytest.raises(FileNotFoundError, match="none.csv"):
+        read_view_pairs(tmp_path / "none.csv")
+
+
+def test_pairs_must_be_of_one_known_identity():
+    check_pairs(PAIRS, VIEWS)
+    with pytest.raises(ValueError, match=r"does not have: 2 \(cy/a, ann/q\)"):
+        check_pairs([*PAIRS, ("cy/a", "ann/q"), ("cy/a", "ann/a")], VIEWS)
+    with pytest.raises(ValueError, match=r"pairs of two identities: 1 \(ann/a to bo/x\)"):
+        check_pairs([("ann/a", "bo/x")], VIEWS)
+    with pytest.raises(ValueError, match="scenario 'T4': T1, T2, T3, star expected"):
+        plan_requests("T4", PAIRS, VIEWS)

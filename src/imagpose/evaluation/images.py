@@ -17,7 +17,7 @@ from imagpose.evaluation.networks import Networks, find_networks
 from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
 
-__all__ = ["evaluate_images"]
+__all__ = ["check_settings", "evaluate_images"]
 
 
 def evaluate_images(
@@ -65,6 +65,7 @@ def evaluate_images(
 
 
 def check_settings(out: Path, protocols: Sequence[str], workers: int | None) -> None:
+    """Raises ValueError for an unknown or repeated protocol, no worker, or a file where the folder should be."""
     unknown = [protocol for protocol in protocols if protocol not in PROTOCOLS]
     if unknown or not protocols or len(set(protocols)) < len(protocols):
         raise ValueError(f"protocol is {','.join(protocols)!r}; clean, field or clean,field expected")

@@ -32,6 +32,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/render_speed.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/training_loop.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist

@@ -175,6 +175,7 @@ def test_a_run_learns_and_exports_a_pipeline(write_config, values: dict, tmp_pat
     files = list((tmp_path / "mini" / "unet").iterdir())
     assert sizes["unet"] == sum(file.stat().st_size for file in files)
     assert len([file for file in files if file.suffix == ".safetensors"]) > 1
+    assert not any("_name_or_path" in file.read_text() for file in (tmp_path / "mini").rglob("*.json"))
     full = IMAGPosePipeline.from_pretrained(run / "weights")
     small = IMAGPosePipeline.from_pretrained(tmp_path / "mini", dtype=torch.float16)
     assert small.unet.dtype == torch.float16 and small.config.view_height == HEIGHT

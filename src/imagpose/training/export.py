@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -43,10 +44,19 @@ def export_pipeline(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     pipeline.save_pretrained(partial, max_shard_size=max_file_size)
+    _forget_folders(partial)
     sizes = {path.name: _bytes(path) for path in sorted(partial.iterdir()) if path.is_dir()}
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
     return sizes
+
+
+def _forget_folders(folder: Path) -> None:
+    """Remove from the configurations where the weights were loaded from: a folder of the machine that trained."""
+    for path in folder.rglob("*.json"):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _bytes(folder: Path) -> int:

@@ -38,7 +38,6 @@ from imagpose.training.processes import main_process_first, run_device, this_pro
 from imagpose.training.records import Records, import_wandb
 from imagpose.training.stage import Batch, Stage
 
-
 _REASONS = ("finished", "stopped", "interrupted")
 
 

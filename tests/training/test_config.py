@@ -7,6 +7,7 @@ import yaml
 
 from imagpose.training.config import (
     AutoencoderConfig,
+    DecoderConfig,
     EncoderConfig,
     IdentityConfig,
     PoseEstimatorConfig,
@@ -18,7 +19,12 @@ from imagpose.training.denoiser_config import DenoiserConfig
 from imagpose.views import ViewGrid
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-KINDS = {"autoencoder": AutoencoderConfig, "encoder": EncoderConfig, "denoiser": DenoiserConfig}
+KINDS = {
+    "autoencoder": AutoencoderConfig,
+    "encoder": EncoderConfig,
+    "denoiser": DenoiserConfig,
+    "decoder": DecoderConfig,
+}
 JUDGES = {"identity": IdentityConfig, "pose_estimator": PoseEstimatorConfig}
 
 

@@ -111,6 +111,15 @@ def test_a_run_trains_the_decoder_alone_and_writes_a_pipeline(values: dict, writ
         assert torch.equal(weight, after.unet.state_dict()[name]), name
 
 
+def test_latents_are_generated_under_autocast_too(stage: DecoderStage) -> None:
+    """Half precision cannot be joined under autocast, where a run in bf16 generates."""
+    with torch.autocast("cpu", torch.bfloat16):
+        made = generate(stage._pipeline[0], stage.cache, stage.config, range(6), show=False)
+    assert made["latents"].dtype == torch.float16
+    difference = (made["latents"].float() - stage.generated["latents"].float()).abs().mean()
+    assert float(difference) < 0.05 * float(stage.generated["latents"].float().std())
+
+
 def test_a_missing_pipeline_is_named(values: dict, write_config, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no trained pipeline"):
         train_decoder(write_config(values | {"pipeline": str(tmp_path)}))

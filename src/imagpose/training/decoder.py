@@ -23,7 +23,7 @@ from imagpose.training.config import DecoderConfig, load_config
 from imagpose.training.denoiser_cache import fingerprint
 from imagpose.training.loop import Outcome, Training, prepare_run
 from imagpose.training.losses import psnr_and_ssim, reconstruction_loss
-from imagpose.training.processes import this_process, wait_for_everyone
+from imagpose.training.processes import run_device, this_process, wait_for_everyone
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 
 _AT_ONCE = 4  # canvases
@@ -138,10 +138,10 @@ def generate(
             output_type="latent",
             return_dict=False,
         )[0]
-        latents += [part.half().cpu() for part in made]
+        latents += [part.float().cpu() for part in made]
         identities += np.repeat(chosen, _TARGETS).tolist()
         views += orders[:, 1 : 1 + _TARGETS].reshape(-1).tolist()
-    return {"latents": torch.cat(latents), "identities": torch.tensor(identities), "views": torch.tensor(views)}
+    return {"latents": torch.cat(latents).half(), "identities": torch.tensor(identities), "views": torch.tensor(views)}
 
 
 def _poses(cache: ViewCache, identity: int, views: np.ndarray) -> list[Pose]:
@@ -182,7 +182,8 @@ def _generated(config: DecoderConfig, pipeline: IMAGPosePipeline) -> Tensors:
         cache = ViewCache(config.data, ("latents",))
         people = range(process, min(config.people, cache.num_identities), count)
         partial = own.with_suffix(".partial")
-        save_file(generate(pipeline, cache, config, people, show=process == 0), partial)
+        with torch.autocast(run_device().type, torch.bfloat16, enabled=config.precision == "bf16"):
+            save_file(generate(pipeline, cache, config, people, show=process == 0), partial)
         partial.replace(own)
     wait_for_everyone()
     parts = [load_file(folder / f"{index}-of-{count}.safetensors") for index in range(count)]

@@ -20,7 +20,7 @@ from imagpose.pictures import texture_pixels
 from imagpose.training.cache import ViewCache, to_pixels
 from imagpose.training.config import AutoencoderConfig, load_config
 from imagpose.training.loop import Outcome, Training, prepare_run
-from imagpose.training.losses import psnr_and_ssim, reconstruction_loss
+from imagpose.training.losses import linear_colour_loss, psnr_and_ssim, reconstruction_loss
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng, start_from
 
 _FACTOR = 8
@@ -112,7 +112,14 @@ class AutoencoderStage(Stage):
         loss, scalars = reconstruction_loss(output, pixels, config)
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
-        return loss + config.kl_weight * divergence, {**scalars, "kl": divergence.detach()}
+        scalars["kl"] = divergence.detach()
+        loss = loss + config.kl_weight * divergence
+        if config.linear_colour_weight:
+            with torch.autocast(pixels.device.type, enabled=False):
+                colour = linear_colour_loss(latents, pixels)
+            scalars["linear_colour"] = colour.detach()
+            loss = loss + config.linear_colour_weight * colour
+        return loss, scalars
 
     def validate(self) -> dict[str, float]:
         """PSNR and SSIM of the reconstruction of held-out people, as they are and enlarged for texture tokens."""

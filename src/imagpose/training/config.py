@@ -142,6 +142,9 @@ class AutoencoderConfig(ReconstructionConfig):
         256, description="Largest enlargement: long side in pixels of the picture that texture tokens are made of."
     )
     kl_weight: float = Field(1e-6, ge=0, description="Weight of the KL divergence per latent value.")
+    linear_colour_weight: float = Field(
+        0.0, ge=0, description="Weight of what a linear map from latents to the colours of their patches leaves."
+    )
 
     @model_validator(mode="after")
     def _fractions(self) -> AutoencoderConfig:

@@ -52,9 +52,12 @@ class IMAGPosePipeline(DiffusionPipeline):
         view_height, view_width: size in pixels of the views the model was trained on, used where a call gives none.
         vae_scope: "view": the VAE sees one view at a time, so that none bleeds into its neighbour. "joint": it sees whole
             canvases, as in the released code.
+        noise_scale: standard deviation of the noise that sampling starts from, 0 to 1. 1 draws from all that the model
+            takes for possible; less stays nearer to what it takes for likely, with less variety. Source: the
+            temperature of Kingma and Dhariwal, "Glow", 2018, §6.
 
     Raises:
-        ValueError: a size or the scope is not legal.
+        ValueError: a size, the scope or the scale is not legal.
     """
 
     model_cpu_offload_seq = "image_encoder->feature_tokens->pose_encoder->unet->vae"
@@ -78,10 +81,13 @@ class IMAGPosePipeline(DiffusionPipeline):
         view_height: int = 512,
         view_width: int = 512,
         vae_scope: str = "view",
+        noise_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if vae_scope not in VAE_SCOPES:
             raise ValueError(f"vae_scope {vae_scope!r}: one of {', '.join(VAE_SCOPES)} expected")
+        if isinstance(noise_scale, bool) or not isinstance(noise_scale, (int, float)) or not 0 <= noise_scale <= 1:
+            raise ValueError(f"noise_scale is {noise_scale!r}; a number from 0 to 1 expected")
         self.register_modules(
             vae=vae,
             image_encoder=image_encoder,
@@ -95,6 +101,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             view_height=check_size("view_height", view_height),
             view_width=check_size("view_width", view_width),
             vae_scope=vae_scope,
+            noise_scale=float(noise_scale),
         )
 
     @classmethod
@@ -193,7 +200,8 @@ class IMAGPosePipeline(DiffusionPipeline):
             guidance: `"feature"` guides against a null F_C, `"full"` against null F_C and F_I (Eq. 5).
             generator: source of the noise; a list gives every request its own. T1's choice among its candidates
                 is drawn from it first.
-            latents: start noise (canvases, 4, rows*h, cols*w), all requests' canvases in order, instead of drawn noise.
+            latents: start noise (canvases, 4, rows*h, cols*w), all requests' canvases in order, instead of drawn noise;
+                `noise_scale` does not change it.
             output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`, see `IMAGPosePipelineOutput`.
             return_dict: `False` returns a tuple.
             return_canvases: also return the joint canvases.
@@ -263,7 +271,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             chosen.append([_choose(candidates, generator) for candidates in request.plan.results])
             for _ in request.plan.canvases:
                 noise.append(randn_tensor(shape, generator, self._execution_device, torch.float32))
-        return torch.cat(noise), chosen
+        return torch.cat(noise) * self.config.noise_scale, chosen
 
     def _check_latents(self, latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """`latents` in float32 on the pipeline's device, if they can stand in for `noise`."""

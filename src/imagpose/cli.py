@@ -49,6 +49,9 @@ StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this ti
 Dataset = Annotated[Path, typer.Option("--out", help="Folder of the data set; the same command continues in it.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first picture that would be skipped.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
+Detect = Annotated[
+    str | None, typer.Option(metavar="cpu|cuda", help="Find key points in the pictures, on this device (extra pose).")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -127,6 +130,19 @@ def people(
 
     rendered = render_set(seed, count, views, *_size(size), out, workers)
     typer.echo(f"{rendered} of {count} people rendered, the others were complete: {out}")
+
+
+@app.command(epilog="Example: imagpose poses --picture dance.jpg --picture jump.jpg --out poses")
+def poses(
+    out: Annotated[Path, typer.Option(help="Folder for <name of the picture>.json, OpenPose JSON.")],
+    picture: Annotated[list[Path] | None, typer.Option(help="Picture of a person; repeat for several.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Find the pose of the person in each picture, to be given to generate (extra pose)."""
+    from imagpose.serving.poses import detect_files
+
+    for file in detect_files(picture or (), out, device):
+        typer.echo(file)
 
 
 @train.command(epilog="Example: imagpose train autoencoder --config configs/mini/autoencoder.yaml --resume latest")
@@ -300,6 +316,7 @@ def prepare_folder(
         typer.Option(help="Height x width that views are brought to, edges replicated; default: as they are."),
     ] = None,
     test_fraction: Annotated[float, typer.Option(help="Share of the identities that becomes split test.")] = 0.0,
+    detect: Detect = None,
     strict: Strict = False,
     workers: Workers = None,
 ) -> None:
@@ -308,7 +325,7 @@ def prepare_folder(
 
     view_size = None if size is None else _size(size)
     info = folder.prepare_folder(
-        pictures, out, size=view_size, test_fraction=test_fraction, strict=strict, workers=workers
+        pictures, out, size=view_size, test_fraction=test_fraction, detect=detect, strict=strict, workers=workers
     )
     typer.echo(f"{out}: {info.summary()}")
 
@@ -344,6 +361,7 @@ def deepfashion(
         list[Path] | None, typer.Option(help="Key points: a CSV of the field (y first); repeat for several.")
     ] = None,
     poses: Annotated[Path | None, typer.Option(help="Key points: PIDM's folder of txt files, instead of CSVs.")] = None,
+    detect: Detect = None,
     keypoint_frame: Annotated[
         str | None, typer.Option(help="Frame of the key points: 256x176 (default for CSVs) or 256x256 (for txt).")
     ] = None,
@@ -366,8 +384,8 @@ def deepfashion(
 
     frame = keypoint_frame or ("256x176" if annotations else "256x256")
     info, counts = prepare_deepfashion(
-        pictures, lists, out, annotations=annotations or (), poses=poses, keypoint_frame=_size(frame), fit=fit,
-        size=_size(size), pairs=pairs or (), strict=strict, workers=workers,
+        pictures, lists, out, annotations=annotations or (), poses=poses, detect=detect, keypoint_frame=_size(frame),
+        fit=fit, size=_size(size), pairs=pairs or (), strict=strict, workers=workers,
     )  # fmt: skip
     typer.echo(f"{out}: {info.summary()}")
     Console().print(counts_table(counts))
@@ -379,11 +397,14 @@ def deepfashion(
 )
 def market1501(
     root: Annotated[Path, typer.Option(help="Folder with bounding_box_train and bounding_box_test.")],
-    train_annotations: Annotated[Path, typer.Option(help="Key points of the training pictures: CSV of the field.")],
     out: Dataset,
+    train_annotations: Annotated[
+        Path | None, typer.Option(help="Key points of the training pictures: CSV of the field.")
+    ] = None,
     test_annotations: Annotated[
         Path | None, typer.Option(help="Key points of the test pictures; without them only train is made.")
     ] = None,
+    detect: Detect = None,
     size: Annotated[str, typer.Option(help="Height x width of the views.")] = "128x64",
     strict: Strict = False,
     workers: Workers = None,
@@ -393,7 +414,7 @@ def market1501(
     from imagpose.data.market1501 import prepare_market1501
 
     info, counts = prepare_market1501(
-        root, out, train_annotations=train_annotations, test_annotations=test_annotations, size=_size(size),
+        root, out, train_annotations=train_annotations, test_annotations=test_annotations, detect=detect, size=_size(size),
         strict=strict, workers=workers,
     )  # fmt: skip
     typer.echo(f"{out}: {info.summary()}")

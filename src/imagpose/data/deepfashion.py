@@ -9,13 +9,16 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from imagpose.data.counts import Count
 from imagpose.data.deepfashion_names import FashionName, parse_name
+from imagpose.data.detected import detect_pose, detecting_workers
 from imagpose.data.info import DatasetInfo
+from imagpose.data.notes import noting
 from imagpose.data.pairs import Pair, pairs_of_dataset, read_pairs, stored_names, write_pairs
 from imagpose.data.prepare import Made, Person, Problem, write_dataset
 from imagpose.data.records import ViewRecord, make_record
@@ -43,6 +46,7 @@ def prepare_deepfashion(
     *,
     annotations: Sequence[Path | str] = (),
     poses: Path | str | None = None,
+    detect: str | None = None,
     keypoint_frame: tuple[int, int] = (256, 176),
     fit: str = "resize",
     size: tuple[int, int] = (256, 176),
@@ -58,6 +62,7 @@ def prepare_deepfashion(
         out: folder of the data set.
         annotations: the field's key point CSVs (y first).
         poses: folder of PIDM's text files, in place of `annotations`.
+        detect: device, "cpu" or "cuda", on which key points are found in the pictures, in place of both.
         keypoint_frame: height and width of the frame that key points are in: 256x176, or 256x256, of which
             the former is the middle.
         fit: "resize": high-resolution pictures are resized to `size` directly. "crop": the middle 176 columns of the centred
@@ -71,15 +76,18 @@ def prepare_deepfashion(
 
     Raises:
         FileNotFoundError: a folder or a file is missing.
-        ValueError: key points are given in no way or in both, a file does not fit, pictures of one name twice, or as
-            `write_dataset`.
+        ValueError: key points are given in no way or in several, a file does not fit, pictures of one name twice, or as
+            `write_dataset` and `PoseDetector`.
+        OSError: as `write_dataset` and `PoseDetector`.
     """
     root = Path(pictures)
     if not root.is_dir():
         raise FileNotFoundError(f"folder of pictures not found: {root}")
-    if bool(annotations) == (poses is not None):
+    ways = {"annotations": bool(annotations), "poses": poses is not None, "detected": detect is not None}
+    if sum(ways.values()) != 1:
         raise ValueError(
-            "key points are needed: give either --annotations (the field's CSV files) or --poses (PIDM's folder of txt)"
+            "key points are needed, in one way: --annotations (the field's CSV files), --poses (PIDM's folder of txt) or"
+            " --detect"
         )
     if keypoint_frame not in _FRAMES:
         raise ValueError(f"key point frame is {keypoint_frame[0]}x{keypoint_frame[1]}; 256x176 or 256x256 expected")
@@ -87,7 +95,11 @@ def prepare_deepfashion(
         raise ValueError(f"fit is {fit!r}; one of {', '.join(FITS)} expected")
     split_of = _read_lists(Path(lists))
     files = _find_pictures(root)
-    points = _read_annotations(annotations, keypoint_frame) if annotations else _find_poses(Path(poses or ""))
+    points: Mapping[FashionName, Any] = dict.fromkeys(files)
+    if detect is not None:
+        workers = detecting_workers(detect, workers)
+    else:
+        points = _read_annotations(annotations, keypoint_frame) if annotations else _find_poses(Path(poses or ""))
     listed_pairs = _read_pair_lists(pairs, split_of)
     people, problems = _people(split_of, files, points)
     settings = {
@@ -95,9 +107,9 @@ def prepare_deepfashion(
         "fit": fit,
         "size": list(size),
         "keypoint_frame": list(keypoint_frame),
-        "keypoints": "annotations" if annotations else "poses",
+        "keypoints": next(way for way, is_given in ways.items() if is_given),
     }
-    make = partial(_make_person, root=root, poses=poses, frame=keypoint_frame, fit=fit, size=size)
+    make = partial(_make_person, root=root, poses=poses, detect=detect, frame=keypoint_frame, fit=fit, size=size)
     info = write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)
     counts = [Count(f"{split} pictures", _pictures(info, split), PUBLISHED_PICTURES[split]) for split in SPLITS]
     for split in SPLITS:
@@ -178,9 +190,13 @@ def _find_poses(folder: Path) -> dict[FashionName, str]:
 def _people(
     split_of: Mapping[FashionName, str],
     files: Mapping[FashionName, str],
-    points: Mapping[FashionName, list[list[float]]] | Mapping[FashionName, str],
+    points: Mapping[FashionName, Any],
 ) -> tuple[list[Person], list[Problem]]:
-    """The identities of both splits, every view with its file and its key points; and listed pictures that lack either."""
+    """The identities of both splits, every view with its file and where its key points are; and listed pictures without.
+
+    Args:
+        points: per picture its key points, the file of them, or None where they are to be detected.
+    """
     views: dict[tuple[str, str], list] = {}
     problems = []
     for name, split in sorted(split_of.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
@@ -199,26 +215,30 @@ def _people(
 
 
 def _make_person(
-    person: Person, root: Path, poses: Path | str | None, frame: tuple[int, int], fit: str, size: tuple[int, int]
+    person: Person,
+    root: Path,
+    poses: Path | str | None,
+    detect: str | None,
+    frame: tuple[int, int],
+    fit: str,
+    size: tuple[int, int],
 ) -> Made:
     records: list[ViewRecord] = []
-    problems = []
+    problems: list[Problem] = []
     for file, view, points in person.views:
         try:
-            if poses is None:
-                pose = Pose(np.array(points, np.float32), frame[1], frame[0])
-            else:
-                pose = read_txt(Path(poses) / points, (frame[1], frame[0]))
-            picture = _fitted(load_picture(root / file), fit, size)
+            with noting(problems, file):
+                picture = load_picture(root / file)
+                fitted = _fitted(picture, fit, size)
+                if detect is not None:
+                    found = detect_pose(picture, detect)
+                    pose = found.resize(size[1], size[0]) if fit == "resize" else _in_view(found, size)
+                elif poses is not None:
+                    pose = _in_view(read_txt(Path(poses) / points, (frame[1], frame[0])), size)
+                else:
+                    pose = _in_view(Pose(np.array(points, np.float32), frame[1], frame[0]), size)
             records.append(
-                make_record(
-                    picture,
-                    _in_view(pose, size),
-                    identity=person.identity,
-                    view=view,
-                    split=person.split,
-                    source_file=file,
-                )
+                make_record(fitted, pose, identity=person.identity, view=view, split=person.split, source_file=file)
             )
         except (OSError, ValueError) as error:
             problems.append(Problem(file, str(error).replace(f"{root}{os.sep}", "").removeprefix(f"{file}: ")))

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from imagpose.data.detected import detect_pose, detecting_workers
 from imagpose.data.info import DatasetInfo
+from imagpose.data.notes import noting
 from imagpose.data.prepare import Made, Person, Problem, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
@@ -29,7 +31,10 @@ _READ = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _NOT_READ = (".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".raw", ".dng", ".psd")
 _POSES = (".json", ".txt")
 _MASK = "_mask"
-_NO_POSE = "no pose: a file of the same name with .json (OpenPose) or .txt (18 lines x y) is needed beside the picture"
+_NO_POSE = (
+    "no pose: a file of the same name with .json (OpenPose) or .txt (18 lines x y) is needed beside the picture, or"
+    " --detect"
+)
 _FRAME_TOLERANCE = 0.02
 _ORIENTATION = 0x0112  # EXIF
 
@@ -40,6 +45,7 @@ def prepare_folder(
     *,
     size: tuple[int, int] | None = None,
     test_fraction: float = 0.0,
+    detect: str | None = None,
     strict: bool = False,
     workers: int | None = None,
 ) -> DatasetInfo:
@@ -52,12 +58,15 @@ def prepare_folder(
             as they are: the bytes of PNG and JPEG files, other formats as PNG.
         test_fraction: share of the identities that becomes split "test", chosen by a hash of their names; the others
             are "train".
-        strict, workers: see `write_dataset`.
+        detect: device, "cpu" or "cuda", on which the poses are found of pictures that have none beside them; None
+            leaves these out.
+        strict, workers: see `write_dataset`; on a GPU one process works where no number is given.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: no identity in it, `out` inside it, a number out of its range, or as `write_dataset`.
-        OSError: as `write_dataset`.
+        ValueError: no identity in it, `out` inside it, a number out of its range, or as `write_dataset` and
+            `PoseDetector`.
+        OSError: as `write_dataset` and `PoseDetector`.
     """
     root, out = Path(pictures), Path(out)
     if not root.is_dir():
@@ -71,8 +80,11 @@ def prepare_folder(
     people, problems = _list_people(root, test_fraction)
     if not people:
         raise ValueError(f"{root}: no folder with pictures in it; one folder per identity expected")
-    settings = {"command": "folder", "size": size, "test_fraction": test_fraction}
-    make = partial(_make_person, root=root, size=size)
+    settings: dict[str, Any] = {"command": "folder", "size": size, "test_fraction": test_fraction}
+    if detect is not None:
+        settings["keypoints"] = "beside the pictures, else detected"
+        workers = detecting_workers(detect, workers)
+    make = partial(_make_person, root=root, size=size, detect=detect)
     return write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)
 
 
@@ -138,16 +150,15 @@ def _has(name: str, suffixes: tuple[str, ...]) -> bool:
     return name.lower().endswith(suffixes)
 
 
-def _make_person(person: Person, root: Path, size: tuple[int, int] | None) -> Made:
+def _make_person(person: Person, root: Path, size: tuple[int, int] | None, detect: str | None) -> Made:
     """The views of an identity; a picture that cannot be stored is a problem."""
-    records, problems = [], []
+    records: list[ViewRecord] = []
+    problems: list[Problem] = []
     for name, pose_name, mask_name in person.views:
         file = f"{person.identity}/{name}"
         try:
-            with warnings.catch_warnings(record=True) as notes:
-                warnings.simplefilter("always", UserWarning)
-                records.append(_make_view(person, root, name, pose_name, mask_name, size))
-            problems += [Problem(file, _short(note.message, root, file), skipped=False) for note in notes]
+            with noting(problems, file, partial(_short, root=root, file=file)):
+                records.append(_make_view(person, root, name, pose_name, mask_name, size, detect))
         except (OSError, ValueError) as error:
             problems.append(Problem(file, _short(error, root, file)))
     return records, problems
@@ -159,13 +170,22 @@ def _short(message: object, root: Path, file: str) -> str:
 
 
 def _make_view(
-    person: Person, root: Path, name: str, pose_name: str | None, mask_name: str | None, size: tuple[int, int] | None
+    person: Person,
+    root: Path,
+    name: str,
+    pose_name: str | None,
+    mask_name: str | None,
+    size: tuple[int, int] | None,
+    detect: str | None,
 ) -> ViewRecord:
     folder = root / person.identity
     picture = load_picture(folder / name)
-    if pose_name is None:
+    if pose_name is not None:
+        pose = _in_frame(read_pose(folder / pose_name, picture.size), *picture.size)
+    elif detect is not None:
+        pose = detect_pose(picture, detect)
+    else:
         raise ValueError(_NO_POSE)
-    pose = _in_frame(read_pose(folder / pose_name, picture.size), *picture.size)
     mask = None if mask_name is None else load_picture(folder / mask_name)
     return make_record(
         picture,

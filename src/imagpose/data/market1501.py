@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from imagpose.data.counts import Count
+from imagpose.data.detected import detect_pose, detecting_workers
 from imagpose.data.info import DatasetInfo
-from imagpose.data.pairs import pairs_by_rule, pairs_of_dataset, sample_pairs, stored_names, write_pairs
+from imagpose.data.notes import noting
+from imagpose.data.pairs import Pair, pairs_by_rule, pairs_of_dataset, sample_pairs, stored_names, write_pairs
 from imagpose.data.prepare import Made, Person, Problem, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
@@ -75,8 +78,9 @@ def prepare_market1501(
     root: Path | str,
     out: Path | str,
     *,
-    train_annotations: Path | str,
+    train_annotations: Path | str | None = None,
     test_annotations: Path | str | None = None,
+    detect: str | None = None,
     size: tuple[int, int] = (_HEIGHT, _WIDTH),
     strict: bool = False,
     workers: int | None = None,
@@ -89,6 +93,8 @@ def prepare_market1501(
         root: folder with ``bounding_box_train`` and ``bounding_box_test``.
         out: folder of the data set.
         train_annotations, test_annotations: the field's key point CSVs; without the second only the training split is made.
+        detect: device, "cpu" or "cuda", on which key points of both splits are found in the pictures, in place of the
+            CSVs. Pairs are then made by the rule from what was found, so they are not the published ones.
         size: height and width of the views.
         strict, workers: see `write_dataset`.
 
@@ -97,10 +103,18 @@ def prepare_market1501(
 
     Raises:
         FileNotFoundError: a folder or a file is missing.
-        ValueError: a file does not fit, or as `write_dataset`.
+        ValueError: key points are given in no way or in two, a file does not fit, or as `write_dataset` and
+            `PoseDetector`.
+        OSError: as `write_dataset` and `PoseDetector`.
     """
     root, out = Path(root), Path(out)
-    annotations = {"train": Path(train_annotations)} | ({"test": Path(test_annotations)} if test_annotations else {})
+    if (detect is None) == (train_annotations is None) or (detect is not None and test_annotations is not None):
+        raise ValueError("key points are needed, in one way: --train-annotations (the field's CSV) or --detect")
+    annotations: dict[str, Path | None] = dict.fromkeys(FOLDERS)
+    if train_annotations is not None:
+        annotations = {"train": Path(train_annotations)}
+        if test_annotations is not None:
+            annotations["test"] = Path(test_annotations)
     people: list[Person] = []
     problems: list[Problem] = []
     counts: list[Count] = []
@@ -108,8 +122,8 @@ def prepare_market1501(
         folder = root / FOLDERS[split]
         if not folder.is_dir():
             raise FileNotFoundError(f"folder of pictures not found: {folder}")
-        poses = {file: pose.keypoints.tolist() for file, pose in read_annotation_csv(path, (_WIDTH, _HEIGHT)).items()}
         files = sorted(file.name for file in folder.iterdir() if file.suffix == ".jpg")
+        poses = dict.fromkeys(files) if path is None else _read_points(path)
         found, unfit, left_out = _people(split, files, poses)
         people += found
         problems += unfit
@@ -122,16 +136,27 @@ def prepare_market1501(
     if (root / _QUERY).is_dir():
         queries = sum(path.suffix == ".jpg" for path in (root / _QUERY).iterdir())
         counts.append(Count("query files (not used for pairs)", queries, _PUBLISHED_QUERIES))
-    settings = {"command": "market1501", "size": list(size), "splits": list(annotations)}
-    make = partial(_make_person, root=root, size=size)
+    settings: dict[str, Any] = {"command": "market1501", "size": list(size), "splits": list(annotations)}
+    if detect is not None:
+        settings["keypoints"] = "detected"
+        workers = detecting_workers(detect, workers)
+    make = partial(_make_person, root=root, size=size, detect=detect)
     info = write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)
     return info, counts + [_write_pairs(out, info, split, path) for split, path in annotations.items()]
 
 
+def _read_points(path: Path) -> dict[str, Any]:
+    return {file: pose.keypoints.tolist() for file, pose in read_annotation_csv(path, (_WIDTH, _HEIGHT)).items()}
+
+
 def _people(
-    split: str, files: Sequence[str], poses: dict[str, list[list[float]]]
+    split: str, files: Sequence[str], poses: Mapping[str, Any]
 ) -> tuple[list[Person], list[Problem], dict[str, int]]:
-    """Persons with their views (file, key points); pictures that cannot be used; counts of those that show nobody."""
+    """Persons with their views (file, key points); pictures that cannot be used; counts of those that show nobody.
+
+    Args:
+        poses: per picture its key points, or None where they are to be detected.
+    """
     views: dict[str, list[list]] = {}
     problems = []
     left_out = dict.fromkeys(_NOBODY, 0)
@@ -160,16 +185,20 @@ def _people(
     return [Person(person, split, tuple(entries)) for person, entries in views.items()], problems, left_out
 
 
-def _make_person(person: Person, root: Path, size: tuple[int, int]) -> Made:
+def _make_person(person: Person, root: Path, size: tuple[int, int], detect: str | None) -> Made:
     records: list[ViewRecord] = []
-    problems = []
+    problems: list[Problem] = []
     for file, points in person.views:
         relative = f"{FOLDERS[person.split]}/{file}"
         try:
             picture = load_picture(root / relative)
             if picture.size != (_WIDTH, _HEIGHT):
                 raise ValueError(f"{picture.width}x{picture.height} pixels; all pictures of Market-1501 have 64x128")
-            pose = Pose(np.array(points, np.float32), _WIDTH, _HEIGHT)
+            with noting(problems, relative):
+                if detect is not None:
+                    pose = detect_pose(picture, detect)
+                else:
+                    pose = Pose(np.array(points, np.float32), _WIDTH, _HEIGHT)
             if size != (_HEIGHT, _WIDTH):
                 picture = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC)
                 pose = pose.resize(size[1], size[0])
@@ -188,19 +217,26 @@ def _make_person(person: Person, root: Path, size: tuple[int, int]) -> Made:
     return records, problems
 
 
-def _write_pairs(out: Path, info: DatasetInfo, split: str, annotations: Path) -> Count:
+def _write_pairs(out: Path, info: DatasetInfo, split: str, annotations: Path | None) -> Count:
     """Write the published pairs whose two pictures are stored; a test split too small for the sample keeps all its pairs."""
+    pairs: Sequence[Pair] = pairs_of_dataset(out, split) if annotations is None else []
+    note = "by the four-joint rule from detected key points, so not the published pairs"
+    if annotations is not None:
+        pairs, note = _published_pairs(out, split, annotations)
+    elif split == "test" and len(pairs) > PUBLISHED_PAIRS["test"]:
+        pairs = sample_pairs(pairs, PUBLISHED_PAIRS["test"])
+    write_pairs(pairs, out / f"pairs-{split}.csv")
+    return Count(f"{split} pairs", len(pairs), PUBLISHED_PAIRS[split], note)
+
+
+def _published_pairs(out: Path, split: str, annotations: Path) -> tuple[Sequence[Pair], str]:
     try:
         published = [
             tuple(f"{name.person}/{name.view}" for name in map(MarketName, pair))
             for pair in market_pairs(annotations, split)
         ]
-        stored = stored_names(out, split)
-        pairs, note = (
-            [(one, other) for one, other in published if {one, other} <= stored],
-            "pairs of skipped pictures are left out",
-        )
     except ValueError:
-        pairs, note = pairs_of_dataset(out, split), "too few pictures for the sample: all pairs by the four-joint rule"
-    write_pairs(pairs, out / f"pairs-{split}.csv")
-    return Count(f"{split} pairs", len(pairs), PUBLISHED_PAIRS[split], note)
+        return pairs_of_dataset(out, split), "too few pictures for the sample: all pairs by the four-joint rule"
+    stored = stored_names(out, split)
+    kept = [(one, other) for one, other in published if {one, other} <= stored]
+    return kept, "pairs of skipped pictures are left out"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from imagpose.data.info import (
 )
 from imagpose.data.shards import temporary
 
-__all__ = ["Note", "Problem", "begin", "finish", "finished_info", "read_note", "write_note"]
+__all__ = ["Note", "Problem", "begin", "finish", "finished_info", "noting", "read_note", "write_note"]
 
 _STATE, _SETTINGS = "preparing", "settings.json"
 
@@ -44,6 +46,21 @@ class Problem:
     file: str
     problem: str
     skipped: bool = True
+
+
+@contextmanager
+def noting(problems: list[Problem], file: str, text: Callable[[object], str] = str) -> Iterator[None]:
+    """Adds what is warned of inside as notes on a file that is kept; of a picture that fails only the error counts.
+
+    Args:
+        problems: added to.
+        file: what the notes are about.
+        text: makes the line of a message.
+    """
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    problems += [Problem(file, text(note.message), skipped=False) for note in notes]
 
 
 def finished_info(folder: Path, asked: dict[str, Any]) -> DatasetInfo | None:

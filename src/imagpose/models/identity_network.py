@@ -13,7 +13,7 @@ from torch.nn import functional
 
 __all__ = ["IdentityNetwork"]
 
-_CHANNELS = (32, 64, 128, 192)
+_CHANNELS = (48, 96, 144, 192)
 _WIDTH = 128
 
 
@@ -22,7 +22,7 @@ class IdentityNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, _CHANNELS[0], 5, stride=2, padding=2)
+        self.stem = nn.Conv2d(3, _CHANNELS[0], 7, stride=4, padding=3)
         self.blocks = nn.ModuleList([_Residual(a, b) for a, b in pairwise((_CHANNELS[0], *_CHANNELS))])
         self.norm = nn.BatchNorm1d(2 * _CHANNELS[-1])
         self.out = nn.Linear(2 * _CHANNELS[-1], _WIDTH)

@@ -17,24 +17,28 @@ from imagpose.views import pad_views
 __all__ = ["HEATMAP_STRIDE", "NUM_KEYPOINTS", "PoseEstimator", "keypoints_from_heatmaps"]
 
 NUM_KEYPOINTS = 18
-HEATMAP_STRIDE = 2  # pixels per cell of a heatmap
-_CHANNELS = (24, 48, 96, 128)
+HEATMAP_STRIDE = 4  # pixels per cell of a heatmap
+_STEM = 24
+_CHANNELS = (40, 64, 96, 128)
 _WINDOW = 2  # cells on each side of the highest that share in the position
 
 
 class PoseEstimator(nn.Module):
-    """Pixels (b, 3, H, W) in [-1, 1], sides multiples of 16, to heatmaps and to what is in the picture at all."""
+    """Pixels (b, 3, H, W) in [-1, 1], sides multiples of 32, to heatmaps and to what is in the picture at all."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, _CHANNELS[0], 3, stride=HEATMAP_STRIDE, padding=1)
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, _STEM, 3, stride=2, padding=1), nn.GroupNorm(8, _STEM), nn.SiLU(),
+            nn.Conv2d(_STEM, _CHANNELS[0], 3, stride=2, padding=1),
+        )  # fmt: skip
         self.down = nn.ModuleList([_block(a, b) for a, b in pairwise((_CHANNELS[0], *_CHANNELS))])
         self.up = nn.ModuleList([_block(wide + narrow, narrow) for narrow, wide in pairwise(_CHANNELS)])
         self.heatmaps = nn.Conv2d(_CHANNELS[0], NUM_KEYPOINTS, 1)
         self.presence = nn.Sequential(nn.Linear(2 * _CHANNELS[-1], 64), nn.SiLU(), nn.Linear(64, NUM_KEYPOINTS))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (b, 18, H / 2, W / 2) of where each key point is, and (b, 18) of whether it lies in the picture."""
+        """Logits (b, 18, H / 4, W / 4) of where each key point is, and (b, 18) of whether it lies in the picture."""
         hidden = self.stem(pixels)
         levels = []
         for number, block in enumerate(self.down):

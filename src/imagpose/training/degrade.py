@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-_REACH = 3  # pixels on each side that the blur mixes
+_REACH = 5  # pixels on each side that the blur mixes
 
 
 def degrade(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -26,7 +26,7 @@ def degrade(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return torch.randn(shape, generator=generator)
 
     b = len(pixels)
-    sigma = torch.where(uniform(b) < 0.5, 1.4 * uniform(b), torch.zeros(b)).clamp(min=0.05)
+    sigma = torch.where(uniform(b) < 0.5, 2.0 * uniform(b), torch.zeros(b)).clamp(min=0.05)
     kernel = torch.exp(-0.5 * (torch.arange(-_REACH, _REACH + 1) / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
     flat = functional.pad(pixels, (_REACH,) * 4, mode="replicate").flatten(0, 1)[None]

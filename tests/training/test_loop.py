@@ -108,6 +108,19 @@ def test_the_last_checkpoints_are_kept(config: RunConfig) -> None:
     assert names == ["step-00000004", "step-00000005", "step-00000006"]
 
 
+def test_a_resumed_run_has_the_rates_of_its_configuration(config: RunConfig) -> None:
+    before = LineStage()
+    Training(before, config).run(stop_after=1e-9)
+    stage = LineStage()
+    still = config.model_copy(update={"learning_rate": 1e-12, "weight_decay": 0.25})
+    training = Training(stage, still, "latest")
+    group = training.optimizer.param_groups[0]
+    assert group["lr"] == pytest.approx(1e-12 * (1 + np.cos(np.pi / 6)) / 2)  # cosine over 6 steps, one of them done
+    assert group["weight_decay"] == 0.25
+    training.run()
+    np.testing.assert_allclose(stage.flat(), before.flat(), rtol=1e-6)
+
+
 def test_damaged_checkpoint(config: RunConfig) -> None:
     Training(LineStage(), config).run(stop_after=1e-9)
     (config.output / "checkpoints" / "step-00000001" / "ema.safetensors").write_bytes(b"nothing")
@@ -121,9 +134,41 @@ def test_start_over_is_refused(config: RunConfig) -> None:
         Training(LineStage(), config)
 
 
-def test_nothing_to_resume(config: RunConfig) -> None:
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        Training(LineStage(), config, "latest")
+def test_latest_without_any_checkpoint_starts_at_the_beginning(
+    config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    expected = Training(LineStage(), config.model_copy(update={"output": tmp_path / "whole"})).run()
+    assert "no checkpoint" not in capsys.readouterr().err
+    (config.output / "checkpoints" / "step-00000003.partial").mkdir(parents=True)  # killed in its first checkpoint
+    outcome = Training(LineStage(), config, "latest").run()
+    assert f"no checkpoint in {config.output} yet: starting at step 0" in capsys.readouterr().err
+    assert outcome.losses == expected.losses
+
+
+def test_a_checkpoint_that_is_named_must_be_there(config: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*step-00000003"):
+        Training(LineStage(), config, str(tmp_path / "step-00000003"))
+
+
+def test_another_models_checkpoint_is_refused(config: RunConfig) -> None:
+    stage = LineStage()
+    stage.line = torch.nn.Linear(3, 1)
+    Training(LineStage(), config).run(stop_after=1e-9)
+    with pytest.raises(ValueError, match=r"step-00000001 cannot be read: .*size mismatch"):
+        Training(stage, config, "latest")
+
+
+def test_later_checkpoints_are_never_taken_for_those_of_a_run_that_went_back(config: RunConfig, tmp_path: Path) -> None:
+    kept = config.model_copy(update={"checkpoint_every": 2, "keep_checkpoints": 3})
+    Training(LineStage(), kept).run()
+    folder = config.output / "checkpoints"
+    early = str(folder / "step-00000002")
+    with pytest.raises(ValueError, match=r"step 2 is to be resumed, but .* holds step-00000006"):
+        Training(LineStage(), kept, early)
+    assert [path.name for path in list_checkpoints(folder)] == ["step-00000002", "step-00000004", "step-00000006"]
+    elsewhere = kept.model_copy(update={"output": tmp_path / "elsewhere", "steps": 4})
+    assert Training(LineStage(), elsewhere, early).run().step == 4
+    assert [path.name for path in list_checkpoints(elsewhere.output / "checkpoints")] == ["step-00000004"]
 
 
 def test_validation_sees_the_moving_average_and_leaves_the_weights(config: RunConfig) -> None:

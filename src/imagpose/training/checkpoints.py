@@ -56,7 +56,6 @@ def save_checkpoint(folder: Path, step: int, accelerator: Accelerator, average: 
             save_file(weights, partial / "ema.safetensors")
             progress = {"step": step, "ema_step": average.ema.optimization_step}
             (partial / "progress.json").write_text(json.dumps(progress))
-            shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
         shutil.rmtree(partial, ignore_errors=True)
@@ -97,18 +96,29 @@ def load_checkpoint(path: Path, accelerator: Accelerator, average: AveragedWeigh
         raise ValueError(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:300]}") from error
 
 
-def find_checkpoint(folder: Path, resume: str) -> Path:
-    """The checkpoint that `resume` names: ``latest``, or the path of one.
+def find_checkpoint(folder: Path, resume: str) -> Path | None:
+    """The checkpoint that `resume` names: ``latest`` in `folder`, None where there is none yet; or the path of one.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is none at the path.
     """
     if resume != "latest":
         path = Path(resume)
         if not (path / "progress.json").is_file():
             raise FileNotFoundError(f"no checkpoint at {path}")
         return path
-    checkpoints = list_checkpoints(folder)
-    if not checkpoints:
-        raise FileNotFoundError(f"no checkpoint to resume in {folder}")
-    return checkpoints[-1]
+    return next(reversed(list_checkpoints(folder)), None)
+
+
+def refuse_later(folder: Path, step: int) -> None:
+    """Refuse to go on from `step` in a folder with later checkpoints, which would be taken for this run's latest.
+
+    Raises:
+        ValueError: there are some.
+    """
+    later = [path for path in list_checkpoints(folder) if path.name > f"step-{step:08d}"]
+    if later:
+        raise ValueError(
+            f"step {step} is to be resumed, but {folder} holds {later[-1].name}: remove what is later than step {step}, or"
+            " use another output folder"
+        )

@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -31,6 +32,7 @@ from imagpose.training.checkpoints import (
     last_good,
     list_checkpoints,
     load_checkpoint,
+    refuse_later,
     save_checkpoint,
 )
 from imagpose.training.config import RunConfig, ViewCacheConfig
@@ -95,11 +97,12 @@ class Training:
         Args:
             stage: what is trained.
             config: length, optimiser, records.
-            resume: None, "latest" or the folder of a checkpoint.
+            resume: None, "latest" (from the start, where there is no checkpoint yet) or the folder of a checkpoint.
 
         Raises:
-            FileNotFoundError: nothing to resume.
-            ValueError: the output folder already holds checkpoints and `resume` is None, or a damaged checkpoint.
+            FileNotFoundError: no checkpoint in the folder that `resume` names.
+            ValueError: the output folder already holds checkpoints and `resume` is None, or later ones than what is
+                resumed; or a damaged checkpoint, or another model's.
         """
         self.config = config
         self.folder = config.output / "checkpoints"
@@ -120,10 +123,24 @@ class Training:
         self.prepared, self.optimizer, self.schedule = self.accelerator.prepare(stage, optimizer, schedule)
         self.average.start()
         self.outcome = Outcome()
+        self._saved_step: int | None = None
         if resume is not None:
-            path = find_checkpoint(self.folder, resume)
-            self.outcome.step = load_checkpoint(path, self.accelerator, self.average)
-        self._saved_step = self.outcome.step if resume is not None else None
+            self._resume(resume)
+
+    def _resume(self, resume: str) -> None:
+        path = find_checkpoint(self.folder, resume)
+        if path is None:
+            self.accelerator.print(f"no checkpoint in {self.config.output} yet: starting at step 0", file=sys.stderr)
+            return
+        step = load_checkpoint(path, self.accelerator, self.average)
+        refuse_later(self.folder, step)
+        self.outcome.step = self._saved_step = step
+        # The state of optimiser and schedule holds the rates of the sitting before, which the configuration may change.
+        schedule = self.schedule.scheduler
+        schedule.base_lrs = [self.config.learning_rate] * len(schedule.base_lrs)
+        for group, factor in zip(self.optimizer.param_groups, schedule.lr_lambdas, strict=True):
+            group["lr"] = self.config.learning_rate * factor(schedule.last_epoch)
+            group["weight_decay"] = self.config.weight_decay
 
     def run(self, stop_after: float | None = None) -> Outcome:
         """Train until the last step, until `stop_after` seconds have passed, or until SIGINT or SIGTERM.

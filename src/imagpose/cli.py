@@ -492,10 +492,13 @@ def build(
     skeletons: Annotated[Path | None, typer.Option(help="Folder of drawn poses, shown with each set.")] = None,
     real_fake: Annotated[int, typer.Option(help="Real pictures, and as many generated ones, judged one by one.")] = 40,
     side_by_side: Annotated[int, typer.Option(help="Sets of which the best is chosen.")] = 40,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of all orders, to make a study again. It tells the answers: default is random.")
+    ] = None,
 ) -> None:
     """Make a blind questionnaire: a page that works from a file, the answer key apart."""
     from imagpose.evaluation.study.build import StudySettings, build_study
+    from imagpose.evaluation.study.files import read_key
 
     methods: dict[str, Path] = {}
     for text in method:
@@ -505,6 +508,8 @@ def build(
         methods[name] = Path(folder)
     settings = StudySettings(real_fake, side_by_side, seed)
     typer.echo(build_study(real, methods, out, settings, sources, skeletons))
+    key = out / "key.json"
+    typer.echo(f"{key} (not for participants), seed {read_key(key).seed}")
 
 
 @study.command(epilog="Example: imagpose study score --key study/key.json --out scores answers/*.json")

@@ -1,31 +1,37 @@
 """`imagpose study build`: a blind questionnaire as a static page, the answer key apart.
 
-What participants get must not tell the answer: every picture is encoded anew in one size and without metadata, its name is a
-keyed hash, and every order is drawn. Source: own; questions as in the paper's appendix C.3.
+What participants get must not tell the answer. All pictures are encoded anew as JPEG of one size, quality and length,
+without metadata, under names that are hashes of the seed; every order is drawn, and the seed is a secret. JPEG and not
+PNG, although it is lossy: photographs of data sets come as JPEG and generated pictures as PNG, and a lossless copy would
+keep the 8 x 8 blocks that are in one kind alone; quality 95 at full colour resolution adds the same to both, below what
+is seen. The size of a file follows how smooth its picture is, which differs between real and generated, so that shorter
+files are filled up after their end, which decoders ignore. Source: own; questions as in the paper's appendix C.3.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
+import io
 import json
+import math
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from imagpose.evaluation.folders import list_pictures
-from imagpose.pictures import load_picture
+from imagpose.evaluation.folders import list_pictures, refuse
+from imagpose.evaluation.study.files import Key, SetItem, SingleItem
+from imagpose.pictures import fit_view, load_picture
 
 __all__ = ["StudySettings", "build_study"]
 
 _PAGE = Path(__file__).parent / "page.html"
-_REAL, _GENERATED = "real", "generated"
-_FORMAT = "imagpose study 1"
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,41 @@ class StudySettings:
     """How large a study is.
 
     Attributes:
-        real_fake: real pictures, and as many generated ones, that are judged one by one.
-        side_by_side: sets of which the best picture is chosen.
-        seed: of all orders; the same seed and pictures give the same study.
+        real_fake: real pictures, and as many generated ones, that are judged one by one; 0 leaves this part out.
+        side_by_side: sets of which the best picture is chosen; 0 leaves this part out.
+        seed: of all orders; the same seed and pictures give the same study. None: drawn from the system's randomness.
+            Who knows the seed and this software knows the answers.
     """
 
     real_fake: int = 40
     side_by_side: int = 40
-    seed: int = 0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class _Folders:
+    """Files by their name without ending; methods and what is shown above a set by their names."""
+
+    real: dict[str, Path]
+    methods: dict[str, dict[str, Path]]
+    given: dict[str, dict[str, Path]]
+
+    def common(self) -> list[str]:
+        return sorted(set(self.real).intersection(*self.methods.values(), *self.given.values()))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What the key and what the page hold of a question.
+
+    Attributes:
+        judged: the picture, or the pictures of a set from left to right.
+        given: by role, what is shown above a set.
+    """
+
+    item: SingleItem | SetItem
+    judged: list[Path]
+    given: dict[str, Path] = field(default_factory=dict)
 
 
 def build_study(
@@ -68,127 +101,145 @@ def build_study(
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: no method, a number below 1, folders without enough pictures in common, damaged pictures, or `out`
-            exists.
+        ValueError: too few methods, a negative number, no question, folders without enough pictures in common, damaged
+            pictures, real or generated pictures of different sizes, or `out` exists.
     """
     out = Path(out)
+    _check(methods, settings, out)
+    folders = _Folders(
+        list_pictures(Path(real), "real"),
+        {name: list_pictures(Path(folder), name) for name, folder in methods.items()},
+        {
+            role: list_pictures(Path(folder), role)
+            for role, folder in (("source", sources), ("skeleton", skeletons))
+            if folder is not None
+        },
+    )
+    needed = max(settings.real_fake, settings.side_by_side)
+    if len(folders.common()) < needed:
+        raise ValueError(f"{len(folders.common())} pictures have the same name in all folders; {needed} are needed")
+    seed = secrets.randbits(64) if settings.seed is None else settings.seed
+    questions = _draw_questions(folders, settings, np.random.default_rng(seed))
+    return _write(out, questions, _encode(questions), list(methods), seed)
+
+
+def _check(methods: Mapping[str, Path | str], settings: StudySettings, out: Path) -> None:
     if out.exists():
         raise ValueError(f"{out} exists: a study is never mixed with another, choose a new folder")
+    if min(settings.real_fake, settings.side_by_side) < 0 or settings.real_fake + settings.side_by_side == 0:
+        raise ValueError("the numbers of pictures and of sets must be at least 0, and one of them at least 1")
+    if settings.seed is not None and settings.seed < 0:
+        raise ValueError(f"the seed is {settings.seed}; at least 0 expected")
     if not methods:
         raise ValueError("at least one method is needed: NAME=FOLDER")
-    if settings.real_fake < 1 or settings.side_by_side < 1:
-        raise ValueError("the numbers of pictures and of sets must be at least 1")
-    truth = list_pictures(Path(real), "real")
-    made = {name: list_pictures(Path(folder), name) for name, folder in methods.items()}
-    shown = {
-        role: list_pictures(Path(folder), role)
-        for role, folder in (("source", sources), ("skeleton", skeletons))
-        if folder is not None
-    }
-    common = sorted(set(truth).intersection(*made.values(), *shown.values()))
-    needed = max(settings.real_fake, settings.side_by_side)
-    if len(common) < needed:
-        raise ValueError(f"{len(common)} pictures have the same name in all folders; {needed} are needed")
-    return _Study(truth, made, shown, common, settings).write(out)
+    if settings.side_by_side and len(methods) < 2:
+        raise ValueError("sets to choose from need at least two methods; with one, the number of sets must be 0")
 
 
-class _Study:
-    """The questions of a study and the pictures that they show."""
+def _draw_questions(folders: _Folders, settings: StudySettings, rng: np.random.Generator) -> list[_Question]:
+    """Singles, then sets. Where there are enough names, none comes up twice; else those come up again that came first."""
+    count, names = settings.real_fake, folders.common()
+    order = np.resize(rng.permutation(len(names)), 2 * count + settings.side_by_side)
+    real, generated, sets = ([names[index] for index in part] for part in np.split(order, [count, 2 * count]))
+    subject = next(iter(folders.methods.values()))
+    singles = [_Question(SingleItem(name=name, answer="real"), [folders.real[name]]) for name in real]
+    singles += [_Question(SingleItem(name=name, answer="generated"), [subject[name]]) for name in generated]
+    questions = [singles[index] for index in rng.permutation(len(singles))]
+    for name, row in zip(sets, _balanced_orders(len(sets), len(folders.methods), rng), strict=True):
+        methods = [list(folders.methods)[index] for index in row]
+        judged = [folders.methods[method][name] for method in methods]
+        given = {role: files[name] for role, files in folders.given.items()}
+        questions.append(_Question(SetItem(name=name, methods=tuple(methods)), judged, given))
+    return questions
 
-    def __init__(
-        self,
-        truth: dict[str, Path],
-        made: dict[str, dict[str, Path]],
-        shown: dict[str, dict[str, Path]],
-        names: list[str],
-        settings: StudySettings,
-    ) -> None:
-        self.truth, self.made, self.shown, self.names, self.settings = truth, made, shown, names, settings
-        self.rng = np.random.default_rng(settings.seed)
-        contents = json.dumps([settings.seed, names, sorted(made)]).encode()
-        self.secret = hashlib.sha256(b"imagpose study" + contents + truth[names[0]].read_bytes()).digest()
-        self.study = self._hash("study")
-        self.size = load_picture(truth[names[0]]).size
-        self.files: dict[str, Path] = {}
-        self.key: dict[str, dict] = {}
 
-    def write(self, out: Path) -> Path:
-        """Everything into a temporary folder, then renamed."""
-        questions = [*self._real_fake(), *self._side_by_side()]
-        partial = out.with_name(f"{out.name}.partial")
+def _balanced_orders(sets: int, methods: int, rng: np.random.Generator) -> np.ndarray:
+    """Which method stands at each place of each set, (sets, methods): each at each place equally often, up to 1.
+
+    The rows are those of Latin squares, drawn anew for every `methods` sets (cyclic squares with rows, columns and symbols
+    permuted); the last square is cut. They come in a drawn order.
+    """
+    rows = []
+    for _ in range(math.ceil(sets / methods)):
+        cyclic = (rng.permutation(methods)[:, None] + rng.permutation(methods)) % methods
+        rows += list(rng.permutation(methods)[cyclic])
+    return rng.permutation(np.array(rows[:sets]).reshape(sets, methods))
+
+
+def _encode(questions: list[_Question]) -> dict[Path, bytes]:
+    """The file that participants get of each picture; all have one size and one length.
+
+    Raises:
+        ValueError: pictures that are judged have different sizes: they would tell whose they are, and so would traces of
+            resizing.
+    """
+    judged = {path: load_picture(path) for question in questions for path in question.judged}
+    size = next(iter(judged.values())).size
+    different = [
+        f"{path}: {picture.width}x{picture.height} (width x height), not {size[0]}x{size[1]}"
+        for path, picture in judged.items()
+        if picture.size != size
+    ]
+    refuse(different, "real and generated pictures of different sizes")
+    given = {path: fit_view(load_picture(path), *size) for question in questions for path in question.given.values()}
+    files = {path: _jpeg(picture) for path, picture in (given | judged).items()}
+    length = max(map(len, files.values()))
+    return {path: data.ljust(length, b"\0") for path, data in files.items()}
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    pixels_only = Image.fromarray(np.asarray(picture))  # Pillow would copy comments and colour profiles
+    buffer = io.BytesIO()
+    pixels_only.save(buffer, format="JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+def _write(out: Path, questions: list[_Question], encoded: dict[Path, bytes], methods: list[str], seed: int) -> Path:
+    """Everything into a temporary folder, then renamed."""
+    files: dict[str, bytes] = {}
+
+    def add(number: int, role: str, path: Path) -> str:
+        name = hashlib.sha256(f"imagpose study {seed} {number} {role}".encode()).hexdigest()[:20]
+        files[f"{name}.jpg"] = encoded[path]
+        return f"pictures/{name}.jpg"
+
+    shown: list[dict] = []
+    for number, question in enumerate(questions, 1):
+        judged = [add(number, str(place), path) for place, path in enumerate(question.judged)]
+        given = {role: add(number, role, path) for role, path in question.given.items()}
+        shown.append({"candidates": judged, **given} if isinstance(question.item, SetItem) else {"picture": judged[0]})
+    items = {str(number): question.item.model_dump() for number, question in enumerate(questions, 1)}
+    secret = {"seed": seed, "subject": methods[0], "methods": methods, "items": items}
+    key = Key.model_validate({"study": _digest(secret, shown, files), **secret})
+
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write_questionnaire(partial / "questionnaire", key.study, shown, files)
+        (partial / "key.json").write_text(key.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        os.replace(partial, out)
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
-        pictures = partial / "questionnaire" / "pictures"
-        pictures.mkdir(parents=True)
-        try:
-            for name, path in sorted(self.files.items()):
-                _write_picture(path, pictures / name, self.size)
-            data = json.dumps({"study": self.study, "questions": questions}).replace("</", "<\\/")
-            page = _PAGE.read_text(encoding="utf-8").replace("/*STUDY*/null", data)
-            (partial / "questionnaire" / "index.html").write_text(page, encoding="utf-8")
-            subject, *_ = self.made
-            key = {
-                "format": _FORMAT, "study": self.study, "seed": self.settings.seed, "subject": subject,
-                "methods": list(self.made), "items": self.key,
-            }  # fmt: skip
-            (partial / "key.json").write_text(json.dumps(key, indent=1) + "\n")
-            os.replace(partial, out)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        return out / "questionnaire" / "index.html"
-
-    def _real_fake(self) -> list[dict]:
-        """One picture each, real and generated mixed; where there are enough, no place occurs as both."""
-        count = self.settings.real_fake
-        order = self.rng.permutation(len(self.names)).tolist()
-        real = order[:count]
-        generated = order[count : 2 * count] if len(order) >= 2 * count else order[-count:]
-        subject = next(iter(self.made.values()))
-        items = [(_REAL, name, self.truth[name]) for name in (self.names[index] for index in real)]
-        items += [(_GENERATED, name, subject[name]) for name in (self.names[index] for index in generated)]
-        questions = []
-        for index in self.rng.permutation(len(items)).tolist():
-            answer, name, path = items[index]
-            item = self._hash(f"real or generated {answer} {name}")
-            self.key[item] = {"kind": "real_fake", "answer": answer, "name": name}
-            questions.append({"id": item, "picture": self._picture(item, path)})
-        return questions
-
-    def _side_by_side(self) -> list[dict]:
-        """Sets of one picture of each method; each method stands equally often at each place, up to a remainder."""
-        methods = list(self.made)
-        chosen = self.rng.choice(len(self.names), self.settings.side_by_side, replace=False).tolist()
-        turns = self.rng.permutation(np.arange(len(chosen)) % len(methods)).tolist()
-        questions = []
-        for index, turn in zip(chosen, turns, strict=True):
-            name = self.names[index]
-            order = self.rng.permutation(len(methods)).tolist()
-            start = order.index(turn)
-            order = order[start:] + order[:start]
-            item = self._hash(f"best of {name}")
-            self.key[item] = {"kind": "side_by_side", "methods": [methods[place] for place in order], "name": name}
-            question: dict = {"id": item}
-            for role, files in self.shown.items():
-                question[role] = self._picture(f"{item} {role}", files[name])
-            question["candidates"] = [
-                self._picture(f"{item} {methods[place]}", self.made[methods[place]][name]) for place in order
-            ]
-            questions.append(question)
-        return questions
-
-    def _picture(self, what: str, path: Path) -> str:
-        file = f"{self._hash(what)}.png"
-        self.files[file] = path
-        return f"pictures/{file}"
-
-    def _hash(self, text: str) -> str:
-        return hmac.new(self.secret, text.encode(), hashlib.sha256).hexdigest()[:20]
+        raise
+    return out / "questionnaire" / "index.html"
 
 
-def _write_picture(source: Path, target: Path, size: tuple[int, int]) -> None:
-    """Pixels only: a new picture has no metadata of the old one."""
-    picture = load_picture(source)
-    if picture.size != size:
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
-    Image.fromarray(np.asarray(picture)).save(target, format="PNG")
-    os.utime(target, (0, 0))
+def _digest(secret: dict, shown: list[dict], files: dict[str, bytes]) -> str:
+    """Of the key, of the kind and order of the questions, and of every picture's bytes: names the study.
+
+    Answers to other questions or pictures are recognised by it. It tells nothing of the key, which holds the secret seed.
+    """
+    pictures = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+    return hashlib.sha256(json.dumps([secret, shown, pictures]).encode()).hexdigest()[:20]
+
+
+def _write_questionnaire(folder: Path, study: str, shown: list[dict], files: dict[str, bytes]) -> None:
+    """In the order of the names and with one time, so that neither tells which picture came when."""
+    (folder / "pictures").mkdir(parents=True)
+    now = time.time()
+    for name, data in sorted(files.items()):
+        path = folder / "pictures" / name
+        path.write_bytes(data)
+        os.utime(path, (now, now))
+    page = _PAGE.read_text(encoding="utf-8").replace("/*STUDY*/null", json.dumps({"study": study, "questions": shown}))
+    (folder / "index.html").write_text(page, encoding="utf-8")

@@ -1,8 +1,4 @@
-"""`imagpose study score`: R2G, G2R and Jab of the sheets of a study, with intervals.
-
-R2G: share of real pictures taken for generated; G2R: share of generated ones taken for real; Jab: share of sets in which a
-method's picture was judged best. Higher is better. Source: the definitions of PIDM (§4.2) and of the paper (Figure 6).
-"""
+"""`imagpose study score`: R2G, G2R and Jab of the sheets of a study, with intervals."""
 
 from __future__ import annotations
 
@@ -12,15 +8,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from imagpose.evaluation.statistics import Interval, bootstrap_mean
+from imagpose.evaluation.study.files import Key, Sheet, read_key, read_sheet
 
 __all__ = ["StudyResult", "score_study", "wilson_interval"]
 
-_LARGEST_SHEET = 5_000_000  # bytes
 _NORMAL_QUANTILE = 1.959963984540054  # of 97.5 %
 
 
@@ -30,7 +25,8 @@ class StudyResult:
 
     Attributes:
         participants: sheets that count.
-        rates: R2G, G2R and "Jab NAME" of each method, shares in [0, 1] with their 95 % intervals.
+        rates: "R2G" and "G2R" if pictures were judged one by one, "Jab NAME" of each method if there were sets; shares in
+            [0, 1] with their 95 % intervals.
         chance: of Jab: 1 / number of methods; Jab does not compare between studies with other methods.
         rows: per participant the same shares.
         refused: file and reason of the sheets that do not count.
@@ -46,36 +42,23 @@ class StudyResult:
 def score_study(key: Path | str, sheets: Sequence[Path | str], out: Path | str) -> StudyResult:
     """Score the sheets; write ``summary.json`` and ``report.md`` into `out`.
 
-    A sheet of another study, with unknown or missing answers, of a participant who was counted before, or with the same
-    answers as another one does not count; the report says so.
+    Sheets that `read_sheet` refuses, sheets with other answers of the same participant, and repetitions of the same
+    answers do not count; the report names them.
 
     Raises:
         FileNotFoundError: the key is missing.
         ValueError: the key is not one, no sheet given, or none that counts.
     """
-    items, methods, study = _read_key(Path(key))
+    truth = read_key(Path(key))
     if not sheets:
         raise ValueError("no sheets of answers given")
-    rows: dict[str, dict[str, float]] = {}
     refused: dict[str, str] = {}
-    seen: dict[str, str] = {}
-    for sheet in map(Path, sheets):
-        try:
-            participant, answers = _read_sheet(sheet, study, items)
-            fingerprint = json.dumps(answers, sort_keys=True)
-            if participant in rows:
-                raise ValueError(f"participant {participant!r} was counted already")
-            if fingerprint in seen:
-                raise ValueError(f"the same answers as participant {seen[fingerprint]!r}")
-        except (OSError, ValueError) as error:
-            refused[str(sheet)] = str(error)
-            continue
-        seen[fingerprint] = participant
-        rows[participant] = _rates(answers, items, methods)
-    if not rows:
+    counted = _without_duplicates(_read_sheets(truth, sheets, refused), refused)
+    if not counted:
         file, reason = next(iter(refused.items()))
-        raise ValueError(f"no sheet counts; {file}: {reason}")
-    result = StudyResult(len(rows), _intervals(rows, items), 1 / len(methods), rows, refused)
+        raise ValueError(f"no sheet of {len(refused)} counts; {file}: {reason}")
+    rows = {sheet.participant: _rates(sheet, truth) for sheet in counted.values()}
+    result = StudyResult(len(rows), _intervals(rows, truth), 1 / len(truth.methods), rows, refused)
     _write(result, Path(out))
     return result
 
@@ -88,65 +71,60 @@ def wilson_interval(hits: int, trials: int) -> Interval:
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def _read_key(path: Path) -> tuple[dict[str, dict], list[str], str]:
-    if not path.is_file():
-        raise FileNotFoundError(f"key of the study not found: {path}")
-    try:
-        key = json.loads(path.read_text(encoding="utf-8"))
-        return dict(key["items"]), list(key["methods"]), str(key["study"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the key.json of a study ({error})") from None
+def _read_sheets(key: Key, paths: Sequence[Path | str], refused: dict[str, str]) -> dict[str, Sheet]:
+    sheets = {}
+    for path in dict.fromkeys(map(str, paths)):
+        try:
+            sheets[path] = read_sheet(Path(path), key)
+        except (OSError, ValueError) as error:
+            refused[path] = str(error)
+    return sheets
 
 
-def _read_sheet(path: Path, study: str, items: dict[str, dict]) -> tuple[str, dict[str, Any]]:
-    if path.stat().st_size > _LARGEST_SHEET:
-        raise ValueError("larger than 5 MB, not a sheet of answers")
-    try:
-        sheet = json.loads(path.read_text(encoding="utf-8"))
-        participant, answers = str(sheet["participant"]).strip(), dict(sheet["answers"])
-        own_study = sheet["study"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"not a sheet of answers ({type(error).__name__}: {error})") from None
-    if own_study != study:
-        raise ValueError("a sheet of another study")
-    if not participant:
-        raise ValueError("no participant")
-    unknown = sorted(set(answers) - set(items))
-    if unknown:
-        raise ValueError(f"{len(unknown)} answers to questions that the study does not have, first {unknown[0]}")
-    missing = sum(answers.get(item) is None for item in items)
-    if missing:
-        raise ValueError(f"incomplete: {missing} of {len(items)} questions are not answered")
-    for item, question in items.items():
-        legal = ("real", "generated") if question["kind"] == "real_fake" else tuple(range(len(question["methods"])))
-        if isinstance(answers[item], bool) or answers[item] not in legal:
-            raise ValueError(f"question {item}: answer {answers[item]!r} is none of {', '.join(map(str, legal))}")
-    return participant, answers
+def _without_duplicates(sheets: dict[str, Sheet], refused: dict[str, str]) -> dict[str, Sheet]:
+    """The result does not depend on the order of the files: of different sheets of one participant none counts."""
+    persons: dict[str, list[str]] = {}
+    for path, sheet in sheets.items():
+        persons.setdefault(" ".join(sheet.participant.split()).casefold(), []).append(path)
+    counted: dict[str, Sheet] = {}
+    for paths in persons.values():
+        for path in paths:
+            others = [other for other in paths if sheets[other].answers != sheets[path].answers]
+            twins = [other for other, sheet in counted.items() if sheet.answers == sheets[path].answers]
+            if others:
+                refused[path] = (
+                    f"participant {sheets[path].participant!r} gave other answers in {others[0]}; remove one of the two"
+                )
+            elif twins:
+                refused[path] = f"duplicate: the same answers as {twins[0]}"
+            else:
+                counted[path] = sheets[path]
+    return counted
 
 
-def _rates(answers: dict[str, Any], items: dict[str, dict], methods: list[str]) -> dict[str, float]:
-    real = [answers[item] for item, question in items.items() if question.get("answer") == "real"]
-    generated = [answers[item] for item, question in items.items() if question.get("answer") == "generated"]
-    best = [
-        question["methods"][answers[item]] for item, question in items.items() if question["kind"] == "side_by_side"
-    ]
-    rates = {"R2G": float(np.mean([answer == "generated" for answer in real]))}
-    rates["G2R"] = float(np.mean([answer == "real" for answer in generated]))
-    return rates | {f"Jab {method}": best.count(method) / len(best) for method in methods}
+def _rates(sheet: Sheet, key: Key) -> dict[str, float]:
+    rates = {}
+    for name, truth in (("R2G", "real"), ("G2R", "generated")):
+        wrong = [sheet.answers[number] != truth for number, item in key.singles.items() if item.answer == truth]
+        if wrong:
+            rates[name] = float(np.mean(wrong))
+    best = [item.methods[sheet.answers[number]] for number, item in key.sets.items()]
+    if best:
+        rates |= {f"Jab {method}": best.count(method) / len(best) for method in key.methods}
+    return rates
 
 
-def _intervals(rows: dict[str, dict[str, float]], items: dict[str, dict]) -> dict[str, Interval]:
+def _intervals(rows: dict[str, dict[str, float]], key: Key) -> dict[str, Interval]:
     """Bootstrap over participants, whose answers belong together; of a single one, Wilson's over the questions."""
     columns = {name: np.array([row[name] for row in rows.values()]) for name in next(iter(rows.values()))}
     if len(rows) > 1:
         return {name: bootstrap_mean(values) for name, values in columns.items()}
-    counts = {
-        "R2G": sum(question.get("answer") == "real" for question in items.values()),
-        "G2R": sum(question.get("answer") == "generated" for question in items.values()),
-    }
-    sets = sum(question["kind"] == "side_by_side" for question in items.values())
+    truths = [item.answer for item in key.singles.values()]
+    trials = {"R2G": truths.count("real"), "G2R": truths.count("generated")}
     return {
-        name: wilson_interval(round(float(values[0]) * counts.get(name, sets)), counts.get(name, sets))
+        name: wilson_interval(
+            round(float(values[0]) * trials.get(name, len(key.sets))), trials.get(name, len(key.sets))
+        )
         for name, values in columns.items()
     }
 
@@ -160,16 +138,20 @@ def _write(result: StudyResult, out: Path) -> None:
         "rows": result.rows,
         "refused": result.refused,
     }
-    lines = [
-        f"{result.participants} participants; a method chosen blindly has a Jab of {result.chance:.1%}.",
-        "",
-        "| measure | mean | 95 % interval |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {rate.mean:.1%} | {rate.low:.1%} to {rate.high:.1%} |" for name, rate in result.rates.items()),
-    ]
+    for file, text in (("summary.json", json.dumps(summary, indent=1)), ("report.md", _report(result))):
+        partial = out / f"{file}.partial"
+        # Names of files may hold bytes that are no text.
+        partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        os.replace(partial, out / file)
+
+
+def _report(result: StudyResult) -> str:
+    heading = f"{result.participants} of {result.participants + len(result.refused)} sheets count"
+    if any(name.startswith("Jab") for name in result.rates):
+        heading += f"; a method chosen blindly has a Jab of {result.chance:.1%}"
+    lines = [f"{heading}.", "", "| measure | mean | 95 % interval |", "| --- | --- | --- |"]
+    for name, rate in result.rates.items():
+        lines.append(f"| {name.replace('|', '/')} | {rate.mean:.1%} | {rate.low:.1%} to {rate.high:.1%} |")
     if result.refused:
         lines += ["", "Sheets that do not count:", "", *(f"- {file}: {why}" for file, why in result.refused.items())]
-    for file, text in (("summary.json", json.dumps(summary, indent=1)), ("report.md", "\n".join(lines))):
-        partial = out / f"{file}.partial"
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, out / file)
+    return "\n".join(lines)

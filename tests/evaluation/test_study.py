@@ -589,6 +589,16 @@ def test_a_picture_that_is_missing_takes_no_answer(page, study: Path) -> None:
     assert page.get_by_role("button", name="Next").is_disabled()
 
 
+def test_a_browser_that_keeps_nothing_says_so(page, study: Path, tmp_path: Path) -> None:
+    denied = "{ get() { throw new Error('denied'); } }"
+    page.add_init_script(f"Object.defineProperties(window, {{ localStorage: {denied}, sessionStorage: {denied} }})")
+    page.reload()
+    enter(page, "p1")
+    assert page.get_by_text("This browser does not keep answers").is_visible()
+    answer_all(page, study, "ours")
+    assert score_study(study / "key.json", [saved(page, tmp_path)], tmp_path / "scores").rates["Jab ours"].mean == 1.0
+
+
 CONTRASTS = """() => {
   const parse = (text) => text.match(/[0-9.]+/g).map(Number);
   const light = (rgb) => rgb.slice(0, 3).map((value) => value / 255)

@@ -444,6 +444,9 @@ def evaluate_model(
     protocol: Protocol = "clean,field",
     steps: Steps = 20,
     guidance: Guidance = 2.0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Measure a model on a data set's test split, beside copying the source and the autoencoder alone."""
@@ -451,7 +454,7 @@ def evaluate_model(
 
     table = evaluate_on_dataset(
         out, model, data, tuple(scenario.split(",")), pairs, seeds, tuple(protocol.split(",")),
-        Sampling(steps, guidance), workers,
+        Sampling(steps, guidance), workers, limit=limit,
     )  # fmt: skip
     if table:
         typer.echo(f"{table}\n\n{out / 'report.html'}")
@@ -468,13 +471,17 @@ def images(
     masks: Annotated[
         Path | None, typer.Option(help="Folder of the references' masks, white where the person is.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data set of imagpose prepare people with the references: pose, silhouette and identity."),
+    ] = None,
     protocol: Protocol = "clean,field",
     workers: Workers = None,
 ) -> None:
     """Measure any method's folder of pictures: SSIM, PSNR, LPIPS, FID, as defined and as the field computed them."""
     from imagpose.evaluation.images import evaluate_images
 
-    table = evaluate_images(generated, reference, out, train, masks, tuple(protocol.split(",")), workers)
+    table = evaluate_images(generated, reference, out, train, masks, tuple(protocol.split(",")), workers, data=data)
     typer.echo(f"{table}\n\n{out / 'report.html'}")
 
 

@@ -8,8 +8,23 @@ from PIL import Image
 
 from imagpose.evaluation import protocol
 from imagpose.evaluation.metrics import psnr
-from imagpose.evaluation.protocol import evaluate_model, generate_people, measure_person
+from imagpose.evaluation.protocol import (
+    ShownPerson,
+    embed_person,
+    evaluate_model,
+    generate_people,
+    identity_ranks,
+    measure_person,
+)
 from imagpose.evaluation.report import Measure, markdown_table, summarise
+
+
+def measured(pipeline, people):
+    """The records of all targets."""
+    made = list(generate_people(pipeline, people, 1, 1.0, 0))
+    ranks = identity_ranks([embed_person(own) for own in made])
+    records = [record for own in made for record in measure_person(own)]
+    return [record | own for record, own in zip(records, ranks, strict=True)]
 
 
 def test_what_is_asked_of_the_pipeline(copying, people):
@@ -29,7 +44,7 @@ def test_what_is_asked_of_the_pipeline(copying, people):
 
 
 def test_truth_measures_as_truth(omniscient, people):
-    pairs = [pair for generated in generate_people(omniscient, people, 1, 1.0, 0) for pair in measure_person(generated)]
+    pairs = measured(omniscient, people)
     assert len(pairs) == 6
     grey = np.full_like(people[0].front.picture, 128)
     for person in people:
@@ -45,6 +60,7 @@ def test_truth_measures_as_truth(omniscient, people):
         assert pair["psnr"] == 60.0 and pair["iou"] == 1.0
         assert pair["ssim"] == pytest.approx(1.0) and pair["ssim_box"] == pytest.approx(1.0)
         assert pair["iou_mask"] == pair["iou_finder"]
+        assert all(pair[name] == pair[f"{name}_judge"] for name in ("pck", "oks", "rank1"))
         assert pair["ssim_oracle"] < 1.0
     met = {measure.name: measure.met for measure in summarise(pairs)}
     assert met["PSNR over the foreground box, dB: T1"] is True
@@ -52,7 +68,7 @@ def test_truth_measures_as_truth(omniscient, people):
 
 
 def test_a_copy_gains_nothing(copying, people):
-    pairs = [pair for generated in generate_people(copying, people, 1, 1.0, 0) for pair in measure_person(generated)]
+    pairs = measured(copying, people)
     by_name = {measure.name: measure for measure in summarise(pairs)}
     gain = by_name["PSNR over the foreground box, dB: T1"]
     assert gain.difference == 0.0 and gain.met is False
@@ -60,10 +76,42 @@ def test_a_copy_gains_nothing(copying, people):
     assert by_name["silhouette IoU with the truth: T1"].met is False
 
 
+def test_identity_is_looked_for_among_all_other_views():
+    """Three people, two targets each, against a plain loop."""
+    rng = np.random.default_rng(3)
+
+    def unit(*shape):
+        values = rng.normal(size=shape)
+        return values / np.linalg.norm(values, axis=-1, keepdims=True)
+
+    people = [ShownPerson(unit(2, 2), unit(2, 2), unit(2, 2)) for _ in range(3)]
+    views = [(i, "target", k, own.targets[k]) for i, own in enumerate(people) for k in range(2)]
+    views += [(i, "other", k, own.others[k]) for i, own in enumerate(people) for k in range(2)]
+    expected = []
+    for i, own in enumerate(people):
+        for k in range(2):
+            gallery = [view for view in views if view[:3] != (i, "target", k)]
+            record = {}
+            for name, query in (("rank1", own.generated[k]), ("rank1_judge", own.targets[k])):
+                nearest = min(gallery, key=lambda view, query=query: np.sum((view[3] - query) ** 2))
+                record[name] = float(nearest[0] == i)
+            expected.append(record)
+    assert identity_ranks(people) == expected
+    assert len({tuple(record.values()) for record in expected}) > 1
+
+
 def test_means_and_standard_errors_by_hand():
     def pair(seed, value, reference, target="side"):
-        keys = ("psnr", "ssim", "ssim_box", "iou", "iou_mask")
-        references = ("psnr_copy", "ssim_oracle", "ssim_box_oracle", "iou_finder")
+        keys = ("psnr", "ssim", "ssim_box", "iou", "iou_mask", "pck", "oks", "rank1")
+        references = (
+            "psnr_copy",
+            "ssim_oracle",
+            "ssim_box_oracle",
+            "iou_finder",
+            "pck_judge",
+            "oks_judge",
+            "rank1_judge",
+        )
         return dict.fromkeys(keys, value) | dict.fromkeys(references, reference) | {"seed": seed, "target": target}
 
     pairs = [pair(1, 10.0, 7.0), pair(1, 12.0, 7.0), pair(2, 9.0, 3.0), pair(2, 9.0, 7.0, "back") | {"psnr_three": 9.5}]

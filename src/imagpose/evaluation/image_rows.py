@@ -13,6 +13,7 @@ from imagpose.evaluation.statistics import bootstrap_mean
 __all__ = [
     "METRICS",
     "PROTOCOLS",
+    "REAL",
     "Metric",
     "Row",
     "cell_text",
@@ -53,7 +54,16 @@ class Metric:
 _FID = "pytorch-fid's network, TensorFlow's resize"
 _FIELD_FID = "torchvision's ImageNet Inception, its input in the wrong range; whole batches of 128"
 _FLOOR = "what real pictures get: "
+_JUDGE = "what the judge makes of real pictures: "
 _MASKS = "needs masks of the references (--masks)"
+_PCK = "asked key points found again within 0.1 of the longer side of their box"
+_OKS = "COCO's sigmas without the neck, area: the person's mask"
+_IOU = "silhouette found in the picture, renderer's mask"
+_RANK1 = (
+    "whether the nearest real view of all test people, ground cut out, shows the right one; without target and sources"
+)
+_RANK1_OPEN = "the same, only the target left out of the gallery"
+_OTHERS = "needs people of more views"
 METRICS: dict[str, tuple[Metric, ...]] = {
     "clean": (
         Metric("ssim", "SSIM", True, "Gaussian window of 1.5 pixels, data range 255"),
@@ -64,6 +74,22 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         Metric("fid_train", "FID against train", False, _FID),
         Metric("fid_real", "FID of the references against train", False, _FLOOR + _FID),
         Metric("fid_reference", "FID against the references", False, _FID),
+        Metric("pck", "PCK@0.1", True, _PCK, "needs two key points"),
+        Metric("pck_real", "PCK@0.1 of the references", True, _JUDGE + _PCK),
+        Metric("oks", "OKS", True, _OKS, "needs key points"),
+        Metric("oks_real", "OKS of the references", True, _JUDGE + _OKS),
+        Metric("iou", "silhouette IoU", True, _IOU),
+        Metric("iou_real", "silhouette IoU of the references", True, _JUDGE + _IOU),
+        Metric("rank1", "identity rank-1", True, _RANK1, _OTHERS),
+        Metric("rank1_real", "identity rank-1 of the references", True, _JUDGE + _RANK1, _OTHERS),
+        Metric("rank1_open", "identity rank-1, sources in the gallery", True, _RANK1_OPEN, _OTHERS),
+        Metric(
+            "rank1_open_real",
+            "identity rank-1 of the references, sources in the gallery",
+            True,
+            _JUDGE + _RANK1_OPEN,
+            _OTHERS,
+        ),
     ),
     "field": (
         Metric("ssim", "SSIM", True, "Gaussian window of 1.2 pixels, data range: the prediction's own"),
@@ -76,7 +102,12 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         Metric("fid_real", "FID of the references against train", False, _FLOOR + _FIELD_FID, batch=128),
     ),
 }
-_ORDER = ("ssim", "ssim_51", "psnr", "ssim_mask", "psnr_mask", "lpips", "fid_train", "fid_real", "fid_reference")
+_ORDER = (
+    "ssim", "ssim_51", "psnr", "ssim_mask", "psnr_mask", "lpips", "fid_train", "fid_real", "fid_reference", "pck",
+    "pck_real", "oks", "oks_real", "iou", "iou_real", "rank1", "rank1_real", "rank1_open", "rank1_open_real",
+)  # fmt: skip
+REAL = {"fid_train": "fid_real"} | {key: f"{key}_real" for key in ("pck", "oks", "iou", "rank1", "rank1_open")}
+"""Measures that real pictures are held against too, and the measure that says what they get."""
 
 
 @dataclass(frozen=True)

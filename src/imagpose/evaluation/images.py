@@ -13,9 +13,10 @@ from pathlib import Path
 from imagpose.evaluation.folders import check_readable, check_sizes, find_pairs, list_pictures
 from imagpose.evaluation.image_rows import PROTOCOLS, markdown_table
 from imagpose.evaluation.images_report import write_results
-from imagpose.evaluation.networks import Networks, find_networks
+from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
+from imagpose.evaluation.rendered_people import JudgedPairs, open_rendered_people
 
 __all__ = ["check_settings", "evaluate_images"]
 
@@ -29,6 +30,7 @@ def evaluate_images(
     protocols: Sequence[str] = PROTOCOLS,
     workers: int | None = None,
     networks: Networks | None = None,
+    data: Path | str | None = None,
 ) -> str:
     """Writes `summary.json`, `pairs.parquet` and `report.html` into a folder.
 
@@ -42,6 +44,8 @@ def evaluate_images(
         protocols: "clean", "field" or both.
         workers: processes; None for one per core.
         networks: those found on this machine if not given.
+        data: a data set whose test split the references are views of, named "<identity>/<view>"; if
+            `imagpose prepare people` made it, pose, silhouette and identity are measured.
 
     Returns:
         The table, Markdown.
@@ -57,10 +61,13 @@ def evaluate_images(
     sizes = check_sizes(pairs, resizing="clean" not in protocols)
     trained = None if train is None else list(list_pictures(Path(train), "train").values())
     check_readable(trained or ())
+    people = open_rendered_people(None if data is None else Path(data))
+    judged = people if isinstance(people, Needs) else JudgedPairs(people, [pair.name for pair in pairs])
 
     parts = Parts(Path(out) / "parts", workers)
-    rows, values = measure_pairs(pairs, protocols, parts, networks or find_networks(), sizes, trained)
-    write_results(Path(out), folders, protocols, pairs, rows, values, time.perf_counter() - started)
+    rows, values = measure_pairs(pairs, protocols, parts, networks or find_networks(), sizes, trained, judged)
+    notes = [] if isinstance(people, Needs) or "clean" not in protocols else [people.note]
+    write_results(Path(out), folders, protocols, pairs, rows, values, notes, time.perf_counter() - started)
     return markdown_table(rows, protocols)
 
 

@@ -40,6 +40,7 @@ def write_results(
     pairs: Sequence[Pair],
     rows: Sequence[Row],
     values: dict[str, np.ndarray],
+    notes: Sequence[str],
     seconds: float,
 ) -> None:
     """Write the three files, each complete or not at all.
@@ -47,10 +48,11 @@ def write_results(
     Args:
         folders: what was compared, by role.
         values: per column `<protocol>_<measure>`, (pairs, samples); NaN where a pair has none.
+        notes: what a reader should know beside what `notes_of` finds.
         seconds: of this run, without what an earlier one had computed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    notes, versions = notes_of(pairs, rows), library_versions()
+    notes, versions = [*notes_of(pairs, rows), *notes], library_versions()
     summary = {
         "format": 1,
         "folders": {role: str(folder) for role, folder in folders.items()},

@@ -22,7 +22,7 @@ from rich.progress import Progress, track
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
 from imagpose.data.pairs import Pair as ViewPair
-from imagpose.data.pairs import pairs_of_dataset
+from imagpose.data.pairs import pairs_of_dataset, sample_pairs
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.image_rows import PROTOCOLS
 from imagpose.evaluation.images import check_settings
@@ -34,6 +34,7 @@ from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
 from imagpose.evaluation.protocol import load_pipeline
+from imagpose.evaluation.rendered_people import JudgedPairs, open_rendered_people
 from imagpose.model_folder import resolve_model
 from imagpose.pipeline_inputs import check_settings as check_sampling
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_on_dataset"]
 
 _SPLIT, _TRAIN = "test", "train"
+_Asked = tuple[tuple[str, ...], str]  # the sources and the target of a pair
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def evaluate_on_dataset(
     sampling: Sampling | None = None,
     workers: int | None = None,
     networks: Networks | None = None,
+    limit: int | None = None,
 ) -> str:
     """Writes `summary.json`, `pairs.parquet`, `report.html` and the pictures into a folder.
 
@@ -83,6 +86,7 @@ def evaluate_on_dataset(
             rule, if not given.
         seeds: number of samples per pair, each of its own noise.
         protocols, workers, networks: see `evaluate_images`.
+        limit: at most so many pairs of the list, always the same ones (`sample_pairs`), in the list's order.
 
     Returns:
         The tables, Markdown; empty in other processes than the first.
@@ -97,7 +101,9 @@ def evaluate_on_dataset(
     if not 1 <= seeds <= 1000:
         raise ValueError(f"seeds is {seeds}; 1 to 1000 expected")
     resolved = resolve_model(model)
-    run = _plan(data, scenarios, pairs, seeds, sampling)
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; at least 1 expected")
+    run = _plan(data, scenarios, pairs, seeds, sampling, limit)
     _claim(out, resolved, run)
 
     pictures = Pictures(out / "pictures")
@@ -113,14 +119,27 @@ def evaluate_on_dataset(
     reconstruct(pipeline, list(dict.fromkeys(target for _, target in run.pairs)), pictures)
     train = _store_train(data, pictures) if _wants_train(protocols, networks) else None
     methods = []
-    for name, (own, sources) in _compared(run, pictures).items():
-        rows, values = measure_pairs(own, protocols, Parts(out / "parts", workers), networks, {size}, train)
-        methods.append(Method(name, own, sources, rows, values))
-    settings = {"model": model, "data": str(data), "seeds": seeds, "left_out": run.left_out, **asdict(sampling)}
+    people = open_rendered_people(data)
+    for name, compared in _compared(run, pictures).items():
+        own = compared.pairs
+        judged = people if isinstance(people, Needs) else JudgedPairs(people, compared.targets, compared.sources)
+        rows, values = measure_pairs(own, protocols, Parts(out / "parts", workers), networks, {size}, train, judged)
+        methods.append(Method(name, own, [pictures.view(given[0]) for given in compared.sources], rows, values))
+    settings = {
+        "model": model, "data": str(data), "pairs": len(run.pairs), "seeds": seeds, "left_out": run.left_out,
+        "people": None if isinstance(people, Needs) or "clean" not in protocols else people.note, **asdict(sampling),
+    }  # fmt: skip
     return write_model_report(out, settings, protocols, methods, time.perf_counter() - started)
 
 
-def _plan(data: Path, scenarios: Sequence[str], pairs: Path | str | None, seeds: int, sampling: Sampling) -> _Run:
+def _plan(
+    data: Path,
+    scenarios: Sequence[str],
+    pairs: Path | str | None,
+    seeds: int,
+    sampling: Sampling,
+    limit: int | None = None,
+) -> _Run:
     if not scenarios or len(set(scenarios)) < len(scenarios):
         raise ValueError(f"scenario is {','.join(scenarios)!r}; some of T1,T2,T3,star expected, each once")
     dataset = PersonDataset(data, _SPLIT)
@@ -134,6 +153,9 @@ def _plan(data: Path, scenarios: Sequence[str], pairs: Path | str | None, seeds:
             f"{data}: no two views of one person in {_SPLIT} show shoulders and hips; give a list of pairs"
         )
     check_pairs(listed, views)
+    if limit is not None and limit < len(listed):
+        chosen = set(sample_pairs(listed, limit))
+        listed = [pair for pair in listed if pair in chosen]
     planned = {scenario: plan_requests(scenario, listed, views) for scenario in scenarios}
     empty = [scenario for scenario, (requests, _) in planned.items() if not requests]
     if empty:
@@ -222,24 +244,38 @@ def _wants_train(protocols: Sequence[str], networks: Networks) -> bool:
     return any(not isinstance(used[protocol], Needs) for protocol in protocols)
 
 
-def _compared(run: _Run, pictures: Pictures) -> dict[str, tuple[list[Pair], list[Path]]]:
-    """Per method, its pairs and the sources that they had."""
+@dataclass(frozen=True)
+class _Compared:
+    """What a method made, and of which views: per pair, the target and what was given."""
 
-    def method(samples: dict[ViewPair, list[Path]]) -> tuple[list[Pair], list[Path]]:
-        pairs = []
-        for (source, target), files in samples.items():
-            mask = pictures.view(target, "masks")
-            found = mask if mask.is_file() else None
-            pairs.append(Pair(f"{source} to {target}", tuple(files), pictures.view(target), found))
-        return pairs, [pictures.view(source) for source, _ in samples]
+    pairs: list[Pair]
+    targets: list[str]
+    sources: list[tuple[str, ...]]
 
+
+def _compared(run: _Run, pictures: Pictures) -> dict[str, _Compared]:
+    """What is compared, per method."""
+    alone: list[_Asked] = [((source,), target) for source, target in run.pairs]
+    copies = [[pictures.view(source)] for source, _ in run.pairs]
+    decoded = [[pictures.view(target, "autoencoder")] for _, target in run.pairs]
     methods = {
-        "copy of the source": method({names: [pictures.view(names[0])] for names in run.pairs}),
-        "autoencoder alone": method({names: [pictures.view(names[1], "autoencoder")] for names in run.pairs}),
+        "copy of the source": _method(alone, copies, pictures),
+        "autoencoder alone": _method(alone, decoded, pictures),
     }
     for scenario, requests in run.requests.items():
-        listed = [names for request in requests for names in request.pairs]
-        methods[scenario] = method(
-            {names: [pictures.generated(scenario, names, number) for number in range(run.seeds)] for names in listed}
-        )
+        asked: list[_Asked] = [(request.sources, target) for request in requests for target in request.targets]
+        made = [
+            [pictures.generated(scenario, (sources[0], target), number) for number in range(run.seeds)]
+            for sources, target in asked
+        ]
+        methods[scenario] = _method(asked, made, pictures)
     return methods
+
+
+def _method(asked: list[_Asked], made: list[list[Path]], pictures: Pictures) -> _Compared:
+    pairs = []
+    for (sources, target), files in zip(asked, made, strict=True):
+        mask = pictures.view(target, "masks")
+        found = mask if mask.is_file() else None
+        pairs.append(Pair(f"{sources[0]} to {target}", tuple(files), pictures.view(target), found))
+    return _Compared(pairs, [target for _, target in asked], [sources for sources, _ in asked])

@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.image_rows import METRICS, Row, cell_text
+from imagpose.evaluation.image_rows import METRICS, REAL, Metric, Row, cell_text
 from imagpose.evaluation.images_report import (
     HOW_TO_READ,
     library_versions,
@@ -64,6 +64,7 @@ def write_model_report(
     notes = [
         f"{name}: {count:,} pairs left out, too few views" for name, count in settings["left_out"].items() if count
     ]
+    notes += [settings["people"]] if settings["people"] else []
     notes += dict.fromkeys(note for method in methods for note in notes_of(method.pairs, method.rows))
     comparisons = [own for method in methods[1:] for own in _comparisons(method, methods[0])]
     notes += [
@@ -95,7 +96,7 @@ def write_model_report(
         f"{settings['steps']} steps, guidance {settings['guidance']:g}, {settings['seeds']} sample(s) per pair."
         f" {HOW_TO_READ}",
         notes,
-        [html_table(_head(protocol), lines[protocol], defined=False) for protocol in protocols],
+        [html_table(_head(protocol, methods), lines[protocol], defined=False) for protocol in protocols],
         [
             strip
             for method in methods[2:]
@@ -113,35 +114,34 @@ def write_model_report(
     replace_file(out / "pairs.parquet", lambda path: pyarrow.parquet.write_table(table, path))
     replace_file(out / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
     replace_file(out / "summary.json", lambda path: path.write_text(json.dumps(summary, indent=1) + "\n"))
-    return "\n\n".join(_markdown(protocol, lines[protocol]) for protocol in protocols)
+    return "\n\n".join(_markdown(_head(protocol, methods), lines[protocol]) for protocol in protocols)
 
 
-def _keys(protocol: str) -> list[str]:
-    return [metric.key for metric in METRICS[protocol] if metric.key != "fid_real"]
+def _columns(protocol: str, methods: Sequence[Method]) -> list[Metric]:
+    """The measures that there are rows of, without those of real pictures, which have a line of their own."""
+    measured = {row.key for method in methods for row in method.rows if row.protocol == protocol}
+    return [own for own in METRICS[protocol] if own.key in measured and own.key not in REAL.values()]
 
 
-def _head(protocol: str) -> list[str]:
-    return [
-        protocol,
-        *(f"{own.name} {'↑' if own.higher else '↓'}" for own in METRICS[protocol] if own.key != "fid_real"),
-    ]
+def _head(protocol: str, methods: Sequence[Method]) -> list[str]:
+    return [protocol, *(f"{own.name} {'↑' if own.higher else '↓'}" for own in _columns(protocol, methods))]
 
 
 def _lines(protocol: str, methods: Sequence[Method]) -> list[Line]:
     """A line per method; the best of its samples in a line of its own; real pictures last."""
     lines: list[Line] = []
+    keys = [metric.key for metric in _columns(protocol, methods)]
     for method in methods:
         rows = {(row.best_of, row.key): row for row in method.rows if row.protocol == protocol}
         for best_of in sorted({number for number, _ in rows}):
             title = method.name if best_of == 1 else f"{method.name}, best of {best_of} by SSIM"
-            lines.append((title, [rows.get((best_of, key)) for key in _keys(protocol)]))
-    real = next(row for row in methods[0].rows if (row.protocol, row.key) == (protocol, "fid_real"))
-    lines.append(("real test pictures", [real if key == "fid_train" else None for key in _keys(protocol)]))
+            lines.append((title, [rows.get((best_of, key)) for key in keys]))
+    real = {row.key: row for row in methods[0].rows if row.protocol == protocol}
+    lines.append(("real test pictures", [real.get(REAL.get(key, "")) for key in keys]))
     return lines
 
 
-def _markdown(protocol: str, lines: Sequence[Line]) -> str:
-    head = _head(protocol)
+def _markdown(head: Sequence[str], lines: Sequence[Line]) -> str:
     # What is absent is named without the instructions, which would fill the table.
     rows = [
         f"| {title} | " + " | ".join(cell_text(cell).partition(":")[0] for cell in cells) + " |"
@@ -160,8 +160,10 @@ def _comparisons(method: Method, against: Method) -> list[dict[str, Any]]:
     places = {pair.name: place for place, pair in enumerate(against.pairs)}
     shared = [(number, places[pair.name]) for number, pair in enumerate(method.pairs) if pair.name in places]
     own, others = map(list, zip(*shared, strict=True))
-    found = []
+    found: list[dict[str, Any]] = []
     for column in method.values:
+        if column.endswith("_real"):
+            continue
         one, other = method.values[column][own, 0], against.values[column][others, 0]
         known = np.isfinite(one) & np.isfinite(other)
         if known.any():

@@ -11,10 +11,11 @@ import numpy as np
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.frechet import frechet_distance, gaussian
 from imagpose.evaluation.image_networks import lpips_values, set_features
-from imagpose.evaluation.image_rows import METRICS, Metric, Row, distance_row, mean_row
+from imagpose.evaluation.image_rows import METRICS, REAL, Metric, Row, distance_row, mean_row
 from imagpose.evaluation.networks import Needs, Network, Networks
 from imagpose.evaluation.parts import Files, Parts
 from imagpose.evaluation.pixels import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
+from imagpose.evaluation.rendered_people import JudgedPairs, judge_pairs
 
 __all__ = ["measure_pairs"]
 
@@ -34,6 +35,7 @@ def measure_pairs(
     networks: Networks,
     sizes: set[tuple[int, int]],
     train: Sequence[Path] | None,
+    judged: JudgedPairs | Needs,
 ) -> tuple[list[Row], dict[str, np.ndarray]]:
     """The rows of the protocols, and the values behind them.
 
@@ -42,6 +44,7 @@ def measure_pairs(
         parts: where values are kept.
         sizes: (width, height) of the references.
         train: training pictures; None where there are none.
+        judged: which views of rendered people the pairs are of, or what the clean protocol's judges need.
 
     Returns:
         The rows; per column `<protocol>_<measure>` the values (pairs, samples), NaN where a pair has none.
@@ -52,7 +55,7 @@ def measure_pairs(
     rows: list[Row] = []
     columns: dict[str, np.ndarray] = {}
     for protocol in protocols:
-        job = _Job(protocol, pairs, train, sizes, parts, networks)
+        job = _Job(protocol, pairs, train, sizes, parts, networks, judged)
         values = job.pair_values()
         rows += job.rows(values)
         columns |= {f"{protocol}_{key}": own for key, own in values.items() if not isinstance(own, Needs)}
@@ -75,6 +78,7 @@ class _Job:
     sizes: set[tuple[int, int]]
     parts: Parts
     networks: Networks
+    judged: JudgedPairs | Needs
     gaussians: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def pair_values(self) -> _Values:
@@ -87,6 +91,8 @@ class _Job:
         pixels = self.parts.values(f"{self.protocol}-pixels {_VERSION}", files, _PIXEL_PART, work, shared=True)
         shape = len(self.pairs), len(self.pairs[0].samples)
         values: _Values = {key: pixels[:, column].reshape(shape) for column, key in enumerate(keys)}
+        if clean:
+            values |= judge_pairs(self.pairs, self.judged, self.parts)
         network = self.networks.lpips
         if isinstance(network, Needs):
             return values | {"lpips": network}
@@ -105,11 +111,13 @@ class _Job:
         """The rows of one chosen sample per pair."""
         rows = []
         for metric in METRICS[self.protocol]:
+            if best_of > 1 and metric.key in REAL.values():
+                continue
             if metric.key in values:
                 value = values[metric.key]
                 own = value if isinstance(value, Needs) else value[np.arange(len(chosen)), chosen]
                 rows.append(mean_row(self.protocol, metric, own, best_of))
-            elif best_of == 1 or _SETS[metric.key][0] == "generated":
+            elif metric.key in _SETS:
                 generated = [pair.samples[number] for pair, number in zip(self.pairs, chosen, strict=True)]
                 rows.append(self._distance(metric, generated, best_of))
         return rows

@@ -18,6 +18,8 @@ from rich.progress import track
 
 from imagpose.evaluation.baselines import mean_colour_drawing
 from imagpose.evaluation.held_out import HeldOutPerson, held_out_people
+from imagpose.evaluation.judges import embed_people, find_keypoints, first_ranks
+from imagpose.evaluation.keypoint_metrics import counted_points, oks, pck
 from imagpose.evaluation.metrics import foreground_box, mask_iou, psnr, ssim
 from imagpose.evaluation.report import Settings, draw_rows, markdown_table, summarise, write_report
 from imagpose.evaluation.silhouette import find_foreground
@@ -84,12 +86,16 @@ def evaluate_model(
     people = generate_people(pipeline, held_out_people(identities, *size), steps, guidance, seed)
     pairs: list[dict] = []
     rows: list[np.ndarray] = []
+    shown: list[ShownPerson] = []
     console = Console(stderr=True)
     for generated in track(people, "held-out people", total=identities, console=console):
         pairs += measure_person(generated)
+        shown.append(embed_person(generated))
         if len(rows) < _ROWS_DRAWN:
             rows.append(draw_rows(generated.person, generated.from_front, generated.back_from_three))
     settings = Settings(model_name(model), identities, *size, steps, guidance, seed)
+    for record, ranks in zip(pairs, identity_ranks(shown), strict=True):
+        record |= ranks
     measures = summarise(pairs)
     write_report(out, settings, measures, pairs, np.concatenate(rows), time.perf_counter() - started)
     return markdown_table(measures)
@@ -148,6 +154,8 @@ def measure_person(generated: GeneratedPerson) -> list[dict]:
     `ssim`, `ssim_oracle`: whole picture, of T1 and of `mean_colour_drawing`; `ssim_box`, `ssim_box_oracle`: in the box;
     `iou`: silhouette of T1 with that of the truth, both found by `find_foreground`; `iou_mask`: that of T1 with the
     renderer's mask; `iou_finder`: that of the truth with the renderer's mask, which says what the finder is worth;
+    `pck`, `oks`: key points found in T1 against those asked for (`keypoint_metrics`); `pck_judge`, `oks_judge`: those
+    found in the truth;
     `psnr_three`: of T3, only for the target seen from behind.
     """
     person = generated.person
@@ -155,7 +163,10 @@ def measure_person(generated: GeneratedPerson) -> list[dict]:
     truths = np.stack([view.picture for view in person.targets.values()])
     records = []
     found = zip(find_foreground(outputs), find_foreground(truths), strict=True)
-    for (name, target), output, (found_output, found_truth) in zip(person.targets.items(), outputs, found, strict=True):
+    points = list(zip(find_keypoints(outputs), find_keypoints(truths), strict=True))
+    for number, ((name, target), output, (found_output, found_truth)) in enumerate(
+        zip(person.targets.items(), outputs, found, strict=True)
+    ):
         truth, box = target.picture, foreground_box(target.foreground)
         oracle = mean_colour_drawing(person.front, target)
         record = {
@@ -173,11 +184,65 @@ def measure_person(generated: GeneratedPerson) -> list[dict]:
             "iou": mask_iou(found_output, found_truth),
             "iou_mask": mask_iou(found_output, target.foreground),
             "iou_finder": mask_iou(found_truth, target.foreground),
+            **_pose_measures(target, *points[number]),
         }
         if name == "back":
             record["psnr_three"] = psnr(generated.back_from_three, truth, box)
         records.append(record)
     return records
+
+
+def _pose_measures(target: View, of_output: np.ndarray, of_truth: np.ndarray) -> dict[str, float]:
+    height, width = target.foreground.shape
+    asked, area = target.pose.keypoints, float(target.foreground.sum())
+    counted = counted_points(asked, width, height)
+    return {
+        f"{name}{end}": value
+        for end, found in (("", of_output), ("_judge", of_truth))
+        for name, value in (("pck", pck(found, asked, counted)), ("oks", oks(found, asked, counted, area)))
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class ShownPerson:
+    """What the identity network makes of a person's pictures: float32 (n, 128) each.
+
+    Attributes:
+        generated: of T1, in the order of the targets.
+        targets: of the truths, in the same order.
+        others: of the side and the back view that T1 was not given.
+    """
+
+    generated: np.ndarray
+    targets: np.ndarray
+    others: np.ndarray
+
+
+def embed_person(generated: GeneratedPerson) -> ShownPerson:
+    """What the identity network makes of a person's pictures."""
+    person = generated.person
+    return ShownPerson(
+        embed_people(np.stack(list(generated.from_front.values()))),
+        embed_people(np.stack([view.picture for view in person.targets.values()])),
+        embed_people(np.stack([person.side.picture, person.back.picture])),
+    )
+
+
+def identity_ranks(people: list[ShownPerson]) -> list[dict[str, float]]:
+    """`rank1` of every T1 and `rank1_judge` of its truth, 1 or 0, in the order of people and targets.
+
+    The gallery is the side, the back and the target views of all people; the query's own target is left out, and the
+    front view, which was given, is not in it.
+    """
+    views = [np.concatenate([own.targets, own.others]) for own in people]
+    gallery, sizes = np.concatenate(views), [len(own) for own in views]
+    owners = np.repeat(np.arange(len(people)), sizes)
+    starts = np.cumsum([0, *sizes[:-1]])
+    places = np.concatenate([start + np.arange(len(own.targets)) for start, own in zip(starts, people, strict=True)])
+    left_out = places[:, None] == np.arange(len(gallery))[None]
+    made = np.concatenate([own.generated for own in people])
+    ranks = (first_ranks(queries, owners[places], gallery, owners, left_out) for queries in (made, gallery[places]))
+    return [{"rank1": float(one), "rank1_judge": float(other)} for one, other in zip(*ranks, strict=True)]
 
 
 def load_pipeline(model: str) -> IMAGPosePipeline:

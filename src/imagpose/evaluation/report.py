@@ -71,7 +71,7 @@ class Measure:
 def summarise(pairs: list[dict]) -> list[Measure]:
     """The rows of the table, from the records of `protocol.measure_person`."""
     behind = [pair for pair in pairs if pair["target"] == "back"]
-    oracle, finder = "mean colour per part", "finder, on truth"
+    oracle, finder, judge = "mean colour per part", "finder, on truth", "judge, on truth"
     box, outline = "SSIM in the foreground box: T1", "silhouette IoU with the"
     return [
         _measure(pairs, "PSNR over the foreground box, dB: T1", "psnr", "copy of the source", "psnr_copy", 4.0),
@@ -79,6 +79,9 @@ def summarise(pairs: list[dict]) -> list[Measure]:
         _measure(pairs, box, "ssim_box", oracle, "ssim_box_oracle", None),
         _measure(pairs, f"{outline} truth: T1", "iou", finder, "iou_finder", 0.9, rivals=False),
         _measure(pairs, f"{outline} mask: T1", "iou_mask", finder, "iou_finder", None, rivals=False),
+        _measure(pairs, "PCK@0.1 of the asked key points: T1", "pck", judge, "pck_judge", None, rivals=False),
+        _measure(pairs, "OKS with the asked key points: T1", "oks", judge, "oks_judge", None, rivals=False),
+        _measure(pairs, "identity rank-1: T1", "rank1", judge, "rank1_judge", None, rivals=False),
         _measure(behind, "PSNR over the box, dB, from behind: T3", "psnr_three", "T1", "psnr", 0.0, strict=True),
     ]
 

@@ -9,9 +9,11 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
+from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import write_pairs
 from imagpose.data.prepare import Person, write_dataset
 from imagpose.data.records import make_record
+from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.metrics import psnr, ssim
 from imagpose.evaluation.model import evaluate_on_dataset
@@ -259,3 +261,51 @@ def test_all_pairs_by_the_rule_where_there_is_no_list(run, data):
     (data / "pairs-test.csv").unlink()
     _, summary = run()
     assert summary["methods"]["T1"]["pairs"] == 5 * 4 + 3 * 2
+
+
+class TruthfulPipeline(StandInPipeline):
+    """Returns the true view of a data set whose pose is asked for."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.views = {own.keypoints.tobytes(): own.decode() for own in PersonDataset(folder, "test").stream()}
+
+    def __call__(self, sources, target_poses, source_poses, **settings):
+        return ([[self.views[pose.keypoints.tobytes()] for pose in poses] for poses in target_poses],)
+
+
+def test_rendered_people_are_judged(tmp_path, pipeline, monkeypatch):
+    data = tmp_path / "rendered"
+    prepare_people(2_500_000, 3, 4, 128, 96, data, workers=1)
+    monkeypatch.setattr(evaluation, "load_pipeline", lambda name: TruthfulPipeline(data))
+    table = evaluate_on_dataset(
+        tmp_path / "out", str(tmp_path / "known"), data, ("T1", "T3"), workers=1, networks=ABSENT, protocols=("clean",),
+        limit=6,
+    )  # fmt: skip
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    rows = {
+        name: {row["key"]: row["value"] for row in method["rows"] if row["best_of"] == 1}
+        for name, method in summary["methods"].items()
+    }
+    for key in ("pck", "oks", "iou", "rank1"):
+        assert rows["T1"][key] == rows["T1"][f"{key}_real"] == rows["copy of the source"][f"{key}_real"]
+    assert rows["copy of the source"]["pck"] < rows["T1"]["pck"] - 0.2
+    assert rows["copy of the source"]["iou"] < rows["T1"]["iou"] - 0.2
+    assert "Identity: 12 real views of 3 people are searched." in summary["notes"]
+    head, real = table.splitlines()[0], table.splitlines()[-1]
+    column = head.split("|").index(" PCK@0.1 ↑ ")
+    assert real.startswith("| real test pictures |")
+    assert real.split("|")[column].strip().startswith(f"{rows['T1']['pck']:.4f}")
+    assert "_real" not in json.dumps([own["column"] for own in summary["comparisons"]])
+
+
+def test_a_limit_takes_the_same_pairs_again(run, tmp_path):
+    names = []
+    for out in ("one", "two"):
+        run(out, limit=2)
+        names.append(sorted(path.name for path in (tmp_path / out / "pictures" / "T1").rglob("*.png")))
+    assert names[0] == names[1] and len(names[0]) == 2
+    _, summary = run("all", limit=100)
+    assert summary["settings"]["pairs"] == len(PAIRS)
+    with pytest.raises(ValueError, match="limit is 0"):
+        run("none", limit=0)

@@ -79,7 +79,7 @@ def find_foreground(pictures: np.ndarray, network: SilhouetteNet | None = None) 
     size = WORKING_HEIGHT, max(16, round(width * WORKING_HEIGHT / height))
     found = []
     for start in range(0, len(pictures), _BATCH):
-        pixels = torch.from_numpy(pictures[start : start + _BATCH]).movedim(-1, 1).float() / 127.5 - 1
+        pixels = torch.tensor(pictures[start : start + _BATCH]).movedim(-1, 1).float() / 127.5 - 1
         with torch.inference_mode():
             logits = network(_resized(pixels, size))[:, None]
             found.append((_resized(logits, (height, width))[:, 0] > 0).numpy())

@@ -160,6 +160,30 @@ def test_batches_prepared_ahead_are_the_same(config: RunConfig, tmp_path: Path) 
     assert first.losses + second.losses == expected.losses
 
 
+class SignalledStage(LineStage):
+    """In its first step all processes get a signal, as `timeout`, a terminal or Slurm send it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number: int | None = number
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        if self.number is not None:
+            for process in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
+                os.kill(process, self.number)
+            self.number = None
+            time.sleep(0.5)  # in which a worker would die of it
+        return super().forward(batch)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_leaves_the_workers_alive(config: RunConfig, number: int) -> None:
+    outcome = Training(SignalledStage(number), config.model_copy(update={"workers": 2})).run()
+    assert (outcome.step, outcome.reason) == (1, "interrupted")
+    assert [path.name for path in list_checkpoints(config.output / "checkpoints")] == ["step-00000001"]
+    assert not multiprocessing.active_children()
+
+
 def test_fp16_needs_a_gpu(config: RunConfig) -> None:
     from imagpose.training.loop import prepare_run
 

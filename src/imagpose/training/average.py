@@ -79,7 +79,10 @@ class AveragedWeights:
         state = self.state()
         if self._whole is None:
             return self.stage
-        self._whole.load_state_dict(state, strict=False)
+        buffers = dict(self.stage.named_buffers())
+        self._whole.load_state_dict(
+            {**state, **buffers}, strict=False
+        )  # not strict: buffers that are no part of a state
         return self._whole.to(self.accelerator.device).eval()
 
 

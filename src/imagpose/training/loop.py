@@ -21,11 +21,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import GradientAccumulationPlugin, set_seed
 from diffusers.optimization import get_scheduler
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.utils.data import DataLoader, Dataset
 
-from imagpose.training.average import AveragedWeights, whole
+from imagpose.training.average import AveragedWeights, is_sharded, whole
 from imagpose.training.cache import check_split, render_views
 from imagpose.training.checkpoints import (
     find_checkpoint,
@@ -88,6 +89,32 @@ def global_batch(config: RunConfig) -> int:
     return config.batch_size * config.gradient_accumulation * this_process()[1]
 
 
+def build_accelerator(config: RunConfig) -> Accelerator:
+    """Accelerate as the launcher has set it up, but for what the configuration says.
+
+    Raises:
+        ValueError: the launcher asks for FSDP in a way that the loop cannot work with.
+    """
+    accelerator = Accelerator(
+        mixed_precision="no" if config.precision == "fp32" else config.precision,
+        cpu=not torch.cuda.is_available(),
+        step_scheduler_with_optimizer=False,
+        # Gradients are averaged in the loop; a launcher's number would divide them once more.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+    )
+    if is_sharded(accelerator):
+        plugin = accelerator.state.fsdp_plugin
+        if not accelerator.is_fsdp2:
+            raise ValueError("FSDP needs fsdp_version: 2, see configs/accelerate/fsdp_8x80gb.yaml")
+        if plugin.activation_checkpointing:
+            raise ValueError(
+                "fsdp_activation_checkpointing: use gradient_checkpointing=true of the configuration instead"
+            )
+        # Autocast, as without sharding: FSDP's own casts round the noise, its variance and the loss to half precision.
+        plugin.mixed_precision_policy = MixedPrecisionPolicy()
+    return accelerator
+
+
 class Training:
     """One run of a stage: built, optionally resumed, then `run`."""
 
@@ -102,17 +129,13 @@ class Training:
         Raises:
             FileNotFoundError: no checkpoint in the folder that `resume` names.
             ValueError: the output folder already holds checkpoints and `resume` is None, or later ones than what is
-                resumed; or a damaged checkpoint, or another model's.
+                resumed; a damaged checkpoint, or another model's; or see `build_accelerator`.
         """
         self.config = config
         self.folder = config.output / "checkpoints"
         if resume is None and list_checkpoints(self.folder):
             raise ValueError(f"{config.output} already holds a run: use --resume latest, or another output folder")
-        self.accelerator = Accelerator(
-            mixed_precision="no" if config.precision == "fp32" else config.precision,
-            cpu=not torch.cuda.is_available(),
-            step_scheduler_with_optimizer=False,
-        )
+        self.accelerator = build_accelerator(config)
         set_seed(config.seed)
         optimizer = torch.optim.AdamW(stage.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         schedule = get_scheduler(
@@ -182,7 +205,8 @@ class Training:
                 device = self.accelerator.device
                 batch = {name: tensor.to(device, non_blocking=True) for name, tensor in next(batches).items()}
             with nullcontext() if part == parts - 1 else self.accelerator.no_sync(self.prepared):
-                loss, scalars = self.prepared(batch)
+                with self.accelerator.autocast():
+                    loss, scalars = self.prepared(batch)
                 self.accelerator.backward(loss / parts)
             losses.append(loss.detach())
         norm = float(whole(self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.config.gradient_clip)))
@@ -265,7 +289,8 @@ class _Batches(Dataset):
 def batch_loader(stage: Stage, config: RunConfig, first_step: int, accelerator: Accelerator) -> DataLoader:
     """The batches of this process from `first_step` on; with `config.workers` they are prepared ahead.
 
-    Workers are forked: they only read, and they share the memory of what is opened.
+    Workers are forked: they only read, and they share the memory of what is opened. They end with the loader, or some
+    seconds after this process was killed.
     """
     parts = config.gradient_accumulation
     return DataLoader(
@@ -281,7 +306,7 @@ def batch_loader(stage: Stage, config: RunConfig, first_step: int, accelerator: 
 
 def _leave_signals_to_the_run(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from fake_people import without_people
 from line_stage import LineStage
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from imagpose.training import checkpoints
@@ -138,6 +139,26 @@ def test_full_disk_keeps_the_last_good_checkpoint(
     assert "\n" not in str(caught.value)
     assert [path.name for path in folder.iterdir()] == ["step-00000002"]
     assert Training(LineStage(), config, "latest").run().losses == expected.losses[2:]
+
+
+def test_full_disk_in_the_export_keeps_checkpoint_and_weights_of_before(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors has an error of its own for a full disk."""
+    Training(LineStage(), config).run(stop_after=1e-9)
+    before = (config.output / "weights" / "line.safetensors").read_bytes()
+
+    def export(_: LineStage, folder: Path) -> None:
+        (folder / "line.safetensors").write_bytes(b"part")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LineStage, "export", export)
+        with pytest.raises(OSError, match=r"step 6: weights .*No space left .*the last good .*step-00000006"):
+            Training(LineStage(), config, "latest").run()
+    assert sorted(path.name for path in config.output.iterdir()) == ["checkpoints", "tensorboard", "weights"]
+    assert (config.output / "weights" / "line.safetensors").read_bytes() == before
+    assert Training(LineStage(), config, "latest").run().losses == []
 
 
 def test_accumulated_batches_are_one_large_batch(config: RunConfig, tmp_path: Path) -> None:

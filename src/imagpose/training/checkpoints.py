@@ -11,6 +11,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -45,22 +47,22 @@ def save_checkpoint(folder: Path, step: int, accelerator: Accelerator, average: 
     final = folder / f"step-{step:08d}"
     partial = folder / f"{final.name}.partial"
     try:
-        if accelerator.is_main_process:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        accelerator.wait_for_everyone()
-        accelerator.save_state(str(partial))
-        weights = average.state()
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            save_file(weights, partial / "ema.safetensors")
-            progress = {"step": step, "ema_step": average.ema.optimization_step}
-            (partial / "progress.json").write_text(json.dumps(progress))
-            os.replace(partial, final)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own for a full disk
+        with writing(f"step {step}: checkpoint {final}", folder):
+            if accelerator.is_main_process:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+            accelerator.wait_for_everyone()
+            accelerator.save_state(str(partial))
+            weights = average.state()
+            accelerator.wait_for_everyone()
+            if accelerator.is_main_process:
+                save_file(weights, partial / "ema.safetensors")
+                progress = {"step": step, "ema_step": average.ema.optimization_step}
+                (partial / "progress.json").write_text(json.dumps(progress))
+                os.replace(partial, final)
+    except OSError:
         shutil.rmtree(partial, ignore_errors=True)
-        reason = " ".join(str(error).split())[:300]
-        raise OSError(f"step {step}: checkpoint {final} cannot be written: {reason}; {last_good(folder)}") from error
+        raise
     if accelerator.is_main_process:
         for old in list_checkpoints(folder)[:-keep]:
             os.replace(old, f"{old}.partial")  # so that a kill leaves no half of it under its name
@@ -68,6 +70,20 @@ def save_checkpoint(folder: Path, step: int, accelerator: Accelerator, average: 
             shutil.rmtree(left_over, ignore_errors=True)
     accelerator.wait_for_everyone()
     return final
+
+
+@contextmanager
+def writing(what: str, folder: Path) -> Iterator[None]:
+    """Turns what torch and safetensors raise for a full disk into an OSError that names the last good checkpoint.
+
+    Raises:
+        OSError: `what` cannot be written.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise OSError(f"{what} cannot be written: {reason}; {last_good(folder)}") from error
 
 
 def last_good(folder: Path) -> str:

@@ -35,6 +35,7 @@ from imagpose.training.checkpoints import (
     load_checkpoint,
     refuse_later,
     save_checkpoint,
+    writing,
 )
 from imagpose.training.config import RunConfig, ViewCacheConfig
 from imagpose.training.processes import main_process_first, run_device, this_process
@@ -172,7 +173,7 @@ class Training:
 
         Raises:
             FloatingPointError: loss or gradient is not finite; nothing is written, the last checkpoint stays.
-            OSError: a checkpoint cannot be written; the one before stays.
+            OSError: a checkpoint or the weights cannot be written; those before stay.
         """
         config, outcome = self.config, self.outcome
         started = time.monotonic()
@@ -260,7 +261,8 @@ class Training:
         """Replace ``<output>/weights`` by the EMA weights."""
         with self.average.used() as stage:
             if self.accelerator.is_main_process:
-                export_stage(stage, self.config.output / "weights", {"step": self.outcome.step})
+                with writing(f"step {self.outcome.step}: weights in {self.config.output}", self.folder):
+                    export_stage(stage, self.config.output / "weights", {"step": self.outcome.step})
         self.accelerator.wait_for_everyone()
 
     def _agreed(self, reason: str) -> str:
@@ -314,10 +316,13 @@ def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    stage.export(partial)
-    (partial / "training.json").write_text(json.dumps({"stage": stage.name, **facts}, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    try:
+        stage.export(partial)
+        (partial / "training.json").write_text(json.dumps({"stage": stage.name, **facts}, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from imagpose.models import FeatureTokens
 
@@ -68,3 +69,16 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     given = torch.randn(1, 3, 5), torch.randn(1, 4, 16, 16)
     assert torch.equal(loaded(*given), module(*given))
     assert loaded.config.texture_long_side == 256
+
+
+def test_without_any_parameter_it_is_saved_and_loaded_and_has_a_device(tmp_path: Path) -> None:
+    FeatureTokens(token_width=6, encoder_width=6, use_texture=False).save_pretrained(tmp_path)
+    loaded = FeatureTokens.from_pretrained(tmp_path, use_safetensors=True)
+    assert not list(loaded.parameters())
+    assert loaded.device == torch.device("cpu") and loaded.dtype == torch.float32
+
+
+def test_with_parameters_the_file_holds_nothing_else(tmp_path: Path) -> None:
+    FeatureTokens(token_width=6, encoder_width=5).save_pretrained(tmp_path)
+    (file,) = tmp_path.glob("*.safetensors")
+    assert sorted(load_file(file)) == ["project.bias", "project.weight", "texture.bias", "texture.weight"]

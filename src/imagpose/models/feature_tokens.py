@@ -44,10 +44,11 @@ class FeatureTokens(ModelMixin, ConfigMixin):
         if texture_range not in TEXTURE_RANGES:
             raise ValueError(f"texture_range {texture_range!r}: one of {', '.join(TEXTURE_RANGES)} expected")
         super().__init__()
-        # Without any parameter (equal widths, no texture tokens) it would have neither dtype nor device.
-        self.register_buffer("place", torch.zeros(()), persistent=False)
         self.project = nn.Linear(encoder_width, token_width) if encoder_width != token_width else nn.Identity()
         self.texture = nn.Conv2d(latent_channels, token_width, kernel_size, kernel_size) if use_texture else None
+        # Without any parameter (equal widths, no texture tokens) it would have neither dtype nor device, and save_pretrained
+        # would write no file of weights, without which from_pretrained fails.
+        self.register_buffer("place", torch.zeros(()), persistent=next(self.parameters(), None) is None)
 
     def forward(self, image_tokens: torch.Tensor, texture_latents: torch.Tensor | None = None) -> torch.Tensor:
         """Tokens for the UNet's cross-attention.

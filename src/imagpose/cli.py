@@ -44,7 +44,9 @@ Overrides = Annotated[
         help="key=value replacements, for example steps=1000 data.identities=512.", metavar="[KEY=VALUE]..."
     ),
 ]
-Resume = Annotated[str | None, typer.Option(help="'latest', or the folder of a checkpoint.")]
+Resume = Annotated[
+    str | None, typer.Option(help="'latest' (from the start, where there is none), or the folder of a checkpoint.")
+]
 StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this time, for example 50m or 2h.")]
 Dataset = Annotated[Path, typer.Option("--out", help="Folder of the data set; the same command continues in it.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first picture that would be skipped.")]

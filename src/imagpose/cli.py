@@ -342,12 +342,13 @@ def prepare_people(
     count: Annotated[int, typer.Option(help="Number of people.")] = 1,
     views: Annotated[int, typer.Option(help="Views of each person.")] = 8,
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "256x176",
+    test_people: Annotated[int, typer.Option(help="People of the test split besides, to measure models on.")] = 0,
     workers: Workers = None,
 ) -> None:
     """Render synthetic people into a data set, with masks."""
     from imagpose.data import rendered
 
-    info = rendered.prepare_people(seed, count, views, *_size(size), out, workers=workers)
+    info = rendered.prepare_people(seed, count, views, *_size(size), out, test_people=test_people, workers=workers)
     typer.echo(f"{out}: {info.summary()}")
 
 

@@ -195,6 +195,14 @@ def test_people_of_several_splits(tmp_path: Path) -> None:
     assert PersonDataset(tmp_path, "validation").identities == ["1000000"]
 
 
+def test_people_to_train_on_and_people_to_measure_on_in_one_data_set(tmp_path: Path) -> None:
+    info = prepare_people(5, 2, 1, 32, 24, tmp_path / "set", test_people=1, workers=1)
+    assert {name: split.identities for name, split in info.splits.items()} == {"train": 2, "test": 1}
+    assert PersonDataset(tmp_path / "set", "test").identities == ["2000000"]
+    with pytest.raises(ValueError, match="of the test split itself"):
+        prepare_people(2_000_000, 1, 1, 32, 24, tmp_path / "other", test_people=1, workers=1)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -216,7 +224,7 @@ def test_wrong_requests_leave_nothing(tmp_path: Path, options: dict, words: str)
     assert contents(tmp_path) == before and not out.exists()
 
 
-@pytest.mark.parametrize("wrong", [{"first_seed": -1}, {"count": 0}, {"views": 0}, {"height": 4}])
+@pytest.mark.parametrize("wrong", [{"first_seed": -1}, {"count": 0}, {"views": 0}, {"height": 4}, {"test_people": -1}])
 def test_wrong_numbers_of_people(tmp_path: Path, wrong: dict[str, int]) -> None:
     numbers = {"first_seed": 0, "count": 1, "views": 1, "height": 32, "width": 24} | wrong
     with pytest.raises(ValueError):

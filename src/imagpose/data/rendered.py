@@ -11,7 +11,7 @@ from imagpose.data.info import DatasetInfo
 from imagpose.data.prepare import Made, Person, write_dataset
 from imagpose.data.records import make_record
 from imagpose.people.parallel import render_identity
-from imagpose.people.splits import split_of
+from imagpose.people.splits import TEST_SEEDS, split_of
 
 __all__ = ["prepare_people"]
 
@@ -24,9 +24,10 @@ def prepare_people(
     width: int,
     out: Path | str,
     *,
+    test_people: int = 0,
     workers: int | None = None,
 ) -> DatasetInfo:
-    """Render identities `first_seed` .. `first_seed + count - 1` into a data set.
+    """Render identities `first_seed` .. `first_seed + count - 1`, and people of the test split, into a data set.
 
     The split of an identity is that of its seed (`people.splits.split_of`), so that what is trained on and what is
     judged on stay apart.
@@ -36,6 +37,7 @@ def prepare_people(
         views: views per identity, at least 1.
         height, width: pixels of a view, at least 16.
         out: folder of the data set.
+        test_people: how many of the first people of the test split are rendered too; the others cannot be of it then.
         workers: see `write_dataset`.
 
     Raises:
@@ -44,11 +46,18 @@ def prepare_people(
     """
     if first_seed < 0 or count < 1 or views < 1:
         raise ValueError(f"seed {first_seed}, count {count}, views {views}: seed must be >= 0, count and views >= 1")
+    if not 0 <= test_people <= len(TEST_SEEDS):
+        raise ValueError(f"test people is {test_people:,}; 0 to {len(TEST_SEEDS):,} expected")
     if min(height, width) < 16:
         raise ValueError(f"size is {height}x{width}; each side must be at least 16 pixels")
-    seeds = range(first_seed, first_seed + count)
+    own, test = range(first_seed, first_seed + count), TEST_SEEDS[:test_people]
+    if test_people and "test" in (split_of(own[0]), split_of(own[-1])):
+        raise ValueError(f"seed {first_seed} with count {count} is of the test split itself; leave test people out")
+    seeds = [*own, *test]
     people = [Person(str(seed), split_of(seed), tuple(range(views))) for seed in seeds]
     settings = {"command": "people", "seed": first_seed, "count": count, "views": views, "size": (height, width)}
+    if test_people:
+        settings["test_people"] = test_people
     return write_dataset(out, people, partial(_render, height=height, width=width), settings, workers=workers)
 
 

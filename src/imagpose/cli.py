@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from imagpose.cli_reproduce import reproduce
 from imagpose.version import __version__
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ study = typer.Typer(help="A blind user study: the questionnaire, and its scores 
 app.add_typer(study, name="study")
 prepare = typer.Typer(help="Make data sets for training and evaluation; check them.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
+app.add_typer(reproduce, name="reproduce")
 
 Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
 Steps = Annotated[int, typer.Option(help="DDIM steps.")]

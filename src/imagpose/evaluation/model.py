@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,11 +23,11 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
 from imagpose.data.pairs import Pair as ViewPair
 from imagpose.data.pairs import pairs_of_dataset, sample_pairs
-from imagpose.evaluation.folders import Pair
+from imagpose.evaluation.folders import Pair, check_sizes
 from imagpose.evaluation.image_rows import PROTOCOLS
 from imagpose.evaluation.images import check_settings
 from imagpose.evaluation.images_report import replace_file
-from imagpose.evaluation.model_pictures import Pictures, Sampling, generate, reconstruct
+from imagpose.evaluation.model_pictures import Pictures, Sampling, find_made, generate, reconstruct
 from imagpose.evaluation.model_report import Method, write_model_report
 from imagpose.evaluation.model_requests import Request, check_pairs, plan_requests, read_view_pairs
 from imagpose.evaluation.networks import Needs, Networks, find_networks
@@ -41,9 +41,10 @@ from imagpose.pipeline_inputs import check_settings as check_sampling
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["evaluate_on_dataset"]
+__all__ = ["evaluate_on_dataset", "scenario_requests"]
 
 _SPLIT, _TRAIN = "test", "train"
+_OWN_METHODS = ("copy of the source", "autoencoder alone")  # beside the scenarios
 _Asked = tuple[tuple[str, ...], str]  # the sources and the target of a pair
 
 
@@ -71,6 +72,7 @@ def evaluate_on_dataset(
     workers: int | None = None,
     networks: Networks | None = None,
     limit: int | None = None,
+    others: Mapping[str, Path] | None = None,
 ) -> str:
     """Writes `summary.json`, `pairs.parquet`, `report.html` and the pictures into a folder.
 
@@ -87,6 +89,7 @@ def evaluate_on_dataset(
         seeds: number of samples per pair, each of its own noise.
         protocols, workers, networks: see `evaluate_images`.
         limit: at most so many pairs of the list, always the same ones (`sample_pairs`), in the list's order.
+        others: pictures of other methods, by name: folders with "<identity>/<source>_to_<target>.png" for every pair.
 
     Returns:
         The tables, Markdown; empty in other processes than the first.
@@ -104,10 +107,14 @@ def evaluate_on_dataset(
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; at least 1 expected")
     run = _plan(data, scenarios, pairs, seeds, sampling, limit)
+    theirs = _find_others(others or {}, run)
     _claim(out, resolved, run)
 
     pictures = Pictures(out / "pictures")
     size = _store_views(run, pictures)
+    methods_compared = _compared(run, pictures, theirs)
+    for name in theirs:
+        check_sizes(methods_compared[name].pairs, resizing="clean" not in protocols)
     # The first processes to be ready wait for the last, which may take hours.
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
     pipeline = load_pipeline(model).to(state.device)
@@ -120,7 +127,7 @@ def evaluate_on_dataset(
     train = _store_train(data, pictures) if _wants_train(protocols, networks) else None
     methods = []
     people = open_rendered_people(data)
-    for name, compared in _compared(run, pictures).items():
+    for name, compared in methods_compared.items():
         own = compared.pairs
         judged = people if isinstance(people, Needs) else JudgedPairs(people, compared.targets, compared.sources)
         rows, values = measure_pairs(own, protocols, Parts(out / "parts", workers), networks, {size}, train, judged)
@@ -130,6 +137,11 @@ def evaluate_on_dataset(
         "people": None if isinstance(people, Needs) or "clean" not in protocols else people.note, **asdict(sampling),
     }  # fmt: skip
     return write_model_report(out, settings, protocols, methods, time.perf_counter() - started)
+
+
+def scenario_requests(data: Path, scenarios: Sequence[str], limit: int | None = None) -> dict[str, list[Request]]:
+    """What `evaluate_on_dataset` asks of a model in each scenario; arguments and errors as there."""
+    return _plan(data, scenarios, None, 1, Sampling(), limit).requests
 
 
 def _plan(
@@ -164,6 +176,14 @@ def _plan(
         )
     requests = {scenario: own for scenario, (own, _) in planned.items()}
     return _Run(dataset, listed, requests, {name: left for name, (_, left) in planned.items()}, seeds, sampling)
+
+
+def _find_others(others: Mapping[str, Path], run: _Run) -> dict[str, list[Path]]:
+    """Per other method, its picture of every pair."""
+    for name in others:
+        if name in (*_OWN_METHODS, *run.requests):
+            raise ValueError(f"method {name!r}: the name of what is measured anyway; choose another")
+    return {name: find_made(folder, run.pairs) for name, folder in others.items()}
 
 
 def _claim(out: Path, model: str, run: _Run) -> None:
@@ -253,15 +273,12 @@ class _Compared:
     sources: list[tuple[str, ...]]
 
 
-def _compared(run: _Run, pictures: Pictures) -> dict[str, _Compared]:
-    """What is compared, per method."""
+def _compared(run: _Run, pictures: Pictures, theirs: Mapping[str, list[Path]]) -> dict[str, _Compared]:
+    """What is compared, per method; `theirs` has a file for every pair."""
     alone: list[_Asked] = [((source,), target) for source, target in run.pairs]
     copies = [[pictures.view(source)] for source, _ in run.pairs]
     decoded = [[pictures.view(target, "autoencoder")] for _, target in run.pairs]
-    methods = {
-        "copy of the source": _method(alone, copies, pictures),
-        "autoencoder alone": _method(alone, decoded, pictures),
-    }
+    methods = {name: _method(alone, made, pictures) for name, made in zip(_OWN_METHODS, (copies, decoded), strict=True)}
     for scenario, requests in run.requests.items():
         asked: list[_Asked] = [(request.sources, target) for request in requests for target in request.targets]
         made = [
@@ -269,7 +286,7 @@ def _compared(run: _Run, pictures: Pictures) -> dict[str, _Compared]:
             for sources, target in asked
         ]
         methods[scenario] = _method(asked, made, pictures)
-    return methods
+    return methods | {name: _method(alone, [[file] for file in files], pictures) for name, files in theirs.items()}
 
 
 def _method(asked: list[_Asked], made: list[list[Path]], pictures: Pictures) -> _Compared:

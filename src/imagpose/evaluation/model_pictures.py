@@ -24,12 +24,13 @@ from PIL import Image
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import Pair as ViewPair
 from imagpose.data.records import ViewRecord
+from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.model_requests import Request
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["Pictures", "Sampling", "generate", "reconstruct"]
+__all__ = ["Pictures", "Sampling", "answer_requests", "find_made", "generate", "reconstruct"]
 
 _REQUESTS_AT_ONCE, _VIEWS_AT_ONCE = 4, 8
 
@@ -82,6 +83,21 @@ def _save(picture: Image.Image, path: Path) -> None:
     os.replace(temporary, path)
 
 
+def find_made(folder: Path, pairs: Sequence[ViewPair]) -> list[Path]:
+    """What another method made of each pair: "<identity>/<source>_to_<target>" below the folder, any picture's ending.
+
+    Characters that no file's name can hold are written as in `Pictures`; other pictures in the folder are passed over.
+
+    Raises:
+        FileNotFoundError, ValueError: as `list_pictures`; or a pair has no picture.
+    """
+    files = list_pictures(folder, "generated")
+    root = Pictures(Path())
+    names = [root.generated("", pair, 0).with_suffix("").as_posix().removesuffix("_0") for pair in pairs]
+    refuse([name for name in names if name not in files], f"pairs that {folder} has no picture of")
+    return [files[name] for name in names]
+
+
 def generate(
     pipeline: IMAGPosePipeline,
     requests: Sequence[Request],
@@ -103,13 +119,13 @@ def generate(
     yield len(requests) - len(missing)
     for start in range(0, len(missing), _REQUESTS_AT_ONCE):
         batch = missing[start : start + _REQUESTS_AT_ONCE]
-        for request, images in zip(batch, _answers(pipeline, batch, dataset, number, sampling), strict=True):
+        for request, images in zip(batch, answer_requests(pipeline, batch, dataset, number, sampling), strict=True):
             for pair, image in zip(request.pairs, images, strict=True):
                 _save(image, pictures.generated(request.scenario, pair, number))
         yield len(batch)
 
 
-def _answers(
+def answer_requests(
     pipeline: IMAGPosePipeline, requests: Sequence[Request], dataset: PersonDataset, number: int, sampling: Sampling
 ) -> list[list[Image.Image]]:
     """The pictures of some requests of one scenario."""

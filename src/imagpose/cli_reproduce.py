@@ -1,0 +1,188 @@
+"""`imagpose reproduce`: a thin command per table and figure of the paper."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from imagpose.evaluation.reproduce.items import Measuring
+    from imagpose.evaluation.reproduce.training_runs import TrainingRuns
+
+reproduce = typer.Typer(
+    help="Make the paper's tables and figures anew, on any prepared data set; see docs/reproduce.md.",
+    no_args_is_help=True,
+)
+
+Data = Annotated[Path, typer.Option(help="Data set of imagpose prepare with the splits train and test.")]
+Out = Annotated[Path, typer.Option(help="Folder of page, plot, runs and pictures; the same command continues in it.")]
+Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
+Config = Annotated[
+    Path, typer.Option(help="YAML of a denoiser whose data is a data set, for example configs/reproduce.yaml.")
+]
+Budget = Annotated[int, typer.Option(min=1, help="Optimiser steps of every variant.")]
+Steps = Annotated[int, typer.Option(help="DDIM steps.")]
+Guidance = Annotated[float, typer.Option(help="Guidance scale; 1 switches guidance off.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many test pairs, always the same ones.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="key=value replacements in the configuration.", metavar="[KEY=VALUE]...", show_default=False),
+]
+
+
+@reproduce.command(
+    epilog="Example: imagpose reproduce table1 --data data/deepfashion --model model --baseline CFLD=cfld --out results"
+)
+def table1(
+    data: Data,
+    out: Out,
+    model: Model = "mini",
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FOLDER with IDENTITY/SOURCE_to_TARGET.png of every test pair; repeat for several."),
+    ] = None,
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    limit: Limit = None,
+) -> None:
+    """A model beside other methods' folders of pictures."""
+    from imagpose.evaluation.reproduce import items
+
+    baselines = {name: Path(folder) for name, folder in _named(baseline, "--baseline").items()}
+    _show(items.table1(_measuring(data, out, steps, guidance, limit), model, baselines), out, "table1")
+
+
+@reproduce.command(
+    epilog="Example: imagpose reproduce table2 --data data/people --config configs/reproduce.yaml --budget 2000 --out out"
+)
+def table2(
+    data: Data,
+    config: Config,
+    budget: Budget,
+    out: Out,
+    overrides: Overrides = None,
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    limit: Limit = None,
+) -> None:
+    """What each module adds: B0 to B4 and the whole model, trained alike."""
+    from imagpose.evaluation.reproduce import items
+
+    runs = _runs(out, data, config, budget, overrides)
+    _show(items.table2(_measuring(data, out, steps, guidance, limit), runs), out, "table2")
+
+
+@reproduce.command(
+    epilog="Example: imagpose reproduce table3 --data data/people --config configs/reproduce.yaml --budget 2000"
+    " --image-encoder small=runs/small/weights --image-encoder large=runs/large/weights --out results"
+)
+def table3(
+    data: Data,
+    config: Config,
+    budget: Budget,
+    out: Out,
+    preset: Annotated[
+        list[str] | None, typer.Option(help="A base and image encoder, see imagpose models; repeat for several.")
+    ] = None,
+    image_encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FOLDER (or Hub id) for the configuration's preset; weakest first, repeat for several."),
+    ] = None,
+    overrides: Overrides = None,
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    limit: Limit = None,
+) -> None:
+    """Other bases and image encoders, trained alike."""
+    from imagpose.evaluation.reproduce import items
+
+    runs = _runs(out, data, config, budget, overrides)
+    encoders = _named(image_encoder, "--image-encoder")
+    measuring = _measuring(data, out, steps, guidance, limit)
+    _show(items.table3(measuring, runs, preset or (), encoders), out, "table3")
+
+
+@reproduce.command(
+    epilog="Example: imagpose reproduce table7 --data data/people --config configs/reproduce.yaml --budget 2000 --out out"
+)
+def table7(
+    data: Data,
+    config: Config,
+    budget: Budget,
+    out: Out,
+    overrides: Overrides = None,
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    limit: Limit = None,
+) -> None:
+    """The joint canvas against views along the batch axis (M1), trained alike."""
+    from imagpose.evaluation.reproduce import items
+
+    runs = _runs(out, data, config, budget, overrides)
+    _show(items.table7(_measuring(data, out, steps, guidance, limit), runs), out, "table7")
+
+
+@reproduce.command(epilog="Example: imagpose reproduce figure7 --data data/people --model mini --out results")
+def figure7(
+    data: Data, out: Out, model: Model = "mini", steps: Steps = 20, guidance: Guidance = 2.0, limit: Limit = None
+) -> None:
+    """One model in its four scenarios: T1, T2, T3 and IMAGPose*."""
+    from imagpose.evaluation.reproduce import items
+
+    _show(items.figure7(_measuring(data, out, steps, guidance, limit), model), out, "figure7")
+
+
+@reproduce.command(
+    epilog="Example: imagpose reproduce figure8 --data data/people --model mini --steps 5,10,20 --out results"
+)
+def figure8(
+    data: Data,
+    out: Out,
+    model: Model = "mini",
+    steps: Annotated[str, typer.Option(help="Numbers of DDIM steps.")] = "5,10,20,50",
+    guidance: Guidance = 2.0,
+    limit: Limit = None,
+    requests: Annotated[int, typer.Option(min=1, help="Calls that are timed per setting.")] = 5,
+) -> None:
+    """Seconds per distinct picture against quality."""
+    from imagpose.evaluation.reproduce import items
+
+    numbers = [int(text) if text.strip().isdecimal() else 0 for text in steps.split(",")]
+    if min(numbers) < 1 or len(set(numbers)) < len(numbers):
+        raise ValueError(f"steps is {steps!r}; whole numbers from 1, each once, expected, for example 5,10,20")
+    measuring = _measuring(data, out, numbers[0], guidance, limit)
+    _show(items.figure8(measuring, model, numbers, requests), out, "figure8")
+
+
+def _named(texts: list[str] | None, option: str) -> dict[str, str]:
+    """NAME=VALUE options as a dictionary, in their order."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, separator, value = text.partition("=")
+        if not (name and separator and value) or name in found:
+            raise ValueError(f"{option} {text!r}: NAME=FOLDER expected, each name once")
+        found[name] = value
+    return found
+
+
+def _measuring(data: Path, out: Path, steps: int, guidance: float, limit: int | None) -> Measuring:
+    from imagpose.evaluation.model_pictures import Sampling
+    from imagpose.evaluation.reproduce.items import Measuring
+
+    command = shlex.join(["imagpose", *sys.argv[1:]])
+    return Measuring(out, data, Sampling(steps, guidance), limit, command)
+
+
+def _runs(out: Path, data: Path, config: Path, budget: int, overrides: list[str] | None) -> TrainingRuns:
+    from imagpose.evaluation.reproduce.training_runs import TrainingRuns
+
+    return TrainingRuns(out, data, config, budget, tuple(overrides or ()))
+
+
+def _show(table: str, out: Path, item: str) -> None:
+    if table:
+        typer.echo(f"{table}\n\n{out / f'{item}.md'}")

@@ -1,0 +1,340 @@
+"""The tables and figures: Tables 1, 2, 3 and 7, Figures 7 and 8. Each leaves `<item>.md` and `<item>.png` in a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from imagpose.data.dataset import PersonDataset
+from imagpose.data.info import DatasetInfo, read_info
+from imagpose.evaluation.model import evaluate_on_dataset, scenario_requests
+from imagpose.evaluation.model_pictures import Sampling
+from imagpose.evaluation.protocol import load_pipeline
+from imagpose.evaluation.reproduce.claims import Claim
+from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures
+from imagpose.evaluation.reproduce.page import ResultPage, write_page
+from imagpose.evaluation.reproduce.plots import check_matplotlib, draw_lines, draw_speed
+from imagpose.evaluation.reproduce.published import PublishedRow, published_table_1, published_three_sources
+from imagpose.evaluation.reproduce.speed import seconds_per_picture
+from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
+from imagpose.model_folder import model_name
+from imagpose.models.presets import ABLATIONS, find_preset
+
+__all__ = ["Measuring", "figure7", "figure8", "table1", "table2", "table3", "table7"]
+
+OURS = "IMAGPose"
+_SCENARIOS = ("T1", "T2", "T3", "star")
+_STAR = "IMAGPose*"
+_COPY, _AUTOENCODER = "copy of the source", "autoencoder alone"
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How and on what an item is measured.
+
+    Attributes:
+        out: folder of the page, the plot, the runs and the evaluations; the same command continues in it.
+        data: data set of `imagpose prepare` with a split "test".
+        sampling: of all pictures.
+        limit: at most so many pairs, always the same ones; None for all.
+        command: that was given, for the page.
+    """
+
+    out: Path
+    data: Path
+    sampling: Sampling
+    limit: int | None
+    command: str
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Of the data set."""
+        return read_info(self.data)
+
+    def evaluate(
+        self, name: str, model: str, scenarios: Sequence[str], others: Mapping[str, Path] | None = None
+    ) -> Path:
+        """Measure a model; returns the evaluation's folder when all processes are done."""
+        folder = (
+            self.out / "evaluations" / f"{name}-{self.sampling.steps}-{self.sampling.guidance:g}-{self.limit or 'all'}"
+        )
+        evaluate_on_dataset(
+            folder, model, self.data, scenarios, sampling=self.sampling, limit=self.limit, others=others
+        )
+        PartialState().wait_for_everyone()
+        return folder
+
+    def write(
+        self,
+        item: str,
+        title: str,
+        question: str,
+        setting: Sequence[str],
+        lines: Sequence[Measured],
+        claims: Sequence[Claim],
+        published: Sequence[PublishedRow] = (),
+    ) -> str:
+        """Write the page; returns its table, Markdown; empty in other processes than the first."""
+        if not PartialState().is_main_process:
+            return ""
+        pairs = max(len(own) for line in lines for own in line.values.values())
+        sampled = f"{pairs:,} pairs of test views, one sample per pair, its noise decided by the request."
+        page = ResultPage(item, title, question, [*setting, sampled], lines, claims, published, self.command)
+        return write_page(self.out, page, self.info)
+
+    @property
+    def sampling_text(self) -> str:
+        """A sentence for the page."""
+        return f"{self.sampling.steps} DDIM steps, guidance {self.sampling.guidance:g}."
+
+
+def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> str:
+    """Table 1: a model, in the paper's default and with several poses at once, beside other methods' folders.
+
+    Args:
+        baselines: folder of each method, see `evaluate_on_dataset`.
+
+    Returns:
+        The table, Markdown.
+
+    Raises:
+        ValueError, OSError: see `evaluate_on_dataset`; matplotlib is missing.
+    """
+    _start()
+    folder = measuring.evaluate("table1", model, ("T1", "star"), baselines)
+    ours = [read_measured(folder, "T1", OURS), read_measured(folder, "star", _STAR)]
+    theirs = [read_measured(folder, name, name) for name in baselines]
+    lines = [*theirs, read_measured(folder, _COPY, _COPY), *ours, read_measured(folder, _AUTOENCODER, _AUTOENCODER)]
+    claims = [Claim(OURS, name) for name in (*baselines, _COPY)] + [Claim(_STAR, OURS, "alike")]
+    draw_lines(measuring.out / "table1.png", "Table 1", lines)
+    return measuring.write(
+        "table1",
+        "Table 1: against other methods",
+        "The paper compares one source and one pose with ten other methods and is ahead in SSIM, LPIPS and FID."
+        f" {OURS}: one pose at a time (T1); {_STAR}: three poses in one pass. Of other methods any folder of pictures can"
+        " stand here (`--baseline`). The autoencoder alone is the most that a denoiser over it can reach.",
+        [f"Model: {model_name(model)}.", measuring.sampling_text],
+        [*lines, real_pictures(ours[0])],
+        claims,
+        published_table_1(measuring.info),
+    )
+
+
+def table2(measuring: Measuring, runs: TrainingRuns) -> str:
+    """Table 2: what each module adds; B0 to B4 and the whole model, trained alike.
+
+    Returns:
+        The table, Markdown.
+
+    Raises:
+        ValueError, OSError, FloatingPointError: see `TrainingRuns` and `evaluate_on_dataset`; matplotlib is missing.
+    """
+    names = [name for name in ABLATIONS if name != "M1"]
+    preset = runs.base.preset
+    variants = {name: [f"preset={preset}:{name}"] for name in names} | {OURS: [f"preset={preset}"]}
+    lines = _trained_lines(measuring, runs, variants, "T1")
+    claims = [Claim(OURS, name) for name in names] + [Claim("B1", "B0"), Claim("B2", "B0"), Claim("B3", "B1")]
+    return _training_page(
+        measuring,
+        runs,
+        "table2",
+        "Table 2: what each module adds",
+        "B0 has none of the three modules; B1 = B0 + cross-view attention; B2 = B0 + texture tokens (feature-level"
+        " conditioning); B3 = B1 + masked latents (image-level conditioning); B4 = all but cross-view attention. In the"
+        " paper every module helps and the whole model is best.",
+        lines,
+        claims,
+    )
+
+
+def table3(measuring: Measuring, runs: TrainingRuns, presets: Sequence[str], encoders: Mapping[str, str]) -> str:
+    """Table 3: the same model with other bases and image encoders.
+
+    Args:
+        presets: names of presets (base and image encoder, "sd15-dinov2-g").
+        encoders: image encoders for the configuration's preset, by name, from the weakest to the strongest; folders or
+            Hub ids.
+
+    Returns:
+        The table, Markdown.
+
+    Raises:
+        ValueError, OSError, FloatingPointError: as `table2`; or fewer than two variants.
+    """
+    variants = {name: [f"preset={name}"] for name in presets}
+    if wrong := [name for name in encoders if not re.fullmatch(r"[\w.-]+", name)]:
+        raise ValueError(f"image encoder {wrong[0]!r}: a name of letters, digits, '-', '_' and '.' expected")
+    variants |= {name: [f"preset={runs.base.preset}", f"image_encoder={place}"] for name, place in encoders.items()}
+    if len(variants) < 2:
+        raise ValueError("table3 compares at least two variants: repeat --preset or --image-encoder")
+    for name in presets:
+        find_preset(name)
+    lines = _trained_lines(measuring, runs, variants, "T1")
+    order = list(encoders)
+    return _training_page(
+        measuring,
+        runs,
+        "table3",
+        "Table 3: bases and image encoders",
+        "The paper varies the Stable Diffusion underneath and the image encoder behind the semantic tokens. Expected is"
+        " that a larger image encoder is no worse.",
+        lines,
+        [Claim(one, other) for other, one in pairwise(order)],
+    )
+
+
+def table7(measuring: Measuring, runs: TrainingRuns) -> str:
+    """Table 7: one joint canvas against M1, which lays views along the batch axis; trained alike.
+
+    Returns:
+        The table, Markdown.
+
+    Raises:
+        ValueError, OSError, FloatingPointError: as `table2`.
+    """
+    preset = runs.base.preset
+    variants = {"M1": [f"preset={preset}:M1"], OURS: [f"preset={preset}"]}
+    lines = _trained_lines(measuring, runs, variants, "star")
+    return _training_page(
+        measuring,
+        runs,
+        "table7",
+        "Table 7: the joint canvas against views along the batch axis (M1)",
+        "M1 generates several poses of one source as a batch, each view by itself, and knows the source by the tokens of"
+        " the frozen image encoder only. In the paper it is clearly worse. Both are measured with three poses at once.",
+        lines,
+        [Claim(OURS, "M1")],
+    )
+
+
+def figure7(measuring: Measuring, model: str) -> str:
+    """Figure 7: the same model in its four scenarios.
+
+    Returns:
+        The table, Markdown.
+
+    Raises:
+        ValueError, OSError: see `evaluate_on_dataset`; matplotlib is missing.
+    """
+    _start()
+    folder = measuring.evaluate("figure7", model, _SCENARIOS)
+    names = {scenario: _STAR if scenario == "star" else scenario for scenario in _SCENARIOS}
+    lines = [read_measured(folder, scenario, name) for scenario, name in names.items()]
+    claims = [Claim("T3", "T1"), Claim("T2", "T1", "alike"), Claim(_STAR, "T1", "alike")]
+    draw_lines(measuring.out / "figure7.png", "Figure 7", lines)
+    return measuring.write(
+        "figure7",
+        "Figure 7: one model, four scenarios",
+        "T1: one source, the target pose repeated; T2: the source repeated, one pose; T3: three different sources, one"
+        f" pose; {_STAR}: one source, three poses. In the paper T3 is ahead and the others are close to each other.",
+        [f"Model: {model_name(model)}.", measuring.sampling_text],
+        [*lines, real_pictures(lines[0])],
+        claims,
+        published_three_sources(measuring.info),
+    )
+
+
+def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: int) -> str:
+    """Figure 8: seconds per distinct picture against quality, over numbers of steps, one pose and three at a time.
+
+    Args:
+        steps: numbers of DDIM steps; the sampling's own is not used.
+        requests: how many calls are timed per setting.
+
+    Returns:
+        The table, Markdown.
+
+    Raises:
+        ValueError, OSError: see `evaluate_on_dataset`; too few requests of three poses; matplotlib is missing.
+    """
+    _start()
+    samplings = [Sampling(number, measuring.sampling.guidance) for number in steps]
+    planned = scenario_requests(measuring.data, ("T1", "star"), measuring.limit)
+    full = [request for request in planned["star"] if len(request.targets) == 3]
+    counts = {"T1": len(planned["T1"]), "star": len(full)}
+    if min(counts.values()) < requests:
+        raise ValueError(
+            f"{requests} requests are to be timed; the pairs make {counts['T1']} (T1) and {counts['star']} (star)"
+        )
+    folders = [
+        replace(measuring, sampling=sampling).evaluate("figure8", model, ("T1", "star")) for sampling in samplings
+    ]
+    asked = {"T1": planned["T1"][:requests], "star": full[:requests]}
+    seconds = seconds_per_picture(load_pipeline(model), asked, PersonDataset(measuring.data, "test"), samplings)
+    longest = float(np.median(seconds["T1", max(samplings, key=lambda own: own.steps)]))
+    lines, points = [], []
+    for scenario, name in (("T1", "T1"), ("star", _STAR)):
+        for sampling, folder in zip(samplings, folders, strict=True):
+            low, median, high = np.percentile(seconds[scenario, sampling], [25, 50, 75])
+            facts = {
+                "steps": str(sampling.steps),
+                "seconds per distinct picture": f"{median:.3f} ({low:.3f} to {high:.3f})",
+                "times as fast": f"{longest / median:.2f}",
+            }
+            line = read_measured(folder, scenario, f"{name}, {sampling.steps} steps", facts)
+            lines.append(line)
+            points.append((name, str(sampling.steps), float(median), line.value("clean", "ssim") or 0.0))
+    draw_speed(measuring.out / "figure8.png", "Figure 8", points)
+    most = max(steps)
+    return measuring.write(
+        "figure8",
+        "Figure 8: speed and quality",
+        "The paper puts SSIM against seconds and gets its speed from three poses per pass. Here: wall time per distinct"
+        " picture of whole calls, image encoder and VAE included, one request at a time; medians with quartiles over"
+        f" {requests} calls, all settings taking turns. Times as fast: against T1 with {most} steps. Times of another"
+        " machine do not compare; the ratios do.",
+        [f"Model: {model_name(model)}, guidance {measuring.sampling.guidance:g}."],
+        lines,
+        [Claim(f"{_STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]
+        + [Claim(f"T1, {most} steps", f"T1, {own} steps") for own in steps if own != most],
+    )
+
+
+def _trained_lines(
+    measuring: Measuring, runs: TrainingRuns, variants: Mapping[str, Sequence[str]], scenario: str
+) -> list[Measured]:
+    """Train each variant, measure it, and read it back; a copy of the source first, real pictures last."""
+    _start()
+    runs.open(list(variants.values()))
+    lines = []
+    for name, changes in variants.items():
+        weights = runs.train(name, changes)
+        folder = measuring.evaluate(f"{name}-{scenario}", str(weights), (scenario,))
+        facts = {"trained parameters": f"{trained_parameters(weights) / 1e6:.2f} M"}
+        lines.append(read_measured(folder, scenario, name, facts))
+    return [read_measured(folder, _COPY, _COPY), *lines, real_pictures(lines[0])]
+
+
+def _training_page(
+    measuring: Measuring,
+    runs: TrainingRuns,
+    item: str,
+    title: str,
+    question: str,
+    lines: Sequence[Measured],
+    claims: Sequence[Claim],
+) -> str:
+    config = runs.base
+    draw_lines(measuring.out / f"{item}.png", title, lines[:-1])
+    setting = (
+        f"Each variant: {runs.steps:,} steps of {config.batch_size * config.gradient_accumulation} canvases per process,"
+        f" learning rate {config.learning_rate:g}, seed {config.seed}, the same people, canvases and noise for all."
+    )
+    return measuring.write(item, title, question, [setting, measuring.sampling_text], lines, claims)
+
+
+def _start() -> None:
+    """Sees that plots can be drawn, and joins the processes that were started together.
+
+    Whoever is first waits for the one that measures, which may take hours.
+    """
+    check_matplotlib()
+    PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))

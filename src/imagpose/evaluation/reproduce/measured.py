@@ -1,0 +1,123 @@
+"""What `evaluate_on_dataset` left of one method, read back: the rows, and the values of each pair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from imagpose.evaluation.image_rows import METRICS, REAL, Metric, Row
+
+__all__ = [
+    "Measured",
+    "absent_metrics",
+    "read_measured",
+    "real_pictures",
+    "result_table",
+    "shown_metrics",
+    "value_text",
+]
+
+_SHOWN = {
+    "clean": ("ssim", "psnr", "lpips", "fid_train", "pck", "iou", "rank1"),
+    "field": ("ssim", "lpips", "fid_train"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One line of a table.
+
+    Attributes:
+        name: of the line.
+        rows: by (protocol, key), of the first samples.
+        values: per column `<protocol>_<key>` the first sample's value of each pair, by the pair's name.
+        facts: what else the table says of it, by column.
+    """
+
+    name: str
+    rows: Mapping[tuple[str, str], Row]
+    values: Mapping[str, Mapping[str, float]]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def value(self, protocol: str, key: str) -> float | None:
+        """A mean or distance; None where it was not measured."""
+        row = self.rows.get((protocol, key))
+        return None if row is None else row.value
+
+
+def read_measured(folder: Path, method: str, name: str, facts: Mapping[str, str] | None = None) -> Measured:
+    """A method's line from the folder of an evaluation.
+
+    Args:
+        folder: `out` of `evaluate_on_dataset`.
+        method: its name there: a scenario, "copy of the source", "autoencoder alone", or another method's.
+        name, facts: see `Measured`.
+    """
+    summary = json.loads((folder / "summary.json").read_text())
+    rows = [Row(**row) for row in summary["methods"][method]["rows"]]
+    table = pyarrow.parquet.read_table(folder / "pairs.parquet")
+    table = table.filter(pc.and_(pc.equal(table["method"], method), pc.equal(table["sample"], 0)))
+    names = table["name"].to_pylist()
+    columns = [column for column in table.column_names if column.startswith(tuple(f"{own}_" for own in METRICS))]
+    values: dict[str, dict[str, float]] = {}
+    for column in columns:
+        own = {pair: value for pair, value in zip(names, table[column].to_pylist(), strict=True) if value is not None}
+        if own:
+            values[column] = own
+    return Measured(name, {(row.protocol, row.key): row for row in rows if row.best_of == 1}, values, facts or {})
+
+
+def real_pictures(measured: Measured) -> Measured:
+    """The line of real pictures: what a perfect generator gets where a judge or a floor is involved."""
+    rows = {
+        (protocol, key): own
+        for protocol in _SHOWN
+        for key, real in REAL.items()
+        if (own := measured.rows.get((protocol, real))) is not None
+    }
+    return Measured("real test pictures", rows, {})
+
+
+def shown_metrics(lines: Sequence[Measured]) -> list[tuple[str, Metric]]:
+    """Protocol and measure of the columns: those that some line has a value of."""
+    return [
+        (protocol, metric)
+        for protocol, keys in _SHOWN.items()
+        for metric in sorted((own for own in METRICS[protocol] if own.key in keys), key=lambda own: keys.index(own.key))
+        if any(line.value(protocol, metric.key) is not None for line in lines)
+    ]
+
+
+def result_table(lines: Sequence[Measured]) -> list[list[str]]:
+    """Head and lines of the table: the facts, then the measures, each named with its protocol and its direction."""
+    facts = list(dict.fromkeys(fact for line in lines for fact in line.facts))
+    metrics = shown_metrics(lines)
+    head = ["", *facts, *(f"{metric.name}, {protocol} {'↑' if metric.higher else '↓'}" for protocol, metric in metrics)]
+    body = [
+        [line.name, *(line.facts.get(fact, "") for fact in facts)]
+        + [value_text(line.value(protocol, metric.key)) for protocol, metric in metrics]
+        for line in lines
+    ]
+    return [head, *body]
+
+
+def absent_metrics(lines: Sequence[Measured]) -> list[str]:
+    """What was not measured, and what it needs, one text per measure."""
+    found: dict[str, Any] = {}
+    for protocol, keys in _SHOWN.items():
+        for key in keys:
+            rows = [line.rows[protocol, key] for line in lines if (protocol, key) in line.rows]
+            if rows and all(row.value is None for row in rows):
+                found[f"{rows[0].name}, {protocol}: {(rows[0].needs or 'no value').partition(':')[0]}"] = None
+    return list(found)
+
+
+def value_text(value: float | None) -> str:
+    """A value with as many digits as the field prints; empty for none."""
+    return "" if value is None else f"{value:.4f}" if abs(value) < 2 else f"{value:.3f}"

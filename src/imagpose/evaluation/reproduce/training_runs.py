@@ -1,0 +1,147 @@
+"""The denoisers of a table: each trained by the same configuration, on the same draws, for the same number of steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from safetensors import safe_open
+
+from imagpose.data.info import read_info
+from imagpose.evaluation.images_report import replace_file
+from imagpose.models.presets import ABLATIONS
+from imagpose.training.config import load_config
+from imagpose.training.denoiser import train_denoiser
+from imagpose.training.denoiser_config import DatasetConfig, DenoiserConfig
+
+__all__ = ["TrainingRuns", "trained_parameters"]
+
+_TRAINED = ("unet", "pose_encoder", "feature_tokens")
+
+
+@dataclass(frozen=True)
+class TrainingRuns:
+    """Runs below one folder, of one configuration.
+
+    Attributes:
+        out: the folder; runs lie in `runs`, caches in `cache`.
+        data: data set of `imagpose prepare`, with a split "train".
+        config: YAML of a denoiser. Its data set, output, cache, validation and steps are replaced.
+        steps: optimiser steps of every run.
+        overrides: key=value replacements in the configuration, see `load_config`.
+    """
+
+    out: Path
+    data: Path
+    config: Path
+    steps: int
+    overrides: Sequence[str] = ()
+
+    @property
+    def base(self) -> DenoiserConfig:
+        """The configuration without any variant's changes.
+
+        Raises:
+            FileNotFoundError, ValueError: see `load_config`; it names no data set, or an ablation, or `initial` is set.
+        """
+        config = load_config(DenoiserConfig, self.config, list(self.overrides))
+        if not isinstance(config.data, DatasetConfig):
+            raise ValueError(f"{self.config}: data must name a data set (data.dataset), as --data replaces it")
+        if config.initial is not None:
+            raise ValueError(
+                f"{self.config}: initial is set; variants start alike, from the base's weights or from none"
+            )
+        if ":" in config.preset or config.preset in ABLATIONS:
+            raise ValueError(f"{self.config}: preset {config.preset} is an ablation; name the whole model")
+        return config
+
+    def open(self, changes: Sequence[Sequence[str]]) -> None:
+        """Check what is to come before the first run is started, and mark the folder as theirs.
+
+        Args:
+            changes: overrides of each run.
+
+        Raises:
+            FileNotFoundError, ValueError: see `base`; the data set is missing or has no test people, a change does not
+                fit, or the folder holds runs of another configuration, data set or number of steps.
+        """
+        info = read_info(self.data)
+        if missing := [split for split in ("train", "test") if split not in info.splits]:
+            raise ValueError(f"{self.data} has no split {' and no split '.join(missing)}: prepare it with both")
+        configs = [load_config(DenoiserConfig, self.config, self._values("", own)) for own in changes]
+        mine = {"data": info.plan, "config": _shared(configs[0])}
+        file = self.out / "settings.json"
+        if file.is_file() and (other := _differences(json.loads(file.read_text()), mine)):
+            raise ValueError(f"{self.out} holds runs with another {', '.join(other)}: choose another folder")
+        self.out.mkdir(parents=True, exist_ok=True)
+        replace_file(file, lambda path: path.write_text(json.dumps(mine, indent=1)))
+
+    def train(self, name: str, changes: Sequence[str]) -> Path:
+        """Train a run, or go on with it, or nothing if it is finished.
+
+        Returns:
+            Its pipeline's folder.
+
+        Raises:
+            InterruptedError: it was stopped; the same command continues.
+            FileNotFoundError, OSError, ValueError, FloatingPointError: see `train_denoiser`.
+        """
+        weights = self.out / "runs" / name / "weights"
+        if _steps_done(weights) < self.steps:
+            outcome = train_denoiser(self.config, self._values(name, changes), "latest")
+            if outcome.reason != "finished":
+                raise InterruptedError(f"{name} {outcome.reason} at step {outcome.step}: the same command continues")
+        return weights
+
+    def _values(self, name: str, changes: Sequence[str]) -> list[str]:
+        base = self.base
+        named = dict(text.split("=", 1) for text in changes)
+        # Encoders make their own tokens; what a VAE makes is told apart by its fingerprint.
+        encoder = named.get("image_encoder") or named.get("preset", base.preset).partition(":")[0]
+        augmented = isinstance(base.data, DatasetConfig) and base.data.augment.settings is not None
+        cache = "null" if augmented else self.out / "cache" / _file_name(encoder)
+        return [
+            *self.overrides, "validation=null", f"data.dataset={self.data}", "data.split=train", f"data.cache={cache}",
+            f"steps={self.steps}", f"output={self.out / 'runs' / name}", *changes,
+        ]  # fmt: skip
+
+
+def _shared(config: DenoiserConfig) -> dict[str, Any]:
+    """What all runs have in common."""
+    values = config.model_dump(mode="json", exclude={"output", "preset", "image_encoder", "data"})
+    return values | {"height": config.data.height, "width": config.data.width}
+
+
+def _file_name(place: str) -> str:
+    """A folder's name for a preset or the place of an encoder; different ones stay different."""
+    return quote(place, safe="")
+
+
+def _steps_done(weights: Path) -> int:
+    file = weights / "training.json"
+    return int(json.loads(file.read_text())["step"]) if file.is_file() else 0
+
+
+def _differences(found: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    """Names of the values that differ."""
+    other = [] if found.get("data") == mine["data"] else ["data set"]
+    old = found.get("config", {})
+    return other + [key for key, value in mine["config"].items() if old.get(key) != value]
+
+
+def trained_parameters(weights: Path) -> int:
+    """How many parameters of a saved pipeline are trained: those of UNet, pose encoder and feature tokens."""
+    count = 0
+    for folder in _TRAINED:
+        for file in sorted((weights / folder).glob("*.safetensors")):
+            with safe_open(file, "pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 (no mapping)
+                    size = 1
+                    for side in tensors.get_slice(name).get_shape():
+                        size *= side
+                    count += size
+    return count

@@ -25,6 +25,12 @@ COMMANDS = {
     "evaluate model": ["--data", "--model", "--scenario", "--pairs", "--seeds", "--protocol", "--steps", "--guidance",
                        "--out", "--workers"],
     "evaluate people": ["--out", "--model", "--identities"],
+    "reproduce table1": ["--data", "--out", "--model", "--baseline", "--steps", "--guidance", "--limit"],
+    "reproduce table2": ["--data", "--config", "--budget", "--out", "--steps", "--guidance", "--limit"],
+    "reproduce table3": ["--data", "--config", "--budget", "--out", "--preset", "--image-encoder", "--limit"],
+    "reproduce table7": ["--data", "--config", "--budget", "--out", "--limit"],
+    "reproduce figure7": ["--data", "--out", "--model", "--steps", "--guidance", "--limit"],
+    "reproduce figure8": ["--data", "--out", "--model", "--steps", "--requests", "--limit"],
     "train autoencoder": ["--config", "--resume", "--stop-after"],
     "train encoder": ["--config", "--resume", "--stop-after"],
     "train denoiser": ["--config", "--resume", "--stop-after"],
@@ -73,7 +79,7 @@ def test_the_example_of_every_help_names_options_that_exist():
 
 
 def test_all_commands_are_listed():
-    for words in ([], ["train"], ["evaluate"]):
+    for words in ([], ["train"], ["evaluate"], ["reproduce"]):
         text = plain(CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output)
         for command in COMMANDS:
             *parents, name = command.split()
@@ -154,6 +160,10 @@ def files(tmp_path, monkeypatch):
         ("generate --source good.png --pose good.json --source-pose good.json --source-pose good.json", "source poses"),
         ("demo --model minni", "unknown model 'minni'"),
         ("evaluate model --data nowhere", "nowhere"),
+        ("reproduce table2 --data nowhere --config nowhere.yaml --budget 5", "nowhere.yaml"),
+        ("reproduce table1 --data nowhere --baseline PIDM", "--baseline 'PIDM': NAME=FOLDER expected"),
+        ("reproduce figure7 --data nowhere", "nowhere holds no finished data set"),
+        ("reproduce figure8 --data nowhere --steps 5,x", "steps is '5,x'"),
         ("evaluate people --model minni", "unknown model 'minni'"),
         ("evaluate people --model model --identities 0", "identities is 0"),
         ("evaluate images --generated . --reference nowhere", "reference pictures not found: nowhere"),

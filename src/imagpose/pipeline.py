@@ -23,7 +23,7 @@ from imagpose.model_folder import check_loaded_weights, check_weight_files, reso
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.latents import decode_latents
 from imagpose.pictures import to_pictures
-from imagpose.pipeline_conditions import JointConditions, encode_conditions
+from imagpose.pipeline_conditions import JointConditions, encode_conditions, in_parts
 from imagpose.pipeline_inputs import Request, check_settings, check_size, read_requests
 from imagpose.pipeline_output import IMAGPosePipelineOutput
 from imagpose.views import Padding, ViewGrid, tile, untile, view_multiple
@@ -159,7 +159,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         self.vae.enable_slicing()
 
     def disable_vae_slicing(self) -> None:
-        """Encodes and decodes all views in one batch."""
+        """Encodes and decodes several views in one batch."""
         self.vae.disable_slicing()
 
     @torch.no_grad()
@@ -324,15 +324,19 @@ class IMAGPosePipeline(DiffusionPipeline):
 
     def _predict(self, canvases: torch.Tensor, t: torch.Tensor, conditions: JointConditions) -> torch.Tensor:
         """The UNet's prediction for noisy canvases (n, 4, rows*h, cols*w), in float32."""
-        prediction = self.unet(
-            conditions.model_input(canvases, self.unet.config.in_channels).to(self.unet.dtype),
-            t,
-            conditions.features.to(self.unet.dtype),
-            pose_features=conditions.pose_features.to(self.unet.dtype),
-            view_grid=conditions.grid,
-            return_dict=False,
-        )[0]
-        return prediction.float()
+        predictions = []
+        for rows in in_parts(len(canvases)):
+            own = conditions.part(rows)
+            prediction = self.unet(
+                own.model_input(canvases[rows], self.unet.config.in_channels).to(self.unet.dtype),
+                t,
+                own.features.to(self.unet.dtype),
+                pose_features=own.pose_features.to(self.unet.dtype),
+                view_grid=own.grid,
+                return_dict=False,
+            )[0]
+            predictions.append(prediction.float())
+        return torch.cat(predictions)
 
     def _decode(
         self,
@@ -365,12 +369,15 @@ class IMAGPosePipeline(DiffusionPipeline):
     def _decode_canvases(self, latents: torch.Tensor, grid: ViewGrid, padding: Padding) -> torch.Tensor:
         """All views (canvases, v, 3, H, W) of canvases (canvases, 4, rows*h, cols*w)."""
         if self.config.vae_scope == "joint":
-            return padding.crop(untile(decode_latents(self.vae, latents.to(self.vae.dtype)), grid)).float()
+            return padding.crop(untile(self._decode_in_parts(latents), grid)).float()
         views = untile(latents, grid)
         return self._decode_views(views.flatten(0, 1), padding).unflatten(0, views.shape[:2])
 
     def _decode_views(self, views: torch.Tensor, padding: Padding) -> torch.Tensor:
-        return padding.crop(decode_latents(self.vae, views.to(self.vae.dtype))).float()
+        return padding.crop(self._decode_in_parts(views)).float()
+
+    def _decode_in_parts(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.cat([decode_latents(self.vae, latents[rows]) for rows in in_parts(len(latents))])
 
 
 def _chosen(views: torch.Tensor, starts: list[int], chosen: list[list[CanvasSlot]]) -> list[torch.Tensor]:

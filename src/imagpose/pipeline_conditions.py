@@ -22,6 +22,8 @@ from imagpose.views import Padding, ViewGrid, pad_views, tile, untile
 if TYPE_CHECKING:
     from .pipeline import IMAGPosePipeline
 
+_AT_ONCE = 16
+
 
 @dataclass(frozen=True)
 class JointConditions:
@@ -66,6 +68,16 @@ class JointConditions:
             latents=torch.cat([self.latents, other.latents]),
             mask=torch.cat([self.mask, other.mask]),
             pose_features=torch.cat([self.pose_features, other.pose_features]),
+        )
+
+    def part(self, rows: slice) -> JointConditions:
+        """The conditions of some of the canvases."""
+        return replace(
+            self,
+            features=self.features[rows],
+            latents=self.latents[rows],
+            mask=self.mask[rows],
+            pose_features=self.pose_features[rows],
         )
 
     def model_input(self, canvases: torch.Tensor, in_channels: int) -> torch.Tensor:
@@ -189,5 +201,10 @@ def _encode_skeletons(
     """
     drawings = [Image.new("RGB", size) if pose is None else draw_skeleton(pose) for pose in poses]
     skeletons, _ = pad_views(_pixels(pipeline, drawings) / 2 + 0.5, pipeline.view_multiple)
-    joint = tile(skeletons.unflatten(0, (-1, grid.num_views)), grid)
-    return pipeline.pose_encoder(joint.to(pipeline.pose_encoder.dtype))
+    joint = tile(skeletons.unflatten(0, (-1, grid.num_views)), grid).to(pipeline.pose_encoder.dtype)
+    return torch.cat([pipeline.pose_encoder(joint[rows]) for rows in in_parts(len(joint))])
+
+
+def in_parts(count: int) -> list[slice]:
+    """Which canvases, or views, go through a network together: 16, so that memory does not grow with the poses asked for."""
+    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from imagpose import IMAGPosePipeline
+from imagpose import IMAGPosePipeline, pipeline_conditions
 from imagpose.models import FeatureTokens, IMAGPoseUNet
 from imagpose.models.latents import decode_latents
 from imagpose.models.presets import ABLATIONS
@@ -68,6 +68,31 @@ def test_more_poses_do_not_change_the_first_canvas(pipeline, picture, pose, seed
         return pipeline([picture(0)], targets, num_inference_steps=2, generator=seeded(5), output_type="np").images
 
     np.testing.assert_allclose(run(3), run(6)[:3], atol=2e-4)
+
+
+def test_many_poses_go_through_the_networks_a_few_at_a_time(pipeline, picture, pose, seeded, monkeypatch):
+    """So that memory does not grow with their number; the pictures are those of a single pass."""
+    counters = [
+        CallCounter(monkeypatch, owner, name)
+        for owner, name in (
+            (pipeline.unet, "forward"), (pipeline.vae, "decode"), (pipeline.pose_encoder, "forward"),
+        )
+    ]  # fmt: skip
+
+    def run():
+        for counter in counters:
+            counter.batch_sizes.clear()
+        poses = [pose(number) for number in range(55)]  # 19 canvases of 2 x 2
+        return pipeline(
+            [picture(0)], poses, num_inference_steps=1, generator=seeded(0), output_type="np"
+        ).images, [list(counter.batch_sizes) for counter in counters]  # fmt: skip
+
+    images, batches = run()
+    assert batches == [[16, 16, 6], [16, 16, 16, 7], [16, 3]]  # the UNet has two branches, each canvas three views
+    monkeypatch.setattr(pipeline_conditions, "_AT_ONCE", 1000)
+    at_once, batches = run()
+    assert batches == [[38], [55], [19]]
+    np.testing.assert_allclose(images, at_once, atol=2e-4)
 
 
 def test_every_source_matters_and_so_does_its_pose(pipeline, picture, pose, seeded):

@@ -155,6 +155,14 @@ def test_other_methods_folders_stand_in_table_1(tmp_path, data, copying) -> None
     assert lines["| IMAGPose"][1:] == lines["| copy of the source"][1:]
     assert "| IMAGPose against perfect | better | 3 |" in page and "the other way round" in page
 
+    again = items.table1(
+        measuring(tmp_path / "again", data),
+        "mini",
+        {"perfect": tmp_path / "perfect", "copy": tmp_path / "out/evaluations/table1-2-2-3/pictures/T1"},
+    )
+    scores = {line.split(" | ")[0]: line.split(" | ")[1:] for line in again.splitlines()}
+    assert scores["| copy"] == scores["| copy of the source"]
+
     file.unlink()
     with pytest.raises(ValueError, match=r"pairs that .*perfect has no picture of: 1 \("):
         items.table1(measuring(tmp_path / "other", data), "mini", {"perfect": tmp_path / "perfect"})

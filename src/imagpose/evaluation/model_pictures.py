@@ -86,16 +86,18 @@ def _save(picture: Image.Image, path: Path) -> None:
 def find_made(folder: Path, pairs: Sequence[ViewPair]) -> list[Path]:
     """What another method made of each pair: "<identity>/<source>_to_<target>" below the folder, any picture's ending.
 
-    Characters that no file's name can hold are written as in `Pictures`; other pictures in the folder are passed over.
+    Where there is none of this name, "<source>_to_<target>_0" counts: the first sample in a scenario's folder of another
+    evaluation. Characters that no file's name can hold are written as in `Pictures`; other pictures are passed over.
 
     Raises:
         FileNotFoundError, ValueError: as `list_pictures`; or a pair has no picture.
     """
     files = list_pictures(folder, "generated")
     root = Pictures(Path())
-    names = [root.generated("", pair, 0).with_suffix("").as_posix().removesuffix("_0") for pair in pairs]
-    refuse([name for name in names if name not in files], f"pairs that {folder} has no picture of")
-    return [files[name] for name in names]
+    first = [root.generated("", pair, 0).with_suffix("").as_posix() for pair in pairs]
+    found = {name: files.get(name.removesuffix("_0"), files.get(name)) for name in first}
+    refuse([name.removesuffix("_0") for name in first if not found[name]], f"pairs that {folder} has no picture of")
+    return [file for name in first if (file := found[name])]
 
 
 def generate(

@@ -53,6 +53,10 @@ StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this ti
 Dataset = Annotated[Path, typer.Option("--out", help="Folder of the data set; the same command continues in it.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first picture that would be skipped.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
+Detector = Annotated[
+    str | None,
+    typer.Option("--detect", metavar="cpu|cuda", help="Measure poses of photographs, on this device (extra pose)."),
+]
 Detect = Annotated[
     str | None, typer.Option(metavar="cpu|cuda", help="Find key points in the pictures, on this device (extra pose).")
 ]
@@ -452,6 +456,7 @@ def evaluate_model(
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")
     ] = None,
+    detect: Detector = None,
     workers: Workers = None,
 ) -> None:
     """Measure a model on a data set's test split, beside copying the source and the autoencoder alone."""
@@ -459,7 +464,7 @@ def evaluate_model(
 
     table = evaluate_on_dataset(
         out, model, data, tuple(scenario.split(",")), pairs, seeds, tuple(protocol.split(",")),
-        Sampling(steps, guidance), workers, limit=limit,
+        Sampling(steps, guidance), workers, limit=limit, detect=detect,
     )  # fmt: skip
     if table:
         typer.echo(f"{table}\n\n{out / 'report.html'}")
@@ -478,15 +483,18 @@ def images(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Data set of imagpose prepare people with the references: pose, silhouette and identity."),
+        typer.Option(help="Data set with the references: pose; of rendered people also silhouette and identity."),
     ] = None,
     protocol: Protocol = "clean,field",
+    detect: Detector = None,
     workers: Workers = None,
 ) -> None:
     """Measure any method's folder of pictures: SSIM, PSNR, LPIPS, FID, as defined and as the field computed them."""
     from imagpose.evaluation.images import evaluate_images
 
-    table = evaluate_images(generated, reference, out, train, masks, tuple(protocol.split(",")), workers, data=data)
+    table = evaluate_images(
+        generated, reference, out, train, masks, tuple(protocol.split(",")), workers, data=data, detect=detect
+    )
     typer.echo(f"{table}\n\n{out / 'report.html'}")
 
 

@@ -8,18 +8,17 @@ import pytest
 from PIL import Image, ImageFilter
 
 from imagpose.data.dataset import PersonDataset
-from imagpose.data.prepare import Person, write_dataset
-from imagpose.data.records import make_record
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.images import evaluate_images
+from imagpose.evaluation.judged_views import JudgedPairs
 from imagpose.evaluation.judges import IDENTITY_WEIGHTS, POSE_WEIGHTS, embed_people, find_keypoints, first_ranks
+from imagpose.evaluation.judging import judge_pairs
 from imagpose.evaluation.keypoint_metrics import counted_points, oks, pck
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.parts import Parts
-from imagpose.evaluation.rendered_people import JudgedPairs, RenderedPeople, judge_pairs, open_rendered_people
+from imagpose.evaluation.rendered_people import RenderedPeople
 from imagpose.evaluation.silhouette import WEIGHTS, find_foreground
-from imagpose.pose import Pose
 
 PEOPLE, VIEWS, HEIGHT, WIDTH = 8, 4, 128, 96
 FIRST = 2_777_000  # of the test split
@@ -162,7 +161,7 @@ def test_a_folder_of_pictures_gets_the_rows(data, references, tmp_path):
     assert rows["pck"]["value"] == pytest.approx(values.mean())
 
     table, summary = evaluate("without")
-    assert "| PCK@0.1 ↑ | needs the references' poses and people: a data set of rendered people (--data) |" in table
+    assert "| PCK@0.1 ↑ | needs the references' poses and people: a data set (--data) |" in table
     assert not any(row["key"].endswith("_real") and row["key"] != "fid_real" for row in summary["rows"])
 
 
@@ -172,16 +171,3 @@ def test_references_that_are_no_views_are_refused(data, records, tmp_path):
         evaluate_images(
             tmp_path / "pictures", tmp_path / "pictures", tmp_path / "out", workers=1, networks=ABSENT, data=data
         )
-
-
-def photograph(person):
-    pose = Pose(np.ones((18, 3)), 8, 8)
-    return [
-        make_record(Image.new("RGB", (8, 8)), pose, identity=person.identity, view="0", split="test", source_file="")
-    ], []
-
-
-def test_photographs_are_not_judged(tmp_path):
-    write_dataset(tmp_path / "data", [Person("ann", "test", (0,))], photograph, {"command": "folder"}, workers=1)
-    found = open_rendered_people(tmp_path / "data")
-    assert isinstance(found, Needs) and "rendered people" in found

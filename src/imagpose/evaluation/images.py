@@ -13,10 +13,11 @@ from pathlib import Path
 from imagpose.evaluation.folders import check_readable, check_sizes, find_pairs, list_pictures
 from imagpose.evaluation.image_rows import PROTOCOLS, markdown_table
 from imagpose.evaluation.images_report import write_results
+from imagpose.evaluation.judged_views import JudgedPairs
+from imagpose.evaluation.judging import open_judged_views
 from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
-from imagpose.evaluation.rendered_people import JudgedPairs, open_rendered_people
 
 __all__ = ["check_settings", "evaluate_images"]
 
@@ -31,6 +32,7 @@ def evaluate_images(
     workers: int | None = None,
     networks: Networks | None = None,
     data: Path | str | None = None,
+    detect: str | None = None,
 ) -> str:
     """Writes `summary.json`, `pairs.parquet` and `report.html` into a folder.
 
@@ -46,6 +48,7 @@ def evaluate_images(
         networks: those found on this machine if not given.
         data: a data set whose test split the references are views of, named "<identity>/<view>"; if
             `imagpose prepare people` made it, pose, silhouette and identity are measured.
+        detect: "cpu" or "cuda": pose is measured in photographs too, see `open_judged_views`.
 
     Returns:
         The table, Markdown.
@@ -61,12 +64,12 @@ def evaluate_images(
     sizes = check_sizes(pairs, resizing="clean" not in protocols)
     trained = None if train is None else list(list_pictures(Path(train), "train").values())
     check_readable(trained or ())
-    people = open_rendered_people(None if data is None else Path(data))
-    judged = people if isinstance(people, Needs) else JudgedPairs(people, [pair.name for pair in pairs])
+    views = open_judged_views(None if data is None else Path(data), detect)
+    judged = views if isinstance(views, Needs) else JudgedPairs(views, [pair.name for pair in pairs])
 
     parts = Parts(Path(out) / "parts", workers)
     rows, values = measure_pairs(pairs, protocols, parts, networks or find_networks(), sizes, trained, judged)
-    notes = [] if isinstance(people, Needs) or "clean" not in protocols else [people.note]
+    notes = [] if isinstance(views, Needs) or "clean" not in protocols else [views.note]
     write_results(Path(out), folders, protocols, pairs, rows, values, notes, time.perf_counter() - started)
     return markdown_table(rows, protocols)
 

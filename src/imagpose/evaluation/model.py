@@ -27,6 +27,8 @@ from imagpose.evaluation.folders import Pair, check_sizes
 from imagpose.evaluation.image_rows import PROTOCOLS
 from imagpose.evaluation.images import check_settings
 from imagpose.evaluation.images_report import replace_file
+from imagpose.evaluation.judged_views import JudgedPairs
+from imagpose.evaluation.judging import open_judged_views
 from imagpose.evaluation.model_pictures import Pictures, Sampling, find_made, generate, reconstruct
 from imagpose.evaluation.model_report import Method, write_model_report
 from imagpose.evaluation.model_requests import Request, check_pairs, plan_requests, read_view_pairs
@@ -34,7 +36,6 @@ from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
 from imagpose.evaluation.protocol import load_pipeline
-from imagpose.evaluation.rendered_people import JudgedPairs, open_rendered_people
 from imagpose.model_folder import resolve_model
 from imagpose.pipeline_inputs import check_settings as check_sampling
 
@@ -73,6 +74,7 @@ def evaluate_on_dataset(
     networks: Networks | None = None,
     limit: int | None = None,
     others: Mapping[str, Path] | None = None,
+    detect: str | None = None,
 ) -> str:
     """Writes `summary.json`, `pairs.parquet`, `report.html` and the pictures into a folder.
 
@@ -90,6 +92,7 @@ def evaluate_on_dataset(
         protocols, workers, networks: see `evaluate_images`.
         limit: at most so many pairs of the list, always the same ones (`sample_pairs`), in the list's order.
         others: pictures of other methods, by name: folders with "<identity>/<source>_to_<target>.png" for every pair.
+        detect: "cpu" or "cuda": pose is measured in photographs too, see `open_judged_views`.
 
     Returns:
         The tables, Markdown; empty in other processes than the first.
@@ -108,6 +111,7 @@ def evaluate_on_dataset(
         raise ValueError(f"limit is {limit}; at least 1 expected")
     run = _plan(data, scenarios, pairs, seeds, sampling, limit)
     theirs = _find_others(others or {}, run)
+    views = open_judged_views(data, detect)
     _claim(out, resolved, run)
 
     pictures = Pictures(out / "pictures")
@@ -126,15 +130,14 @@ def evaluate_on_dataset(
     reconstruct(pipeline, list(dict.fromkeys(target for _, target in run.pairs)), pictures)
     train = _store_train(data, pictures) if _wants_train(protocols, networks) else None
     methods = []
-    people = open_rendered_people(data)
     for name, compared in methods_compared.items():
         own = compared.pairs
-        judged = people if isinstance(people, Needs) else JudgedPairs(people, compared.targets, compared.sources)
+        judged = views if isinstance(views, Needs) else JudgedPairs(views, compared.targets, compared.sources)
         rows, values = measure_pairs(own, protocols, Parts(out / "parts", workers), networks, {size}, train, judged)
         methods.append(Method(name, own, [pictures.view(given[0]) for given in compared.sources], rows, values))
     settings = {
         "model": model, "data": str(data), "pairs": len(run.pairs), "seeds": seeds, "left_out": run.left_out,
-        "people": None if isinstance(people, Needs) or "clean" not in protocols else people.note, **asdict(sampling),
+        "judges": None if isinstance(views, Needs) or "clean" not in protocols else views.note, **asdict(sampling),
     }  # fmt: skip
     return write_model_report(out, settings, protocols, methods, time.perf_counter() - started)
 

@@ -64,7 +64,7 @@ def write_model_report(
     notes = [
         f"{name}: {count:,} pairs left out, too few views" for name, count in settings["left_out"].items() if count
     ]
-    notes += [settings["people"]] if settings["people"] else []
+    notes += [settings["judges"]] if settings["judges"] else []
     notes += dict.fromkeys(note for method in methods for note in notes_of(method.pairs, method.rows))
     comparisons = [own for method in methods[1:] for own in _comparisons(method, methods[0])]
     notes += [

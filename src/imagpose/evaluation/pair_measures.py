@@ -12,10 +12,11 @@ from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.frechet import frechet_distance, gaussian
 from imagpose.evaluation.image_networks import lpips_values, set_features
 from imagpose.evaluation.image_rows import METRICS, REAL, Metric, Row, distance_row, mean_row
+from imagpose.evaluation.judged_views import JudgedPairs
+from imagpose.evaluation.judging import judge_pairs
 from imagpose.evaluation.networks import Needs, Network, Networks
 from imagpose.evaluation.parts import Files, Parts
 from imagpose.evaluation.pixels import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
-from imagpose.evaluation.rendered_people import JudgedPairs, judge_pairs
 
 __all__ = ["measure_pairs"]
 

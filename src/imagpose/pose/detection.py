@@ -29,7 +29,11 @@ _LEAST_CONFIDENCE = 0.3  # what rtmlib draws; less is a guess
 
 
 class PoseDetector:
-    """Finds the pose of the largest person in a picture."""
+    """Finds the pose of the largest person in a picture.
+
+    Attributes:
+        name: of both networks' files, which decide what is found.
+    """
 
     def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
         """Load both networks, from the files that `detection_models` names.
@@ -46,6 +50,7 @@ class PoseDetector:
         _check_device(device)
         person, keypoint = detection_models()
         sizes = rtmlib.Body.MODE["balanced"]
+        self.name = f"{person.stem} and {keypoint.stem}"
         self._find_people = _load(rtmlib.YOLOX, person, sizes["det_input_size"], device, threads)
         self._find_keypoints = _load(rtmlib.RTMPose, keypoint, sizes["pose_input_size"], device, threads)
 

@@ -204,6 +204,16 @@ def pose_estimator(
     _train(train_pose_estimator, config, overrides, resume, stop_after)
 
 
+@train.command(epilog="Example: imagpose train silhouette --config configs/mini/silhouette.yaml")
+def silhouette(
+    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
+) -> None:
+    """The network that evaluation finds silhouettes with."""
+    from imagpose.training.judges import train_silhouette
+
+    _train(train_silhouette, config, overrides, resume, stop_after)
+
+
 @train.command(epilog="Example: imagpose train identity --config configs/mini/identity.yaml")
 def identity(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
     """The network that evaluation tells people apart with."""

@@ -11,6 +11,7 @@ from imagpose.training.config import (
     EncoderConfig,
     IdentityConfig,
     PoseEstimatorConfig,
+    SilhouetteConfig,
     ViewCacheConfig,
     load_config,
     parse_duration,
@@ -25,7 +26,7 @@ KINDS = {
     "denoiser": DenoiserConfig,
     "decoder": DecoderConfig,
 }
-JUDGES = {"identity": IdentityConfig, "pose_estimator": PoseEstimatorConfig}
+JUDGES = {"identity": IdentityConfig, "pose_estimator": PoseEstimatorConfig, "silhouette": SilhouetteConfig}
 
 
 @pytest.fixture

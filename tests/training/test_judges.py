@@ -9,16 +9,21 @@ from safetensors.torch import load_file
 
 from imagpose.models.identity_network import IdentityNetwork
 from imagpose.models.pose_estimator import PoseEstimator, keypoints_from_heatmaps
+from imagpose.models.silhouette_network import SilhouetteNetwork
 from imagpose.pose import KEYPOINT_NAMES
 from imagpose.training.cache import render_views
-from imagpose.training.config import PoseEstimatorConfig
-from imagpose.training.degrade import degrade
+from imagpose.training.config import PoseEstimatorConfig, SilhouetteConfig
+from imagpose.training.degrade import coarsen, degrade
 from imagpose.training.judges import (
     PoseEstimatorStage,
+    SilhouetteStage,
+    emptied,
     heatmap_loss,
     move,
+    soft_iou,
     train_identity,
     train_pose_estimator,
+    train_silhouette,
 )
 
 
@@ -119,6 +124,65 @@ def test_validation_measures_in_pixels(config: PoseEstimatorConfig, monkeypatch:
     assert measures["error_pixels"] == pytest.approx(5.0, rel=1e-5)
     assert measures["found"] == 0.0  # 5 pixels are more than 5 % of 64
     assert measures["presence"] == 1.0
+
+
+def test_coarsening_leaves_out_what_is_small_and_keeps_what_is_large() -> None:
+    rows, columns = torch.meshgrid(torch.arange(24), torch.arange(36), indexing="ij")
+    checks = ((rows + columns) % 2).float() * 2 - 1
+    halves = torch.where(columns < 18, -0.5, 0.5)
+    pixels = torch.stack([checks, halves])[:, None].expand(2, 3, 24, 36)
+    fine, plain = coarsen(pixels, 1.0, torch.Generator().manual_seed(0))
+    assert float(fine[:, 4:-4, 4:-4].abs().max()) < 0.35
+    torch.testing.assert_close(plain[:, :, 4:12], torch.full((3, 24, 8), -0.5), atol=0.02, rtol=0)
+    torch.testing.assert_close(plain[:, :, -12:-4], torch.full((3, 24, 8), 0.5), atol=0.02, rtol=0)
+    assert torch.equal(coarsen(pixels, 0.0, torch.Generator()), pixels)
+
+
+def test_soft_iou_of_masks_is_their_iou() -> None:
+    one, other = torch.zeros(2, 4, 5), torch.zeros(2, 4, 5)
+    one[0, :2], other[0, 1:3] = 1, 1  # 5 pixels in both, 15 in either
+    assert soft_iou(one, other).tolist() == pytest.approx([1 / 3, 1.0], abs=1e-3)
+
+
+def test_emptied_pictures_show_the_margin_only() -> None:
+    width = 30
+    pixels = torch.arange(width).float().expand(3, 3, 8, width).clone()
+    foreground = torch.zeros(3, 8, width, dtype=torch.bool)
+    foreground[:, 2:5, 15:20] = True
+    foreground[1, 4, 3] = True  # reaches into the margin
+    shown, mask = emptied(pixels, foreground, torch.tensor([True, True, False]))
+    assert shown[0, 0, 0].tolist() == [*range(12), *reversed(range(12)), *range(6)]
+    assert not mask[0].any()
+    assert torch.equal(shown[1:], pixels[1:]) and torch.equal(mask[1:], foreground[1:])
+
+
+def test_the_silhouette_network_learns_and_is_exported(write_config, run_values: dict) -> None:
+    values = run_values | {"steps": 30, "batch_size": 4, "learning_rate": 3e-3, "ema_decay": 0.5}
+    outcome = train_silhouette(write_config(values))
+    assert np.mean(outcome.losses[-5:]) < 0.8 * np.mean(outcome.losses[:5])
+    assert set(outcome.validation) == {"iou", "iou_degraded"}
+    assert outcome.validation["iou"] > 0.2
+    network = SilhouetteNetwork()
+    network.load_state_dict(load_file(run_values["output"] + "/weights/silhouette.safetensors"))
+
+
+def test_pictures_and_their_outline_are_mirrored_together(run_values: dict, config: PoseEstimatorConfig) -> None:
+    values = run_values | {"batch_size": 24, "empty_probability": 0.0, "coarse_probability": 0.0}
+    stage = SilhouetteStage(SilhouetteConfig.model_validate(values))
+    batch = stage.batch(0, range(24))
+    rows = [(person, view) for person in range(stage.cache.num_identities) for view in range(stage.cache.num_views)]
+    identities, views = np.array(rows).T
+    pictures, outlines = stage.cache.pixels(identities, views), stage.cache.foreground(identities, views)
+    mirrored = 0
+    for pixels, foreground in zip(batch["pixels"], batch["foreground"], strict=True):
+        same = [(outlines == mask).flatten(1).all(1) for mask in (foreground, foreground.flip(-1))]
+        plain, flipped = (
+            (pixels - shown[match]).square().mean(dim=(1, 2, 3)).min() if match.any() else torch.tensor(torch.inf)
+            for match, shown in ((same[0], pictures), (same[1], pictures.flip(-1)))
+        )
+        mirrored += int(flipped < plain)
+        assert min(plain, flipped) < 0.2
+    assert 4 < mirrored < 20
 
 
 def test_the_identity_network_learns_and_is_exported(write_config, run_values: dict) -> None:

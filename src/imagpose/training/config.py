@@ -210,6 +210,15 @@ class PoseEstimatorConfig(RenderedRunConfig):
     largest_shift: Fraction = Field(0.1, description="Largest random shift, share of the picture's sides.")
 
 
+class SilhouetteConfig(RenderedRunConfig):
+    """The network that evaluation finds silhouettes with; `batch_size` counts pictures."""
+
+    empty_probability: Fraction = Field(
+        0.1, description="Share of pictures in whose place an empty one is shown, where a side of the picture is free."
+    )
+    coarse_probability: Fraction = Field(0.4, description="Share of pictures with less detail, see `degrade.coarsen`.")
+
+
 class DecoderConfig(ReconstructionConfig):
     """Stage 4: the VAE's decoder on what the trained denoiser generates; `batch_size` counts views."""
 

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 _REACH = 5  # pixels on each side that the blur mixes
+_COARSEST = 3  # pixels of the coarsest picture's cells
 
 
 def degrade(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -36,3 +37,19 @@ def degrade(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     tint = 0.05 * normal(b, 3, 1, 1)
     noise = 0.05 * uniform(b, 1, 1, 1) * normal(*pixels.shape)
     return (blurred * contrast + tint + noise).clamp(-1, 1)
+
+
+def coarsen(pixels: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
+    """Some pictures (b, 3, H, W) drawn with cells of 2 or 3 pixels, as a decoder of latents leaves out what is small."""
+    b, height, width = len(pixels), *pixels.shape[2:]
+    cells = torch.randint(2, _COARSEST + 1, (b,), generator=generator)
+    cells = torch.where(torch.rand(b, generator=generator) < probability, cells, 1)
+    coarse = pixels.clone()
+    for size in range(2, _COARSEST + 1):
+        chosen = cells == size
+        if chosen.any():
+            small = functional.interpolate(
+                pixels[chosen], (height // size, width // size), mode="bilinear", antialias=True, align_corners=False
+            )
+            coarse[chosen] = functional.interpolate(small, (height, width), mode="bicubic", align_corners=False)
+    return coarse.clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""The networks that evaluation judges pictures of synthetic people with: key points, and who is shown.
+"""The networks that evaluation judges pictures of synthetic people with: key points, outline, and who is shown.
 
 They never meet a generator; blur, noise and tint stand for what generated pictures are like.
 """
@@ -15,16 +15,18 @@ from torch.nn import functional
 
 from imagpose.models.identity_network import IdentityNetwork
 from imagpose.models.pose_estimator import HEATMAP_STRIDE, PoseEstimator
+from imagpose.models.silhouette_network import SilhouetteNetwork
 from imagpose.pose.keypoints import MIRRORED
 from imagpose.training.cache import ViewCache, to_pixels
-from imagpose.training.config import IdentityConfig, PoseEstimatorConfig, load_config
-from imagpose.training.degrade import degrade
+from imagpose.training.config import IdentityConfig, PoseEstimatorConfig, SilhouetteConfig, load_config
+from imagpose.training.degrade import coarsen, degrade
 from imagpose.training.loop import Outcome, Training, prepare_run
 from imagpose.training.metric_learning import MetricLearningStage
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 
 _VALIDATION_CHUNK = 32
 _SPREAD = 1.0  # cells: standard deviation of the target on a heatmap
+_MARGIN = 12  # pixels at the side of a picture, which seldom show the person
 _CLOSE = 0.05  # of the picture's height: a key point is found when it lies within
 
 
@@ -87,6 +89,63 @@ class PoseEstimatorStage(Stage):
         _save_half(self.network, folder / "pose_estimator.safetensors")
 
 
+class SilhouetteStage(Stage):
+    """Each pixel by binary cross-entropy, the outline of each person by its soft IoU."""
+
+    name = "silhouette"
+
+    def __init__(self, config: SilhouetteConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.samples_per_batch = config.batch_size
+        self.cache = ViewCache(config.data)
+        self.validation_cache = ViewCache(config.validation)
+        torch.manual_seed(config.seed)
+        self.network = SilhouetteNetwork()
+
+    def batch(self, step: int, samples: range) -> Batch:
+        """``pixels`` (b, 3, H, W) in [-1, 1], mirrored, emptied and degraded, and the ``foreground`` (b, H, W)."""
+        config = self.config
+        rng = keyed_rng(config.seed, step, samples.start)
+        chosen = (
+            rng.integers(0, self.cache.num_identities, config.batch_size),
+            rng.integers(0, self.cache.num_views, config.batch_size),
+        )
+        pixels, foreground = self.cache.pixels(*chosen), self.cache.foreground(*chosen)
+        mirrored = torch.from_numpy(rng.random(config.batch_size) < 0.5)[:, None, None]
+        foreground = torch.where(mirrored, foreground.flip(-1), foreground)
+        pixels = torch.where(mirrored[:, None], pixels.flip(-1), pixels)
+        empty = torch.from_numpy(rng.random(config.batch_size) < config.empty_probability)
+        pixels, foreground = emptied(pixels, foreground, empty)
+        generator = keyed_generator(config.seed, step, samples.start)
+        pixels = degrade(coarsen(pixels, config.coarse_probability, generator), generator)
+        return {"pixels": pixels, "foreground": foreground}
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss, its two parts."""
+        logits, truth = self.network(batch["pixels"]).float(), batch["foreground"].float()
+        entropy = functional.binary_cross_entropy_with_logits(logits, truth)
+        shown = truth.any(dim=2).any(dim=1).float()
+        overlap = ((1 - soft_iou(logits.sigmoid(), truth)) * shown).sum() / shown.sum().clamp(min=1)
+        return entropy + overlap, {"entropy": entropy.detach(), "overlap": overlap.detach()}
+
+    def validate(self) -> dict[str, float]:
+        """On held-out people: mean IoU with the renderer's masks, of pictures as they are and of degraded ones."""
+        cache, measures = self.validation_cache, {}
+        identities = np.repeat(np.arange(cache.num_identities), cache.num_views)
+        views = np.tile(np.arange(cache.num_views), cache.num_identities)
+        truth, pixels = cache.foreground(identities, views), cache.pixels(identities, views)
+        device = next(self.parameters()).device
+        for name, shown in (("iou", pixels), ("iou_degraded", degrade(pixels, keyed_generator(self.config.seed)))):
+            found = torch.cat([self.network(part.to(device)).cpu() > 0 for part in shown.split(_VALIDATION_CHUNK)])
+            measures[name] = float(soft_iou(found.float(), truth.float()).mean())
+        return measures
+
+    def export(self, folder: Path) -> None:
+        """``silhouette.safetensors``, half precision."""
+        _save_half(self.network, folder / "silhouette.safetensors")
+
+
 class IdentityStage(MetricLearningStage):
     """The identity network, as the image encoder is trained but on degraded pictures."""
 
@@ -110,6 +169,24 @@ class IdentityStage(MetricLearningStage):
     def export(self, folder: Path) -> None:
         """``identity.safetensors``, half precision."""
         _save_half(self.network, folder / "identity.safetensors")
+
+
+def soft_iou(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Overlap over union (b,) of masks (b, H, W) with values in [0, 1]; 1 where both are empty."""
+    both, either = (one * other).sum(dim=(1, 2)), (one + other - one * other).sum(dim=(1, 2))
+    return (both + 1e-3) / (either + 1e-3)
+
+
+def emptied(pixels: torch.Tensor, foreground: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The chosen (b,) pictures (b, 3, H, W) without their person: the left margin and its mirror image, side by side.
+
+    Pictures stay as they are where the person (b, H, W) reaches into the margin.
+    """
+    width = pixels.shape[-1]
+    empty = chosen & ~foreground[..., :_MARGIN].any(dim=(1, 2))
+    margin = pixels[..., :_MARGIN]
+    place = torch.cat([margin, margin.flip(-1)], dim=-1).repeat(1, 1, 1, -(-width // (2 * _MARGIN)))[..., :width]
+    return torch.where(empty[:, None, None, None], place, pixels), foreground & ~empty[:, None, None]
 
 
 def heatmap_loss(logits: torch.Tensor, positions: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
@@ -192,6 +269,18 @@ def train_pose_estimator(
     config = load_config(PoseEstimatorConfig, config_path, overrides)
     prepare_run(config, (config.data, config.validation))
     return Training(PoseEstimatorStage(config), config, resume).run(stop_after)
+
+
+def train_silhouette(
+    config_path: str | Path,
+    overrides: list[str] | None = None,
+    resume: str | None = None,
+    stop_after: float | None = None,
+) -> Outcome:
+    """Render what is missing, train the silhouette network; arguments as `train_autoencoder`."""
+    config = load_config(SilhouetteConfig, config_path, overrides)
+    prepare_run(config, (config.data, config.validation))
+    return Training(SilhouetteStage(config), config, resume).run(stop_after)
 
 
 def train_identity(

@@ -5,6 +5,7 @@ They never meet a generator; blur, noise and tint stand for what generated pictu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,13 @@ from imagpose.models.pose_estimator import HEATMAP_STRIDE, PoseEstimator
 from imagpose.models.silhouette_network import SilhouetteNetwork
 from imagpose.pose.keypoints import MIRRORED
 from imagpose.training.cache import ViewCache, to_pixels
-from imagpose.training.config import IdentityConfig, PoseEstimatorConfig, SilhouetteConfig, load_config
+from imagpose.training.config import (
+    IdentityConfig,
+    PoseEstimatorConfig,
+    RenderedRunConfig,
+    SilhouetteConfig,
+    load_config,
+)
 from imagpose.training.degrade import coarsen, degrade
 from imagpose.training.loop import Outcome, Training, prepare_run
 from imagpose.training.metric_learning import MetricLearningStage
@@ -30,28 +37,45 @@ _MARGIN = 12  # pixels at the side of a picture, which seldom show the person
 _CLOSE = 0.05  # of the picture's height: a key point is found when it lies within
 
 
-class PoseEstimatorStage(Stage):
-    """Heatmaps by cross-entropy against a Gaussian around the key point, presence by binary cross-entropy."""
+class ViewJudgeStage(Stage):
+    """A network that judges each view by itself, trained on rendered views that are drawn at random."""
 
-    name = "pose estimator"
-
-    def __init__(self, config: PoseEstimatorConfig) -> None:
+    def __init__(self, config: RenderedRunConfig, build: Callable[[], nn.Module]) -> None:
+        """`build` makes the network, fresh from the configuration's seed."""
         super().__init__()
-        self.config = config
         self.samples_per_batch = config.batch_size
         self.cache = ViewCache(config.data)
         self.validation_cache = ViewCache(config.validation)
         torch.manual_seed(config.seed)
-        self.network = PoseEstimator()
+        self.network = build()
+
+    def drawn_views(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Identities and views (b,) of a batch, counted in the cache."""
+        cache, count = self.cache, self.samples_per_batch
+        return rng.integers(0, cache.num_identities, count), rng.integers(0, cache.num_views, count)
+
+    def held_out_views(self) -> tuple[np.ndarray, np.ndarray]:
+        """Identities and views of all pictures of the held-out people."""
+        cache = self.validation_cache
+        identities = np.repeat(np.arange(cache.num_identities), cache.num_views)
+        return identities, np.tile(np.arange(cache.num_views), cache.num_identities)
+
+
+class PoseEstimatorStage(ViewJudgeStage):
+    """Heatmaps by cross-entropy against a Gaussian around the key point, presence by binary cross-entropy."""
+
+    name = "pose estimator"
+    network: PoseEstimator
+
+    def __init__(self, config: PoseEstimatorConfig) -> None:
+        super().__init__(config, PoseEstimator)
+        self.config = config
 
     def batch(self, step: int, samples: range) -> Batch:
         """``pixels`` (b, 3, H, W) in [-1, 1], moved and degraded, and their ``keypoints`` (b, 18, 3)."""
         config = self.config
         rng = keyed_rng(config.seed, step, samples.start)
-        chosen = (
-            rng.integers(0, self.cache.num_identities, config.batch_size),
-            rng.integers(0, self.cache.num_views, config.batch_size),
-        )
+        chosen = self.drawn_views(rng)
         pixels, keypoints = move(
             to_pixels(self.cache.get("pictures", *chosen)), self.cache.get("keypoints", *chosen), config, rng
         )
@@ -69,12 +93,10 @@ class PoseEstimatorStage(Stage):
     def validate(self) -> dict[str, float]:
         """On held-out people: share of visible key points within 5 % of the picture's height, mean error of visible ones
         in pixels, share of key points whose presence is told."""
-        cache = self.validation_cache
-        identities = np.repeat(np.arange(cache.num_identities), cache.num_views)
-        views = np.tile(np.arange(cache.num_views), cache.num_identities)
-        truth = cache.get("keypoints", identities, views)
+        cache, shown = self.validation_cache, self.held_out_views()
+        truth = cache.get("keypoints", *shown)
         device = next(self.parameters()).device
-        chunks = cache.pixels(identities, views).split(_VALIDATION_CHUNK)
+        chunks = cache.pixels(*shown).split(_VALIDATION_CHUNK)
         found = torch.cat([self.network.keypoints(chunk.to(device)).cpu() for chunk in chunks])
         distance = (found[..., :2] - truth[..., :2]).norm(dim=-1)[truth[..., 2] == 1]
         told = (found[..., 2] > 0.5) == (truth[..., 2] > 0)
@@ -89,28 +111,20 @@ class PoseEstimatorStage(Stage):
         _save_half(self.network, folder / "pose_estimator.safetensors")
 
 
-class SilhouetteStage(Stage):
+class SilhouetteStage(ViewJudgeStage):
     """Each pixel by binary cross-entropy, the outline of each person by its soft IoU."""
 
     name = "silhouette"
 
     def __init__(self, config: SilhouetteConfig) -> None:
-        super().__init__()
+        super().__init__(config, SilhouetteNetwork)
         self.config = config
-        self.samples_per_batch = config.batch_size
-        self.cache = ViewCache(config.data)
-        self.validation_cache = ViewCache(config.validation)
-        torch.manual_seed(config.seed)
-        self.network = SilhouetteNetwork()
 
     def batch(self, step: int, samples: range) -> Batch:
         """``pixels`` (b, 3, H, W) in [-1, 1], mirrored, emptied and degraded, and the ``foreground`` (b, H, W)."""
         config = self.config
         rng = keyed_rng(config.seed, step, samples.start)
-        chosen = (
-            rng.integers(0, self.cache.num_identities, config.batch_size),
-            rng.integers(0, self.cache.num_views, config.batch_size),
-        )
+        chosen = self.drawn_views(rng)
         pixels, foreground = self.cache.pixels(*chosen), self.cache.foreground(*chosen)
         mirrored = torch.from_numpy(rng.random(config.batch_size) < 0.5)[:, None, None]
         foreground = torch.where(mirrored, foreground.flip(-1), foreground)
@@ -131,10 +145,8 @@ class SilhouetteStage(Stage):
 
     def validate(self) -> dict[str, float]:
         """On held-out people: mean IoU with the renderer's masks, of pictures as they are and of degraded ones."""
-        cache, measures = self.validation_cache, {}
-        identities = np.repeat(np.arange(cache.num_identities), cache.num_views)
-        views = np.tile(np.arange(cache.num_views), cache.num_identities)
-        truth, pixels = cache.foreground(identities, views), cache.pixels(identities, views)
+        cache, views, measures = self.validation_cache, self.held_out_views(), {}
+        truth, pixels = cache.foreground(*views), cache.pixels(*views)
         device = next(self.parameters()).device
         for name, shown in (("iou", pixels), ("iou_degraded", degrade(pixels, keyed_generator(self.config.seed)))):
             found = torch.cat([self.network(part.to(device)).cpu() > 0 for part in shown.split(_VALIDATION_CHUNK)])

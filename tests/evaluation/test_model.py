@@ -112,7 +112,7 @@ def read(path):
     return np.asarray(Image.open(path))
 
 
-def test_what_is_asked_of_the_pipeline(run, pipeline):
+def test_what_is_asked_of_the_pipeline(run, pipeline, tmp_path):
     run(scenarios=("T1", "T3", "star"), seeds=2)
     assert [call["scenario"] for call in pipeline.calls] == ["T1", "T1", "T3", "T3", "star", "star"]
     t1, again, t3, _, star, _ = pipeline.calls
@@ -122,7 +122,12 @@ def test_what_is_asked_of_the_pipeline(run, pipeline):
     np.testing.assert_array_equal(np.asarray(t1["sources"][2][0]), picture("bo", 0))
     assert [pose.keypoints[0, 1] for pose in t3["source_poses"][0]] == [0, 2, 3]  # a, then c? and d, for b is asked for
     assert len(t3["poses"]) == 2  # bo has too few views
-    assert [[pose.keypoints[0, 1] for pose in poses] for poses in star["poses"]] == [[1, 2], [1]]
+    assert [[pose.keypoints[0, 1] for pose in poses] for poses in star["poses"]] == [[1, 2, 3], [1, 2]]
+    # Of star's pictures those are kept that the list of pairs has.
+    kept = sorted(
+        path.relative_to(tmp_path / "out/pictures/star") for path in (tmp_path / "out").glob("*/star/*/*_0.png")
+    )
+    assert [str(path) for path in kept] == ["ann/a_to_b_0.png", "ann/a_to_c%3F_0.png", "bo/x_to_y_0.png"]
     seeds = [generator.initial_seed() for call in (t1, again, t3, star) for generator in call["generator"]]
     assert len(set(seeds)) == len(seeds)
 

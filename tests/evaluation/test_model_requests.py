@@ -35,6 +35,13 @@ def test_star_asks_for_three_targets_of_a_source_at_a_time():
     assert sorted(pair for request in requests for pair in request.pairs) == sorted(PAIRS)
 
 
+def test_three_poses_share_the_canvas_of_star_even_where_the_list_has_fewer():
+    requests, _ = plan_requests("star", PAIRS, VIEWS)
+    assert [request.companions for request in requests] == [(), ("ann/a", "ann/c"), ("bo/z",)]
+    assert requests[1].poses == ("ann/e", "ann/a", "ann/c") and requests[1].pairs == [("ann/b", "ann/e")]
+    assert all(set(own.companions).isdisjoint({*own.sources, *own.targets}) for own in requests)
+
+
 def test_every_request_and_sample_has_noise_of_its_own():
     requests = [
         request for scenario in ("T1", "T2", "T3", "star") for request in plan_requests(scenario, PAIRS, VIEWS)[0]

@@ -195,7 +195,7 @@ def test_seconds_are_those_of_a_call_divided_by_its_pictures(data, monkeypatch, 
     planned = scenario_requests(data, ("T1", "star"))
     asked = {
         "T1": planned["T1"][:2],
-        "star": [request for request in planned["star"] if len(request.targets) == 3][:2],
+        "star": [request for request in planned["star"] if len(request.poses) == 3][:2],
     }
     found = speed.seconds_per_picture(copying, asked, PersonDataset(data, "test"), [Sampling(6), Sampling(12)])
     assert {key: seconds.tolist() for key, seconds in found.items()} == {

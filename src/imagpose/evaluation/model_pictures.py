@@ -122,7 +122,7 @@ def generate(
     for start in range(0, len(missing), _REQUESTS_AT_ONCE):
         batch = missing[start : start + _REQUESTS_AT_ONCE]
         for request, images in zip(batch, answer_requests(pipeline, batch, dataset, number, sampling), strict=True):
-            for pair, image in zip(request.pairs, images, strict=True):
+            for pair, image in zip(request.pairs, images[: len(request.targets)], strict=True):
                 _save(image, pictures.generated(request.scenario, pair, number))
         yield len(batch)
 
@@ -130,7 +130,7 @@ def generate(
 def answer_requests(
     pipeline: IMAGPosePipeline, requests: Sequence[Request], dataset: PersonDataset, number: int, sampling: Sampling
 ) -> list[list[Image.Image]]:
-    """The pictures of some requests of one scenario."""
+    """The pictures of some requests of one scenario, one per pose, those of the targets first."""
     import torch
 
     records = [
@@ -138,7 +138,7 @@ def answer_requests(
         for request in requests
     ]
     sources = [[own[name] for name in request.sources] for own, request in zip(records, requests, strict=True)]
-    targets = [[own[name] for name in request.targets] for own, request in zip(records, requests, strict=True)]
+    targets = [[own[name] for name in request.poses] for own, request in zip(records, requests, strict=True)]
     return pipeline(
         sources=[[view.decode() for view in views] for views in sources],
         target_poses=[[view.pose for view in views] for views in targets],

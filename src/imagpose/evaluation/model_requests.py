@@ -17,7 +17,7 @@ from imagpose.views import SCENARIOS
 
 __all__ = ["Request", "check_pairs", "plan_requests", "read_view_pairs"]
 
-_STAR = 3  # target poses of one request of IMAGPose*, on the paper's grid
+_STAR = 3  # poses of one request of IMAGPose*, on the paper's grid
 _SOURCES = 3  # different sources of T3
 
 
@@ -29,11 +29,18 @@ class Request:
         scenario: "T1", "T2", "T3" or "star".
         sources: views that are given; the first is the pairs' source.
         targets: views whose poses are asked for, one per picture.
+        companions: views whose poses are generated on the same canvas besides; their pictures are not kept.
     """
 
     scenario: str
     sources: tuple[str, ...]
     targets: tuple[str, ...]
+    companions: tuple[str, ...] = ()
+
+    @property
+    def poses(self) -> tuple[str, ...]:
+        """The views of all poses that are generated, targets first."""
+        return (*self.targets, *self.companions)
 
     @property
     def pairs(self) -> list[ViewPair]:
@@ -89,7 +96,8 @@ def plan_requests(
     """What is asked of the model for a list of pairs.
 
     T1 and T2 take one pair each. T3 adds the first two other views of the identity, in the data set's order, that are
-    not the target. `star` asks for three targets of one source at a time, in the order of the list.
+    not the target. `star` asks for three targets of one source at a time, in the order of the list; where the list has
+    fewer, the first other views of the identity keep them company, so that three poses share the canvas.
 
     Returns:
         The requests, and the number of pairs left out: those of T3 whose identity has too few views.
@@ -104,7 +112,7 @@ def plan_requests(
         for source, target in pairs:
             targets.setdefault(source, []).append(target)
         chunks = [(source, own[i : i + _STAR]) for source, own in targets.items() for i in range(0, len(own), _STAR)]
-        return [Request(scenario, (source,), tuple(own)) for source, own in chunks], 0
+        return [_star_request(source, own, views[_identity(source)]) for source, own in chunks], 0
     if scenario != "T3":
         return [Request(scenario, (source,), (target,)) for source, target in pairs], 0
     requests = []
@@ -113,6 +121,11 @@ def plan_requests(
         if len(others) >= _SOURCES - 1:
             requests.append(Request(scenario, (source, *others[: _SOURCES - 1]), (target,)))
     return requests, len(pairs) - len(requests)
+
+
+def _star_request(source: str, targets: Sequence[str], views: Sequence[str]) -> Request:
+    others = [name for name in views if name not in (source, *targets)]
+    return Request("star", (source,), tuple(targets), tuple(others[: _STAR - len(targets)]))
 
 
 def _identity(name: str) -> str:

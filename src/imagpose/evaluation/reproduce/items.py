@@ -258,11 +258,11 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     _start()
     samplings = [Sampling(number, measuring.sampling.guidance) for number in steps]
     planned = scenario_requests(measuring.data, ("T1", "star"), measuring.limit)
-    full = [request for request in planned["star"] if len(request.targets) == 3]
+    full = [request for request in planned["star"] if len(request.poses) == 3]
     counts = {"T1": len(planned["T1"]), "star": len(full)}
     if min(counts.values()) < requests:
         raise ValueError(
-            f"{requests} requests are to be timed; the pairs make {counts['T1']} (T1) and {counts['star']} (star)"
+            f"{requests} requests are to be timed; the pairs make {counts['T1']} of one pose and {counts['star']} of three"
         )
     folders = [
         replace(measuring, sampling=sampling).evaluate("figure8", model, ("T1", "star")) for sampling in samplings

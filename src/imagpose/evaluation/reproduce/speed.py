@@ -24,7 +24,7 @@ def seconds_per_picture(
     dataset: PersonDataset,
     samplings: Sequence[Sampling],
 ) -> dict[tuple[str, Sampling], np.ndarray]:
-    """Seconds of each call divided by the pictures it returns.
+    """Seconds of each call divided by the pictures it returns, one per pose.
 
     All settings take turns, so that what else the machine does meets them alike; a first round is not counted.
 
@@ -43,7 +43,7 @@ def seconds_per_picture(
             for sampling in samplings:
                 started = time.perf_counter()
                 answer_requests(pipeline, [request], dataset, 0, sampling)
-                seconds = (time.perf_counter() - started) / len(request.targets)
+                seconds = (time.perf_counter() - started) / len(request.poses)
                 if number:
                     found.setdefault((request.scenario, sampling), []).append(seconds)
     return {setting: np.array(seconds) for setting, seconds in found.items()}

@@ -15,6 +15,7 @@ __all__ = ["check_matplotlib", "draw_lines", "draw_speed"]
 
 _COLOUR = "#3b6ea5"
 _MOST = 6
+_LEAST_SPAN = 0.02  # of SSIM
 
 
 def check_matplotlib() -> None:
@@ -60,13 +61,24 @@ def draw_speed(path: Path, title: str, points: Sequence[tuple[str, str, float, f
     Args:
         points: (series, label, seconds per distinct picture, SSIM), those of a series in the order of their line.
     """
+    from matplotlib.ticker import LogLocator
+
     figure, (panel,) = _figure(1, 8)
     for series in dict.fromkeys(own for own, *_ in points):
         own = [(label, seconds, ssim) for name, label, seconds, ssim in points if name == series]
         panel.plot([seconds for _, seconds, _ in own], [ssim for *_, ssim in own], marker="o", label=series)
         for label, seconds, ssim in own:
-            panel.annotate(label, (seconds, ssim), textcoords="offset points", xytext=(4, 4), fontsize=8)
+            panel.annotate(
+                f"{label} steps", (seconds, ssim), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8
+            )
     panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter("")
+    panel.margins(0.12)
+    low, high = panel.get_ylim()
+    missing = max(0.0, _LEAST_SPAN - (high - low)) / 2  # small differences are to look small
+    panel.set_ylim(low - missing, high + missing)
     panel.set_xlabel("seconds per distinct picture (logarithmic)")
     panel.set_ylabel("SSIM, clean")
     panel.legend()

@@ -137,7 +137,8 @@ def people(
     from imagpose.people.render_set import render_set
 
     rendered = render_set(seed, count, views, *_size(size), out, workers)
-    typer.echo(f"{rendered} of {count} people rendered, the others were complete: {out}")
+    others = ", the others were complete" if rendered < count else ""
+    typer.echo(f"{rendered} of {count} people rendered{others}: {out}")
 
 
 @app.command(epilog="Example: imagpose poses --picture dance.jpg --picture jump.jpg --out poses")

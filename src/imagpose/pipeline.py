@@ -122,7 +122,8 @@ class IMAGPosePipeline(DiffusionPipeline):
             try:
                 return super().from_pretrained(model, **kwargs)
             except OSError as error:
-                raise OSError(f"cannot get model '{model}' from the Hub: {' '.join(str(error).split())}") from error
+                reason = " ".join(str(error.__cause__ or error).split())  # diffusers' own text points at a stack trace
+                raise OSError(f"no copy of model '{model}' here, and none from the Hub: {reason}") from error
         check_weight_files(folder)
         try:
             pipeline = super().from_pretrained(model, **kwargs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from functools import partial
 from pathlib import Path
 
@@ -54,10 +55,10 @@ def render_set(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("people", total=count, completed=count - len(missing), rate="")
-        for _ in in_order(write, missing, workers):
-            progress.advance(task)
-            speed = progress.tasks[task].speed
-            progress.update(task, rate=f"{speed * views:.1f} views/s" if speed else "")
+        started = time.perf_counter()
+        for done, _ in enumerate(in_order(write, missing, workers), 1):
+            speed = done * views / (time.perf_counter() - started)  # rich's own counts the bursts in which they come
+            progress.update(task, advance=1, rate=f"{speed:.1f} views/s")
     return len(missing)
 
 

@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imagpose.cli.options import Guidance, Model, Steps, parse_named
+
 if TYPE_CHECKING:
     from imagpose.evaluation.reproduce.items import Measuring
     from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 
-reproduce = typer.Typer(
+app = typer.Typer(
     help="Make the paper's tables and figures anew, on any prepared data set; see docs/reproduce.md.",
     no_args_is_help=True,
 )
 
 Data = Annotated[Path, typer.Option(help="Data set of imagpose prepare with the splits train and test.")]
 Out = Annotated[Path, typer.Option(help="Folder of page, plot, runs and pictures; the same command continues in it.")]
-Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
 Config = Annotated[
     Path, typer.Option(help="YAML of a denoiser whose data is a data set, for example configs/reproduce.yaml.")
 ]
 Budget = Annotated[int, typer.Option(min=1, help="Optimiser steps of every variant.")]
-Steps = Annotated[int, typer.Option(help="DDIM steps.")]
-Guidance = Annotated[float, typer.Option(help="Guidance scale; 1 switches guidance off.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many test pairs, always the same ones.")]
 Overrides = Annotated[
     list[str] | None,
@@ -34,7 +33,7 @@ Overrides = Annotated[
 ]
 
 
-@reproduce.command(
+@app.command(
     epilog="Example: imagpose reproduce table1 --data data/deepfashion --model model --baseline CFLD=cfld --out results"
 )
 def table1(
@@ -52,11 +51,11 @@ def table1(
     """A model beside other methods' folders of pictures."""
     from imagpose.evaluation.reproduce import items
 
-    baselines = {name: Path(folder) for name, folder in _named(baseline, "--baseline").items()}
+    baselines = {name: Path(folder) for name, folder in parse_named(baseline, "--baseline").items()}
     _show(items.table1(_measuring(data, out, steps, guidance, limit), model, baselines), out, "table1")
 
 
-@reproduce.command(
+@app.command(
     epilog="Example: imagpose reproduce table2 --data data/people --config configs/reproduce.yaml --budget 2000 --out out"
 )
 def table2(
@@ -76,7 +75,7 @@ def table2(
     _show(items.table2(_measuring(data, out, steps, guidance, limit), runs), out, "table2")
 
 
-@reproduce.command(
+@app.command(
     epilog="Example: imagpose reproduce table3 --data data/people --config configs/reproduce.yaml --budget 2000"
     " --image-encoder small=runs/small/weights --image-encoder large=runs/large/weights --out results"
 )
@@ -101,12 +100,12 @@ def table3(
     from imagpose.evaluation.reproduce import items
 
     runs = _runs(out, data, config, budget, overrides)
-    encoders = _named(image_encoder, "--image-encoder")
+    encoders = parse_named(image_encoder, "--image-encoder")
     measuring = _measuring(data, out, steps, guidance, limit)
     _show(items.table3(measuring, runs, preset or (), encoders), out, "table3")
 
 
-@reproduce.command(
+@app.command(
     epilog="Example: imagpose reproduce table7 --data data/people --config configs/reproduce.yaml --budget 2000 --out out"
 )
 def table7(
@@ -126,7 +125,7 @@ def table7(
     _show(items.table7(_measuring(data, out, steps, guidance, limit), runs), out, "table7")
 
 
-@reproduce.command(epilog="Example: imagpose reproduce figure7 --data data/people --model mini --out results")
+@app.command(epilog="Example: imagpose reproduce figure7 --data data/people --model mini --out results")
 def figure7(
     data: Data, out: Out, model: Model = "mini", steps: Steps = 20, guidance: Guidance = 2.0, limit: Limit = None
 ) -> None:
@@ -136,9 +135,7 @@ def figure7(
     _show(items.figure7(_measuring(data, out, steps, guidance, limit), model), out, "figure7")
 
 
-@reproduce.command(
-    epilog="Example: imagpose reproduce figure8 --data data/people --model mini --steps 5,10,20 --out results"
-)
+@app.command(epilog="Example: imagpose reproduce figure8 --data data/people --model mini --steps 5,10,20 --out results")
 def figure8(
     data: Data,
     out: Out,
@@ -156,17 +153,6 @@ def figure8(
         raise ValueError(f"steps is {steps!r}; whole numbers from 1, each once, expected, for example 5,10,20")
     measuring = _measuring(data, out, numbers[0], guidance, limit)
     _show(items.figure8(measuring, model, numbers, requests), out, "figure8")
-
-
-def _named(texts: list[str] | None, option: str) -> dict[str, str]:
-    """NAME=VALUE options as a dictionary, in their order."""
-    found: dict[str, str] = {}
-    for text in texts or ():
-        name, separator, value = text.partition("=")
-        if not (name and separator and value) or name in found:
-            raise ValueError(f"{option} {text!r}: NAME=FOLDER expected, each name once")
-        found[name] = value
-    return found
 
 
 def _measuring(data: Path, out: Path, steps: int, guidance: float, limit: int | None) -> Measuring:

@@ -1,0 +1,162 @@
+"""The command line: one thin command per verb; torch is imported only by the commands that need it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from imagpose.cli import convert, evaluate, prepare, reproduce, study, train
+from imagpose.cli.options import Config, Guidance, Model, Overrides, Seed, Steps, Workers, parse_size
+from imagpose.version import __version__
+
+app = typer.Typer(
+    name="imagpose",
+    help="Pictures of one person in new poses, from any number of photos (IMAGPose).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(convert.app, name="convert")
+app.add_typer(study.app, name="study")
+app.add_typer(prepare.app, name="prepare")
+app.add_typer(reproduce.app, name="reproduce")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"imagpose {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command(epilog="Example: imagpose generate --source a.jpg --pose walk.json --pose wave.json --out pictures")
+def generate(
+    out: Annotated[Path, typer.Option(help="Folder for target-0.png, ..., sheet.png and result.json.")],
+    source: Annotated[
+        list[Path] | None, typer.Option(help="Photo of the person, at least one; repeat for several.")
+    ] = None,
+    pose: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Target pose, at least one: OpenPose JSON, 18-line txt, or a rendered skeleton; repeat for several."
+        ),
+    ] = None,
+    source_pose: Annotated[
+        list[Path] | None, typer.Option(help="Poses of the sources, one for each in the same order (optional).")
+    ] = None,
+    model: Model = "mini",
+    scenario: Annotated[str | None, typer.Option(help="T1, T2, T3 or star; default: any number to any number.")] = None,
+    grid: Annotated[str | None, typer.Option(help="Rows x columns of the joint canvas, default 2x2.")] = None,
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    seed: Seed = 0,
+) -> None:
+    """Generate one picture per pose, in the order of the poses."""
+    from imagpose.serving.generate import generate_files
+
+    files = generate_files(
+        source or (), pose or (), source_pose or (), out=out, model=model, scenario=scenario, grid=grid, steps=steps,
+        guidance=guidance, seed=seed,
+    )  # fmt: skip
+    for file in files:
+        typer.echo(file)
+
+
+@app.command(epilog="Example: imagpose demo --out demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page and the pictures.")] = Path("demo"),
+    model: Model = "mini",
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    seed: Seed = 0,
+) -> None:
+    """Show T1, T2, T3, IMAGPose* and six views in one pass on held-out people, as one HTML page."""
+    from imagpose.serving.demo import run_demo
+
+    typer.echo(run_demo(out, model, steps, guidance, seed))
+
+
+@app.command(epilog="Example: imagpose people --seed 100 --count 20 --views 8 --size 256x176 --out people")
+def people(
+    out: Annotated[Path, typer.Option(help="Folder for <seed>/<k>.png, <k>.json and <k>_mask.png.")],
+    seed: Annotated[int, typer.Option(help="Seed of the first person.")] = 0,
+    count: Annotated[int, typer.Option(help="Number of people.")] = 1,
+    views: Annotated[int, typer.Option(help="Views of each person.")] = 8,
+    size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "256x176",
+    workers: Workers = None,
+) -> None:
+    """Render synthetic people: clothed adults in many poses, with key points and masks; continues where it stopped."""
+    from imagpose.people.render_set import render_set
+
+    rendered = render_set(seed, count, views, *parse_size(size), out, workers)
+    others = ", the others were complete" if rendered < count else ""
+    typer.echo(f"{rendered} of {count} people rendered{others}: {out}")
+
+
+@app.command(epilog="Example: imagpose poses --picture dance.jpg --picture jump.jpg --out poses")
+def poses(
+    out: Annotated[Path, typer.Option(help="Folder for <name of the picture>.json, OpenPose JSON.")],
+    picture: Annotated[list[Path] | None, typer.Option(help="Picture of a person; repeat for several.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Find the pose of the person in each picture, to be given to generate (extra pose)."""
+    from imagpose.serving.poses import detect_files
+
+    for file in detect_files(picture or (), out, device):
+        typer.echo(file)
+
+
+@app.command(epilog="Example: imagpose cache --config configs/deepfashion_256_sd15.yaml")
+def cache(config: Config, overrides: Overrides = None) -> None:
+    """Fill the caches of a denoiser's configuration: latents, image tokens, skeletons; continues where it stopped."""
+    from imagpose.training.denoiser import cache_denoiser
+
+    for folder in cache_denoiser(config, overrides):
+        typer.echo(f"{folder} is complete")
+
+
+@app.command(epilog="Example: imagpose models sd15-dinov2-g sd15-dinov2-g:B3 --batch-size 8")
+def models(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Presets, default: all.", metavar="[PRESET]...", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Canvases per device.")] = 4,
+    size: Annotated[str, typer.Option(help="Height x width of a view in pixels.")] = "256x176",
+) -> None:
+    """List the presets: parameters in millions by part, and the memory that training takes."""
+    from imagpose.models.table import size_table
+
+    typer.echo(size_table(names or (), batch_size, *parse_size(size)))
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, UserWarning):
+        Console(stderr=True).print(f"[yellow]note:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one line on stderr and exit code 2."""
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        app()
+    except (ValueError, OSError, FloatingPointError) as error:
+        text = " ".join(str(error).split())
+        Console(stderr=True).print(f"[red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+        sys.exit(2)

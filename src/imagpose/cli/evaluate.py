@@ -1,0 +1,93 @@
+"""`imagpose evaluate`: models and folders of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imagpose.cli.options import Guidance, Model, Seed, Steps, Workers
+
+app = typer.Typer(help="Measure models and folders of pictures.", no_args_is_help=True)
+
+Protocol = Annotated[str, typer.Option(help="clean, field or clean,field; see docs/evaluation.md.")]
+Detector = Annotated[
+    str | None,
+    typer.Option("--detect", metavar="cpu|cuda", help="Measure poses of photographs, on this device (extra pose)."),
+]
+
+
+@app.command("people", epilog="Example: imagpose evaluate people --identities 100 --out evaluation")
+def evaluate_people(
+    out: Annotated[Path, typer.Option(help="Folder for summary.json, table.md, pairs.json and rows.png.")],
+    model: Model = "mini",
+    identities: Annotated[int, typer.Option(help="Number of held-out people.")] = 100,
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    seed: Seed = 0,
+) -> None:
+    """Measure a model on held-out synthetic people, beside copying the source and a mean-colour oracle."""
+    from imagpose.evaluation.protocol import evaluate_model
+
+    typer.echo(evaluate_model(out, model=model, identities=identities, steps=steps, guidance=guidance, seed=seed))
+
+
+@app.command(
+    "model", epilog="Example: imagpose evaluate model --data data/people --scenario T1,T3 --seeds 3 --out evaluation"
+)
+def evaluate_model(
+    data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
+    out: Annotated[Path, typer.Option(help="Folder for summary.json, pairs.parquet, report.html and the pictures.")],
+    model: Model = "mini",
+    scenario: Annotated[str, typer.Option(help="Some of T1,T2,T3,star.")] = "T1",
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV source,target; default: pairs-test.csv of the data set, or all pairs.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Samples per pair.")] = 1,
+    protocol: Protocol = "clean,field",
+    steps: Steps = 20,
+    guidance: Guidance = 2.0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")
+    ] = None,
+    detect: Detector = None,
+    workers: Workers = None,
+) -> None:
+    """Measure a model on a data set's test split, beside copying the source and the autoencoder alone."""
+    from imagpose.evaluation.model import Sampling, evaluate_on_dataset
+
+    table = evaluate_on_dataset(
+        out, model, data, tuple(scenario.split(",")), pairs, seeds, tuple(protocol.split(",")),
+        Sampling(steps, guidance), workers, limit=limit, detect=detect,
+    )  # fmt: skip
+    if table:
+        typer.echo(f"{table}\n\n{out / 'report.html'}")
+
+
+@app.command(
+    epilog="Example: imagpose evaluate images --generated mine --reference test --train train --out evaluation"
+)
+def images(
+    generated: Annotated[Path, typer.Option(help="Folder of generated pictures; a_0.png, a_1.png are samples of a.")],
+    reference: Annotated[Path, typer.Option(help="Folder of true pictures; the same names, any ending.")],
+    out: Annotated[Path, typer.Option(help="Folder for summary.json, pairs.parquet and report.html.")],
+    train: Annotated[Path | None, typer.Option(help="Folder of training pictures, for FID.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of the references' masks, white where the person is.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data set with the references: pose; of rendered people also silhouette and identity."),
+    ] = None,
+    protocol: Protocol = "clean,field",
+    detect: Detector = None,
+    workers: Workers = None,
+) -> None:
+    """Measure any method's folder of pictures: SSIM, PSNR, LPIPS, FID, as defined and as the field computed them."""
+    from imagpose.evaluation.images import evaluate_images
+
+    table = evaluate_images(
+        generated, reference, out, train, masks, tuple(protocol.split(",")), workers, data=data, detect=detect
+    )
+    typer.echo(f"{table}\n\n{out / 'report.html'}")

@@ -1,0 +1,144 @@
+"""`imagpose prepare`: a thin command per data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from imagpose.cli.options import Workers, parse_size
+
+app = typer.Typer(help="Make data sets for training and evaluation; check them.", no_args_is_help=True)
+
+Dataset = Annotated[Path, typer.Option("--out", help="Folder of the data set; the same command continues in it.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first picture that would be skipped.")]
+Detect = Annotated[
+    str | None, typer.Option(metavar="cpu|cuda", help="Find key points in the pictures, on this device (extra pose).")
+]
+
+
+@app.command("folder", epilog="Example: imagpose prepare folder --pictures people --out data/people --size 256x176")
+def prepare_folder(
+    pictures: Annotated[
+        Path, typer.Option(help="Folder with one folder per identity: pictures, beside each its pose (.json or .txt).")
+    ],
+    out: Dataset,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Height x width that views are brought to, edges replicated; default: as they are."),
+    ] = None,
+    test_fraction: Annotated[float, typer.Option(help="Share of the identities that becomes split test.")] = 0.0,
+    detect: Detect = None,
+    strict: Strict = False,
+    workers: Workers = None,
+) -> None:
+    """Make a data set of a folder of identities."""
+    from imagpose.data import folder
+
+    view_size = None if size is None else parse_size(size)
+    info = folder.prepare_folder(
+        pictures, out, size=view_size, test_fraction=test_fraction, detect=detect, strict=strict, workers=workers
+    )
+    typer.echo(f"{out}: {info.summary()}")
+
+
+@app.command(
+    "people",
+    epilog="Example: imagpose prepare people --seed 0 --count 1000 --views 8 --size 256x176 --out data/people",
+)
+def prepare_people(
+    out: Dataset,
+    seed: Annotated[int, typer.Option(help="Seed of the first person; it decides the split.")] = 0,
+    count: Annotated[int, typer.Option(help="Number of people.")] = 1,
+    views: Annotated[int, typer.Option(help="Views of each person.")] = 8,
+    size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "256x176",
+    test_people: Annotated[int, typer.Option(help="People of the test split besides, to measure models on.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Render synthetic people into a data set, with masks."""
+    from imagpose.data import rendered
+
+    info = rendered.prepare_people(seed, count, views, *parse_size(size), out, test_people=test_people, workers=workers)
+    typer.echo(f"{out}: {info.summary()}")
+
+
+@app.command(
+    epilog="Example: imagpose prepare deepfashion --pictures Img/img_highres --lists lists"
+    " --annotations fasion-annotation-train.csv --annotations fasion-annotation-test.csv --out data/deepfashion"
+)
+def deepfashion(
+    pictures: Annotated[Path, typer.Option(help="Raw tree (above MEN/ and WOMEN/) or folder of flat names.")],
+    lists: Annotated[Path, typer.Option(help="Folder with train.lst and test.lst.")],
+    out: Dataset,
+    annotations: Annotated[
+        list[Path] | None, typer.Option(help="Key points: a CSV of the field (y first); repeat for several.")
+    ] = None,
+    poses: Annotated[Path | None, typer.Option(help="Key points: PIDM's folder of txt files, instead of CSVs.")] = None,
+    detect: Detect = None,
+    keypoint_frame: Annotated[
+        str | None, typer.Option(help="Frame of the key points: 256x176 (default for CSVs) or 256x256 (for txt).")
+    ] = None,
+    fit: Annotated[
+        str, typer.Option(help="resize (pictures of img_highres) or crop (256x256 pictures of img).")
+    ] = "resize",
+    size: Annotated[str, typer.Option(help="Height x width of the views: 256x176 or 512x352 in papers.")] = "256x176",
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="The field's list of pairs, .csv (from,to) or .txt (target first); default: four-joint rule."
+        ),
+    ] = None,
+    strict: Strict = False,
+    workers: Workers = None,
+) -> None:
+    """Make a data set of DeepFashion In-shop."""
+    from imagpose.data.counts import counts_table
+    from imagpose.data.deepfashion import prepare_deepfashion
+
+    frame = keypoint_frame or ("256x176" if annotations else "256x256")
+    info, counts = prepare_deepfashion(
+        pictures, lists, out, annotations=annotations or (), poses=poses, detect=detect, keypoint_frame=parse_size(frame),
+        fit=fit, size=parse_size(size), pairs=pairs or (), strict=strict, workers=workers,
+    )  # fmt: skip
+    typer.echo(f"{out}: {info.summary()}")
+    Console().print(counts_table(counts))
+
+
+@app.command(
+    epilog="Example: imagpose prepare market1501 --root Market-1501-v15.09.15"
+    " --train-annotations market-annotation-train.csv --out data/market1501"
+)
+def market1501(
+    root: Annotated[Path, typer.Option(help="Folder with bounding_box_train and bounding_box_test.")],
+    out: Dataset,
+    train_annotations: Annotated[
+        Path | None, typer.Option(help="Key points of the training pictures: CSV of the field.")
+    ] = None,
+    test_annotations: Annotated[
+        Path | None, typer.Option(help="Key points of the test pictures; without them only train is made.")
+    ] = None,
+    detect: Detect = None,
+    size: Annotated[str, typer.Option(help="Height x width of the views.")] = "128x64",
+    strict: Strict = False,
+    workers: Workers = None,
+) -> None:
+    """Make a data set of Market-1501."""
+    from imagpose.data.counts import counts_table
+    from imagpose.data.market1501 import prepare_market1501
+
+    info, counts = prepare_market1501(
+        root, out, train_annotations=train_annotations, test_annotations=test_annotations, detect=detect,
+        size=parse_size(size), strict=strict, workers=workers,
+    )  # fmt: skip
+    typer.echo(f"{out}: {info.summary()}")
+    Console().print(counts_table(counts))
+
+
+@app.command("verify", epilog="Example: imagpose prepare verify --dataset data/people")
+def prepare_verify(dataset: Annotated[Path, typer.Option(help="Folder of a finished data set.")]) -> None:
+    """Check the checksums of all files of a data set."""
+    from imagpose.data.info import verify_dataset
+
+    typer.echo(f"{dataset}: all files are as they were made; {verify_dataset(dataset).summary()}")

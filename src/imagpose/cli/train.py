@@ -1,0 +1,115 @@
+"""`imagpose train`: a thin command per stage, per judge, and the export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imagpose.cli.options import Config, Overrides
+
+app = typer.Typer(help="Train the four stages and the judges of evaluation; export what ships.", no_args_is_help=True)
+
+Resume = Annotated[
+    str | None, typer.Option(help="'latest' (from the start, where there is none), or the folder of a checkpoint.")
+]
+StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this time, for example 50m or 2h.")]
+
+
+@app.command(epilog="Example: imagpose train autoencoder --config configs/mini/autoencoder.yaml --resume latest")
+def autoencoder(
+    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
+) -> None:
+    """Stage 1: the KL autoencoder."""
+    from imagpose.training.autoencoder import train_autoencoder
+
+    _train(train_autoencoder, config, overrides, resume, stop_after)
+
+
+@app.command(epilog="Example: imagpose train encoder --config configs/mini/encoder.yaml")
+def encoder(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+    """Stage 2: the image encoder, by telling people apart."""
+    from imagpose.training.encoder import train_encoder
+
+    _train(train_encoder, config, overrides, resume, stop_after)
+
+
+@app.command(epilog="Example: imagpose train denoiser --config configs/mini/denoiser.yaml --stop-after 3h steps=20000")
+def denoiser(
+    config: Config,
+    overrides: Overrides = None,
+    resume: Resume = None,
+    stop_after: StopAfter = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print sizes, parameters, data, steps and memory; do nothing.")
+    ] = False,
+) -> None:
+    """Stage 3: UNet, pose encoder and feature tokens."""
+    if dry_run:
+        from imagpose.training.plan import plan_denoiser
+
+        typer.echo(plan_denoiser(config, overrides))
+        return
+    from imagpose.training.denoiser import train_denoiser
+
+    _train(train_denoiser, config, overrides, resume, stop_after)
+
+
+@app.command(epilog="Example: imagpose train pose-estimator --config configs/mini/pose_estimator.yaml")
+def pose_estimator(
+    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
+) -> None:
+    """The network that evaluation finds key points with."""
+    from imagpose.training.judges import train_pose_estimator
+
+    _train(train_pose_estimator, config, overrides, resume, stop_after)
+
+
+@app.command(epilog="Example: imagpose train silhouette --config configs/mini/silhouette.yaml")
+def silhouette(
+    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
+) -> None:
+    """The network that evaluation finds silhouettes with."""
+    from imagpose.training.judges import train_silhouette
+
+    _train(train_silhouette, config, overrides, resume, stop_after)
+
+
+@app.command(epilog="Example: imagpose train identity --config configs/mini/identity.yaml")
+def identity(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+    """The network that evaluation tells people apart with."""
+    from imagpose.training.judges import train_identity
+
+    _train(train_identity, config, overrides, resume, stop_after)
+
+
+@app.command(epilog="Example: imagpose train decoder --config configs/mini/decoder.yaml")
+def decoder(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+    """Stage 4: the VAE's decoder, on what the denoiser generates."""
+    from imagpose.training.decoder import train_decoder
+
+    _train(train_decoder, config, overrides, resume, stop_after)
+
+
+@app.command(epilog="Example: imagpose train export --run runs/mini/denoiser --out mini")
+def export(
+    run: Annotated[Path, typer.Option(help="Output folder of the denoiser's run.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pipeline.")],
+    dtype: Annotated[str, typer.Option(help="fp16 or bf16.")] = "fp16",
+) -> None:
+    """Write the trained pipeline in half precision, in files of at most 15 MB."""
+    from imagpose.training.export import export_pipeline
+
+    if dtype not in ("fp16", "bf16"):
+        raise ValueError(f"dtype is {dtype!r}; fp16 or bf16 expected")
+    for name, size in export_pipeline(run, out, dtype).items():  # type: ignore[arg-type]
+        typer.echo(f"{name}: {size / 1e6:.1f} MB")
+
+
+def _train(stage: Any, config: Path, overrides: list[str] | None, resume: str | None, stop_after: str | None) -> None:
+    from imagpose.training.config import parse_duration
+
+    outcome = stage(config, overrides, resume, None if stop_after is None else parse_duration(stop_after))
+    measures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.validation.items())
+    typer.echo(f"{outcome.reason} at step {outcome.step}{': ' if measures else ''}{measures}")

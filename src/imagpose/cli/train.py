@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imagpose.cli.options import Config, Overrides
+
+if TYPE_CHECKING:
+    from imagpose.training.trainer import Trainer
 
 app = typer.Typer(help="Train the four stages and the judges of evaluation; export what ships.", no_args_is_help=True)
 
@@ -107,9 +110,11 @@ def export(
         typer.echo(f"{name}: {size / 1e6:.1f} MB")
 
 
-def _train(stage: Any, config: Path, overrides: list[str] | None, resume: str | None, stop_after: str | None) -> None:
+def _train(
+    trainer: Trainer, config: Path, overrides: list[str] | None, resume: str | None, stop_after: str | None
+) -> None:
     from imagpose.training.config import parse_duration
 
-    outcome = stage(config, overrides, resume, None if stop_after is None else parse_duration(stop_after))
+    outcome = trainer(config, overrides, resume, None if stop_after is None else parse_duration(stop_after))
     measures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.validation.items())
     typer.echo(f"{outcome.reason} at step {outcome.step}{': ' if measures else ''}{measures}")

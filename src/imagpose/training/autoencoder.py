@@ -18,10 +18,10 @@ from imagpose.model_folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.pictures import texture_pixels
 from imagpose.training.cache import ViewCache, to_pixels
-from imagpose.training.config import AutoencoderConfig, load_config
-from imagpose.training.loop import Outcome, Training, prepare_run
+from imagpose.training.config import AutoencoderConfig
 from imagpose.training.losses import linear_colour_loss, psnr_and_ssim, reconstruction_loss
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng, start_from
+from imagpose.training.trainer import rendered_trainer
 
 _FACTOR = 8
 _VALIDATION_PICTURES = 128
@@ -162,24 +162,4 @@ def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
     return ((pixels.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).movedim(-3, -1)
 
 
-def train_autoencoder(
-    config_path: str | Path,
-    overrides: list[str] | None = None,
-    resume: str | None = None,
-    stop_after: float | None = None,
-) -> Outcome:
-    """Render what is missing, train the autoencoder, write ``<output>/weights``.
-
-    Args:
-        config_path: YAML of `AutoencoderConfig`.
-        overrides: ``key=value`` replacements.
-        resume: None, "latest" or the folder of a checkpoint.
-        stop_after: seconds after which a checkpoint is written and the run ends.
-
-    Raises:
-        FileNotFoundError, ValueError: see `load_config` and `Training`.
-        FloatingPointError: the loss is not finite.
-    """
-    config = load_config(AutoencoderConfig, config_path, overrides)
-    prepare_run(config, (config.data, config.validation))
-    return Training(AutoencoderStage(config), config, resume).run(stop_after)
+train_autoencoder = rendered_trainer(AutoencoderConfig, AutoencoderStage)

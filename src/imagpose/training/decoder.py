@@ -19,12 +19,13 @@ from imagpose.pictures import to_pictures
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pose import Pose
 from imagpose.training.cache import Tensors, ViewCache
-from imagpose.training.config import DecoderConfig, load_config
+from imagpose.training.config import DecoderConfig
 from imagpose.training.denoiser_cache import fingerprint
-from imagpose.training.loop import Outcome, Training, prepare_run
+from imagpose.training.loop import prepare_run
 from imagpose.training.losses import psnr_and_ssim, reconstruction_loss
 from imagpose.training.processes import run_device, this_process, wait_for_everyone
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
+from imagpose.training.trainer import Trainer
 
 _AT_ONCE = 4  # canvases
 _VALIDATION_PEOPLE = 32
@@ -149,26 +150,19 @@ def _poses(cache: ViewCache, identity: int, views: np.ndarray) -> list[Pose]:
     return [Pose(own, cache.config.width, cache.config.height) for own in points]
 
 
-def train_decoder(
-    config_path: str | Path,
-    overrides: list[str] | None = None,
-    resume: str | None = None,
-    stop_after: float | None = None,
-) -> Outcome:
-    """Generate latents, train the decoder, write the pipeline to ``<output>/weights``; arguments as `train_autoencoder`.
+def _prepared(config: DecoderConfig) -> DecoderStage:
+    """The stage; latents are generated where they are missing, each process makes its share.
 
-    Latents of the views must be in the cache, where training the denoiser has left them. What is generated is kept in the
-    run's folder; each process makes its share.
+    Latents of the views must be in the cache, where training the denoiser has left them.
 
     Raises:
-        FileNotFoundError, ValueError: the pipeline or cached latents are missing, or see `load_config` and `Training`.
+        FileNotFoundError, ValueError: the pipeline or cached latents are missing.
     """
-    config = load_config(DecoderConfig, config_path, overrides)
     if not (config.pipeline / "model_index.json").is_file():
         raise FileNotFoundError(f"{config.pipeline} holds no trained pipeline: train the denoiser first")
     prepare_run(config, (config.data, config.validation))
     pipeline = IMAGPosePipeline.from_pretrained(config.pipeline)
-    return Training(DecoderStage(config, pipeline, _generated(config, pipeline)), config, resume).run(stop_after)
+    return DecoderStage(config, pipeline, _generated(config, pipeline))
 
 
 def _generated(config: DecoderConfig, pipeline: IMAGPosePipeline) -> Tensors:
@@ -188,3 +182,6 @@ def _generated(config: DecoderConfig, pipeline: IMAGPosePipeline) -> Tensors:
     wait_for_everyone()
     parts = [load_file(folder / f"{index}-of-{count}.safetensors") for index in range(count)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+train_decoder = Trainer(DecoderConfig, _prepared)

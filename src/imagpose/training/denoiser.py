@@ -17,7 +17,7 @@ from imagpose.training.denoiser_cache import build_cache, encode_features, encod
 from imagpose.training.denoiser_config import DenoiserConfig
 from imagpose.training.denoiser_networks import build_pipeline
 from imagpose.training.denoiser_samples import held_out_psnr, sample_rows
-from imagpose.training.loop import Outcome, Training, global_batch, prepare_run
+from imagpose.training.loop import global_batch, prepare_run
 from imagpose.training.objective import (
     DrawSettings,
     denoising_loss,
@@ -29,6 +29,7 @@ from imagpose.training.objective import (
 )
 from imagpose.training.processes import wait_for_everyone
 from imagpose.training.stage import Batch, Stage
+from imagpose.training.trainer import Trainer
 from imagpose.views import ViewGrid, pad_views, tile, untile
 
 _VALIDATION_BATCHES = 8
@@ -199,25 +200,6 @@ def _slot_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Ten
     }
 
 
-def train_denoiser(
-    config_path: str | Path,
-    overrides: list[str] | None = None,
-    resume: str | None = None,
-    stop_after: float | None = None,
-) -> Outcome:
-    """Fill the caches, train the denoiser, write the pipeline to ``<output>/weights``.
-
-    Arguments as `train_autoencoder`.
-
-    Raises:
-        FileNotFoundError, OSError, ValueError: see `load_config`, `build_pipeline`, `open_data` and `Training`.
-        FloatingPointError: the loss is not finite.
-    """
-    config = load_config(DenoiserConfig, config_path, overrides)
-    pipeline, _ = fill_caches(config)
-    return Training(DenoiserStage(config, pipeline), config, resume).run(stop_after)
-
-
 def cache_denoiser(config_path: str | Path, overrides: list[str] | None = None) -> list[Path]:
     """Fill the caches only; returns their folders.
 
@@ -238,3 +220,11 @@ def fill_caches(config: DenoiserConfig) -> tuple[IMAGPosePipeline, list[Path]]:
     folders = build_cache(config, pipeline)
     wait_for_everyone()
     return pipeline, folders
+
+
+def _prepared(config: DenoiserConfig) -> DenoiserStage:
+    pipeline, _ = fill_caches(config)
+    return DenoiserStage(config, pipeline)
+
+
+train_denoiser = Trainer(DenoiserConfig, _prepared)

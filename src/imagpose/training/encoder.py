@@ -11,10 +11,10 @@ from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 from imagpose.model_folder import ModelFiles
 from imagpose.models.loading import load_image_encoder
 from imagpose.pictures import encoder_pixels
-from imagpose.training.config import EncoderConfig, load_config
-from imagpose.training.loop import Outcome, Training, prepare_run
+from imagpose.training.config import EncoderConfig
 from imagpose.training.metric_learning import MetricLearningStage
 from imagpose.training.stage import start_from
+from imagpose.training.trainer import rendered_trainer
 
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
@@ -86,13 +86,4 @@ def build_processor(height: int, width: int) -> BitImageProcessorPil:
     )
 
 
-def train_encoder(
-    config_path: str | Path,
-    overrides: list[str] | None = None,
-    resume: str | None = None,
-    stop_after: float | None = None,
-) -> Outcome:
-    """Render what is missing, train the image encoder, write ``<output>/weights``; arguments as `train_autoencoder`."""
-    config = load_config(EncoderConfig, config_path, overrides)
-    prepare_run(config, (config.data, config.validation))
-    return Training(EncoderStage(config), config, resume).run(stop_after)
+train_encoder = rendered_trainer(EncoderConfig, EncoderStage)

@@ -24,12 +24,11 @@ from imagpose.training.config import (
     PoseEstimatorConfig,
     RenderedRunConfig,
     SilhouetteConfig,
-    load_config,
 )
 from imagpose.training.degrade import coarsen, degrade
-from imagpose.training.loop import Outcome, Training, prepare_run
 from imagpose.training.metric_learning import MetricLearningStage
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
+from imagpose.training.trainer import rendered_trainer
 
 _VALIDATION_CHUNK = 32
 _SPREAD = 1.0  # cells: standard deviation of the target on a heatmap
@@ -271,37 +270,6 @@ def _save_half(network: nn.Module, path: Path) -> None:
     save_file({name: weight.half() if weight.is_floating_point() else weight for name, weight in weights.items()}, path)
 
 
-def train_pose_estimator(
-    config_path: str | Path,
-    overrides: list[str] | None = None,
-    resume: str | None = None,
-    stop_after: float | None = None,
-) -> Outcome:
-    """Render what is missing, train the pose estimator; arguments as `train_autoencoder`."""
-    config = load_config(PoseEstimatorConfig, config_path, overrides)
-    prepare_run(config, (config.data, config.validation))
-    return Training(PoseEstimatorStage(config), config, resume).run(stop_after)
-
-
-def train_silhouette(
-    config_path: str | Path,
-    overrides: list[str] | None = None,
-    resume: str | None = None,
-    stop_after: float | None = None,
-) -> Outcome:
-    """Render what is missing, train the silhouette network; arguments as `train_autoencoder`."""
-    config = load_config(SilhouetteConfig, config_path, overrides)
-    prepare_run(config, (config.data, config.validation))
-    return Training(SilhouetteStage(config), config, resume).run(stop_after)
-
-
-def train_identity(
-    config_path: str | Path,
-    overrides: list[str] | None = None,
-    resume: str | None = None,
-    stop_after: float | None = None,
-) -> Outcome:
-    """Render what is missing, train the identity network; arguments as `train_autoencoder`."""
-    config = load_config(IdentityConfig, config_path, overrides)
-    prepare_run(config, (config.data, config.validation))
-    return Training(IdentityStage(config), config, resume).run(stop_after)
+train_pose_estimator = rendered_trainer(PoseEstimatorConfig, PoseEstimatorStage)
+train_silhouette = rendered_trainer(SilhouetteConfig, SilhouetteStage)
+train_identity = rendered_trainer(IdentityConfig, IdentityStage)

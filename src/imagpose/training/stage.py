@@ -23,7 +23,7 @@ class Drawn(IntEnum):
 
 
 class Stage(nn.Module, ABC):
-    """Base of the three stages. Its parameters are what is trained; frozen networks are kept outside `parameters()`.
+    """Base of all stages. Its parameters are what is trained; frozen networks are kept outside `parameters()`.
 
     Attributes:
         name: name of the stage.

@@ -158,7 +158,7 @@ def test_other_methods_folders_stand_in_table_1(tmp_path, data, copying) -> None
     again = items.table1(
         measuring(tmp_path / "again", data),
         "mini",
-        {"perfect": tmp_path / "perfect", "copy": tmp_path / "out/evaluations/table1-2-2-3/pictures/T1"},
+        {"perfect": tmp_path / "perfect", "copy": tmp_path / "out/evaluations/mini-2-2-3/pictures/T1"},
     )
     scores = {line.split(" | ")[0]: line.split(" | ")[1:] for line in again.splitlines()}
     assert scores["| copy"] == scores["| copy of the source"]
@@ -172,7 +172,10 @@ def test_other_methods_folders_stand_in_table_1(tmp_path, data, copying) -> None
 
 
 def test_figure_7_compares_the_scenarios_on_shared_pairs(tmp_path, data, copying) -> None:
+    items.table1(measuring(tmp_path, data), "mini", {})
+    before = len(copying.calls)
     table = items.figure7(measuring(tmp_path, data), "mini")
+    assert {call["scenario"] for call in copying.calls[before:]} == {"T2", "T3"}  # the others are Table 1's
     names = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
     assert names == ["T1", "T2", "T3", "IMAGPose*", "real test pictures"]
     page = (tmp_path / "figure7.md").read_text()

@@ -15,9 +15,9 @@ from imagpose.data.pairs import Pair as ViewPair
 from imagpose.evaluation.folders import refuse
 from imagpose.views import SCENARIOS
 
-__all__ = ["Request", "check_pairs", "plan_requests", "read_view_pairs"]
+__all__ = ["STAR_POSES", "Request", "check_pairs", "plan_requests", "read_view_pairs"]
 
-_STAR = 3  # poses of one request of IMAGPose*, on the paper's grid
+STAR_POSES = 3  # poses of one request of IMAGPose*, on the paper's grid
 _SOURCES = 3  # different sources of T3
 
 
@@ -111,7 +111,9 @@ def plan_requests(
         targets: dict[str, list[str]] = {}
         for source, target in pairs:
             targets.setdefault(source, []).append(target)
-        chunks = [(source, own[i : i + _STAR]) for source, own in targets.items() for i in range(0, len(own), _STAR)]
+        chunks = [
+            (source, own[i : i + STAR_POSES]) for source, own in targets.items() for i in range(0, len(own), STAR_POSES)
+        ]
         return [_star_request(source, own, views[_identity(source)]) for source, own in chunks], 0
     if scenario != "T3":
         return [Request(scenario, (source,), (target,)) for source, target in pairs], 0
@@ -125,7 +127,7 @@ def plan_requests(
 
 def _star_request(source: str, targets: Sequence[str], views: Sequence[str]) -> Request:
     others = [name for name in views if name not in (source, *targets)]
-    return Request("star", (source,), tuple(targets), tuple(others[: _STAR - len(targets)]))
+    return Request("star", (source,), tuple(targets), tuple(others[: STAR_POSES - len(targets)]))
 
 
 def _identity(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo, read_info
 from imagpose.evaluation.model import evaluate_on_dataset, scenario_requests
 from imagpose.evaluation.model_pictures import Sampling
+from imagpose.evaluation.model_requests import STAR_POSES
 from imagpose.evaluation.protocol import load_pipeline
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures
@@ -62,7 +64,10 @@ class Measuring:
     def evaluate(
         self, name: str, model: str, scenarios: Sequence[str], others: Mapping[str, Path] | None = None
     ) -> Path:
-        """Measure a model; returns the evaluation's folder when all processes are done."""
+        """Measure a model; returns the evaluation's folder when all processes are done.
+
+        Items that give the same `name` share the pictures of the scenarios that they share.
+        """
         folder = (
             self.out / "evaluations" / f"{name}-{self.sampling.steps}-{self.sampling.guidance:g}-{self.limit or 'all'}"
         )
@@ -109,7 +114,7 @@ def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> s
         ValueError, OSError: see `evaluate_on_dataset`; matplotlib is missing.
     """
     _start()
-    folder = measuring.evaluate("table1", model, ("T1", "star"), baselines)
+    folder = measuring.evaluate(_of_model(model), model, ("T1", "star"), baselines)
     ours = [read_measured(folder, "T1", OURS), read_measured(folder, "star", _STAR)]
     theirs = [read_measured(folder, name, name) for name in baselines]
     lines = [*theirs, read_measured(folder, _COPY, _COPY), *ours, read_measured(folder, _AUTOENCODER, _AUTOENCODER)]
@@ -225,7 +230,7 @@ def figure7(measuring: Measuring, model: str) -> str:
         ValueError, OSError: see `evaluate_on_dataset`; matplotlib is missing.
     """
     _start()
-    folder = measuring.evaluate("figure7", model, _SCENARIOS)
+    folder = measuring.evaluate(_of_model(model), model, _SCENARIOS)
     names = {scenario: _STAR if scenario == "star" else scenario for scenario in _SCENARIOS}
     lines = [read_measured(folder, scenario, name) for scenario, name in names.items()]
     claims = [Claim("T3", "T1"), Claim("T2", "T1", "alike"), Claim(_STAR, "T1", "alike")]
@@ -258,14 +263,15 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     _start()
     samplings = [Sampling(number, measuring.sampling.guidance) for number in steps]
     planned = scenario_requests(measuring.data, ("T1", "star"), measuring.limit)
-    full = [request for request in planned["star"] if len(request.poses) == 3]
+    full = [request for request in planned["star"] if len(request.poses) == STAR_POSES]
     counts = {"T1": len(planned["T1"]), "star": len(full)}
     if min(counts.values()) < requests:
         raise ValueError(
             f"{requests} requests are to be timed; the pairs make {counts['T1']} of one pose and {counts['star']} of three"
         )
     folders = [
-        replace(measuring, sampling=sampling).evaluate("figure8", model, ("T1", "star")) for sampling in samplings
+        replace(measuring, sampling=sampling).evaluate(_of_model(model), model, ("T1", "star"))
+        for sampling in samplings
     ]
     asked = {"T1": planned["T1"][:requests], "star": full[:requests]}
     seconds = seconds_per_picture(load_pipeline(model), asked, PersonDataset(measuring.data, "test"), samplings)
@@ -296,6 +302,14 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
         [Claim(f"{_STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]
         + [Claim(f"T1, {most} steps", f"T1, {own} steps") for own in steps if own != most],
     )
+
+
+def _of_model(model: str) -> str:
+    """Name of the evaluation of a model that was not trained here; folders of the same name differ by their place."""
+    if model_name(model) == model:
+        return model.replace("/", "--")
+    place = hashlib.sha256(str(Path(model).resolve()).encode()).hexdigest()[:8]
+    return f"{model_name(model)}-{place}"
 
 
 def _trained_lines(

@@ -49,7 +49,36 @@ def test_plain_parquet_with_pictures_that_any_reader_decodes(shard: Path) -> Non
     assert row["mask"] is None
     features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
     assert list(features) == table.column_names
-    assert features["picture"] == features["mask"] == {"_type": "Image"}
+    assert features["picture"] == features["mask"] == features["parts"] == {"_type": "Image"}
+
+
+def test_style_and_parts_come_back_and_are_absent_from_older_shards(tmp_path: Path, shard: Path) -> None:
+    parts = np.random.default_rng(0).integers(0, 9, (HEIGHT, WIDTH)).astype(np.uint8)
+    record = make_record(
+        small_picture(1), small_pose(1), identity="1", view="0", split="train", source_file="1/0.png", style="toon",
+        parts=parts,
+    )  # fmt: skip
+    with write_shard(tmp_path / "new.parquet") as write:
+        write([record, small_record("1", 1)])
+    drawn, plain = read_person(open_shard(tmp_path / "new.parquet"), 0)
+    assert drawn.style == "toon" and np.array_equal(drawn.part_map(), parts)
+    assert plain.style is None and plain.parts is None and plain.part_map() is None
+
+    older = pq.read_table(shard).drop_columns(["style", "parts"])
+    pq.write_table(older, tmp_path / "older.parquet", row_group_size=2)
+    before, after = (read_person(open_shard(path), 0) for path in (shard, tmp_path / "older.parquet"))
+    assert [(view.picture, view.mask, view.style, view.parts) for view in before] == [
+        (view.picture, view.mask, view.style, view.parts) for view in after
+    ]
+
+
+def test_a_part_map_belongs_to_the_size_of_its_picture() -> None:
+    about = {"identity": "1", "view": "0", "split": "train", "source_file": "1/0.png"}
+    parts = np.zeros((HEIGHT, WIDTH), np.uint8)
+    with pytest.raises(ValueError, match="part map is"):
+        make_record(small_picture(1), small_pose(1), parts=parts.T, **about)
+    with pytest.raises(ValueError, match="keeps its size"):
+        make_record(small_picture(1), small_pose(1), parts=parts, size=(2 * HEIGHT, 2 * WIDTH), **about)
 
 
 def test_reading_a_person_touches_its_own_bytes_only(tmp_path: Path) -> None:

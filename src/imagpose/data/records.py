@@ -27,6 +27,9 @@ class ViewRecord:
         mask: grey picture as PNG, 255 on the person and 0 elsewhere, of the picture's size; None where unknown.
         split: "train", "validation", "test" or another name.
         source_file: what it was made from, relative to the raw data's folder.
+        style: name of the style that it was rendered in (`people.style.STYLES`); None where unknown, as of photographs.
+        parts: grey picture as PNG whose values index `people.outfit.PART_NAMES` (0 outside of the person), of the
+            picture's size; None where unknown.
     """
 
     identity: str
@@ -38,6 +41,8 @@ class ViewRecord:
     mask: bytes | None
     split: str
     source_file: str
+    style: str | None = None
+    parts: bytes | None = None
 
     @property
     def pose(self) -> Pose:
@@ -52,6 +57,10 @@ class ViewRecord:
         """The mask as bool (H, W), True on the person; None where unknown."""
         return None if self.mask is None else np.asarray(_decode(self.mask, ("PNG",)).convert("L")) > 127
 
+    def part_map(self) -> np.ndarray | None:
+        """The parts as uint8 (H, W), index into `people.outfit.PART_NAMES`; None where unknown."""
+        return None if self.parts is None else np.asarray(_decode(self.parts, ("PNG",)).convert("L"))
+
 
 def make_record(
     picture: Image.Image,
@@ -64,6 +73,8 @@ def make_record(
     mask: Image.Image | None = None,
     size: tuple[int, int] | None = None,
     encoded: bytes | None = None,
+    style: str | None = None,
+    parts: np.ndarray | None = None,
 ) -> ViewRecord:
     """Encode a view, in a stated size or as it is.
 
@@ -76,16 +87,25 @@ def make_record(
             keeps the picture's own.
         encoded: the picture's file, PNG or JPEG, stored as it is where the size does not change; without it the picture
             is stored as PNG, which loses nothing.
+        style: see `ViewRecord`.
+        parts: uint8 (H, W) part map of the picture's size; only for views that keep their size.
 
     Raises:
-        ValueError: the pose is in another frame, or the mask of another size, than the picture.
+        ValueError: the pose is in another frame, or the mask or part map of another size, than the picture; a part map
+            of a view that is brought to another size.
     """
     width, height = picture.size
     if (pose.width, pose.height) != (width, height):
         raise ValueError(f"the pose is in a frame of {pose.width}x{pose.height}, the picture has {width}x{height}")
     if mask is not None and mask.size != (width, height):
         raise ValueError(f"the mask has {mask.width}x{mask.height} pixels, the picture {width}x{height}")
+    if parts is not None and parts.shape != (height, width):
+        raise ValueError(f"the part map is {parts.shape[0]}x{parts.shape[1]}, the picture {height}x{width}")
     if size is not None and size != (height, width):
+        if parts is not None:
+            raise ValueError(
+                f"a view with a part map keeps its size of {height}x{width}, {size[0]}x{size[1]} asked for"
+            )
         height, width = size
         picture, pose, encoded = fit_view(picture, width, height), fit_pose(pose, width, height), None
         mask = None if mask is None else fit_mask(mask, width, height)
@@ -99,6 +119,8 @@ def make_record(
         mask=None if mask is None else _encode(mask.convert("L").point(_threshold)),
         split=split,
         source_file=source_file,
+        style=style,
+        parts=None if parts is None else _encode(Image.fromarray(parts)),
     )
 
 

@@ -72,6 +72,7 @@ def _render(person: Person, height: int, width: int) -> Made:
             split=person.split,
             source_file=f"{person.identity}/{number}.png",
             mask=Image.fromarray(view.foreground).convert("L"),
+            parts=view.parts,
         )
         for number, view in enumerate(views)
     ]

@@ -1,8 +1,9 @@
 """Parquet shards of views: one row per view, one row group per person, so that a person is read without the shard.
 
 Columns: ``identity``, ``view``, ``picture`` (struct of ``bytes`` and ``path``), ``width``, ``height``, ``keypoints``
-(18 x (x, y, confidence), flat, row by row), ``mask`` (as ``picture``, or null), ``split``, ``source_file``. The schema's
-metadata tell `datasets` that ``picture`` and ``mask`` are pictures. Source: own; the convention of the metadata is that
+(18 x (x, y, confidence), flat, row by row), ``mask`` (as ``picture``, or null), ``split``, ``source_file``, and, which
+older shards lack, ``style`` (string, or null) and ``parts`` (as ``mask``). The schema's metadata tell `datasets` which
+columns are pictures. Source: own; the convention of the metadata is that
 of Hugging Face `datasets`.
 """
 
@@ -35,6 +36,8 @@ _FEATURES = {
     "mask": {"_type": "Image"},
     "split": _TEXT,
     "source_file": _TEXT,
+    "style": _TEXT,
+    "parts": {"_type": "Image"},
 }
 _PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 SCHEMA = pa.schema(
@@ -48,15 +51,18 @@ SCHEMA = pa.schema(
         ("mask", _PICTURE),
         ("split", pa.string()),
         ("source_file", pa.string()),
+        ("style", pa.string()),
+        ("parts", _PICTURE),
     ],
     metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
 )
+_OPTIONAL = {"style", "parts"}  # columns that shards of earlier versions lack
 # Pictures are compressed already.
 _COMPRESSION = {
     name: "none" if name.endswith(".bytes") else "snappy"
     for name in (
         "identity", "view", "picture.bytes", "picture.path", "width", "height", "keypoints.list.element", "mask.bytes",
-        "mask.path", "split", "source_file",
+        "mask.path", "split", "source_file", "style", "parts.bytes", "parts.path",
     )
 }  # fmt: skip
 
@@ -74,7 +80,7 @@ def write_shard(path: Path) -> Iterator[Callable[[Sequence[ViewRecord]], None]]:
         temporary(path) as partial,
         # Statistics of pictures would repeat whole pictures in the footer, which every reader loads.
         pq.ParquetWriter(
-            partial, SCHEMA, compression=_COMPRESSION, use_dictionary=["split"], write_statistics=["identity"]
+            partial, SCHEMA, compression=_COMPRESSION, use_dictionary=["split", "style"], write_statistics=["identity"]
         ) as writer,
     ):
         yield lambda person: writer.write_table(_table(person), row_group_size=len(person))
@@ -83,13 +89,16 @@ def write_shard(path: Path) -> Iterator[Callable[[Sequence[ViewRecord]], None]]:
 def _table(person: Sequence[ViewRecord]) -> pa.Table:
     points = np.concatenate([np.asarray(record.keypoints, np.float32).ravel() for record in person])
     columns = {
-        "picture": [{"bytes": record.picture, "path": None} for record in person],
-        "mask": [None if record.mask is None else {"bytes": record.mask, "path": None} for record in person],
+        **{name: [_file(getattr(record, name)) for record in person] for name in ("picture", "mask", "parts")},
         "keypoints": pa.FixedSizeListArray.from_arrays(pa.array(points), _POINTS),
     }
-    for name in ("identity", "view", "width", "height", "split", "source_file"):
+    for name in ("identity", "view", "width", "height", "split", "source_file", "style"):
         columns[name] = [getattr(record, name) for record in person]
     return pa.table(columns, schema=SCHEMA)
+
+
+def _file(encoded: bytes | None) -> dict[str, bytes | None] | None:
+    return None if encoded is None else {"bytes": encoded, "path": None}
 
 
 def open_shard(path: Path) -> pq.ParquetFile:
@@ -103,7 +112,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
         shard = pq.ParquetFile(path, memory_map=True)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: damaged ({error})") from None
-    missing = set(SCHEMA.names) - set(shard.schema_arrow.names)
+    missing = set(SCHEMA.names) - _OPTIONAL - set(shard.schema_arrow.names)
     if missing:
         raise ValueError(f"{path}: no shard of views, columns {', '.join(sorted(missing))} are missing")
     return shard
@@ -111,13 +120,12 @@ def open_shard(path: Path) -> pq.ParquetFile:
 
 def read_person(shard: pq.ParquetFile, row_group: int) -> list[ViewRecord]:
     """The views of the person in a row group."""
-    table = shard.read_row_group(row_group, columns=SCHEMA.names, use_threads=False)
+    stored = [name for name in SCHEMA.names if name in shard.schema_arrow.names]
+    table = shard.read_row_group(row_group, columns=stored, use_threads=False)
+    pictures = [name for name in ("picture", "mask", "parts") if name in stored]
     points = table["keypoints"].combine_chunks().flatten().to_numpy().reshape(-1, 18, 3)
     return [
-        ViewRecord(
-            **row
-            | {"picture": row["picture"]["bytes"], "keypoints": keypoints, "mask": (row["mask"] or {}).get("bytes")}
-        )
+        ViewRecord(**row | {"keypoints": keypoints} | {name: (row[name] or {}).get("bytes") for name in pictures})
         for row, keypoints in zip(table.drop_columns(["keypoints"]).to_pylist(), points, strict=True)
     ]
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from imagpose.evaluation.metrics import foreground_box, psnr, ssim
+from imagpose.metrics.pixels import foreground_box, psnr, ssim
 from imagpose.model_folder import WEIGHTS_ROOT
 from imagpose.people import VALIDATION_SEEDS, iterate_views
 

@@ -15,10 +15,10 @@ from imagpose.data.prepare import Person, write_dataset
 from imagpose.data.records import make_record
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
-from imagpose.evaluation.metrics import psnr, ssim
 from imagpose.evaluation.model import evaluate_on_dataset
 from imagpose.evaluation.model_pictures import Sampling
 from imagpose.evaluation.networks import Needs, Network, Networks
+from imagpose.metrics.pixels import psnr, ssim
 from imagpose.models.latents import decode_latents, encode_latents
 from imagpose.pictures import to_tensor
 from imagpose.pose import Pose

@@ -16,10 +16,10 @@ from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.images import evaluate_images
 from imagpose.evaluation.judged_views import JudgedPairs
 from imagpose.evaluation.judging import judge_pairs, open_judged_views
-from imagpose.evaluation.keypoint_metrics import COCO_SIGMAS
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.parts import Parts
 from imagpose.evaluation.photographs import Photographs
+from imagpose.metrics.keypoints import COCO_SIGMAS
 from imagpose.pose import Pose
 
 HEIGHT, WIDTH = 60, 40

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from imagpose.evaluation import protocol
-from imagpose.evaluation.metrics import psnr
 from imagpose.evaluation.protocol import (
     ShownPerson,
     embed_person,
@@ -17,6 +16,7 @@ from imagpose.evaluation.protocol import (
     measure_person,
 )
 from imagpose.evaluation.report import Measure, markdown_table, summarise
+from imagpose.metrics.pixels import psnr
 
 
 def measured(pipeline, people):

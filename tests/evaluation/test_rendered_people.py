@@ -14,11 +14,11 @@ from imagpose.evaluation.images import evaluate_images
 from imagpose.evaluation.judged_views import JudgedPairs
 from imagpose.evaluation.judges import IDENTITY_WEIGHTS, POSE_WEIGHTS, embed_people, find_keypoints, first_ranks
 from imagpose.evaluation.judging import judge_pairs
-from imagpose.evaluation.keypoint_metrics import counted_points, oks, pck
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.parts import Parts
 from imagpose.evaluation.rendered_people import RenderedPeople
 from imagpose.evaluation.silhouette import WEIGHTS, find_foreground
+from imagpose.metrics.keypoints import counted_points, oks, pck
 
 PEOPLE, VIEWS, HEIGHT, WIDTH = 8, 4, 128, 96
 FIRST = 2_777_000  # of the test split

@@ -12,10 +12,10 @@ import numpy as np
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.records import ViewRecord
 from imagpose.evaluation.folders import Pair, refuse
-from imagpose.evaluation.keypoint_metrics import counted_points, oks, pck
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.parts import Files, Parts
 from imagpose.evaluation.pixels import read_rgb
+from imagpose.metrics.keypoints import counted_points, oks, pck
 
 __all__ = ["JUDGED", "SPLIT", "JudgedPairs", "JudgedViews", "Work", "keypoint_values", "values_of_pairs"]
 

@@ -16,9 +16,9 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.records import ViewRecord
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.judged_views import JUDGED, JudgedPairs, JudgedViews, keypoint_values, values_of_pairs
-from imagpose.evaluation.keypoint_metrics import counted_points
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.parts import Parts
+from imagpose.metrics.keypoints import counted_points
 from imagpose.pose.detection import PoseDetector
 from imagpose.pose.keypoints import Pose
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from imagpose.evaluation.field_metrics import cubic_resize, field_ssim, field_ssim_window
-from imagpose.evaluation.metrics import psnr, ssim
 from imagpose.evaluation.parts import Files
+from imagpose.metrics.pixels import psnr, ssim
 from imagpose.pictures import load_picture
 
 __all__ = ["CLEAN_PIXELS", "FIELD_PIXELS", "clean_pixels", "field_pixels", "read_field_pair", "read_rgb"]

@@ -19,10 +19,10 @@ from rich.progress import track
 from imagpose.evaluation.baselines import mean_colour_drawing
 from imagpose.evaluation.held_out import HeldOutPerson, held_out_people
 from imagpose.evaluation.judges import embed_people, find_keypoints, first_ranks
-from imagpose.evaluation.keypoint_metrics import counted_points, oks, pck
-from imagpose.evaluation.metrics import foreground_box, mask_iou, psnr, ssim
 from imagpose.evaluation.report import Settings, draw_rows, markdown_table, summarise, write_report
 from imagpose.evaluation.silhouette import find_foreground
+from imagpose.metrics.keypoints import counted_points, oks, pck
+from imagpose.metrics.pixels import foreground_box, mask_iou, psnr, ssim
 from imagpose.model_folder import model_name, resolve_model
 from imagpose.people import View
 from imagpose.pipeline_inputs import check_settings
@@ -154,7 +154,7 @@ def measure_person(generated: GeneratedPerson) -> list[dict]:
     `ssim`, `ssim_oracle`: whole picture, of T1 and of `mean_colour_drawing`; `ssim_box`, `ssim_box_oracle`: in the box;
     `iou`: silhouette of T1 with that of the truth, both found by `find_foreground`; `iou_mask`: that of T1 with the
     renderer's mask; `iou_finder`: that of the truth with the renderer's mask, which says what the finder is worth;
-    `pck`, `oks`: key points found in T1 against those asked for (`keypoint_metrics`); `pck_judge`, `oks_judge`: those
+    `pck`, `oks`: key points found in T1 against those asked for (`metrics.keypoints`); `pck_judge`, `oks_judge`: those
     found in the truth;
     `psnr_three`: of T3, only for the target seen from behind.
     """

@@ -25,11 +25,11 @@ from imagpose.evaluation.judges import (
     find_keypoints,
     first_ranks,
 )
-from imagpose.evaluation.metrics import mask_iou
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.parts import Parts
 from imagpose.evaluation.silhouette import WEIGHTS as SILHOUETTE_WEIGHTS
 from imagpose.evaluation.silhouette import find_foreground
+from imagpose.metrics.pixels import mask_iou
 
 __all__ = ["RenderedPeople"]
 

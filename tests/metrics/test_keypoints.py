@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from imagpose.evaluation.keypoint_metrics import COCO_SIGMAS, counted_points, oks, pck
+from imagpose.metrics.keypoints import COCO_SIGMAS, counted_points, oks, pck
 from imagpose.pose import KEYPOINT_NAMES
 
 # pycocotools' kpt_oks_sigmas, one for both sides.

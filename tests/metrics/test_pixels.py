@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from imagpose.evaluation.metrics import foreground_box, mask_iou, psnr, ssim
+from imagpose.metrics.pixels import foreground_box, mask_iou, psnr, ssim
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """Kinematics against a plain product of matrices, feet on the floor, and the test for limbs inside the body."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from imagpose.people.body import load_body
 from imagpose.people.collision import measure_capsules, penetration, segment_distances
 from imagpose.people.kinematics import SIDES, Skeleton, arm_rotations, leg_rotations, rotation, unit
-from imagpose.people.motion import KINDS, MAX_PENETRATION, sample_motion
+from imagpose.people.motion import KINDS, MAX_PENETRATION, interpolate_rotations, sample_motion, solve_motion
 from imagpose.people.stances import STANCES, stance_rotations
 
 
@@ -24,6 +26,10 @@ def figure():
         body.bone_names, body.bone_parents, rest.bone_heads.astype(float), float(rest.vertices[used, 2].min())
     )
     return skeleton, measure_capsules(rest.vertices[used], keypoints)
+
+
+def posture(figure, seed, *kinds):
+    return solve_motion(sample_motion(np.random.default_rng(seed), kinds or tuple(KINDS)), *figure)
 
 
 def plain_heads(skeleton, rotations):
@@ -45,8 +51,8 @@ def plain_heads(skeleton, rotations):
 
 
 def test_forward_kinematics_equals_the_product_of_matrices(figure):
-    skeleton, capsules = figure
-    rotations = sample_motion(np.random.default_rng(3), skeleton, capsules, ("walk",)).rotations
+    skeleton, _ = figure
+    rotations = posture(figure, 3, "walk").rotations
     heads = plain_heads(skeleton, rotations)
     for name, (turn, shift) in skeleton.forward(rotations).items():
         np.testing.assert_allclose(turn @ skeleton.head(name) + shift, heads[name], atol=1e-9)
@@ -125,14 +131,22 @@ def test_a_hand_in_the_belly_and_crossed_legs_are_found(figure):
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_limb_passes_through_the_body(figure, kind):
     skeleton, capsules = figure
-    drawn = [sample_motion(np.random.default_rng(seed), skeleton, capsules, (kind,)) for seed in range(10)]
-    assert max(penetration(skeleton, capsules, motion.rotations) for motion in drawn) < MAX_PENETRATION
-    assert sum(motion.kind == kind for motion in drawn) >= 7  # not replaced by a plain stand
+    for seed in range(10):
+        drawn = posture(figure, seed, kind)
+        assert drawn.kind == kind
+        assert drawn.penetration == penetration(skeleton, capsules, drawn.rotations) < MAX_PENETRATION
+
+
+def test_a_body_that_cannot_do_a_motion_is_told_by_its_penetration(figure):
+    skeleton, capsules = figure
+    ends = capsules.trunk["waist"][1]
+    barrel = replace(capsules, trunk={**capsules.trunk, "waist": ("spine04", ends, 0.6)})
+    drawn = posture((skeleton, barrel), 0, "clasp")
+    assert drawn.kind == "clasp" and drawn.penetration >= MAX_PENETRATION
 
 
 def test_the_same_seed_gives_the_same_pose_and_seeds_differ(figure):
-    skeleton, capsules = figure
-    first, again, other = (sample_motion(np.random.default_rng(seed), skeleton, capsules) for seed in (5, 5, 6))
+    first, again, other = (posture(figure, seed) for seed in (5, 5, 6))
     assert first.kind == again.kind
     assert all(np.array_equal(first.rotations[bone], again.rotations[bone]) for bone in first.rotations)
     assert any(not np.array_equal(first.rotations[bone], other.rotations.get(bone)) for bone in first.rotations)
@@ -140,9 +154,45 @@ def test_the_same_seed_gives_the_same_pose_and_seeds_differ(figure):
 
 
 def test_every_rotation_is_a_rotation_of_a_bone(figure):
-    skeleton, capsules = figure
+    skeleton, _ = figure
     for kind in KINDS:
-        for bone, turn in sample_motion(np.random.default_rng(1), skeleton, capsules, (kind,)).rotations.items():
+        for bone, turn in posture(figure, 1, kind).rotations.items():
             assert bone in skeleton.names
             np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-9)
             assert np.linalg.det(turn) > 0
+
+
+@pytest.mark.parametrize("kind", ["clasp", "hips", "phone", "sit", "crossed"])
+def test_one_motion_on_two_bodies_has_one_head_and_stance_and_hands_at_each_bodys_own_goal(figure, kind):
+    """A thicker trunk moves the arms and nothing else."""
+    skeleton, capsules = figure
+    motion = sample_motion(np.random.default_rng(2), (kind,))
+    plain = solve_motion(motion, skeleton, capsules)
+    trunk = {level: (bone, ends, radius + 0.05) for level, (bone, ends, radius) in capsules.trunk.items()}
+    stout = solve_motion(motion, skeleton, replace(capsules, trunk=trunk))
+    assert stout.kind == plain.kind == kind and stout.rotations.keys() == plain.rotations.keys()
+    arms = ("clavicle", "upperarm", "lowerarm")
+    for bone, turn in plain.rotations.items():
+        if not bone.startswith(arms):
+            np.testing.assert_array_equal(turn, stout.rotations[bone], err_msg=bone)
+    if kind in ("clasp", "hips", "crossed"):
+        heads = [plain_heads(skeleton, solved.rotations) for solved in (plain, stout)]
+        assert np.linalg.norm(heads[0]["wrist.L"] - heads[1]["wrist.L"]) > 0.03
+
+
+def test_interpolation_ends_at_both_poses_and_halves_every_angle(figure):
+    first, second = (posture(figure, seed, kind).rotations for seed, kind in ((1, "walk"), (2, "crouch")))
+
+    def angle(a, b):
+        return np.degrees(np.arccos(np.clip((np.trace(a.T @ b) - 1) / 2, -1, 1)))
+
+    start, middle, end = (interpolate_rotations(first, second, share) for share in (0.0, 0.5, 1.0))
+    turned = []
+    for bone in first | second:
+        a, b = first.get(bone, np.eye(3)), second.get(bone, np.eye(3))
+        np.testing.assert_allclose(start[bone], a, atol=1e-9)
+        np.testing.assert_allclose(end[bone], b, atol=1e-9)
+        whole = angle(a, b)
+        np.testing.assert_allclose([angle(a, middle[bone]), angle(middle[bone], b)], whole / 2, atol=0.01)
+        turned.append(whole)
+    assert max(turned) > 40

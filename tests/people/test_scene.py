@@ -10,8 +10,10 @@ from imagpose.people import scene
 from imagpose.people.backdrop import make_shoot, paint_backdrop, shade, stool
 from imagpose.people.camera import Camera, Projection, ViewSpec, frame_person, turn
 from imagpose.people.identity import make_identity
+from imagpose.people.motion import sample_motion
 from imagpose.people.raster import VisibilityBuffer
 from imagpose.people.skinning import LIMB_NAMES, pose_identity
+from imagpose.people.template import load_template
 from imagpose.people.visibility import keypoint_confidence
 from imagpose.pose import KEYPOINT_NAMES
 
@@ -40,7 +42,7 @@ def views(people):
 def standing(monkeypatch):
     """Every pose drawn is a plain stand, so that what is seen follows from the yaw alone."""
     draw = scene.sample_motion
-    monkeypatch.setattr(scene, "sample_motion", lambda rng, bones, body: draw(rng, bones, body, ("stand",)))
+    monkeypatch.setattr(scene, "sample_motion", lambda rng: draw(rng, ("stand",)))
 
 
 def test_projection_is_a_pinhole_camera():
@@ -67,8 +69,7 @@ def test_key_points_lie_where_the_camera_sees_the_joints(people, standing):
     """The pose of a picture against the posed mesh, turned and projected by hand."""
     spec = ViewSpec(pose_seed=3, yaw=30.0, camera=FRONT_CAMERA, background=1)
     view = scene.render_view(people[0], spec, HEIGHT, WIDTH)
-    motion = scene._sample_motion(people[0], spec.pose_seed)
-    mesh = pose_identity(people[0], motion.rotations)
+    mesh = pose_identity(people[0], scene.pose_motion(people[0], scene.motion_of(spec)).rotations)
     cosine, sine = math.cos(math.radians(30)), math.sin(math.radians(30))
     joints = np.array([[x * cosine - y * sine, x * sine + y * cosine, z] for x, y, z in mesh.keypoints])
     vertices = np.array([[x * cosine - y * sine, x * sine + y * cosine, z] for x, y, z in mesh.vertices])
@@ -175,13 +176,12 @@ def test_light_falls_on_what_faces_it():
 
 
 def test_who_sits_has_a_stool_that_is_not_part_of_the_person(people, monkeypatch):
-    draw = scene.sample_motion
-    monkeypatch.setattr(scene, "sample_motion", lambda rng, bones, body: draw(rng, bones, body, ("sit",)))
+    motion = sample_motion(np.random.default_rng(2), ("sit",))
     spec = ViewSpec(2, 90.0, FRONT_CAMERA, 5)
-    view = scene.render_view(people[1], spec, 128, 96)
+    view = scene.render_view(people[1], spec, 128, 96, motion=motion)
     assert view.kind == "sit"
     monkeypatch.setattr(scene, "_with_seat", lambda mesh: mesh)
-    without = scene.render_view(people[1], spec, 128, 96)
+    without = scene.render_view(people[1], spec, 128, 96, motion=motion)
     changed = (view.picture.astype(int) - without.picture).__abs__().max(-1) > 30
     assert changed.sum() > 50
     assert view.foreground[changed].mean() < 0.1
@@ -225,3 +225,49 @@ def test_turning_faces_the_right_edge_at_90_degrees():
 def test_a_tiny_picture_is_refused(people):
     with pytest.raises(ValueError, match="too small"):
         scene.render_view(people[0], scene.sample_view_specs(0, 1)[0], 8, 64)
+
+
+def test_one_camera_shows_two_people_from_one_place(people):
+    """Through the first person's camera: key points are the second one's joints, projected by hand."""
+    spec = ViewSpec(11, 20.0, FRONT_CAMERA, 4)
+    first = scene.render_view(people[0], spec, HEIGHT, WIDTH)
+    second = scene.render_view(people[1], spec, HEIGHT, WIDTH, projection=first.projection)
+    posture = scene.pose_motion(people[1], scene.motion_of(spec))
+    joints = pose_identity(people[1], posture.rotations).keypoints @ turn(20.0).T
+    expected, _ = first.projection.project(joints)
+    np.testing.assert_allclose(second.pose.keypoints[:, :2], expected, atol=0.01)
+    assert second.kind == first.kind
+    fitted = scene.render_view(people[1], spec, HEIGHT, WIDTH)
+    assert np.abs(fitted.pose.keypoints - second.pose.keypoints).max() > 0.3
+
+
+def test_a_sequence_goes_from_one_motion_to_another_under_one_camera(people):
+    person, spec = people[2], ViewSpec(0, 0.0, FRONT_CAMERA, 0)
+    first, second = (sample_motion(np.random.default_rng(1), (kind,)) for kind in ("stand", "sit"))
+    start = scene.render_view(person, spec, HEIGHT, WIDTH, motion=first)
+    heights = []
+    for share in (0.0, 0.5, 1.0):
+        between = scene.interpolate_motions(person, first, second, share)
+        view = scene.render_view(person, spec, HEIGHT, WIDTH, motion=between, projection=start.projection)
+        heights.append(view.pose.keypoints[NOSE, 1])
+        if share == 0.0:
+            np.testing.assert_array_equal(view.picture, start.picture)
+        assert between.needs_seat is False
+    assert heights[0] < heights[1] - 2 < heights[2] - 4
+
+
+def test_the_surface_tells_the_place_on_the_template(people):
+    """Left is at positive x, feet low and the head high, in metres of the template; key points' pixels agree with joints."""
+    joints = load_template().joints
+    spec = ViewSpec(0, 0.0, FRONT_CAMERA, 0)
+    for person in people:
+        motion = sample_motion(np.random.default_rng(3), ("raise",))
+        view = scene.render_view(person, spec, 192, 144, motion=motion)
+        assert view.surface.shape == (192, 144, 3) and view.surface.dtype == np.float16
+        assert (view.surface[~view.foreground] == 0).all()
+        assert (np.abs(view.surface[view.foreground]).max(-1) > 0).all()
+        for name in ("left_wrist", "right_wrist", "left_knee", "right_ankle", "nose"):
+            x, y, confidence = view.pose.keypoints[KEYPOINT_NAMES.index(name)]
+            if confidence == 1.0:
+                seen = view.surface[int(y), int(x)].astype(float)
+                assert np.linalg.norm(seen - joints[name]) < 0.13, name

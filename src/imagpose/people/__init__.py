@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imagpose.people.camera import Camera, ViewSpec
     from imagpose.people.identity import Identity, make_identity
+    from imagpose.people.motion import Motion, Posture, sample_motion
     from imagpose.people.parallel import iterate_views
-    from imagpose.people.scene import View, render_view, sample_view_specs
+    from imagpose.people.scene import (
+        View,
+        interpolate_motions,
+        motion_of,
+        pose_motion,
+        render_view,
+        sample_view_specs,
+    )
     from imagpose.people.splits import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS
 
 _HOMES = {
@@ -25,8 +33,14 @@ _HOMES = {
     "ViewSpec": "camera",
     "Identity": "identity",
     "make_identity": "identity",
+    "Motion": "motion",
+    "Posture": "motion",
+    "sample_motion": "motion",
     "iterate_views": "parallel",
     "View": "scene",
+    "interpolate_motions": "scene",
+    "motion_of": "scene",
+    "pose_motion": "scene",
     "render_view": "scene",
     "sample_view_specs": "scene",
     "TEST_SEEDS": "splits",
@@ -40,11 +54,17 @@ __all__ = [
     "VALIDATION_SEEDS",
     "Camera",
     "Identity",
+    "Motion",
+    "Posture",
     "View",
     "ViewSpec",
+    "interpolate_motions",
     "iterate_views",
     "make_identity",
+    "motion_of",
+    "pose_motion",
     "render_view",
+    "sample_motion",
     "sample_view_specs",
 ]
 

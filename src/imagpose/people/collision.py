@@ -11,7 +11,7 @@ import numpy as np
 
 from imagpose.people.kinematics import SIDES, RigidMotion, Rotations, Skeleton
 
-__all__ = ["BodyCapsules", "measure_capsules", "penetration", "segment_distances"]
+__all__ = ["BodyCapsules", "leg_penetration", "measure_capsules", "penetration", "segment_distances"]
 
 # Radii in metres of an average adult; the trunk is measured on each identity.
 _RADII = {"head": 0.085, "upper_arm": 0.045, "forearm": 0.036, "hand": 0.022, "thigh": 0.075, "shin": 0.05}
@@ -126,12 +126,23 @@ def _pairs() -> list[tuple[str, str, float]]:
 
 
 _PAIRS = _pairs()
+_LEG_PAIRS = [
+    pair for pair in _PAIRS if pair[0].startswith(("thigh", "shin")) and pair[1].startswith(("thigh", "shin"))
+]
 
 
 def penetration(skeleton: Skeleton, body: BodyCapsules, rotations: Rotations) -> float:
     """How deep, in metres, the worst pair of limbs and body intersects; <= 0 where none does."""
-    capsules = _capsules(skeleton, body, skeleton.forward(rotations))
-    first = np.stack([capsules[name][0] for name, _, _ in _PAIRS])
-    second = np.stack([capsules[name][0] for _, name, _ in _PAIRS])
-    wanted = np.array([capsules[a][1] + capsules[b][1] - give for a, b, give in _PAIRS])
+    return _deepest(_capsules(skeleton, body, skeleton.forward(rotations)), _PAIRS)
+
+
+def leg_penetration(skeleton: Skeleton, body: BodyCapsules, rotations: Rotations) -> float:
+    """As `penetration`, for the legs alone."""
+    return _deepest(_capsules(skeleton, body, skeleton.forward(rotations)), _LEG_PAIRS)
+
+
+def _deepest(capsules: dict[str, tuple[np.ndarray, float]], pairs: list[tuple[str, str, float]]) -> float:
+    first = np.stack([capsules[name][0] for name, _, _ in pairs])
+    second = np.stack([capsules[name][0] for _, name, _ in pairs])
+    wanted = np.array([capsules[a][1] + capsules[b][1] - give for a, b, give in pairs])
     return float((wanted - segment_distances(first, second)).max())

@@ -1,17 +1,18 @@
-"""Poses drawn from hand-written priors: a stance for the lower body, a gesture for the arms, head and fingers, noise.
+"""Motions drawn from hand-written priors: a stance for the lower body, a gesture for the arms, head and fingers, noise.
 
-A draw in which a limb passes through the body is refused and drawn again, each time with the arms held a little
-further out. Source: own priors.
+A motion is drawn without a body and then solved for one: legs and reaching arms by inverse kinematics. Where a limb
+would pass through that body, the feet are set wider apart and the arms held further out. Source: own priors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from imagpose.people.collision import BodyCapsules, penetration
+from imagpose.people.collision import BodyCapsules, leg_penetration, penetration
 from imagpose.people.kinematics import (
     SIDES,
     RigidMotion,
@@ -22,27 +23,68 @@ from imagpose.people.kinematics import (
     two_bone_directions,
     unit,
 )
-from imagpose.people.stances import STANCES, stance_rotations
+from imagpose.people.stances import STANCES, Stance, stance_rotations
 
-__all__ = ["DEEP_KINDS", "KINDS", "MAX_PENETRATION", "Motion", "sample_motion"]
+__all__ = [
+    "DEEP_KINDS",
+    "KINDS",
+    "MAX_PENETRATION",
+    "Motion",
+    "Posture",
+    "interpolate_rotations",
+    "sample_motion",
+    "solve_motion",
+]
 
 MAX_PENETRATION = 0.01
 _ATTEMPTS = 12
+_WIDER = 0.012  # of the leg, per attempt
 _TORSO = "spine01"
 Directions = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Motion:
-    """One pose: its kind (a key of `KINDS`) and the rotation (3, 3) of every bone that is not at rest, by name."""
+    """What a person does, whatever the body.
+
+    Attributes:
+        kind: a key of `KINDS`.
+        stance: feet, pelvis and spine in units of the body's own legs.
+        gesture_seed: seed of the gesture's small variations; the same on every body.
+        nod, turn, tilt: degrees by which the head is lowered, turned to the person's left and tilted.
+        curls: degrees by which each joint of the fingers is bent, left and right hand.
+    """
 
     kind: str
-    rotations: Rotations
+    stance: Stance
+    gesture_seed: int
+    nod: float
+    turn: float
+    tilt: float
+    curls: tuple[float, float]
 
     @property
     def needs_seat(self) -> bool:
         """Whether the person sits on something that the scene must provide."""
         return KINDS[self.kind].stance == "sit"
+
+
+@dataclass(frozen=True, eq=False)
+class Posture:
+    """A motion solved for one body.
+
+    Attributes:
+        kind: a key of `KINDS`.
+        rotations: rotation (3, 3) of every bone that is not at rest, by name.
+        penetration: metres by which the worst limb passes through the body; where it is `MAX_PENETRATION` or more, this
+            body cannot do the motion without it.
+        needs_seat: whether the person sits on something that the scene must provide.
+    """
+
+    kind: str
+    rotations: Rotations
+    penetration: float
+    needs_seat: bool = False
 
 
 @dataclass(frozen=True)
@@ -300,45 +342,76 @@ DEEP_KINDS = frozenset(
 )
 
 
-def sample_motion(
-    rng: np.random.Generator, skeleton: Skeleton, body: BodyCapsules, kinds: tuple[str, ...] = tuple(KINDS)
-) -> Motion:
-    """Draw a pose in which no limb passes through the body.
+def sample_motion(rng: np.random.Generator, kinds: tuple[str, ...] = tuple(KINDS)) -> Motion:
+    """Draw a motion.
 
     Args:
         rng: source of all randomness.
-        skeleton: the identity's bones.
-        body: the identity's capsules.
         kinds: keys of `KINDS` to draw from, by their weights.
-
-    Returns:
-        The first draw of the chosen kind with a penetration below `MAX_PENETRATION`; where a dozen draws fail, the
-        same of a plain stand with the arms held ever further out.
     """
     weights = np.array([KINDS[kind].weight for kind in kinds])
     kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
-    for attempt in range(_ATTEMPTS):
-        rotations = _draw(rng, skeleton, body, kind, spread=0.02 * attempt)
-        if penetration(skeleton, body, rotations) < MAX_PENETRATION:
-            return Motion(kind, rotations)
-    for attempt in range(_ATTEMPTS):
-        rotations = _draw(rng, skeleton, body, "stand", spread=0.05 * attempt)
-        if penetration(skeleton, body, rotations) < MAX_PENETRATION:
-            break
-    return Motion("stand", rotations)
-
-
-def _draw(rng: np.random.Generator, skeleton: Skeleton, body: BodyCapsules, kind: str, spread: float) -> Rotations:
     stance = STANCES[KINDS[kind].stance](rng)
-    rotations = stance_rotations(skeleton, stance)
-    figure = _Figure(skeleton, body, skeleton.forward(rotations), spread)
-    for side, (upper, forearm) in KINDS[kind].gesture(figure, rng).items():
-        rotations |= arm_rotations(skeleton, side, upper, forearm)
-        rotations |= _fingers(side, _noise(rng, 5.0) + 12.0)
     # The head looks ahead whatever the trunk does, within what a neck can turn.
-    nod = _noise(rng, 5) - 0.55 * (stance.lean + stance.spine[0]) + (6 if kind in ("phone", "chin") else 0)
-    turn = float(np.clip(_noise(rng, 14) - 0.5 * stance.spine[2], -40, 40))
-    vertebra = rotation((0, 0, 1), turn / 3) @ rotation((1, 0, 0), nod / 3) @ rotation((0, 1, 0), _noise(rng, 3) / 3)
+    return Motion(
+        kind=kind,
+        stance=stance,
+        gesture_seed=int(rng.integers(2**31)),
+        nod=_noise(rng, 5) - 0.55 * (stance.lean + stance.spine[0]) + (6 if kind in ("phone", "chin") else 0),
+        turn=float(np.clip(_noise(rng, 14) - 0.5 * stance.spine[2], -40, 40)),
+        tilt=_noise(rng, 3),
+        curls=(12 + _noise(rng, 5), 12 + _noise(rng, 5)),
+    )
+
+
+def solve_motion(motion: Motion, skeleton: Skeleton, body: BodyCapsules) -> Posture:
+    """The motion on one body.
+
+    Returns:
+        The first of a dozen attempts with a penetration below `MAX_PENETRATION`, each with the arms held a little further
+        out; else the one that penetrates least. If the legs pass through each other, the feet are first set wider.
+    """
+    stance = motion.stance
+    for _ in range(_ATTEMPTS):
+        below = stance_rotations(skeleton, stance)
+        if leg_penetration(skeleton, body, below) < MAX_PENETRATION:
+            break
+        feet = {side: replace(foot, aside=foot.aside + _WIDER) for side, foot in stance.feet.items()}
+        stance = replace(stance, feet=feet)
+    best: Posture | None = None
+    for attempt in range(_ATTEMPTS):
+        rotations = below | _upper_body(motion, _Figure(skeleton, body, skeleton.forward(below), 0.02 * attempt))
+        depth = penetration(skeleton, body, rotations)
+        if best is None or depth < best.penetration:
+            best = Posture(motion.kind, rotations, depth, motion.needs_seat)
+        if depth < MAX_PENETRATION:
+            break
+    assert best is not None
+    return best
+
+
+def interpolate_rotations(first: Rotations, second: Rotations, share: float) -> Rotations:
+    """Spherical interpolation of every bone's rotation: `first` at share 0, `second` at 1, along the shorter arc."""
+    bones = list(first | second)
+    still = np.eye(3)
+    start = Rotation.from_matrix([first.get(bone, still) for bone in bones])
+    end = Rotation.from_matrix([second.get(bone, still) for bone in bones])
+    between = start * Rotation.from_rotvec(share * (start.inv() * end).as_rotvec())
+    return dict(zip(bones, between.as_matrix(), strict=True))
+
+
+def _upper_body(motion: Motion, figure: _Figure) -> Rotations:
+    rotations: Rotations = {}
+    rng = np.random.default_rng(motion.gesture_seed)
+    for side, (upper, forearm) in KINDS[motion.kind].gesture(figure, rng).items():
+        rotations |= arm_rotations(figure.skeleton, side, upper, forearm)
+    for side, curl in zip(SIDES, motion.curls, strict=True):
+        rotations |= _fingers(side, curl)
+    vertebra = (
+        rotation((0, 0, 1), motion.turn / 3)
+        @ rotation((1, 0, 0), motion.nod / 3)
+        @ rotation((0, 1, 0), motion.tilt / 3)
+    )
     return rotations | dict.fromkeys(("neck01", "neck02", "head"), vertebra)
 
 

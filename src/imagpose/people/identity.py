@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from imagpose.people.accessories import accessory_pieces, accessory_solids, sample_accessories
 from imagpose.people.body import Body, RestBody, load_body, vertex_normals
+from imagpose.people.face import calm_normals, sample_face
 from imagpose.people.hair import hair_pieces, hair_solids, sample_hair_style
 from imagpose.people.outfit import garment_pieces, garment_solids, sample_outfit
 from imagpose.people.shading import Look, surface_colours
@@ -18,19 +19,6 @@ from imagpose.people.surface import Piece
 from imagpose.people.template import ATTRIBUTES, load_template
 
 __all__ = ["Identity", "make_identity"]
-
-Colour = tuple[float, float, float]
-
-_SKINS: tuple[Colour, ...] = (
-    (0.95, 0.80, 0.70), (0.90, 0.72, 0.58), (0.82, 0.62, 0.47), (0.70, 0.50, 0.36), (0.55, 0.38, 0.27), (0.40, 0.27, 0.19),
-    (0.30, 0.20, 0.15),
-)  # fmt: skip
-_HAIRS: tuple[Colour, ...] = (
-    (0.06, 0.05, 0.05), (0.14, 0.09, 0.06), (0.25, 0.15, 0.09), (0.40, 0.25, 0.13), (0.70, 0.53, 0.30), (0.50, 0.22, 0.10),
-    (0.55, 0.54, 0.53),
-)  # fmt: skip
-_IRISES: tuple[Colour, ...] = ((0.25, 0.15, 0.08), (0.20, 0.35, 0.50), (0.25, 0.40, 0.25))
-_SOLES: tuple[Colour, ...] = ((0.90, 0.90, 0.88), (0.15, 0.15, 0.15), (0.35, 0.25, 0.18))
 
 # OpenPose key point -> (COCO joint, bones that carry it in equal shares); the neck is the middle of the shoulders.
 _HEAD = {name: (name, ("head",)) for name in ("nose", "right_eye", "left_eye", "right_ear", "left_ear")}
@@ -135,22 +123,13 @@ def _sample_body(rng: np.random.Generator, body: Body, female: bool) -> tuple[Re
 
 
 def _sample_look(rng: np.random.Generator, female: bool) -> Look:
-    accessories = sample_accessories(rng)
-    style = sample_hair_style(rng, female, accessories.hat != "none")
-
-    def pick(colours: tuple[Colour, ...]) -> Colour:
-        return colours[int(rng.integers(len(colours)))]
-
+    face, hair_colour = sample_face(rng, female)
+    accessories = sample_accessories(rng, face.skin)
     return Look(
-        skin=pick(_SKINS),
-        hair_colour=pick(_HAIRS),
-        iris=pick(_IRISES),
-        hair_style=style,
-        beard=0 if female else int(rng.choice((0, 0, 0, 1, 2))),
-        brow_height=float(rng.uniform(-0.003, 0.003)),
-        lip_tint=float(rng.uniform(0.0, 1.0)) if female else 0.0,
-        sole=pick(_SOLES),
-        outfit=sample_outfit(rng, female),
+        face=face,
+        hair_colour=hair_colour,
+        hair_style=sample_hair_style(rng, female, accessories.hat != "none"),
+        outfit=sample_outfit(rng, female, face.skin),
         accessories=accessories,
     )
 
@@ -170,7 +149,8 @@ def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Soli
     surface_normals = blend(normals)
     surface_normals /= np.maximum(np.linalg.norm(surface_normals, axis=1, keepdims=True), 1e-9)
     vertices = [blend(rest.vertices) + surface_normals * offset]
-    all_normals, attributes = [surface_normals], [blend(template.attributes)]
+    attributes = [blend(template.attributes)]
+    all_normals = [calm_normals(surface_normals, attributes[0][:, :3])]
     weights = body.skin[first].multiply(1 - alpha) + body.skin[second].multiply(alpha)
     skin, faces = [weights], [p.faces + start for p, start in zip(pieces, starts, strict=False)]
     material = [np.full(len(p.faces), p.material, np.uint8) for p in pieces]

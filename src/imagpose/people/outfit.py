@@ -8,7 +8,15 @@ from enum import IntEnum
 import numpy as np
 
 from imagpose.people.body import load_body
-from imagpose.people.prints import Print, sample_bottom_print, sample_plain, sample_top_print
+from imagpose.people.prints import (
+    GARMENT_COLOURS,
+    Colour,
+    Print,
+    sample_bottom_print,
+    sample_plain,
+    sample_top_print,
+    sample_unlike,
+)
 from imagpose.people.solids import Solid, ellipsoid
 from imagpose.people.surface import Piece, cut_surface
 from imagpose.people.template import Template, smoothstep
@@ -50,6 +58,17 @@ _NECKLINES = {  # half width, lowest front depths, back depth, metres
 }
 
 
+# Height of the upper edge of each kind of shoe.
+_SHOE_TOPS = {"plain": -0.90, "toe cap": -0.90, "two-tone": -0.90, "socks": -0.83, "boots": -0.78, "tall boots": -0.58}
+_SOLES: tuple[Colour, ...] = (
+    (0.94, 0.94, 0.92),
+    (0.94, 0.94, 0.92),
+    (0.12, 0.12, 0.13),
+    (0.55, 0.36, 0.18),
+    (0.85, 0.30, 0.12),
+)
+
+
 @dataclass(frozen=True)
 class Outfit:
     """One set of clothes. Heights are metres in the template's axes (waist 0.12, crotch about -0.08, ankles -0.9).
@@ -63,8 +82,9 @@ class Outfit:
         neckline: a key of the neckline table; `neck_depth` its depth in front.
         leg_end: lower edge of trousers, shorts, skirt or dress.
         looseness: extra distance of the garments from the body.
-        boots: boots instead of shoes.
-        top_print, inner_print, bottom_print, shoe_print: what is printed on them.
+        shoe: a key of the table of shoes.
+        sole, cuff: colours of the soles and of the cuffs of long sleeves.
+        top_print, inner_print, bottom_print: what is printed on them. shoe_print: the shoes' colour and their trim's.
         strap: "none", "backpack" or "shoulder": which bag's straps run over the top.
     """
 
@@ -77,7 +97,9 @@ class Outfit:
     neck_depth: float
     leg_end: float
     looseness: float
-    boots: bool
+    shoe: str
+    sole: Colour
+    cuff: Colour
     top_print: Print
     inner_print: Print
     bottom_print: Print
@@ -95,8 +117,8 @@ class Outfit:
         return self.bottom in ("skirt", "dress")
 
 
-def sample_outfit(rng: np.random.Generator, female: bool) -> Outfit:
-    """Draw an outfit."""
+def sample_outfit(rng: np.random.Generator, female: bool, skin: Colour) -> Outfit:
+    """Draw an outfit whose garments stand out against each other and against the skin at their edges."""
     skirts = ("skirt", "skirt", "dress", "dress") if female else ()
     bottom = str(rng.choice(("trousers", "trousers", "trousers", "trousers", "shorts", *skirts)))
     dress_tops, tops = ("tee", "tank", "long"), ("tee", "tee", "long", "shirt", "jacket", "hoodie")
@@ -105,7 +127,12 @@ def sample_outfit(rng: np.random.Generator, female: bool) -> Outfit:
     collar = top in ("jacket", "hoodie", "shirt")
     neckline = "collar" if collar else str(rng.choice(("crew", "crew", "scoop", "vee", "turtle")))
     leg_ends = {"trousers": (-0.895, -0.86), "shorts": (-0.46, -0.28), "skirt": (-0.70, -0.34), "dress": (-0.72, -0.36)}
-    top_print = sample_top_print(rng, plain=top == "jacket" and rng.random() < 0.5)
+    top_print = sample_top_print(rng, (skin,), plain=top == "jacket" and rng.random() < 0.5)
+    shoe = str(rng.choice(list(_SHOE_TOPS), p=(0.28, 0.17, 0.17, 0.12, 0.18, 0.08)))
+    if bottom == "trousers" and shoe == "tall boots":
+        shoe = "boots"
+    bottom_print = sample_bottom_print(rng, (skin, top_print.colours[0]), skirt=bottom == "skirt")
+    shoe_print = sample_plain(rng, (skin, bottom_print.colours[0]))
     return Outfit(
         top=top,
         bottom=bottom,
@@ -116,11 +143,13 @@ def sample_outfit(rng: np.random.Generator, female: bool) -> Outfit:
         neck_depth=float(rng.uniform(*_NECKLINES[neckline][1])),
         leg_end=float(rng.uniform(*leg_ends[bottom])),
         looseness=float(rng.uniform(0.004, 0.022)),
-        boots=bool(rng.random() < 0.25),
+        shoe=shoe,
+        sole=sample_unlike(rng, _SOLES, shoe_print.colours[:1]),
+        cuff=sample_unlike(rng, GARMENT_COLOURS, (skin, *top_print.colours[:1])),
         top_print=top_print,
-        inner_print=sample_plain(rng),
-        bottom_print=sample_bottom_print(rng, skirt=bottom == "skirt"),
-        shoe_print=sample_plain(rng, dark=rng.random() < 0.6),
+        inner_print=sample_plain(rng, (skin, top_print.colours[0])),
+        bottom_print=bottom_print,
+        shoe_print=shoe_print,
         strap=str(rng.choice(("none", "backpack", "shoulder"), p=(0.76, 0.12, 0.12))),
     )
 
@@ -131,7 +160,7 @@ def garment_pieces(outfit: Outfit, template: Template) -> list[Piece]:
     waist_top = _WAIST if outfit.tucked else min(_WAIST, outfit.hem + 0.03)
     neck = _neckline(outfit, template)
     pieces = _top(outfit, template, neck) + _bottom(outfit, template, waist_top)
-    shoe_top = -0.78 if outfit.boots else -0.90
+    shoe_top = _SHOE_TOPS[outfit.shoe]
     pieces.append(_tights(shoe_top - z, 0.007 + 0.012 * smoothstep(-0.93, -0.98, z), Material.SHOES))
     faces, bare = load_body().faces, _bare_skin(outfit, template, neck, shoe_top)
     pieces.append(cut_surface(faces["body"], bare, 0 * z, Material.SKIN))

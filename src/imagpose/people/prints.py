@@ -1,6 +1,6 @@
-"""Prints on cloth: functions of rest-pose coordinates, sharp at any resolution and coarse enough to be seen at 128x96.
+"""Prints on cloth: functions of rest-pose coordinates, sharp at any resolution and coarse enough to be seen at 256x176.
 
-Every feature is at least 2.5 cm wide: at 128 pixels for a standing person a pixel is about 1.6 cm, so nothing shimmers.
+Every period is at least 5 cm: for a standing person a pixel is about 8 mm, so a period takes 6 pixels and more.
 A motif on the chest and another on the back make the two sides differ: only a back view tells what the back shows.
 """
 
@@ -11,20 +11,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["MOTIFS", "PATTERNS", "Cloth", "Print", "paint", "sample_bottom_print", "sample_plain", "sample_top_print"]
+__all__ = [
+    "GARMENT_COLOURS",
+    "MOTIFS",
+    "PATTERNS",
+    "Cloth",
+    "Colour",
+    "Print",
+    "contrasting",
+    "luma",
+    "paint",
+    "sample_bottom_print",
+    "sample_plain",
+    "sample_top_print",
+    "sample_unlike",
+]
 
 Colour = tuple[float, float, float]
 
-_COLOURS: tuple[Colour, ...] = (
-    (0.92, 0.92, 0.90), (0.10, 0.10, 0.12), (0.75, 0.12, 0.15), (0.12, 0.25, 0.55), (0.15, 0.45, 0.30), (0.95, 0.75, 0.20),
-    (0.55, 0.35, 0.65), (0.90, 0.55, 0.60), (0.35, 0.60, 0.80), (0.45, 0.45, 0.47), (0.60, 0.40, 0.25), (0.85, 0.80, 0.65),
-    (0.95, 0.45, 0.15), (0.20, 0.55, 0.55), (0.40, 0.10, 0.20), (0.30, 0.35, 0.20),
+GARMENT_COLOURS: tuple[Colour, ...] = (
+    (0.95, 0.95, 0.93), (0.10, 0.10, 0.12), (0.82, 0.10, 0.13), (0.10, 0.25, 0.62), (0.08, 0.52, 0.28), (0.98, 0.78, 0.12),
+    (0.50, 0.26, 0.66), (0.96, 0.55, 0.66), (0.36, 0.68, 0.90), (0.62, 0.63, 0.65), (0.50, 0.31, 0.17), (0.88, 0.80, 0.62),
+    (0.96, 0.45, 0.10), (0.08, 0.58, 0.58), (0.45, 0.07, 0.18), (0.38, 0.45, 0.20), (0.62, 0.86, 0.72), (0.78, 0.70, 0.90),
 )  # fmt: skip
-_DARK: tuple[Colour, ...] = (
-    (0.10, 0.10, 0.12), (0.13, 0.18, 0.32), (0.20, 0.30, 0.50), (0.30, 0.28, 0.25), (0.55, 0.48, 0.36), (0.40, 0.40, 0.42),
-    (0.22, 0.25, 0.18), (0.80, 0.78, 0.72), (0.45, 0.15, 0.18),
+_BOTTOM_COLOURS: tuple[Colour, ...] = (
+    (0.12, 0.12, 0.14), (0.14, 0.19, 0.40), (0.24, 0.40, 0.68), (0.50, 0.66, 0.84), (0.70, 0.58, 0.38), (0.50, 0.50, 0.52),
+    (0.30, 0.36, 0.20), (0.92, 0.90, 0.86), (0.52, 0.10, 0.18), (0.45, 0.28, 0.16), (0.08, 0.42, 0.40), (0.76, 0.76, 0.76),
+    (0.85, 0.48, 0.16), (0.55, 0.36, 0.60),
 )  # fmt: skip
-_LEAST_CONTRAST = 0.6
+_LEAST_CONTRAST = 0.6  # between the colours of a print: sum of absolute differences of the channels
+_LEAST_LUMA = 0.16  # and of luma, which survives chroma subsampling and blur
 
 
 @dataclass(frozen=True)
@@ -111,6 +127,7 @@ PATTERNS: dict[str, Callable[[Cloth, Print], np.ndarray]] = {
     "gradient": lambda c, p: np.clip((c.up - 0.05) / 0.45, 0, 1),
     "halves": lambda c, p: c.x > 0,
     "side panels": lambda c, p: abs(abs(c.turns) - 0.25) < 0.06,
+    "knees": lambda c, p: (c.up < -0.33) & (c.up > -0.52),
 }
 
 # Inside of a motif in units of its half size, x to the viewer's left when seen from the front, y up.
@@ -135,51 +152,74 @@ def paint(print_: Print, cloth: Cloth) -> np.ndarray:
     ground, second, third = (np.array(colour, np.float32) for colour in print_.colours)
     share = np.asarray(PATTERNS[print_.pattern](cloth, print_), np.float32)[:, None]
     colours = ground + share * (second - ground)
-    for motif, side, size in ((print_.chest, -1, print_.motif_size), (print_.back, 1, 1.35 * print_.motif_size)):
+    for motif, side, size in ((print_.chest, -1, print_.motif_size), (print_.back, 1, 1.15 * print_.motif_size)):
         if motif is not None:
             inside = MOTIFS[motif](-side * cloth.x / size, (cloth.up - 0.36) / size)
             colours[inside & cloth.torso & (side * cloth.facing > 0.1)] = third
     return colours
 
 
-def _pick(rng: np.random.Generator, colours: tuple[Colour, ...], unlike: tuple[Colour, ...] = ()) -> Colour:
-    """A colour that stands out against others."""
-    distinct = [c for c in colours if all(np.abs(np.subtract(c, o)).sum() >= _LEAST_CONTRAST for o in unlike)]
-    return distinct[int(rng.integers(len(distinct)))]
+def contrasting(first: Colour, second: Colour) -> bool:
+    """Whether two colours can be told apart where they alternate every few pixels."""
+    return _distance(first, second) >= _LEAST_CONTRAST and abs(luma(first) - luma(second)) >= _LEAST_LUMA
 
 
-def _colours(rng: np.random.Generator, ground: tuple[Colour, ...]) -> tuple[Colour, Colour, Colour]:
-    first = _pick(rng, ground)
-    second = _pick(rng, _COLOURS, (first,))
-    return first, second, _pick(rng, _COLOURS, (first, second))
+def luma(colour: Colour) -> float:
+    """Luma of a display colour, weights of Rec. 709."""
+    return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
 
 
-def sample_plain(rng: np.random.Generator, dark: bool = False) -> Print:
-    """Cloth of one colour."""
-    return Print("plain", _colours(rng, _DARK if dark else _COLOURS))
+def _distance(first: Colour, second: Colour) -> float:
+    return sum(abs(a - b) for a, b in zip(first, second, strict=True))
 
 
-def sample_top_print(rng: np.random.Generator, plain: bool = False) -> Print:
+def sample_unlike(rng: np.random.Generator, colours: tuple[Colour, ...], unlike: tuple[Colour, ...]) -> Colour:
+    """A colour at a distance from others: `_LEAST_CONTRAST` or, if none has it, the most distant one."""
+    distances = [min((_distance(colour, other) for other in unlike), default=3.0) for colour in colours]
+    distinct = [colour for colour, distance in zip(colours, distances, strict=True) if distance >= _LEAST_CONTRAST]
+    return distinct[int(rng.integers(len(distinct)))] if distinct else colours[int(np.argmax(distances))]
+
+
+def _colours(
+    rng: np.random.Generator, grounds: tuple[Colour, ...], unlike: tuple[Colour, ...]
+) -> tuple[Colour, Colour, Colour]:
+    first = sample_unlike(rng, grounds, unlike)
+    second = _pick(rng, (first,))
+    return first, second, _pick(rng, (first, second))
+
+
+def _pick(rng: np.random.Generator, unlike: tuple[Colour, ...]) -> Colour:
+    choice = [c for c in GARMENT_COLOURS if all(contrasting(c, o) for o in unlike)]
+    return choice[int(rng.integers(len(choice)))]
+
+
+def sample_plain(rng: np.random.Generator, unlike: tuple[Colour, ...]) -> Print:
+    """Cloth of one colour that differs from others nearby."""
+    return Print("plain", _colours(rng, GARMENT_COLOURS, unlike))
+
+
+def sample_top_print(rng: np.random.Generator, unlike: tuple[Colour, ...], plain: bool = False) -> Print:
     """Print of a top: a pattern, or plain cloth with motifs; the back often differs from the front."""
-    patterns = [name for name in PATTERNS if name not in ("plain", "side panels")]
-    patterned = not plain and rng.random() < 0.62
+    patterns = [name for name in PATTERNS if name not in ("plain", "side panels", "knees")]
+    patterned = not plain and rng.random() < 0.48
     motifs = list(MOTIFS)
-    chest = str(rng.choice(motifs)) if not plain and rng.random() < (0.15 if patterned else 0.75) else None
-    back = str(rng.choice(motifs)) if rng.random() < (0.25 if patterned else 0.6) else None
+    chest = str(rng.choice(motifs)) if not plain and rng.random() < (0.10 if patterned else 0.45) else None
+    back = str(rng.choice(motifs)) if rng.random() < (0.15 if patterned else 0.45) else None
     return Print(
         pattern=str(rng.choice(patterns)) if patterned else "plain",
-        colours=_colours(rng, _COLOURS),
-        period=float(rng.uniform(0.06, 0.11)),
+        colours=_colours(rng, GARMENT_COLOURS, unlike),
+        period=float(rng.uniform(0.065, 0.11)),
         phase=float(rng.random()),
         chest=chest,
         back=back,
-        motif_size=float(rng.uniform(0.065, 0.095)),
+        motif_size=float(rng.uniform(0.075, 0.10)),
     )
 
 
-def sample_bottom_print(rng: np.random.Generator, skirt: bool) -> Print:
+def sample_bottom_print(rng: np.random.Generator, unlike: tuple[Colour, ...], skirt: bool) -> Print:
     """Print of trousers, shorts or a skirt: mostly plain."""
     patterns = ("stripes", "pinstripes", "dots", "gingham", "plaid", "zigzag", "diagonal") if skirt else (
-        "side panels", "side panels", "gingham", "camouflage", "pinstripes")  # fmt: skip
-    pattern = str(rng.choice(patterns)) if rng.random() < (0.6 if skirt else 0.3) else "plain"
-    return Print(pattern, _colours(rng, _DARK), period=float(rng.uniform(0.06, 0.10)), phase=float(rng.random()))
+        "side panels", "side panels", "gingham", "camouflage", "pinstripes", "knees")  # fmt: skip
+    pattern = str(rng.choice(patterns)) if rng.random() < (0.6 if skirt else 0.35) else "plain"
+    colours = _colours(rng, _BOTTOM_COLOURS, unlike)
+    return Print(pattern, colours, period=float(rng.uniform(0.065, 0.10)), phase=float(rng.random()))

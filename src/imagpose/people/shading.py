@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagpose.people.accessories import Accessories
+from imagpose.people.accessories import LENS_CENTRE, LENS_HALF_AXES, LENS_INNER, Accessories
+from imagpose.people.face import Face, paint_skin
 from imagpose.people.outfit import Material, Outfit
 from imagpose.people.prints import Cloth, Colour, paint
 from imagpose.people.template import ATTRIBUTES, smoothstep
@@ -19,8 +20,7 @@ _COLUMN = {name: column for column, name in enumerate(ATTRIBUTES)}
 _TRUNK, _ARM, _LEG = 0.15, 0.05, 0.075
 # The trunk's cross-section is nearly an ellipse: half width, half depth, y of its middle, metres.
 _TRUNK_WIDTH, _TRUNK_DEPTH, _TRUNK_MIDDLE = 0.165, 0.115, -0.028
-_EYE = np.array([0.0315, 0.733])
-_BROW_TILT = 0.25
+_SOLE_TOP = -0.958
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,14 @@ class Look:
     """Colours and habits of one person.
 
     Attributes:
-        skin, hair_colour, iris: 0..1. hair_style: key of `HAIR_STYLES`. beard: 0 none, 1 stubble, 2 full.
-        brow_height: metres above its usual place. lip_tint: 0..1.
-        sole: colour of the soles.
+        face: skin, eyes, brows, mouth, beard.
+        hair_colour: 0..1. hair_style: key of `HAIR_STYLES`.
         outfit, accessories: what is worn.
     """
 
-    skin: Colour
+    face: Face
     hair_colour: Colour
-    iris: Colour
     hair_style: str
-    beard: int
-    brow_height: float
-    lip_tint: float
-    sole: Colour
     outfit: Outfit
     accessories: Accessories
 
@@ -67,9 +61,17 @@ def surface_colours(look: Look, material: np.ndarray, attributes: np.ndarray) ->
     return albedo, specular
 
 
-def _trunk_angle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Angle about the trunk, 0 in front, in proportion to the length of cloth: the ellipse's arc length to first order."""
-    angle = np.arctan2(x / _TRUNK_WIDTH, (_TRUNK_MIDDLE - y) / _TRUNK_DEPTH)
+def _trunk_angle(attributes: np.ndarray) -> np.ndarray:
+    """Angle about the trunk, 0 in front, in proportion to the length of cloth: the ellipse's arc length to first order.
+
+    Above the armpits the trunk narrows towards the neck; there front and back are flat panels that meet on the
+    shoulders, or stripes would run together at the neck and shimmer.
+    """
+    x, y, z = attributes[:, :3].T
+    across = x / _TRUNK_WIDTH
+    panel = np.sqrt(np.clip(1 - across**2, 0, 1)) * -np.sign(attributes[:, _COLUMN["normal_y"]])
+    flat = smoothstep(0.40, 0.47, z)
+    angle = np.arctan2(across, (1 - flat) * (_TRUNK_MIDDLE - y) / _TRUNK_DEPTH + flat * panel)
     flatness = (_TRUNK_WIDTH**2 - _TRUNK_DEPTH**2) / (_TRUNK_WIDTH**2 + _TRUNK_DEPTH**2)
     return angle + flatness / 4 * np.sin(2 * angle)
 
@@ -81,7 +83,7 @@ def _cloth(attributes: np.ndarray, legs: bool) -> Cloth:
     leg_axis = 0.10 + 0.115 * (-z - 0.03)
     arm_turn = np.arctan2(attributes[:, _COLUMN["around_arm_sin"]], attributes[:, _COLUMN["around_arm_cos"]])
     leg_turn = np.arctan2(abs(x) - leg_axis, -y - 0.01)
-    angle = np.where(on_arm, arm_turn, np.where(on_leg, leg_turn, _trunk_angle(x, y)))
+    angle = np.where(on_arm, arm_turn, np.where(on_leg, leg_turn, _trunk_angle(attributes)))
     radius = np.where(on_arm, _ARM, np.where(on_leg, _LEG, _TRUNK))
     return Cloth(
         around=angle * radius,
@@ -100,13 +102,13 @@ def _top(look: Look, attributes: np.ndarray) -> np.ndarray:
     colours = paint(outfit.top_print, cloth)
     front = cloth.torso & (cloth.facing < 0)
     if outfit.top == "jacket":  # zip
-        colours[front & (abs(cloth.x) < 0.0125)] = (0.72, 0.72, 0.72)
+        colours[front & (abs(cloth.x) < 0.0125)] = (0.80, 0.80, 0.80)
     elif outfit.top == "shirt":  # button placket
-        colours[front & (abs(cloth.x) < 0.014)] *= 0.80
+        colours[front & (abs(cloth.x) < 0.016)] *= 0.62
     elif outfit.top == "hoodie":  # pocket
-        colours[front & (abs(cloth.x) < 0.12) & (abs(cloth.up - 0.08) < 0.07)] *= 0.82
+        colours[front & (abs(cloth.x) < 0.12) & (abs(cloth.up - 0.08) < 0.07)] *= 0.66
     if outfit.sleeve > 0.9:  # cuffs
-        colours[~cloth.torso & (attributes[:, _COLUMN["along_arm"]] > 0.92)] *= 0.75
+        colours[~cloth.torso & (attributes[:, _COLUMN["along_arm"]] > 0.90)] = outfit.cuff
     return _with_straps(look, cloth, colours)
 
 
@@ -130,47 +132,42 @@ def _bottom(look: Look, attributes: np.ndarray) -> np.ndarray:
 
 
 def _skin(look: Look, attributes: np.ndarray) -> np.ndarray:
-    x, y, z = abs(attributes[:, 0]), attributes[:, 1], attributes[:, 2]
-    skin = np.array(look.skin, np.float32)
-    colours = np.repeat(skin[None], len(x), 0)
-    face = smoothstep(-0.085, -0.11, y) * (z > 0.60)
-    cheeks = face * np.exp(-(((x - 0.04) / 0.02) ** 2) - ((z - 0.69) / 0.02) ** 2)
-    colours *= 1 + np.array([0.06, -0.05, -0.05]) * cheeks[:, None]
-    if look.beard:
-        jaw = smoothstep(0.690, 0.672, z - 0.35 * np.maximum(x - 0.035, 0)) * smoothstep(-0.035, -0.06, y) * (z > 0.595)
-        moustache = face * (abs(z - 0.682) < 0.008) * (x < 0.03)
-        cover = np.maximum(jaw, moustache)[:, None] * (0.4 if look.beard == 1 else 0.9)
-        colours = colours * (1 - cover) + np.multiply(look.hair_colour, 0.9) * cover
-    lips = np.clip(attributes[:, _COLUMN["lips"], None], 0, 1)
-    tint = look.lip_tint
-    lip_colour = skin * (0.80, 0.52 - 0.15 * tint, 0.52 - 0.12 * tint) + (0.05 + 0.12 * tint, 0, 0.01)
-    colours = colours * (1 - lips) + lip_colour * lips
-    brow = _EYE[1] + 0.022 + look.brow_height - _BROW_TILT * abs(x - 0.034)
-    on_brow = (abs(z - brow) < 0.0055) & (abs(x - 0.036) < 0.020) & (y < -0.09)
-    colours[on_brow] = 0.7 * np.array(look.hair_colour) + 0.12 * skin
-    lids = (((x - _EYE[0]) / 0.020) ** 2 + ((z - _EYE[1]) / 0.011) ** 2 < 1) & (y < -0.1)
-    colours[lids] *= 0.72
-    return colours
-
-
-def _eye(look: Look, attributes: np.ndarray) -> np.ndarray:
-    distance = np.hypot(abs(attributes[:, 0]) - _EYE[0], attributes[:, 2] - _EYE[1])[:, None]
-    return np.where(distance < 0.0035, 0.03, np.where(distance < 0.0075, np.array(look.iris), 0.9))
+    return paint_skin(look.face, attributes[:, :3])
 
 
 def _hair(look: Look, attributes: np.ndarray) -> np.ndarray:
+    """Broad tone only, no strands; a parting shows the scalp in a line that is two pixels wide."""
     x, y, z = attributes[:, :3].T
-    around = np.arctan2(x, y)
+    tone = 0.82 + 0.18 * smoothstep(0.62, 0.80, z)
     if look.hair_style in ("afro", "curly"):
-        strands = 0.25 * np.sin(70 * x) * np.sin(70 * y + 60 * z)
-    else:
-        strands = 0.12 * np.sin(17 * around + 2 * np.sin(30 * z))
-    return np.array(look.hair_colour) * (1 + strands[:, None])
+        tone = tone * (1 + 0.22 * np.sin(75 * x) * np.sin(75 * y + 70 * z))
+    colours = np.array(look.hair_colour) * tone[:, None]
+    parting = {"side part": 0.035, "parted": 0.0}.get(look.hair_style)
+    if parting is not None:
+        colours[(abs(x - parting) < 0.0075) & (z > 0.77) & (y < 0.0)] = np.array(look.face.skin) * 0.8
+    return colours
 
 
 def _shoes(look: Look, attributes: np.ndarray) -> np.ndarray:
-    colours = np.repeat(np.array(look.outfit.shoe_print.colours[0])[None], len(attributes), 0)
-    colours[attributes[:, 2] < -0.958] = look.sole
+    outfit, (_, y, z) = look.outfit, attributes[:, :3].T
+    upper, trim, _ = (np.array(colour) for colour in outfit.shoe_print.colours)
+    colours = np.repeat(upper[None], len(attributes), 0)
+    if outfit.shoe == "toe cap":
+        colours[y < -0.14] = trim
+    elif outfit.shoe == "two-tone":
+        colours[abs(y + 0.085) < 0.04] = trim
+    elif outfit.shoe == "socks":
+        colours[z > -0.905] = trim
+    colours[z < _SOLE_TOP] = outfit.sole
+    return colours
+
+
+def _glasses(look: Look, attributes: np.ndarray) -> np.ndarray:
+    """Frames of one colour; lenses, which only dark glasses have, are black."""
+    colours = np.repeat(np.array(look.accessories.frame_colour)[None], len(attributes), 0)
+    (x, z), half = LENS_CENTRE, np.multiply(LENS_HALF_AXES, LENS_INNER)
+    places = ((abs(attributes[:, 0]) - x) / half[0]) ** 2 + ((attributes[:, 2] - z) / half[1]) ** 2
+    colours[(places < 1) & (attributes[:, 1] < -0.14)] = (0.05, 0.05, 0.06)
     return colours
 
 
@@ -179,14 +176,14 @@ def _plain(colour: Callable[[Look], Colour]) -> Callable[[Look, np.ndarray], np.
 
 
 _PAINTERS: dict[Material, tuple[Callable[[Look, np.ndarray], np.ndarray], float]] = {
-    Material.SKIN: (_skin, 0.12),
-    Material.EYE: (_eye, 0.30),
-    Material.HAIR: (_hair, 0.25),
+    Material.SKIN: (_skin, 0.06),
+    Material.EYE: (_skin, 0.06),
+    Material.HAIR: (_hair, 0.12),
     Material.TOP: (_top, 0.0),
     Material.INNER: (_plain(lambda look: look.outfit.inner_print.colours[0]), 0.0),
     Material.BOTTOM: (_bottom, 0.0),
     Material.SHOES: (_shoes, 0.15),
     Material.HAT: (_plain(lambda look: look.accessories.hat_colour), 0.0),
     Material.BAG: (_plain(lambda look: look.accessories.bag_colour), 0.1),
-    Material.GLASSES: (_plain(lambda look: look.accessories.frame_colour), 0.3),
+    Material.GLASSES: (_glasses, 0.1),
 }

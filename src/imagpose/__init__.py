@@ -13,6 +13,7 @@ from imagpose.version import __version__
 if TYPE_CHECKING:
     from diffusers import ModelMixin
 
+    from imagpose.models.autoencoder import PatchAutoencoderKL
     from imagpose.models.feature_tokens import FeatureTokens
     from imagpose.models.pose_encoder import PoseEncoder
     from imagpose.models.unet import IMAGPoseUNet
@@ -25,6 +26,7 @@ __all__ = [
     "IMAGPosePipeline",
     "IMAGPoseUNet",
     "ModelMixin",
+    "PatchAutoencoderKL",
     "Pose",
     "PoseEncoder",
     "ViewGrid",
@@ -37,6 +39,7 @@ _HOMES = {
     "IMAGPosePipeline": "imagpose.pipeline",
     "IMAGPoseUNet": "imagpose.models.unet",
     "ModelMixin": "diffusers",
+    "PatchAutoencoderKL": "imagpose.models.autoencoder",
     "Pose": "imagpose.pose",
     "PoseEncoder": "imagpose.models.pose_encoder",
     "ViewGrid": "imagpose.views",

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from imagpose import IMAGPosePipeline
 from imagpose import model_folder as model_folder_module
+from imagpose.models import PatchAutoencoderKL
 
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -37,6 +38,21 @@ def test_a_saved_pipeline_gives_identical_pictures(pipeline, saved, picture, pos
     ]
     np.testing.assert_array_equal(*results)
     assert (loaded.config.view_height, loaded.config.view_width) == (32, 16)
+
+
+def test_a_patch_autoencoder_comes_back_as_one(pipeline, tmp_path, picture, pose, seeded):
+    vae = PatchAutoencoderKL(block_out_channels=(4, 8), norm_num_groups=2, latent_channels=4).eval()
+    pipeline.register_modules(vae=vae)
+    pipeline.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "model_index.json").read_text())["vae"] == ["imagpose", "PatchAutoencoderKL"]
+    loaded = IMAGPosePipeline.from_pretrained(tmp_path)
+    assert type(loaded.vae) is PatchAutoencoderKL
+    loaded.set_progress_bar_config(disable=True)
+    results = [
+        pipe([picture(0)], [pose(0)], num_inference_steps=2, generator=seeded(0), output_type="np").images
+        for pipe in (pipeline, loaded)
+    ]
+    np.testing.assert_array_equal(*results)
 
 
 def test_model_index_names_the_library_and_not_our_files(saved):

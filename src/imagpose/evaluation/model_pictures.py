@@ -157,16 +157,15 @@ def reconstruct(pipeline: IMAGPosePipeline, names: Sequence[str], pictures: Pict
     """Write what the autoencoder makes of stored views, without a denoiser between: the most a model can reach."""
     import torch
 
-    from imagpose.models.latents import decode_latents, encode_latents
+    from imagpose.models.latents import decode_latents, encode_latents, spatial_factor
     from imagpose.pictures import load_picture, to_pictures, to_tensor
     from imagpose.views import pad_views
 
     missing = [name for name in names if not pictures.view(name, "autoencoder").is_file()]
-    multiple = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
     for start in range(0, len(missing), _VIEWS_AT_ONCE):
         batch = missing[start : start + _VIEWS_AT_ONCE]
         pixels = to_tensor(load_picture(pictures.view(name)) for name in batch).to(pipeline.vae.device)
-        padded, padding = pad_views(pixels, multiple)
+        padded, padding = pad_views(pixels, spatial_factor(pipeline.vae))
         with torch.inference_mode():
             decoded = padding.crop(decode_latents(pipeline.vae, encode_latents(pipeline.vae, padded)))
         for name, picture in zip(batch, to_pictures(decoded), strict=True):

@@ -1,4 +1,4 @@
-"""The model: UNet with cross-view attention, feature tokens (FLC), pose encoder. Tensors only, no pictures.
+"""The model: UNet with cross-view attention, feature tokens (FLC), pose encoder, autoencoder. Tensors only, no pictures.
 
 Presets by name, their networks from files (`loading`, alone to know paths), their sizes without files.
 """
@@ -9,17 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imagpose.models.autoencoder import PatchAutoencoderKL
     from imagpose.models.cross_view import CrossViewAttention
     from imagpose.models.feature_tokens import FeatureTokens
     from imagpose.models.pose_encoder import PoseEncoder
     from imagpose.models.unet import IMAGPoseUNet
 
-__all__ = ["CrossViewAttention", "FeatureTokens", "IMAGPoseUNet", "PoseEncoder"]
+__all__ = ["CrossViewAttention", "FeatureTokens", "IMAGPoseUNet", "PatchAutoencoderKL", "PoseEncoder"]
 
 _HOME = {
     "CrossViewAttention": "cross_view",
     "FeatureTokens": "feature_tokens",
     "IMAGPoseUNet": "unet",
+    "PatchAutoencoderKL": "autoencoder",
     "PoseEncoder": "pose_encoder",
 }
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import torch
 from diffusers import AutoencoderKL
 
-__all__ = ["decode_latents", "encode_latents"]
+__all__ = ["decode_latents", "encode_latents", "spatial_factor"]
+
+
+def spatial_factor(vae: AutoencoderKL) -> int:
+    """Pixels along a side of a picture per latent: 2 per halving, times the side of a patch where the VAE has patches."""
+    return 2 ** (len(vae.config.block_out_channels) - 1) * vae.config.get("patch_size", 1)
 
 
 def encode_latents(vae: AutoencoderKL, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Scaled latents (b, 4, H / 8, W / 8) of pixels (b, 3, H, W) in [-1, 1], in the VAE's dtype.
+    """Scaled latents (b, c, H / f, W / f) of pixels (b, 3, H, W) in [-1, 1], in the VAE's dtype; f is `spatial_factor`.
 
     Without a generator the mean of the posterior is taken, with one a sample.
     """
@@ -19,5 +24,5 @@ def encode_latents(vae: AutoencoderKL, pixels: torch.Tensor, generator: torch.Ge
 
 
 def decode_latents(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
-    """Pixels (b, 3, H, W), about [-1, 1], of scaled latents (b, 4, H / 8, W / 8), in the VAE's dtype."""
+    """Pixels (b, 3, H, W), about [-1, 1], of scaled latents (b, c, H / f, W / f), in the VAE's dtype."""
     return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from imagpose import model_folder
 from imagpose.model_folder import ModelFiles
+from imagpose.models.autoencoder import autoencoder_class
 from imagpose.models.feature_tokens import FeatureTokens
 from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import PredictionType, Preset, around_unet, build_denoiser, find_preset
@@ -156,8 +157,17 @@ def load_networks(
 
 
 def load_autoencoder(files: ModelFiles) -> AutoencoderKL:
-    """A frozen VAE; errors as `load_networks`."""
-    return _load(AutoencoderKL, files, _DIFFUSERS_WEIGHTS).eval().requires_grad_(False)
+    """A frozen VAE, of the class that its configuration names; errors as `load_networks`."""
+    files.check(_DIFFUSERS_WEIGHTS)
+    try:
+        config = AutoencoderKL.load_config(files.folder or files.place, subfolder=_hub_subfolder(files))
+    except (OSError, json.JSONDecodeError) as error:
+        raise _unreadable(files, error) from error
+    return _load(autoencoder_class(config), files, _DIFFUSERS_WEIGHTS).eval().requires_grad_(False)
+
+
+def _hub_subfolder(files: ModelFiles) -> str | None:
+    return files.subfolder or None if files.folder is None else None
 
 
 def load_image_encoder(files: ModelFiles) -> PreTrainedModel:
@@ -207,7 +217,7 @@ def _load(kind: Any, files: ModelFiles, stems: tuple[tuple[str, str], ...]) -> A
     options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
     if variant is not None:
         options["variant"] = variant
-    if files.folder is None and files.subfolder:
+    if _hub_subfolder(files) is not None:
         options["subfolder"] = files.subfolder
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # of a whole CLIP it would list the text tower, weight by weight

@@ -22,6 +22,7 @@ from transformers import (
 
 from imagpose.model_folder import ModelFiles
 from imagpose.models.activations import Activations, count_activations
+from imagpose.models.autoencoder import autoencoder_class
 from imagpose.models.loading import Networks, preset_files
 from imagpose.models.presets import STABLE_DIFFUSION_VAE, Preset, around_unet, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet
@@ -55,7 +56,8 @@ def build_empty(
     files = preset_files(preset, base, image_encoder, autoencoder)
     with torch.device("meta"):
         encoder = _empty_encoder(preset, files.image_encoder)
-        vae = AutoencoderKL.from_config(_config(AutoencoderKL, files.vae) or STABLE_DIFFUSION_VAE)
+        vae_config = _config(AutoencoderKL, files.vae) or STABLE_DIFFUSION_VAE
+        vae = autoencoder_class(vae_config).from_config(vae_config)
         unet_file = None if files.base is None else _config(UNet2DConditionModel, files.base)
         try:
             if unet_file is None:

@@ -51,10 +51,14 @@ def test_a_complete_set_is_left_alone_and_a_broken_one_is_made_again(tmp_path):
     assert render_set(3, 1, 3, out=tmp_path, workers=1, **SIZE) == 1  # more views than before
 
 
-def test_another_size_in_the_same_folder_is_refused(tmp_path):
+def test_another_size_or_look_in_the_same_folder_is_refused(tmp_path):
     render_set(1, 1, 1, out=tmp_path, workers=1, **SIZE)
-    with pytest.raises(ValueError, match="48x32, not 64x32"):
+    with pytest.raises(ValueError, match="48x32, world studio, style photographic, not 64x32"):
         render_set(1, 1, 1, height=64, width=32, out=tmp_path, workers=1)
+    with pytest.raises(ValueError, match="not 48x32, world varied"):
+        render_set(1, 1, 1, out=tmp_path, workers=1, **SIZE, world="varied")
+    with pytest.raises(ValueError, match="not 48x32, world studio, style toon"):
+        render_set(1, 1, 1, out=tmp_path, workers=1, **SIZE, style="toon")
 
 
 @pytest.mark.parametrize("wrong", [{"first_seed": -1}, {"count": 0}, {"views": 0}, {"height": 4}])

@@ -152,12 +152,12 @@ def test_specifications_are_a_prefix_and_show_every_side():
 
 
 def test_a_person_darkens_the_floor_under_the_feet_only():
-    shoot = replace(make_shoot(3), kind="white_studio", wall_distance=4.0)
+    shoot = replace(make_shoot(3), kind="white", wall_distance=4.0)
     rotation = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
     projection = Projection(np.array([0.0, -5.0, 1.0]), rotation, 80.0, np.array([40.0, 30.0]))
     column = np.stack(np.meshgrid([-0.1, 0, 0.1], [-0.1, 0, 0.1], np.linspace(0, 1.7, 60)), -1).reshape(-1, 3)
-    with_person = paint_backdrop(shoot, projection, column, 60, 80)
-    away = paint_backdrop(shoot, projection, column + (50.0, 0, 0), 60, 80)
+    with_person = paint_backdrop(shoot, projection, column, 60, 80).picture
+    away = paint_backdrop(shoot, projection, column + (50.0, 0, 0), 60, 80).picture
     (feet_x, feet_y), *_ = projection.project(np.array([[0.0, 0.0, 0.0]]))[0]
     row = int(feet_y)
     assert with_person[row, int(feet_x)].mean() < 0.9 * away[row, int(feet_x)].mean()

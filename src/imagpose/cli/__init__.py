@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from imagpose.cli import convert, evaluate, prepare, reproduce, study, train
-from imagpose.cli.options import Config, Guidance, Model, Overrides, Seed, Steps, Workers, parse_size
+from imagpose.cli.options import Config, Guidance, Model, Overrides, Seed, Steps, Style, Workers, World, parse_size
 from imagpose.version import __version__
 
 app = typer.Typer(
@@ -100,12 +100,14 @@ def people(
     count: Annotated[int, typer.Option(help="Number of people.")] = 1,
     views: Annotated[int, typer.Option(help="Views of each person.")] = 8,
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "256x176",
+    world: World = "studio",
+    style: Style = None,
     workers: Workers = None,
 ) -> None:
     """Render synthetic people: clothed adults in many poses, with key points and masks; continues where it stopped."""
     from imagpose.people.render_set import render_set
 
-    rendered = render_set(seed, count, views, *parse_size(size), out, workers)
+    rendered = render_set(seed, count, views, *parse_size(size), out, workers, world=world, style=style)
     others = ", the others were complete" if rendered < count else ""
     typer.echo(f"{rendered} of {count} people rendered{others}: {out}")
 

@@ -18,6 +18,13 @@ Overrides = Annotated[
         help="key=value replacements, for example steps=1000 data.identities=512.", metavar="[KEY=VALUE]..."
     ),
 ]
+World = Annotated[str, typer.Option(help="Grounds and framings: studio (mostly plain, whole bodies) or varied.")]
+Style = Annotated[
+    str | None,
+    typer.Option(
+        help="photographic, toon, ink, low-poly or watercolour; default: studio draws a tenth of the people.",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
 
 

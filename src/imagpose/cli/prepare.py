@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from imagpose.cli.options import Workers, parse_size
+from imagpose.cli.options import Style, Workers, World, parse_size
 
 app = typer.Typer(help="Make data sets for training and evaluation; check them.", no_args_is_help=True)
 
@@ -55,12 +55,16 @@ def prepare_people(
     views: Annotated[int, typer.Option(help="Views of each person.")] = 8,
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "256x176",
     test_people: Annotated[int, typer.Option(help="People of the test split besides, to measure models on.")] = 0,
+    world: World = "studio",
+    style: Style = None,
     workers: Workers = None,
 ) -> None:
     """Render synthetic people into a data set, with masks."""
     from imagpose.data import rendered
 
-    info = rendered.prepare_people(seed, count, views, *parse_size(size), out, test_people=test_people, workers=workers)
+    info = rendered.prepare_people(
+        seed, count, views, *parse_size(size), out, test_people=test_people, world=world, style=style, workers=workers
+    )
     typer.echo(f"{out}: {info.summary()}")
 
 

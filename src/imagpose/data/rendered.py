@@ -12,6 +12,7 @@ from imagpose.data.prepare import Made, Person, write_dataset
 from imagpose.data.records import make_record
 from imagpose.people.parallel import render_identity
 from imagpose.people.splits import TEST_SEEDS, split_of
+from imagpose.people.world import check_style, find_world
 
 __all__ = ["prepare_people"]
 
@@ -25,6 +26,8 @@ def prepare_people(
     out: Path | str,
     *,
     test_people: int = 0,
+    world: str = "studio",
+    style: str | None = None,
     workers: int | None = None,
 ) -> DatasetInfo:
     """Render identities `first_seed` .. `first_seed + count - 1`, and people of the test split, into a data set.
@@ -38,10 +41,11 @@ def prepare_people(
         height, width: pixels of a view, at least 16.
         out: folder of the data set.
         test_people: how many of the first people of the test split are rendered too; the others cannot be of it then.
+        world, style: see `people.scene.sample_view_specs`.
         workers: see `write_dataset`.
 
     Raises:
-        ValueError: a number is out of its range, or as `write_dataset`.
+        ValueError: a number is out of its range, no such world or style, or as `write_dataset`.
         OSError: as `write_dataset`.
     """
     if first_seed < 0 or count < 1 or views < 1:
@@ -55,14 +59,20 @@ def prepare_people(
         raise ValueError(f"seed {first_seed} with count {count} is of the test split itself; leave test people out")
     seeds = [*own, *test]
     people = [Person(str(seed), split_of(seed), tuple(range(views))) for seed in seeds]
-    settings = {"command": "people", "seed": first_seed, "count": count, "views": views, "size": (height, width)}
+    settings = {
+        "command": "people", "seed": first_seed, "count": count, "views": views, "size": (height, width),
+        "world": find_world(world).name,
+    }  # fmt: skip
+    if style is not None:
+        settings["style"] = check_style(style)
     if test_people:
         settings["test_people"] = test_people
-    return write_dataset(out, people, partial(_render, height=height, width=width), settings, workers=workers)
+    render = partial(_render, height=height, width=width, world=world, style=style)
+    return write_dataset(out, people, render, settings, workers=workers)
 
 
-def _render(person: Person, height: int, width: int) -> Made:
-    _, views = render_identity(int(person.identity), len(person.views), height, width)
+def _render(person: Person, height: int, width: int, world: str, style: str | None) -> Made:
+    _, views = render_identity(int(person.identity), len(person.views), height, width, world, style)
     records = [
         make_record(
             Image.fromarray(view.picture),
@@ -72,6 +82,7 @@ def _render(person: Person, height: int, width: int) -> Made:
             split=person.split,
             source_file=f"{person.identity}/{number}.png",
             mask=Image.fromarray(view.foreground).convert("L"),
+            style=view.spec.style,
             parts=view.parts,
         )
         for number, view in enumerate(views)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from imagpose.people.camera import Projection
 
-__all__ = ["BACKDROPS", "Shoot", "make_shoot", "paint_backdrop", "shade", "stool"]
+__all__ = ["BACKDROPS", "Ground", "Shoot", "lattice_noise", "make_shoot", "paint_backdrop", "shade", "stool"]
 
 _LATTICE = 32
 _SHADOW_CELLS, _SHADOW_CELL = 88, 0.04
@@ -31,6 +32,7 @@ class Shoot:
         wall, floor, accent, seat: colours (3,).
         wall_distance: metres behind the person.
         scale: size of the texture's elements relative to the usual one.
+        falloff: how much darker the wall gets per square metre away from its middle.
         light: (3,) unit vector towards the key light.
         tint: (3,) colour of the key light around 1.
         shadow: strength of the shadows, 0..1.
@@ -44,31 +46,66 @@ class Shoot:
     seat: np.ndarray
     wall_distance: float
     scale: float
+    falloff: float
     light: np.ndarray
     tint: np.ndarray
     shadow: float
     lattice: np.ndarray
 
+    @property
+    def plain(self) -> bool:
+        """Whether wall and floor are one sheet without texture."""
+        return self.kind in _PLAIN_WEIGHTS
 
-def make_shoot(seed: int) -> Shoot:
-    """The place, light and stool that belong to a seed."""
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """The empty place as a camera sees it.
+
+    Attributes:
+        colours: float32 (H, W, 3), 0..1, lit but without the person's shadow.
+        light: float32 (H, W), the share of light that the person leaves, 1 outside of the shadow.
+        points: float32 (3, H, W), where in the world wall or floor are.
+        on_floor: bool (H, W).
+    """
+
+    colours: np.ndarray
+    light: np.ndarray
+    points: np.ndarray
+    on_floor: np.ndarray
+
+    @property
+    def picture(self) -> np.ndarray:
+        """float32 (H, W, 3), 0..1, with the shadow."""
+        return self.colours * self.light[..., None]
+
+
+def make_shoot(seed: int, plain: float = 0.0) -> Shoot:
+    """The place, light and stool that belong to a seed.
+
+    Args:
+        seed: 0 or more.
+        plain: share of seeds that get a plain ground (see `World.plain`).
+    """
     rng = np.random.default_rng([seed, 0x5CE7E])
-    kinds = list(BACKDROPS)
-    weights = np.array([_WEIGHTS[kind] for kind in kinds])
-    kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+    on_plain = plain > 0 and rng.random() < plain
+    weights = _PLAIN_WEIGHTS if on_plain else _WEIGHTS
+    shares = np.array(list(weights.values()))
+    kind = list(weights)[rng.choice(len(shares), p=shares / shares.sum())]
     azimuth, elevation = math.radians(rng.uniform(-55, 55)), math.radians(rng.uniform(42, 70))
     light = np.array(
         [math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation)]
     )
-    warmth = rng.normal(0, 0.03)
+    warmth = rng.normal(0, 0.012 if on_plain else 0.03)
     return Shoot(
         kind=kind,
-        wall=_muted_colour(rng, kind),
+        wall=_plain_colour(rng, kind) if on_plain else _muted_colour(rng, kind),
         floor=_muted_colour(rng, "floor"),
         accent=_muted_colour(rng, "accent"),
         seat=rng.uniform(0.2, 0.85) * np.array([1.0, rng.uniform(0.8, 1.0), rng.uniform(0.6, 1.0)]),
         wall_distance=rng.uniform(1.1, 2.5) if BACKDROPS[kind][1] else rng.uniform(3.0, 5.0),
         scale=rng.uniform(0.8, 1.4),
+        falloff=_FALLOFF.get(kind, 0.025),
         light=light,
         tint=np.array([1 + warmth, 1.0, 1 - warmth]),
         shadow=rng.uniform(0.25, 0.55),
@@ -76,9 +113,22 @@ def make_shoot(seed: int) -> Shoot:
     )
 
 
+def _plain_colour(rng: np.random.Generator, kind: str) -> np.ndarray:
+    """A studio's ground: white, a light grey, or coloured paper, half of it muted and half saturated."""
+    if kind == "white":
+        return np.full(3, rng.uniform(0.95, 0.99))
+    if kind == "grey" or (kind == "sweep" and rng.random() < 0.5):
+        return rng.uniform(0.68, 0.90) + rng.normal(0, 0.006, 3)
+    saturated = kind == "paper" and rng.random() < 0.5
+    saturation = rng.uniform(0.35, 0.70) if saturated else rng.uniform(0.08, 0.25)
+    return np.array(hsv_to_rgb(rng.random(), saturation, rng.uniform(0.60, 0.92)))
+
+
 def _muted_colour(rng: np.random.Generator, purpose: str) -> np.ndarray:
     """Mostly greys and pale tones as in studios; bricks are reddish or whitewashed, the outdoors is green to blue."""
-    if purpose == "brick":
+    if purpose == "white":
+        base = np.full(3, 0.97)
+    elif purpose == "brick":
         base = rng.choice([[0.58, 0.34, 0.27], [0.66, 0.48, 0.38], [0.82, 0.80, 0.77], [0.45, 0.40, 0.38]])
     elif purpose == "outdoors":
         base = rng.choice([[0.45, 0.58, 0.38], [0.62, 0.70, 0.74], [0.68, 0.62, 0.50], [0.50, 0.60, 0.66]])
@@ -93,7 +143,7 @@ def _muted_colour(rng: np.random.Generator, purpose: str) -> np.ndarray:
     return np.clip(np.asarray(base) * (1 + rng.normal(0, 0.02, 3)), 0, 1)
 
 
-def _lattice_noise(shoot: Shoot, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def lattice_noise(shoot: Shoot, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Smooth noise of amplitude 1 with one lattice point per unit, repeating after 32."""
     u0, v0 = np.floor(u), np.floor(v)
     fu, fv = u - u0, v - v0
@@ -116,18 +166,14 @@ def _lines(coordinate: np.ndarray, period: float, width: float, footprint: np.nd
 Texture = Callable[[Shoot, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def _flat(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    return np.zeros_like(u)
-
-
 def _plaster(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     scale = 3.0 / shoot.scale
-    return 0.035 * _lattice_noise(shoot, u * scale, v * scale) + 0.025 * _lattice_noise(shoot, u * 9 + 7, v * 9 + 3)
+    return 0.035 * lattice_noise(shoot, u * scale, v * scale) + 0.025 * lattice_noise(shoot, u * 9 + 7, v * 9 + 3)
 
 
 def _concrete(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     seams = _lines(u, 1.2 * shoot.scale, 0.012, footprint) + _lines(v, 0.9 * shoot.scale, 0.012, footprint)
-    return 0.10 * _lattice_noise(shoot, u * 1.7, v * 1.7) + 0.05 * _lattice_noise(shoot, u * 6, v * 6) - 0.2 * seams
+    return 0.10 * lattice_noise(shoot, u * 1.7, v * 1.7) + 0.05 * lattice_noise(shoot, u * 6, v * 6) - 0.2 * seams
 
 
 def _brick(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -142,7 +188,7 @@ def _brick(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) ->
 def _planks(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     wide = 0.16 * shoot.scale
     tone = shoot.lattice[5, np.floor(u / wide).astype(np.int32) % _LATTICE]
-    return 0.06 * tone + 0.04 * _lattice_noise(shoot, u * 18, v * 2) - 0.25 * _lines(u, wide, 0.008, footprint)
+    return 0.06 * tone + 0.04 * lattice_noise(shoot, u * 18, v * 2) - 0.25 * _lines(u, wide, 0.008, footprint)
 
 
 def _tiles(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -154,17 +200,19 @@ def _tiles(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) ->
 
 def _panels(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     dado = np.clip((0.95 - v) / np.maximum(footprint, 0.02), 0, 1)
-    return -0.10 * dado - 0.15 * _lines(v - 0.95, 50.0, 0.03, footprint) + 0.02 * _lattice_noise(shoot, u * 4, v * 4)
+    return -0.10 * dado - 0.15 * _lines(v - 0.95, 50.0, 0.03, footprint) + 0.02 * lattice_noise(shoot, u * 4, v * 4)
 
 
 def _bokeh(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    return 0.22 * _lattice_noise(shoot, u * 1.3, v * 1.3) + 0.10 * _lattice_noise(shoot, u * 3 + 5, v * 3)
+    return 0.22 * lattice_noise(shoot, u * 1.3, v * 1.3) + 0.10 * lattice_noise(shoot, u * 3 + 5, v * 3)
 
 
 # Wall texture, floor texture; None for the floor: the wall's paper runs on over the floor (a studio's seamless sweep).
-BACKDROPS: dict[str, tuple[Texture, Texture | None]] = {
-    "white_studio": (_flat, None),
-    "sweep": (_flat, None),
+BACKDROPS: dict[str, tuple[Texture | None, Texture | None]] = {
+    "white": (None, None),
+    "grey": (None, None),
+    "paper": (None, None),
+    "sweep": (None, None),
     "mottled": (_plaster, None),
     "plaster": (_plaster, _planks),
     "concrete": (_concrete, _concrete),
@@ -175,50 +223,57 @@ BACKDROPS: dict[str, tuple[Texture, Texture | None]] = {
     "outdoors": (_bokeh, _concrete),
 }
 _WEIGHTS = {
-    "white_studio": 2.0, "sweep": 3.0, "mottled": 1.0, "plaster": 1.2, "concrete": 0.8, "brick": 0.7, "planks": 0.5,
+    "white": 2.0, "sweep": 3.0, "mottled": 1.0, "plaster": 1.2, "concrete": 0.8, "brick": 0.7, "planks": 0.5,
     "tiles": 0.6, "panels": 0.7, "outdoors": 1.0,
 }  # fmt: skip
+_PLAIN_WEIGHTS = {"white": 0.24, "grey": 0.24, "paper": 0.36, "sweep": 0.16}
+_FALLOFF = {"white": 0.008, "grey": 0.015, "paper": 0.015, "sweep": 0.045}
 
 
-def paint_backdrop(shoot: Shoot, projection: Projection, vertices: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The empty place with the person's shadow, without the person.
+def paint_backdrop(shoot: Shoot, projection: Projection, vertices: np.ndarray, height: int, width: int) -> Ground:
+    """The place with the person's shadow, without the person.
 
     Args:
         shoot: place and light.
         projection: the camera at this size.
         vertices: (n, 3) of everything that stands on the floor, in the world.
         height, width: pixels.
-
-    Returns:
-        float32 (height, width, 3), 0..1.
     """
-    rays = projection.rays(height, width)
-    origin = projection.position.astype(np.float32)
-    down = np.minimum(rays[:, 2], -1e-6)
-    to_floor = np.where(rays[:, 2] < 0, -origin[2] / down, np.inf)
-    to_wall = (shoot.wall_distance - origin[1]) / np.maximum(rays[:, 1], 1e-6)
-    on_floor = to_floor < to_wall
-    distance = np.where(on_floor, to_floor, to_wall)
-    points = origin + rays * distance[:, None]
-    footprint = distance / np.float32(projection.focal)
-
+    points, distance, on_floor = _hits(shoot, projection, height, width)
+    x, y, z = points
     wall_texture, floor_texture = BACKDROPS[shoot.kind]
-    wall = 0.97 if shoot.kind == "white_studio" else shoot.wall
     # Light falls off towards the edges of the wall; the sweep has no edge between wall and floor.
-    glow = 1.03 - 0.025 * (points[:, 0] ** 2 + 0.6 * (points[:, 2] - 1.3) ** 2).clip(0, 6)
-    tone = wall_texture(shoot, points[:, 0], points[:, 2], footprint)
-    colours = (wall * np.ones(3)) * (glow + tone)[:, None]
+    tone = 1 + np.float32(shoot.falloff) * (1.2 - (x**2 + 0.6 * (z - 1.3) ** 2).clip(0, 6))
+    if floor_texture is None:
+        tone *= 1 - 0.06 * np.where(on_floor, 1.0, (1 - z / 0.35).clip(0, 1))
+    footprint = distance / np.float32(projection.focal)
+    if wall_texture is not None:
+        where = ~on_floor if floor_texture else np.ones_like(on_floor)
+        tone[where] += wall_texture(shoot, x[where], z[where], footprint[where])
+    colours = tone[..., None] * (shoot.wall * shoot.tint).astype(np.float32)
     if floor_texture is not None:
-        floor_tone = floor_texture(shoot, points[:, 0], points[:, 1], footprint * 2)
-        colours[on_floor] = (shoot.floor * (1.0 + floor_tone - 0.02 * points[:, 1])[:, None])[on_floor]
-        skirting = ~on_floor & (points[:, 2] < 0.09)
+        floor_tone = floor_texture(shoot, x[on_floor], y[on_floor], footprint[on_floor] * 2)
+        colours[on_floor] = (1.0 + floor_tone - 0.02 * y[on_floor])[:, None] * (shoot.floor * shoot.tint)
         if shoot.kind in ("plaster", "panels"):
-            colours[skirting] = 0.5 * colours[skirting] + 0.5 * shoot.accent
-    else:
-        bend = np.where(on_floor, 1.0, np.clip(1 - points[:, 2] / 0.35, 0, 1))
-        colours *= 1 - 0.06 * bend[:, None]
-    colours[on_floor] *= (1 - _shadow(shoot, vertices, points[on_floor, :2]))[:, None]
-    return (colours * shoot.tint).clip(0, 1).astype(np.float32).reshape(height, width, 3)
+            skirting = ~on_floor & (z < 0.09)
+            colours[skirting] = 0.5 * colours[skirting] + 0.5 * shoot.accent * shoot.tint
+    light = np.ones((height, width), np.float32)
+    light[on_floor] -= _shadow(shoot, vertices, points[:2, on_floor].T)
+    return Ground(colours.clip(0, 1), light, points, on_floor)
+
+
+def _hits(shoot: Shoot, projection: Projection, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the ray of each pixel ends: points (3, H, W), distances (H, W), whether on the floor (H, W)."""
+    right, forward, up = projection.rotation.astype(np.float32)
+    across = ((np.arange(width) + 0.5 - projection.centre[0]) / projection.focal).astype(np.float32)
+    along = ((projection.centre[1] - np.arange(height) - 0.5) / projection.focal).astype(np.float32)[:, None]
+    rays = [across * right[axis] + (forward[axis] + along * up[axis]) for axis in range(3)]
+    origin = projection.position.astype(np.float32)
+    to_floor = np.where(rays[2] < 0, -origin[2] / np.minimum(rays[2], np.float32(-1e-6)), np.float32(np.inf))
+    to_wall = (np.float32(shoot.wall_distance) - origin[1]) / np.maximum(rays[1], np.float32(1e-6))
+    distance = np.minimum(to_floor, to_wall)
+    points = np.stack([origin[axis] + rays[axis] * distance for axis in range(3)])
+    return points, distance, to_floor < to_wall
 
 
 def shade(
@@ -234,7 +289,7 @@ def shade(
     Returns:
         float (n, 3), display values 0..1.
     """
-    normals = np.where((normals @ forward > 0.15)[:, None], -normals, normals).astype(np.float32)
+    normals = towards_camera(normals, forward)
     fill_light = np.array([-shoot.light[0], shoot.light[1], 0.3])
     fill_light /= np.linalg.norm(fill_light)
     halfway = shoot.light - forward
@@ -242,8 +297,17 @@ def shade(
     key = (normals @ shoot.light.astype(np.float32)).clip(0)
     light = (_AMBIENT * (1 + 0.3 * normals[:, 2]) + _FILL * (normals @ fill_light.astype(np.float32)).clip(0))[:, None]
     light = light + (_KEY * key)[:, None] * shoot.tint.astype(np.float32)
-    gloss = 0.5 * specular * (normals @ halfway.astype(np.float32)).clip(0) ** 24
-    return (albedo.clip(0, 1) ** 2.2 * light + gloss[:, None]).clip(0, 1) ** (1 / 2.2)
+    gloss = 0.5 * specular * np.square(np.square(np.square((normals @ halfway.astype(np.float32)).clip(0)))) ** 3
+    # Gamma 2 instead of 2.2: a root costs a tenth of a power.
+    return np.sqrt((np.square(albedo.clip(0, 1)) * light + gloss[:, None]).clip(0, 1))
+
+
+def towards_camera(normals: np.ndarray, forward: np.ndarray) -> np.ndarray:
+    """Normals (n, 3) with those of inner sides of open cloth turned to the camera, float32."""
+    normals = normals.astype(np.float32)
+    away = normals @ forward.astype(np.float32) > 0.15
+    normals[away] *= -1
+    return normals
 
 
 def stool(top: float, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

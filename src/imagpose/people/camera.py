@@ -8,6 +8,7 @@ right edge of the picture, 180 shows the back.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,6 @@ __all__ = ["FRAMINGS", "Camera", "Projection", "ViewSpec", "frame_person", "samp
 
 # "full" frames the whole body, "upper" from the head to the middle of the thighs, "close" from the head to the waist.
 FRAMINGS = ("full", "upper", "close")
-_FRAMING_WEIGHTS = (0.74, 0.16, 0.10)
 _NECK, _HIPS, _KNEES = 1, (8, 11), (9, 12)
 _LOWEST_CAMERA = 0.15
 _WIDEST = 0.97
@@ -55,12 +55,16 @@ class ViewSpec:
         yaw: degrees by which the person has turned, 0 faces the camera.
         camera: how the person is framed.
         background: seed of the shoot: backdrop, floor and lights.
+        world: key of `world.WORLDS`, from which the shoot is drawn.
+        style: one of `world.STYLE_NAMES`.
     """
 
     pose_seed: int
     yaw: float
     camera: Camera
     background: int
+    world: str = "studio"
+    style: str = "photographic"
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,9 @@ def turn(degrees: float) -> np.ndarray:
     return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
 
 
-def sample_camera(rng: np.random.Generator, framing: str | None = None) -> Camera:
-    """Draw a camera: mostly full body at eye to hip height from 3 to 7 m, sometimes closer framings."""
-    drawn = FRAMINGS[rng.choice(len(FRAMINGS), p=_FRAMING_WEIGHTS)]
+def sample_camera(rng: np.random.Generator, shares: Mapping[str, float], framing: str | None = None) -> Camera:
+    """Draw a camera at eye to hip height from 3 to 7 m, with `framing` or one drawn by its share (see `World`)."""
+    drawn = FRAMINGS[rng.choice(len(FRAMINGS), p=[shares[name] for name in FRAMINGS])]
     pitch = float(np.clip(rng.normal(3.0, 5.0), -7.0, 16.0))
     return Camera(
         framing=framing or drawn,

@@ -24,7 +24,13 @@ Result = TypeVar("Result")
 
 
 def iterate_views(
-    seeds: Iterable[int], views: int, height: int, width: int, workers: int | None = None
+    seeds: Iterable[int],
+    views: int,
+    height: int,
+    width: int,
+    workers: int | None = None,
+    world: str = "studio",
+    style: str | None = None,
 ) -> Iterator[tuple[int, list[View]]]:
     """Render identities in memory, in the order of the seeds, whatever the number of workers.
 
@@ -33,17 +39,21 @@ def iterate_views(
         views: views per identity, at least 1.
         height, width: pixels of a view.
         workers: processes; None for one per core, 1 renders in this process.
+        world, style: see `scene.sample_view_specs`.
 
     Yields:
         The seed and its views.
     """
-    yield from in_order(partial(render_identity, views=views, height=height, width=width), seeds, workers)
+    work = partial(render_identity, views=views, height=height, width=width, world=world, style=style)
+    yield from in_order(work, seeds, workers)
 
 
-def render_identity(seed: int, views: int, height: int, width: int) -> tuple[int, list[View]]:
-    """The seed and the first `views` views of its identity."""
+def render_identity(
+    seed: int, views: int, height: int, width: int, world: str = "studio", style: str | None = None
+) -> tuple[int, list[View]]:
+    """The seed and the first `views` views of its identity, see `scene.sample_view_specs`."""
     identity = make_identity(seed)
-    return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views)]
+    return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views, world, style)]
 
 
 def in_order(

@@ -16,6 +16,7 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from imagpose.people.parallel import in_order, render_identity
+from imagpose.people.world import check_style, find_world
 from imagpose.pose import write_openpose_json
 
 __all__ = ["render_set"]
@@ -24,7 +25,16 @@ _MARK = "set.json"
 
 
 def render_set(
-    first_seed: int, count: int, views: int, height: int, width: int, out: Path | str, workers: int | None = None
+    first_seed: int,
+    count: int,
+    views: int,
+    height: int,
+    width: int,
+    out: Path | str,
+    workers: int | None = None,
+    *,
+    world: str = "studio",
+    style: str | None = None,
 ) -> int:
     """Render identities `first_seed` .. `first_seed + count - 1` into a folder, with a progress bar.
 
@@ -36,12 +46,14 @@ def render_set(
         height, width: pixels of a view, at least 16.
         out: the folder; made where it is missing.
         workers: processes; None for one per core.
+        world, style: see `scene.sample_view_specs`.
 
     Returns:
         The number of identities rendered (the others were complete).
 
     Raises:
-        ValueError: a number is out of its range, or the folder holds views of another size.
+        ValueError: a number is out of its range, no such world or style, or the folder holds views of another size,
+            world or style.
     """
     if first_seed < 0 or count < 1 or views < 1:
         raise ValueError(f"seed {first_seed}, count {count}, views {views}: seed must be >= 0, count and views >= 1")
@@ -49,9 +61,11 @@ def render_set(
         raise ValueError(f"size is {height}x{width}; each side must be at least 16 pixels")
     folder = Path(out)
     seeds = range(first_seed, first_seed + count)
-    missing = [seed for seed in seeds if not _is_complete(folder / str(seed), views, height, width)]
+    drawn = find_world(world).style if style is None else lambda _: check_style(style)
+    wanted: dict[str, int | str] = {"height": height, "width": width, "world": world}
+    missing = [s for s in seeds if not _is_complete(folder / str(s), views, {**wanted, "style": drawn(s)})]
     folder.mkdir(parents=True, exist_ok=True)
-    write = partial(_write_identity, views=views, height=height, width=width, folder=folder)
+    write = partial(_write_identity, views=views, height=height, width=width, folder=folder, world=world, style=style)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task("people", total=count, completed=count - len(missing), rate="")
@@ -62,10 +76,10 @@ def render_set(
     return len(missing)
 
 
-def _write_identity(seed: int, views: int, height: int, width: int, folder: Path) -> int:
+def _write_identity(seed: int, views: int, height: int, width: int, folder: Path, world: str, style: str | None) -> int:
     target = folder / str(seed)
     target.mkdir(parents=True, exist_ok=True)
-    _, rendered = render_identity(seed, views, height, width)
+    _, rendered = render_identity(seed, views, height, width, world, style)
     for number, view in enumerate(rendered):
         _save_picture(Image.fromarray(view.picture), target / f"{number}.png")
         _save_picture(Image.fromarray(view.foreground).convert("L"), target / f"{number}_mask.png")
@@ -73,7 +87,8 @@ def _write_identity(seed: int, views: int, height: int, width: int, folder: Path
     described = [
         {"yaw": round(view.spec.yaw, 2), "kind": view.kind, "framing": view.spec.camera.framing} for view in rendered
     ]
-    mark = {"seed": seed, "height": height, "width": width, "views": described}
+    look = {"height": height, "width": width, "world": world, "style": rendered[0].spec.style}
+    mark = {"seed": seed, **look, "views": described}
     temporary = target / f"{_MARK}.tmp"
     temporary.write_text(json.dumps(mark, indent=1))
     os.replace(temporary, target / _MARK)
@@ -86,18 +101,19 @@ def _save_picture(picture: Image.Image, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def _is_complete(folder: Path, views: int, height: int, width: int) -> bool:
+def _is_complete(folder: Path, views: int, wanted: dict[str, int | str]) -> bool:
     """Whether a folder holds at least `views` views of an identity.
 
     Raises:
-        ValueError: it holds views of another size.
+        ValueError: it holds views of another size, world or style than wanted.
     """
     try:
         mark = json.loads((folder / _MARK).read_text())
-        size, found = (mark["height"], mark["width"]), len(mark["views"])
-    except (OSError, ValueError, KeyError, TypeError):
+        there, found = {name: mark.get(name) for name in wanted}, len(mark["views"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    if size != (height, width):
-        raise ValueError(f"{folder} holds views of {size[0]}x{size[1]}, not {height}x{width}: choose another folder")
+    if there != wanted:
+        held, asked = ("{height}x{width}, world {world}, style {style}".format(**look) for look in (there, wanted))
+        raise ValueError(f"{folder} holds views of {held}, not {asked}: choose another folder")
     names = (f"{number}{end}" for number in range(views) for end in (".png", "_mask.png", ".json"))
     return found >= views and all((folder / name).is_file() for name in names)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from imagpose.people.backdrop import Shoot, make_shoot, paint_backdrop, shade, stool
+from imagpose.people.backdrop import Shoot, make_shoot, paint_backdrop, stool
 from imagpose.people.camera import Projection, ViewSpec, frame_person, sample_camera, turn
 from imagpose.people.collision import BodyCapsules, measure_capsules, penetration
 from imagpose.people.identity import Identity
@@ -16,7 +16,9 @@ from imagpose.people.motion import DEEP_KINDS, Motion, Posture, interpolate_rota
 from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL
 from imagpose.people.raster import VisibilityBuffer, rasterize
 from imagpose.people.skinning import PosedMesh, pose_identity
+from imagpose.people.style import Seen, draw_view
 from imagpose.people.visibility import keypoint_confidence
+from imagpose.people.world import check_style, find_world
 from imagpose.pose import Pose
 
 __all__ = ["View", "interpolate_motions", "motion_of", "pose_motion", "render_view", "sample_view_specs"]
@@ -66,12 +68,25 @@ class _Figure:
 _figures: weakref.WeakKeyDictionary[Identity, _Figure] = weakref.WeakKeyDictionary()
 
 
-def sample_view_specs(identity_seed: int, count: int) -> list[ViewSpec]:
+def sample_view_specs(
+    identity_seed: int, count: int, world: str = "studio", style: str | None = None
+) -> list[ViewSpec]:
     """Specifications of the first `count` views of an identity; those of fewer views are a prefix of those of more.
 
     View 0 is a full-body front view. Every four views in a row, counted from 0, look from the front, the back and both
-    sides (each within 45 degrees, in random order after view 0). All views of an identity share one shoot.
+    sides (each within 45 degrees, in random order after view 0). All views of an identity share one shoot and style.
+
+    Args:
+        identity_seed: 0 or more.
+        count: number of views.
+        world: key of `world.WORLDS`; it says which grounds, framings and styles are drawn, and how often.
+        style: one of `world.STYLE_NAMES` in place of the one that the world draws.
+
+    Raises:
+        ValueError: no such world or style.
     """
+    chosen = find_world(world)
+    style = chosen.style(identity_seed) if style is None else check_style(style)
     rng = np.random.default_rng([identity_seed, 0x71E35])
     background = int(rng.integers(2**31))
     specs: list[ViewSpec] = []
@@ -84,8 +99,10 @@ def sample_view_specs(identity_seed: int, count: int) -> list[ViewSpec]:
                 ViewSpec(
                     pose_seed=int(rng.integers(2**31)),
                     yaw=(_QUADRANTS[quadrant] + jitter) % 360.0,
-                    camera=sample_camera(rng, framing="full" if first else None),
+                    camera=sample_camera(rng, chosen.framing, framing="full" if first else None),
                     background=background,
+                    world=world,
+                    style=style,
                 )
             )
     return specs[:count]
@@ -147,15 +164,15 @@ def render_view(
     if posture.needs_seat:
         mesh = _with_seat(mesh)
 
-    shoot = make_shoot(spec.background)
+    shoot = make_shoot(spec.background, find_world(spec.world).plain)
     fine = Projection(
         projection.position, projection.rotation, projection.focal * SUPERSAMPLING, projection.centre * SUPERSAMPLING
     )
     pixels, depth = fine.project(mesh.vertices)
     buffer = rasterize(pixels, depth, mesh.faces, height * SUPERSAMPLING, width * SUPERSAMPLING)
     surface = _surface(mesh, buffer)
-    colours = _light(identity, shoot, surface, forward=projection.rotation[1])
-    backdrop = paint_backdrop(shoot, projection, mesh.vertices, height, width)
+    seen = _seen(identity, shoot, surface, forward=projection.rotation[1])
+    ground = paint_backdrop(shoot, projection, mesh.vertices, height, width)
 
     fine_parts = np.zeros(buffer.triangle.shape, dtype=np.uint8)
     person = surface.material != _SEAT
@@ -172,7 +189,7 @@ def render_view(
         spec=spec,
         kind=posture.kind,
         projection=projection,
-        picture=_compose(backdrop, surface.pixel, colours),
+        picture=draw_view(spec.style, shoot, ground, seen),
         pose=pose,
         foreground=parts > 0,
         parts=parts,
@@ -223,10 +240,11 @@ def _with_seat(mesh: PosedMesh) -> PosedMesh:
 
 @dataclass(frozen=True, eq=False)
 class _Surface:
-    """What is seen, one row per covered pixel of the fine picture: flat pixel index, material, normal, attributes."""
+    """What is seen, one row per covered pixel of the fine picture: flat pixel index, material, depth, normal, attributes."""
 
     pixel: np.ndarray
     material: np.ndarray
+    depth: np.ndarray
     normals: np.ndarray
     attributes: np.ndarray
 
@@ -239,27 +257,29 @@ def _surface(mesh: PosedMesh, buffer: VisibilityBuffer) -> _Surface:
     def interpolated(values: np.ndarray) -> np.ndarray:
         return sum(values[corners[:, corner]] * weights[:, corner, None] for corner in range(3))
 
-    normals = interpolated(mesh.normals)
+    normals = interpolated(mesh.normals.astype(np.float32))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
-    return _Surface(pixel, mesh.material[triangle[pixel]], normals, interpolated(mesh.attributes))
+    return _Surface(
+        pixel, mesh.material[triangle[pixel]], buffer.depth.ravel()[pixel], normals, interpolated(mesh.attributes)
+    )
 
 
-def _light(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarray) -> np.ndarray:
-    """Colours (n, 3) 0..1 of the covered pixels."""
+def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarray) -> Seen:
     person = surface.material != _SEAT
-    albedo = np.tile(shoot.seat, (len(person), 1)).astype(np.float32)
+    albedo = np.tile(shoot.seat.astype(np.float32), (len(person), 1))
     specular = np.full(len(person), 0.05, dtype=np.float32)
     albedo[person], specular[person] = identity.shade(surface.material[person], surface.attributes[person])
-    return shade(shoot, surface.normals, albedo, specular, forward)
-
-
-def _compose(backdrop: np.ndarray, pixel: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Put the covered pixels of the fine picture over the backdrop and average down; uint8 (H, W, 3)."""
-    height, width, _ = backdrop.shape
-    fine = backdrop.repeat(SUPERSAMPLING, 0).repeat(SUPERSAMPLING, 1).reshape(-1, 3)
-    fine[pixel] = colours
-    coarse = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, 3).mean((1, 3))
-    return np.round(coarse * 255).astype(np.uint8)
+    return Seen(
+        sampling=SUPERSAMPLING,
+        pixel=surface.pixel,
+        material=surface.material,
+        normals=surface.normals,
+        depth=surface.depth,
+        rest=surface.attributes[:, :3],
+        albedo=albedo.clip(0, 1),
+        specular=specular,
+        forward=forward,
+    )
 
 
 def _majority_part(fine: np.ndarray) -> np.ndarray:

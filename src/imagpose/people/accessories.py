@@ -33,7 +33,7 @@ _BAG_COLOURS: tuple[Colour, ...] = (
     (0.15, 0.13, 0.12), (0.50, 0.30, 0.16), (0.78, 0.13, 0.20), (0.16, 0.35, 0.65), (0.25, 0.48, 0.32), (0.92, 0.72, 0.24),
 )  # fmt: skip
 # Middle of a lens (|x|, z), half axes of its frame in metres, and the share of them that the frame leaves open.
-LENS_CENTRE, LENS_HALF_AXES, LENS_INNER = (0.0335, 0.727), (0.0325, 0.0265), 0.62
+LENS_CENTRE, LENS_HALF_AXES, LENS_INNER = (0.0350, 0.727), (0.0355, 0.0290), 0.66
 _FRAME_COLOURS: tuple[Colour, ...] = ((0.06, 0.06, 0.07), (0.62, 0.08, 0.12), (0.08, 0.20, 0.55), (0.95, 0.93, 0.85))
 
 

@@ -100,7 +100,7 @@ def sample_face(rng: np.random.Generator, female: bool) -> tuple[Face, Colour]:
         beard_colour=facial_hair(hair, skin),
         iris=_IRISES[int(rng.choice(3, p=(0.8, 0.1, 0.1) if dark else (0.4, 0.35, 0.25)))],
         lips=lip_colour(skin, float(rng.random()) if female else 0.0),
-        mouth=str(rng.choice(MOUTHS, p=(0.3, 0.3, 0.2, 0.2))),
+        mouth=str(rng.choice(MOUTHS, p=(0.24, 0.36, 0.18, 0.22))),
         beard=grown,
         brow_height=float(rng.uniform(-0.002, 0.003)),
         brow_tilt=float(rng.uniform(-0.05, 0.40)),

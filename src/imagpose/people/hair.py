@@ -121,9 +121,9 @@ def hair_solids(style: str, size: float) -> list[Solid]:
         middle, half = (0.80 + end) / 2, (0.80 - end) / 2
         lock = 0.63 if style == "bob" else 0.56
         return [
-            on_head((0.0, 0.052, middle), (0.098, 0.062, half)),
+            on_head((0.0, 0.028, middle), (0.100, 0.074, half)),
             *(
-                on_head((side * 0.080, -0.022, (0.80 + lock) / 2), (0.026, 0.050, (0.80 - lock) / 2))
+                on_head((side * 0.080, -0.014, (0.80 + lock) / 2), (0.027, 0.058, (0.80 - lock) / 2))
                 for side in (-1, 1)
             ),
         ]

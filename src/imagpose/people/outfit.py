@@ -198,10 +198,16 @@ def _neckline(outfit: Outfit, template: Template) -> np.ndarray:
     return edge * 0.07
 
 
+def _armhole(template: Template) -> np.ndarray:
+    """Positive on the trunk's side of a sleeveless top's edge: a plane over the shoulder that leans outwards below it."""
+    x, _, z = template.vertices.T
+    return np.minimum(0.75 - template.arm, 0.148 + 1.2 * np.maximum(0.43 - z, 0) - abs(x))
+
+
 def _top(outfit: Outfit, template: Template, neck: np.ndarray) -> list[Piece]:
     z, on_arm = template.vertices[:, 2], template.on_arm
     free = np.ones_like(z)
-    sleeve = 0.5 - template.arm if outfit.top == "tank" else np.where(on_arm, outfit.sleeve - template.along_arm, free)
+    sleeve = _armhole(template) if outfit.top == "tank" else np.where(on_arm, outfit.sleeve - template.along_arm, free)
     lowest = max(outfit.hem, _WAIST - 0.03)
     field = np.minimum.reduce([np.where(on_arm, free, z - lowest), sleeve, np.where(on_arm, free, neck)])
     layer = _LAYER[outfit.top]
@@ -236,7 +242,7 @@ def _bare_skin(outfit: Outfit, template: Template, neck: np.ndarray, shoe_top: f
     z, on_arm = template.vertices[:, 2], template.on_arm
     nowhere = np.full_like(z, -1.0)
     if outfit.top == "tank":
-        arms = template.arm - 0.3
+        arms = 0.05 - _armhole(template)
     else:
         arms = 0.5 * np.where(on_arm, template.along_arm - outfit.sleeve + 0.06, nowhere)
     opening = z - 0.555 if outfit.open_front else np.maximum(z - 0.61, 0.02 - neck)

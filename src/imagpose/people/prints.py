@@ -113,7 +113,7 @@ PATTERNS: dict[str, Callable[[Cloth, Print], np.ndarray]] = {
     "plain": lambda c, p: np.zeros_like(c.up),
     "stripes": lambda c, p: (c.up / p.period + p.phase) % 1.0 < 0.5,
     "broad stripes": lambda c, p: (c.up / (2 * p.period) + p.phase) % 1.0 < 0.4,
-    "pinstripes": lambda c, p: _columns(c, p.period) % 1.0 < 0.45,
+    "pinstripes": lambda c, p: _columns(c, 1.25 * p.period) % 1.0 < 0.45,
     "diagonal": lambda c, p: (_columns(c, 1.5 * p.period) + c.up / (1.5 * p.period)) % 1.0 < 0.5,
     "gingham": lambda c, p: 0.5 * (_columns(c, p.period) % 1.0 < 0.5) + 0.5 * (c.up / p.period % 1.0 < 0.5),
     "plaid": _plaid,

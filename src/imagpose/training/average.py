@@ -21,10 +21,18 @@ class AveragedWeights:
     average when it is asked for, because the sharded networks cannot be called part by part.
     """
 
-    def __init__(self, stage: Stage, decay: float, accelerator: Accelerator) -> None:
-        """Take `stage` before it is prepared; `start` follows after."""
+    def __init__(self, stage: Stage, decay: float, accelerator: Accelerator, every: int = 1) -> None:
+        """Take `stage` before it is prepared; `start` follows after.
+
+        Args:
+            stage: what is trained.
+            decay: largest decay of a step.
+            accelerator: of the run.
+            every: steps between updates; an update has the decay of as many steps.
+        """
         self.stage = stage
-        self.decay = decay
+        self.decay = decay**every
+        self.every = every
         self.accelerator = accelerator
         sharded = is_sharded(accelerator)
         self._whole = copy.deepcopy(stage) if sharded and accelerator.is_main_process else None
@@ -33,10 +41,23 @@ class AveragedWeights:
         """Begin to average the prepared stage's weights."""
         self.ema = EMAModel(self.stage.parameters(), decay=self.decay, foreach=True)
         self.ema.to(self.accelerator.device)
+        self._steps = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser so far; with it the warm-up of the decay and the cadence go on."""
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._steps = steps
+        self.ema.optimization_step = steps // self.every
 
     def step(self) -> None:
         """The optimiser has made a step."""
-        self.ema.step(self.stage.parameters())
+        self._steps += 1
+        if self._steps % self.every == 0:
+            self.ema.step(self.stage.parameters())
 
     def state(self) -> dict[str, torch.Tensor]:
         """The average of each weight, whole. Every process calls it."""
@@ -58,11 +79,12 @@ class AveragedWeights:
 
     @contextmanager
     def used(self) -> Iterator[Stage]:
-        """The stage with averaged weights, in evaluation mode, without gradients, in the run's precision.
+        """The stage with averaged weights, in evaluation mode, without gradients, in the run's precision, uncompiled.
 
         Every process enters; where weights are sharded only the main process may call what it gets.
         """
-        with torch.no_grad(), self.accelerator.autocast():
+        # Uncompiled, because measuring brings batches of other sizes, each of which would be compiled anew.
+        with torch.no_grad(), self.accelerator.autocast(), torch.compiler.set_stance("force_eager"):
             if is_sharded(self.accelerator):
                 yield self._unsharded()
                 return

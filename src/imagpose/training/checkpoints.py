@@ -1,8 +1,8 @@
-"""Checkpoints of a run: written to a temporary folder, then renamed; the last K are kept.
+"""Checkpoints of a run: written to a temporary folder, then renamed; the last K are kept, and those that say so.
 
 A checkpoint holds the stage's weights, the optimiser and the schedule (accelerate), the EMA weights
 (``ema.safetensors``) and ``progress.json``. Randomness and the order of the data are keyed by (seed, step, sample), so
-the step says where both stand.
+the step says where both stand. The names of its entries are a promise: later versions resume it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -25,6 +26,48 @@ from imagpose.training.average import AveragedWeights
 _NAME = re.compile(r"step-(\d{8})")
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come, as ``progress.json`` holds it.
+
+    Attributes:
+        step: steps of the schedule.
+        ema_step: steps of the optimiser that the EMA has seen.
+        samples: samples seen, those of the run that it started from included; None: written before they were counted.
+        seconds: time spent in steps.
+        kept: the checkpoint is never removed.
+    """
+
+    step: int
+    ema_step: int
+    samples: int | None = None
+    seconds: float = 0.0
+    kept: bool = False
+
+
+def read_progress(path: Path) -> Progress:
+    """Progress of a checkpoint's folder.
+
+    Raises:
+        KeyError, OSError, ValueError: there is none, or it is damaged.
+    """
+    values = json.loads((path / "progress.json").read_text())
+    return Progress(
+        int(values["step"]),
+        int(values["ema_step"]),
+        values.get("samples"),
+        values.get("seconds", 0.0),
+        values.get("kept", False),
+    )
+
+
+def keep_for_ever(path: Path) -> None:
+    """Mark a checkpoint's folder, so that it is never removed."""
+    partial = path / "progress.json.partial"
+    partial.write_text(json.dumps(asdict(replace(read_progress(path), kept=True))))
+    os.replace(partial, path / "progress.json")
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints in `folder`, oldest first."""
     if not folder.is_dir():
@@ -32,8 +75,10 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
-def save_checkpoint(folder: Path, step: int, accelerator: Accelerator, average: AveragedWeights, keep: int) -> Path:
-    """Write the state after `step` steps and remove all but the last `keep` checkpoints.
+def save_checkpoint(
+    folder: Path, progress: Progress, accelerator: Accelerator, average: AveragedWeights, keep: int
+) -> Path:
+    """Write the state and remove all but the last `keep` checkpoints and those that are kept for ever.
 
     Every process calls it. The name ``step-<number>`` appears only when everything has been written: a run that is
     killed while it writes leaves the checkpoint before.
@@ -44,6 +89,7 @@ def save_checkpoint(folder: Path, step: int, accelerator: Accelerator, average: 
     Raises:
         OSError: it cannot be written (a full disk, say); what was written of it is removed, the checkpoint before stays.
     """
+    step = progress.step
     final = folder / f"step-{step:08d}"
     partial = folder / f"{final.name}.partial"
     try:
@@ -57,14 +103,15 @@ def save_checkpoint(folder: Path, step: int, accelerator: Accelerator, average: 
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 save_file(weights, partial / "ema.safetensors")
-                progress = {"step": step, "ema_step": average.ema.optimization_step}
-                (partial / "progress.json").write_text(json.dumps(progress))
+                (partial / "progress.json").write_text(json.dumps(asdict(progress)))
                 os.replace(partial, final)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     if accelerator.is_main_process:
         for old in list_checkpoints(folder)[:-keep]:
+            if read_progress(old).kept:
+                continue
             os.replace(old, f"{old}.partial")  # so that a kill leaves no half of it under its name
         for left_over in folder.glob("*.partial"):
             shutil.rmtree(left_over, ignore_errors=True)
@@ -92,24 +139,24 @@ def last_good(folder: Path) -> str:
     return f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "no checkpoint was written yet"
 
 
-def load_checkpoint(path: Path, accelerator: Accelerator, average: AveragedWeights) -> int:
+def load_checkpoint(path: Path, accelerator: Accelerator, average: AveragedWeights) -> Progress:
     """Restore a checkpoint into the prepared objects.
 
     Returns:
-        The number of steps done.
+        How far it had come.
 
     Raises:
         ValueError: the checkpoint is damaged or belongs to another model.
     """
     try:
-        progress = json.loads((path / "progress.json").read_text())
+        progress = read_progress(path)
         weights = load_file(path / "ema.safetensors")
         accelerator.load_state(str(path))
         average.load_state(weights)
-        average.ema.optimization_step = int(progress["ema_step"])
-        return int(progress["step"])
+        average.steps = progress.ema_step
     except (OSError, EOFError, KeyError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
         raise ValueError(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:300]}") from error
+    return progress
 
 
 def find_checkpoint(folder: Path, resume: str) -> Path | None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Precision = Literal["fp32", "bf16", "fp16"]
-LearningRateSchedule = Literal["constant", "constant_with_warmup", "linear", "cosine"]
+LearningRateSchedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "hold_decay"]
 
 
 TAGS = ("rendered people", "data set")
@@ -68,21 +68,61 @@ class RunConfig(Section):
         "bf16", description="Autocast with fp32 weights in bf16 or fp16 (with a loss scale; needs a GPU), or fp32."
     )
     learning_rate: float = Field(gt=0)
-    lr_schedule: LearningRateSchedule = Field("cosine", description="Schedule over `steps`, after the warm-up.")
+    lr_schedule: LearningRateSchedule = Field(
+        "cosine",
+        description="Schedule over `steps`, after the warm-up. hold_decay holds the rate, then takes it linearly to zero "
+        "over `decay_share`; the checkpoint from before the decay is kept, so that the run can go on with more `steps`.",
+    )
+    decay_share: Fraction = Field(0.2, description="Share of `steps` over which hold_decay takes the rate to zero.")
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.999, description="Largest EMA decay; diffusers' warm-up (1 + step) / (10 + step) holds before."
     )
+    ema_every: Positive = Field(1, description="Steps between updates of the EMA, each with decay ** this.")
+    compile: bool = Field(
+        False, description="torch.compile what the stage offers; without a compiler the run goes on uncompiled."
+    )
     log_every: Positive = Field(50, description="Steps between TensorBoard scalars.")
     validate_every: Positive = Field(1000, description="Steps between validations on held-out people, EMA weights.")
     sample_every: Positive = Field(1000, description="Steps between sample grids, with EMA weights.")
+    progress_every: Positive = Field(
+        20_000,
+        description="Samples between rows of progress.csv with their picture, where the stage measures progress.",
+    )
     checkpoint_every: Positive = Field(500, description="Steps between checkpoints.")
     keep_checkpoints: Positive = Field(2, description="The last K checkpoints are kept.")
     wandb: str | None = Field(
         None, description="Project of Weights & Biases to record in, beside TensorBoard; needs the package wandb."
     )
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> RunConfig:
+        if self.lr_schedule == "hold_decay" and self.warmup_steps > self.decay_start:
+            raise ValueError(
+                f"warmup_steps ({self.warmup_steps}) must end before the decay begins, at step {self.decay_start}"
+            )
+        return self
+
+    @property
+    def decay_start(self) -> int:
+        """Steps done when the decay of hold_decay begins."""
+        return self.steps - round(self.decay_share * self.steps)
+
+    def schedule_phase(self, step: int) -> str:
+        """Phase of the learning-rate schedule after `step` steps: ``warm-up``, ``hold``, ``decay`` or ``finished``.
+
+        The constant schedules hold to the end; linear and cosine decay from the warm-up on.
+        """
+        if step >= self.steps:
+            return "finished"
+        if step < self.warmup_steps:
+            return "warm-up"
+        holds = self.lr_schedule.startswith("constant") or (
+            self.lr_schedule == "hold_decay" and step < self.decay_start
+        )
+        return "hold" if holds else "decay"
 
 
 class RenderedRunConfig(RunConfig):

@@ -10,12 +10,10 @@ import json
 import math
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,16 @@ from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin, set_seed
 from diffusers.optimization import get_scheduler
 from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
+from transformers import get_wsd_schedule
 
 from imagpose.training.average import AveragedWeights, is_sharded, whole
 from imagpose.training.cache import check_split, render_views
 from imagpose.training.checkpoints import (
+    Progress,
     find_checkpoint,
+    keep_for_ever,
     last_good,
     list_checkpoints,
     load_checkpoint,
@@ -37,29 +39,14 @@ from imagpose.training.checkpoints import (
     save_checkpoint,
     writing,
 )
+from imagpose.training.compilation import compile_networks
 from imagpose.training.config import RunConfig, ViewCacheConfig
 from imagpose.training.processes import main_process_first, run_device, this_process
-from imagpose.training.records import Records, import_wandb
+from imagpose.training.records import Outcome, Records, import_wandb
 from imagpose.training.stage import Batch, Stage
+from imagpose.training.stopping import StopRequests, ignore_stop_requests
 
 _REASONS = ("finished", "stopped", "interrupted")
-
-
-@dataclass
-class Outcome:
-    """How a run ended.
-
-    Attributes:
-        step: optimiser steps done.
-        reason: "finished", "stopped" (time is up) or "interrupted" (SIGINT, SIGTERM).
-        losses: loss of each step of this sitting.
-        validation: last measures on held-out people.
-    """
-
-    step: int = 0
-    reason: str = "finished"
-    losses: list[float] = field(default_factory=list)
-    validation: dict[str, float] = field(default_factory=dict)
 
 
 def prepare_run(config: RunConfig, people: Sequence[Any]) -> None:
@@ -116,6 +103,21 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     return accelerator
 
 
+def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer) -> LambdaLR:
+    """The learning rate over the run's steps."""
+    if config.lr_schedule == "hold_decay":
+        return get_wsd_schedule(
+            optimizer,
+            num_warmup_steps=config.warmup_steps,
+            num_decay_steps=config.steps - config.decay_start,
+            num_training_steps=config.steps,
+            decay_type="linear",
+        )
+    return get_scheduler(
+        config.lr_schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=config.steps
+    )
+
+
 class Training:
     """One run of a stage: built, optionally resumed, then `run`."""
 
@@ -139,14 +141,18 @@ class Training:
         self.accelerator = build_accelerator(config)
         set_seed(config.seed)
         optimizer = torch.optim.AdamW(stage.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        schedule = get_scheduler(
-            config.lr_schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=config.steps
-        )
+        schedule = build_schedule(config, optimizer)
         self.stage = stage
-        self.average = AveragedWeights(stage, config.ema_decay, self.accelerator)
+        self.average = AveragedWeights(stage, config.ema_decay, self.accelerator, config.ema_every)
+        if config.compile and stage.compilable():
+            reason = compile_networks(stage.compilable(), self.accelerator.device)
+            if reason is not None:
+                self.accelerator.print(f"compile: no compiler, going on uncompiled ({reason})", file=sys.stderr)
         self.prepared, self.optimizer, self.schedule = self.accelerator.prepare(stage, optimizer, schedule)
         self.average.start()
-        self.outcome = Outcome()
+        self.outcome = Outcome(samples=stage.samples_before)
+        self.samples_per_step = stage.samples_per_batch * config.gradient_accumulation * self.accelerator.num_processes
+        self.requests = StopRequests()
         self._saved_step: int | None = None
         if resume is not None:
             self._resume(resume)
@@ -156,11 +162,24 @@ class Training:
         if path is None:
             self.accelerator.print(f"no checkpoint in {self.config.output} yet: starting at step 0", file=sys.stderr)
             return
-        step = load_checkpoint(path, self.accelerator, self.average)
+        progress = load_checkpoint(path, self.accelerator, self.average)
+        step = progress.step
         refuse_later(self.folder, step)
         self.outcome.step = self._saved_step = step
+        self.outcome.seconds = progress.seconds
+        counted = self.outcome.samples + step * self.samples_per_step
+        self.outcome.samples = counted if progress.samples is None else progress.samples
+        if self._is_kept(step) and self.accelerator.is_main_process:
+            keep_for_ever(path)
         # The state of optimiser and schedule holds the rates of the sitting before, which the configuration may change.
         schedule = self.schedule.scheduler
+        factor_before = schedule.get_last_lr()[0] / schedule.base_lrs[0]
+        if step >= self.config.warmup_steps and factor_before < schedule.lr_lambdas[0](schedule.last_epoch):
+            self.accelerator.print(
+                f"step {step} lies in the decay of a shorter run: the learning rate rises again; without that the run"
+                " goes on from the checkpoint that was kept from before the decay",
+                file=sys.stderr,
+            )
         schedule.base_lrs = [self.config.learning_rate] * len(schedule.base_lrs)
         for group, factor in zip(self.optimizer.param_groups, schedule.lr_lambdas, strict=True):
             group["lr"] = self.config.learning_rate * factor(schedule.last_epoch)
@@ -169,7 +188,8 @@ class Training:
     def run(self, stop_after: float | None = None) -> Outcome:
         """Train until the last step, until `stop_after` seconds have passed, or until SIGINT or SIGTERM.
 
-        A checkpoint and the EMA weights (``<output>/weights``) are written at the end, whatever the reason.
+        A checkpoint and the EMA weights (``<output>/weights``) are written at the end, whatever the reason. A signal
+        also ends what is being measured, which is then not recorded.
 
         Raises:
             FloatingPointError: loss or gradient is not finite; nothing is written, the last checkpoint stays.
@@ -178,20 +198,22 @@ class Training:
         config, outcome = self.config, self.outcome
         started = time.monotonic()
         accelerator = self.accelerator
-        records = Records(config, self.stage, outcome.step, accelerator.process_index, accelerator.num_processes)
-        with _stop_requests() as requests, records:
+        records = Records(config, self.stage, outcome, accelerator.process_index, self.samples_per_step)
+        with self.requests as requests, records:
             batches = iter(batch_loader(self.stage, config, outcome.step, accelerator))
             while outcome.step < config.steps:
                 outcome.losses.append(self._step(outcome.step, batches, records))
-                outcome.step += 1
                 self._regular_work(records)
                 time_is_up = stop_after is not None and time.monotonic() - started >= stop_after
-                outcome.reason = self._agreed("interrupted" if requests else "stopped" if time_is_up else "finished")
+                outcome.reason = self._agreed(
+                    "interrupted" if requests.received else "stopped" if time_is_up else "finished"
+                )
                 if outcome.reason != "finished":
                     break
             self._save()
             if outcome.reason == "finished":
-                outcome.validation = self._validate(records)
+                self._validate(records)
+                self._measure_progress(records)
             self._export()
         return outcome
 
@@ -199,7 +221,7 @@ class Training:
         """One optimiser step; returns the loss, a mean over the global batch."""
         parts = self.config.gradient_accumulation
         losses = []
-        records.begin_step()
+        started = time.perf_counter()
         self.prepared.train()
         for part in range(parts):
             with records.assembling_batch():
@@ -218,8 +240,12 @@ class Training:
             self.schedule.step()
             self.average.step()
         self.optimizer.zero_grad(set_to_none=True)
-        rate = self.schedule.get_last_lr()[0]
-        records.end_step(step + 1, loss_value, {**scalars, "gradient_norm": norm, "learning_rate": rate})
+        seconds = time.perf_counter() - started
+        self.outcome.step += 1
+        self.outcome.samples += self.samples_per_step
+        self.outcome.seconds += seconds
+        rates = {"gradient_norm": norm, "learning_rate": self.schedule.get_last_lr()[0]}
+        records.end_step(loss_value, {**scalars, **rates}, seconds)
         return loss_value
 
     def _check_finite(self, step: int, loss: float, norm: float) -> None:
@@ -234,36 +260,68 @@ class Training:
 
     def _regular_work(self, records: Records) -> None:
         config, step = self.config, self.outcome.step
-        if step % config.checkpoint_every == 0 and step < config.steps:
-            self._save()
-        if step % config.validate_every == 0 and step < config.steps:
-            self.outcome.validation = self._validate(records)
+        if step < config.steps:
+            if step % config.checkpoint_every == 0 or self._is_kept(step):
+                self._save()
+            if step % config.validate_every == 0:
+                self._validate(records)
+            samples, every = self.outcome.samples, config.progress_every
+            if samples // every > (samples - self.samples_per_step) // every:
+                self._measure_progress(records)
         if step % config.sample_every == 0:
             with self.average.used() as stage:
                 if self.accelerator.is_main_process:
-                    records.picture(step, stage.sample_grid())
+                    records.picture(self.requests.unless_stopped(stage.sample_grid))
 
-    def _validate(self, records: Records) -> dict[str, float]:
+    def _validate(self, records: Records) -> None:
         with self.average.used() as stage:
             if not self.accelerator.is_main_process:
-                return {}
-            measures = stage.validate()
-        records.validation(self.outcome.step, measures)
-        return measures
+                return
+            measures = self.requests.unless_stopped(stage.validate)
+        if measures is not None:
+            self.outcome.validation = measures
+            records.validation(measures)
+
+    def _measure_progress(self, records: Records) -> None:
+        with self.average.used() as stage:
+            if not self.accelerator.is_main_process:
+                return
+            report = self.requests.unless_stopped(stage.measure_progress)
+        if report is not None:
+            with writing(f"step {self.outcome.step}: progress in {self.config.output}", self.folder):
+                records.progress_row(report, self.schedule.get_last_lr()[0])
+
+    def _is_kept(self, step: int) -> bool:
+        return self.config.lr_schedule == "hold_decay" and step == self.config.decay_start
 
     def _save(self) -> None:
-        if self._saved_step == self.outcome.step:
+        outcome = self.outcome
+        if self._saved_step == outcome.step:
             return
-        save_checkpoint(self.folder, self.outcome.step, self.accelerator, self.average, self.config.keep_checkpoints)
-        self._saved_step = self.outcome.step
+        progress = Progress(
+            outcome.step, self.average.steps, outcome.samples, outcome.seconds, self._is_kept(outcome.step)
+        )
+        save_checkpoint(self.folder, progress, self.accelerator, self.average, self.config.keep_checkpoints)
+        self._saved_step = outcome.step
 
     def _export(self) -> None:
         """Replace ``<output>/weights`` by the EMA weights."""
         with self.average.used() as stage:
             if self.accelerator.is_main_process:
                 with writing(f"step {self.outcome.step}: weights in {self.config.output}", self.folder):
-                    export_stage(stage, self.config.output / "weights", {"step": self.outcome.step})
+                    export_stage(stage, self.config.output / "weights", self._facts())
         self.accelerator.wait_for_everyone()
+
+    def _facts(self) -> dict[str, Any]:
+        """What ``training.json`` says of the weights beside it."""
+        outcome = self.outcome
+        return {
+            "step": outcome.step,
+            "steps": self.config.steps,
+            "phase": self.config.schedule_phase(outcome.step),
+            self.stage.sample_name: outcome.samples,
+            "seconds": round(outcome.seconds),
+        }
 
     def _agreed(self, reason: str) -> str:
         """The gravest of all processes' reasons to end, so that they end together."""
@@ -301,14 +359,9 @@ def batch_loader(stage: Stage, config: RunConfig, first_step: int, accelerator: 
         sampler=range(first_step * parts, config.steps * parts),
         num_workers=config.workers,
         multiprocessing_context="fork" if config.workers else None,
-        worker_init_fn=_leave_signals_to_the_run,
+        worker_init_fn=lambda _: ignore_stop_requests(),
         pin_memory=accelerator.device.type == "cuda",
     )
-
-
-def _leave_signals_to_the_run(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:
@@ -325,16 +378,7 @@ def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying, so that the step is finished and a checkpoint written."""
-    received: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda received_number, _: received.append(received_number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+def exported_step(output: Path) -> int | None:
+    """Steps after which a run's weights were exported; None where it has none."""
+    facts = output / "weights" / "training.json"
+    return int(json.loads(facts.read_text())["step"]) if facts.is_file() else None

@@ -3,50 +3,78 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from imagpose.training.config import RunConfig
-from imagpose.training.stage import Stage
+from imagpose.training.stage import ProgressReport, Stage
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        step: optimiser steps done.
+        samples: samples seen, those of the run that it started from included.
+        seconds: time spent in steps, of all sittings.
+        reason: "finished", "stopped" (time is up) or "interrupted" (SIGINT, SIGTERM).
+        losses: loss of each step of this sitting.
+        validation: last measures on held-out people.
+    """
+
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    reason: str = "finished"
+    losses: list[float] = field(default_factory=list)
+    validation: dict[str, float] = field(default_factory=dict)
 
 
 class Records:
     """Records of one sitting; silent on all but the main process."""
 
-    def __init__(self, config: RunConfig, stage: Stage, step: int, process: int, num_processes: int) -> None:
+    def __init__(self, config: RunConfig, stage: Stage, outcome: Outcome, process: int, samples_per_step: int) -> None:
+        """`outcome` is the run's own: it says at any time how far the run has come."""
         self.config = config
         self.stage = stage
+        self.outcome = outcome
         self.main_process = process == 0
-        self.samples_per_step = stage.samples_per_batch * config.gradient_accumulation * num_processes
+        self.samples_per_step = samples_per_step
         self.console = Console(stderr=True)
-        self.first_step = step
-        self.loss = float("nan")
-        self._reset_window(step)
+        self._reset_window()
 
     def __enter__(self) -> Records:
         if self.main_process:
             self.wandb = start_wandb(self.config)
-            self.writer = SummaryWriter(str(self.config.output / "tensorboard"), purge_step=self.first_step + 1)
+            self.writer = SummaryWriter(str(self.config.output / "tensorboard"), purge_step=self.outcome.step + 1)
             self.progress = Progress(
                 TextColumn(f"{self.stage.name}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.1f} samples/s  left"),
+                TextColumn(
+                    "loss {task.fields[loss]:.4f}  {task.fields[rate]:.1f} " + f"{self.stage.sample_name}/s  left"
+                ),
                 TimeRemainingColumn(),
                 console=self.console,
                 disable=not self.console.is_terminal,
             )
             self.progress.start()
             self.task = self.progress.add_task(
-                "", total=self.config.steps, completed=self.first_step, loss=0.0, rate=0.0
+                "", total=self.config.steps, completed=self.outcome.step, loss=0.0, rate=0.0
             )
         return self
 
@@ -57,10 +85,6 @@ class Records:
             if self.wandb is not None:
                 self.wandb.finish()
 
-    def begin_step(self) -> None:
-        """A step starts."""
-        self.step_started = time.perf_counter()
-
     @contextmanager
     def assembling_batch(self) -> Iterator[None]:
         """Time outside the networks."""
@@ -68,61 +92,103 @@ class Records:
         yield
         self.assembling += time.perf_counter() - started
 
-    def end_step(self, step: int, loss: float, scalars: dict[str, Any]) -> None:
-        """`step` steps are done."""
-        self.stepping += time.perf_counter() - self.step_started
+    def end_step(self, loss: float, scalars: dict[str, Any], seconds: float) -> None:
+        """A step is done, which took `seconds`."""
+        self.stepping += seconds
         self.losses.append(loss)
         if not self.main_process:
             return
-        every = self.config.log_every
-        if step % every == 0 or step == self.config.steps:
-            self.loss = float(np.mean(self.losses))
-            rate = len(self.losses) * self.samples_per_step / self.stepping
+        step, rate = self.outcome.step, len(self.losses) * self.samples_per_step / self.stepping
+        if step % self.config.log_every == 0 or step == self.config.steps:
+            mean = float(np.mean(self.losses))
             values = {name: float(value) for name, value in scalars.items()}
-            values |= {"loss": self.loss, "samples_per_second": rate, "batch_share": self.assembling / self.stepping}
-            self._scalars("train", values, step)
-            self.progress.update(self.task, completed=step, loss=self.loss, rate=rate)
-            self._line(step, values)
-            self._reset_window(step)
+            shares = {"samples_per_second": rate, "batch_share": self.assembling / self.stepping}
+            self._scalars("train", {**values, "loss": mean, **shares, "samples": float(self.outcome.samples)})
+            self.progress.update(self.task, completed=step, loss=mean, rate=rate)
+            self._line(mean, rate, values)
+            self._reset_window()
         elif self.console.is_terminal:
-            rate = len(self.losses) * self.samples_per_step / self.stepping
             self.progress.update(self.task, completed=step, loss=float(np.mean(self.losses)), rate=rate)
 
-    def validation(self, step: int, measures: dict[str, float]) -> None:
+    def validation(self, measures: dict[str, float]) -> None:
         """Measures on held-out people."""
         if not measures:
             return
-        self._scalars("validation", measures, step)
+        self._scalars("validation", measures)
         self.writer.flush()
-        self.console.print(f"{self.stage.name} step {step} validation: {_text(measures)}", highlight=False)
+        self.console.print(
+            f"{self.stage.name} step {self.outcome.step} validation: {_text(measures)}", highlight=False, soft_wrap=True
+        )
 
-    def picture(self, step: int, picture: np.ndarray | None) -> None:
+    def picture(self, picture: np.ndarray | None) -> None:
         """Sample grid, uint8 (H, W, 3)."""
         if picture is not None:
+            step = self.outcome.step
             self.writer.add_image("samples", picture, step, dataformats="HWC")
             self.writer.flush()
             if self.wandb is not None:
                 self.wandb.log({"samples": import_wandb().Image(picture)}, step=step)
 
-    def _scalars(self, group: str, values: dict[str, float], step: int) -> None:
+    def progress_row(self, report: ProgressReport, learning_rate: float) -> None:
+        """Picture and row of the curve: ``<output>/progress/<samples>.png`` and ``<output>/progress.csv``."""
+        folder, outcome = self.config.output / "progress", self.outcome
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(report.picture).save(folder / f"{outcome.samples:08d}.png")
+        row: dict[str, float] = {
+            self.stage.sample_name: outcome.samples,
+            "seconds": round(outcome.seconds),
+            "learning_rate": learning_rate,
+        }
+        append_row(self.config.output / "progress.csv", row | report.measures)
+        self._scalars("progress", report.measures)
+        self.console.print(
+            f"{self.stage.name} progress at {outcome.samples:,} {self.stage.sample_name}: {_text(report.measures)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _scalars(self, group: str, values: dict[str, float]) -> None:
+        step = self.outcome.step
         for name, value in values.items():
             self.writer.add_scalar(f"{group}/{name}", value, step)
         if self.wandb is not None:
             self.wandb.log({f"{group}/{name}": value for name, value in values.items()}, step=step)
 
-    def _line(self, step: int, values: dict[str, float]) -> None:
-        if not self.console.is_terminal:
-            left = (self.config.steps - step) * self.stepping / len(self.losses)
-            self.console.print(
-                f"{self.stage.name} step {step}/{self.config.steps}: {_text(values)}, {left / 60:.0f} min left",
-                highlight=False,
-                soft_wrap=True,
-            )
+    def _line(self, loss: float, rate: float, values: dict[str, float]) -> None:
+        if self.console.is_terminal:
+            return
+        outcome, steps, name = self.outcome, self.config.steps, self.stage.sample_name
+        known = {"loss": loss}
+        known |= {f"validation {key}": value for key, value in outcome.validation.items() if key == "loss"}
+        left = (steps - outcome.step) * self.stepping / len(self.losses)
+        self.console.print(
+            f"{self.stage.name} step {outcome.step}/{steps}: {outcome.samples:,} {name}, {rate:.2f} {name}/s,"
+            f" {_text(known | values)}, {left / 60:.0f} min left",
+            highlight=False,
+            soft_wrap=True,
+        )
 
-    def _reset_window(self, step: int) -> None:
+    def _reset_window(self) -> None:
         self.losses: list[float] = []
         self.assembling = 0.0
         self.stepping = 0.0
+
+
+def append_row(path: Path, row: dict[str, float]) -> None:
+    """Add a row to a CSV whose header is the row's names; a kill leaves the file with or without the row.
+
+    A file with another header is set aside as ``<name>-<number>.csv``, so that no value stands under a wrong name.
+    """
+    header = ",".join(row)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if lines and lines[0] != header:
+        numbers = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
+        os.replace(path, next(other for other in numbers if not other.exists()))
+        lines = []
+    lines = [*(lines or [header]), ",".join(f"{value:.6g}" if value % 1 else f"{value:.0f}" for value in row.values())]
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(partial, path)
 
 
 def import_wandb() -> Any:

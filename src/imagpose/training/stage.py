@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
@@ -22,16 +24,33 @@ class Drawn(IntEnum):
     CHANGES = 3
 
 
+@dataclass(frozen=True)
+class ProgressReport:
+    """What a stage shows of its progress on held-out people.
+
+    Attributes:
+        picture: uint8 (H, W, 3).
+        measures: a row of the curve, by name.
+    """
+
+    picture: np.ndarray
+    measures: dict[str, float]
+
+
 class Stage(nn.Module, ABC):
     """Base of all stages. Its parameters are what is trained; frozen networks are kept outside `parameters()`.
 
     Attributes:
         name: name of the stage.
-        samples_per_batch: pictures or canvases in one batch, for the records.
+        sample_name: what its samples are called, in the plural.
+        samples_per_batch: samples in one batch, for the records.
+        samples_before: samples that its weights have seen before this run.
     """
 
     name: str
+    sample_name: str = "samples"
     samples_per_batch: int
+    samples_before: int = 0
 
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -57,6 +76,14 @@ class Stage(nn.Module, ABC):
     def sample_grid(self) -> np.ndarray | None:
         """Picture that shows what the stage does, uint8 (H, W, 3), or None."""
         return None
+
+    def measure_progress(self) -> ProgressReport | None:
+        """What is shown every `progress_every` samples, with the present (EMA) weights; None: the stage has no curve."""
+        return None
+
+    def compilable(self) -> Sequence[nn.Module]:
+        """The networks in which a step spends its time, for torch.compile."""
+        return ()
 
     @abstractmethod
     def export(self, folder: Path) -> None:

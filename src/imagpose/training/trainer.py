@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from imagpose.training.config import RenderedRunConfig, RunConfig, load_config
-from imagpose.training.loop import Outcome, Training, prepare_run
+from imagpose.training.loop import Training, exported_step, prepare_run
+from imagpose.training.records import Outcome
 from imagpose.training.stage import Stage
 
 ConfigT = TypeVar("ConfigT", bound=RunConfig)
@@ -39,7 +40,7 @@ class Trainer(Generic[ConfigT]):
         Args:
             config_path: YAML of `config`.
             overrides: ``key=value`` replacements.
-            resume: None, "latest" or the folder of a checkpoint.
+            resume: None, "latest" (nothing is done where the run is finished) or the folder of a checkpoint.
             stop_after: seconds after which a checkpoint is written and the run ends.
 
         Raises:
@@ -47,6 +48,9 @@ class Trainer(Generic[ConfigT]):
             FloatingPointError: the loss is not finite.
         """
         config = load_config(self.config, config_path, overrides)
+        exported = exported_step(config.output)
+        if resume == "latest" and exported is not None and exported >= config.steps:
+            return Outcome(step=exported)
         return Training(self.build(config), config, resume).run(stop_after)
 
 

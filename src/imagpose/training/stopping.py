@@ -1,0 +1,62 @@
+"""How a run is stopped: SIGINT and SIGTERM are noted, the step is finished, measuring is cut short."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class _CutShort(BaseException):
+    """No Exception, so that code which catches those lets it pass."""
+
+
+class StopRequests:
+    """Notes SIGINT and SIGTERM inside its ``with`` block instead of dying of them, however often they come.
+
+    Attributes:
+        received: whether one has come.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self._measuring = False
+
+    def __enter__(self) -> StopRequests:
+        self._handlers: dict[int, Any] = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.received = True
+        if self._measuring:
+            raise _CutShort
+
+    def unless_stopped(self, measure: Callable[[], Result]) -> Result | None:
+        """What `measure` returns; None if a request has come or comes meanwhile, which ends it between two operations.
+
+        Only for what leaves nothing half done: reading weights, drawing pictures.
+        """
+        try:
+            # A request may come between any two lines here: the outer block catches it wherever it is raised.
+            try:
+                self._measuring = True
+                return None if self.received else measure()
+            finally:
+                self._measuring = False
+        except _CutShort:
+            return None
+
+
+def ignore_stop_requests() -> None:
+    """For processes that work for the run: a terminal sends its signals to them too, and the run ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,261 @@
+"""What a run of days needs: its schedule, being stopped at any moment, going on with more steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_people import without_people
+from line_stage import LineStage
+from safetensors.torch import load_file
+from torch import nn
+
+from imagpose.training import compilation, loop
+from imagpose.training.checkpoints import list_checkpoints
+from imagpose.training.config import RunConfig
+from imagpose.training.loop import Training
+from imagpose.training.stage import ProgressReport
+
+
+@pytest.fixture
+def config(run_values: dict) -> RunConfig:
+    values = {"lr_schedule": "hold_decay", "learning_rate": 0.05, "steps": 10, "decay_share": 0.4, "warmup_steps": 2}
+    return RunConfig.model_validate(without_people(run_values) | values | {"keep_checkpoints": 1, "log_every": 1})
+
+
+def changed(config: RunConfig, **values: object) -> RunConfig:
+    return config.model_copy(update=values)
+
+
+def exported(config: RunConfig) -> dict[str, torch.Tensor]:
+    return load_file(config.output / "weights" / "line.safetensors")
+
+
+def checkpoints(config: RunConfig) -> list[str]:
+    return [path.name for path in list_checkpoints(config.output / "checkpoints")]
+
+
+def test_hold_decay_holds_then_falls_to_zero(config: RunConfig) -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = loop.build_schedule(config, optimizer)
+    rates = [schedule.lr_lambdas[0](step) for step in range(11)]
+    assert rates == pytest.approx([0, 0.5, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
+    phases = [config.schedule_phase(step) for step in range(11)]
+    assert phases == ["warm-up"] * 2 + ["hold"] * 4 + ["decay"] * 4 + ["finished"]
+
+
+def test_a_warm_up_that_reaches_into_the_decay_is_refused(config: RunConfig) -> None:
+    with pytest.raises(ValueError, match=r"warmup_steps \(7\) must end before the decay begins, at step 6"):
+        RunConfig.model_validate(config.model_dump() | {"warmup_steps": 7})
+
+
+def test_a_finished_run_goes_on_from_before_its_decay(config: RunConfig, tmp_path: Path) -> None:
+    longer = changed(config, output=tmp_path / "longer", steps=20)
+    expected = Training(LineStage(), longer).run()
+    Training(LineStage(), config).run()
+    assert checkpoints(config) == ["step-00000006", "step-00000010"]
+    kept = str(config.output / "checkpoints" / "step-00000006")
+    further = changed(longer, output=tmp_path / "further")
+    outcome = Training(LineStage(), further, kept).run()
+    assert outcome.losses == expected.losses[6:]
+    assert (outcome.step, outcome.samples) == (20, 40)
+    for name, weight in exported(longer).items():
+        assert torch.equal(exported(further)[name], weight)
+
+
+def test_a_decay_that_begins_where_a_run_was_resumed_keeps_that_checkpoint(config: RunConfig) -> None:
+    Training(LineStage(), changed(config, steps=100, checkpoint_every=6)).run(stop_after=1e-9)
+    assert checkpoints(config) == ["step-00000001"]
+    Training(LineStage(), changed(config, steps=2, decay_share=0.5, warmup_steps=0), "latest").run()
+    assert checkpoints(config) == ["step-00000001", "step-00000002"]
+
+
+def test_going_on_from_inside_a_decay_says_so(config: RunConfig, capsys: pytest.CaptureFixture) -> None:
+    Training(LineStage(), config).run()
+    training = Training(LineStage(), changed(config, steps=20), "latest")
+    assert "step 10 lies in the decay of a shorter run: the learning rate rises again" in capsys.readouterr().err
+    assert training.optimizer.param_groups[0]["lr"] == 0.05
+    capsys.readouterr()
+    Training(LineStage(), config, "latest")
+    assert "decay" not in capsys.readouterr().err
+
+
+class StoppedWhile(LineStage):
+    """Gets a signal while it measures, and would then go on for ever."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.returned = False
+
+        def measure() -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(10**9):
+                pass
+            self.returned = True
+
+        setattr(self, method, measure)
+
+
+@pytest.mark.parametrize("method", ["validate", "sample_grid", "measure_progress"])
+def test_a_signal_ends_what_is_being_measured(config: RunConfig, method: str) -> None:
+    stage = StoppedWhile(method)
+    often = changed(config, validate_every=2, sample_every=2, progress_every=4)
+    outcome = Training(stage, often).run()
+    assert (outcome.step, outcome.reason, stage.returned) == (2, "interrupted", False)
+    assert checkpoints(config) == ["step-00000002"]
+    reference = LineStage()
+    Training(reference, changed(often, output=config.output.with_name("whole"), steps=3)).run()
+    assert np.array_equal(stage.flat(), reference.seen[2])  # the weights, no longer their average
+    assert Training(LineStage(), often, "latest").run().step == 10
+
+
+def test_validation_that_was_cut_short_is_not_recorded(config: RunConfig) -> None:
+    assert Training(StoppedWhile("validate"), changed(config, validate_every=2)).run().validation == {}
+
+
+def test_a_second_signal_does_not_lose_the_checkpoint(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = loop.save_checkpoint
+
+    def signalled_save(*arguments: object) -> Path:
+        os.kill(os.getpid(), signal.SIGTERM)
+        path = save(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return path
+
+    monkeypatch.setattr(loop, "save_checkpoint", signalled_save)
+    stage = LineStage()
+    stage.at_step[1] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    assert Training(stage, config).run().reason == "interrupted"
+    assert checkpoints(config) == ["step-00000002"] and exported(config)
+
+
+def averaged(trajectory: list[np.ndarray], every: int, decay: float) -> np.ndarray:
+    average = trajectory[0]
+    for update, step in enumerate(range(every, len(trajectory), every), start=1):
+        kept = 0.0 if update == 1 else min(update / (9 + update), decay**every)
+        average = kept * average + (1 - kept) * trajectory[step]
+    return average
+
+
+def test_the_average_is_updated_every_few_steps(config: RunConfig) -> None:
+    stage = LineStage()
+    Training(stage, changed(config, ema_every=3, ema_decay=0.6)).run()
+    expected = averaged([*stage.seen, stage.flat()], 3, 0.6)
+    weights = exported(config)
+    np.testing.assert_allclose(np.append(weights["line.weight"], weights["line.bias"]), expected, rtol=1e-5)
+
+
+def test_the_averages_cadence_survives_a_stop(config: RunConfig, tmp_path: Path) -> None:
+    rare = changed(config, ema_every=3)
+    Training(LineStage(), changed(rare, output=tmp_path / "whole")).run()
+    while Training(LineStage(), rare, "latest").run(stop_after=1e-9).reason == "stopped":
+        pass
+    for name, weight in exported(changed(rare, output=tmp_path / "whole")).items():
+        assert torch.equal(exported(rare)[name], weight)
+
+
+class OwnLine(nn.Linear):
+    """torch does not compile its own layers alone."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs)
+
+
+class CompilableStage(LineStage):
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = OwnLine(2, 1)
+
+    def compilable(self) -> list[nn.Module]:
+        return [self.line]
+
+
+def test_compiled_networks_keep_the_names_of_their_weights(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list) -> Callable:
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(compilation, "_why_not", lambda _: None)
+    plain = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda network: plain(network, backend=backend))
+    stage = CompilableStage()
+    Training(stage, changed(config, compile=True)).run(stop_after=1e-9)
+    assert len(compiled) == 1
+    path = config.output / "checkpoints" / "step-00000001"
+    for name in ("model.safetensors", "ema.safetensors"):
+        assert set(load_file(path / name)) == {"line.weight", "line.bias"}
+    assert Training(LineStage(), config, "latest").run().step == 10
+
+
+def test_without_a_compiler_the_run_goes_on(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> Callable:
+        raise RuntimeError("Failed to find\na compiler")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert Training(CompilableStage(), changed(config, compile=True)).run().step == 10
+    assert "compile: no compiler, going on uncompiled (Failed to find a compiler)" in capsys.readouterr().err
+
+
+class CurveStage(LineStage):
+    sample_name = "canvases"
+    measure = "known_psnr"
+
+    def measure_progress(self) -> ProgressReport:
+        return ProgressReport(np.full((2, 3, 3), 7, np.uint8), {self.measure: float(self.line.weight[0, 0])})
+
+
+def test_progress_is_a_curve(config: RunConfig, capsys: pytest.CaptureFixture) -> None:
+    often = changed(config, progress_every=6, ema_decay=0.0, validate_every=4)
+    stage = CurveStage()
+    stage.samples_before = 100
+    Training(stage, often).run(stop_after=1e-9)
+    Training(CurveStage(), often, "latest").run()
+    lines = (config.output / "progress.csv").read_text().splitlines()
+    assert lines[0] == "canvases,seconds,learning_rate,known_psnr"
+    rows = np.array([[float(value) for value in line.split(",")] for line in lines[1:]])
+    assert rows[:, 0].tolist() == [102, 108, 114, 120]
+    # The rate of the step to come; warm-up 0, 1/2, 1, decay from step 6 on.
+    np.testing.assert_allclose(rows[:, 2], [0.025, 0.05, 0.0375, 0.0])
+    assert sorted(path.name for path in (config.output / "progress").iterdir()) == [
+        f"{canvases:08d}.png" for canvases in (102, 108, 114, 120)
+    ]
+    facts = json.loads((config.output / "weights" / "training.json").read_text())
+    assert facts.pop("seconds") >= 0
+    assert facts == {"stage": "line", "step": 10, "steps": 10, "phase": "finished", "canvases": 120}
+    shown = capsys.readouterr().err
+    assert "line step 5/10: 110 canvases, " in shown and " canvases/s, loss " in shown
+
+
+def test_a_curve_with_other_measures_is_set_aside(config: RunConfig) -> None:
+    often = changed(config, progress_every=6)
+    Training(CurveStage(), changed(often, steps=4)).run()
+    stage = CurveStage()
+    stage.measure = "detail"
+    Training(stage, often, "latest").run()
+    assert (config.output / "progress.csv").read_text().splitlines()[0].endswith("detail")
+    assert (config.output / "progress-1.csv").read_text().splitlines()[0].endswith("known_psnr")
+
+
+def test_a_checkpoint_from_before_samples_were_counted(config: RunConfig) -> None:
+    Training(LineStage(), config).run(stop_after=1e-9)
+    path = config.output / "checkpoints" / "step-00000001" / "progress.json"
+    path.write_text(json.dumps({"step": 1, "ema_step": 1}))
+    outcome = Training(LineStage(), config, "latest").run()
+    assert outcome.samples == 20 and outcome.seconds > 0
+
+
+def test_samples_and_seconds_are_those_of_all_sittings(config: RunConfig) -> None:
+    first = Training(LineStage(), config).run(stop_after=1e-9)
+    second = Training(LineStage(), config, "latest").run()
+    assert (first.samples, second.samples) == (2, 20)
+    assert second.seconds > first.seconds > 0

@@ -42,7 +42,7 @@ def test_the_entries_are_there_under_their_names(checkpoint: Path) -> None:
     assert set(ENTRIES["files"]) <= {path.name for path in checkpoint.iterdir()}
     assert set(ENTRIES["progress"]) <= set(json.loads((checkpoint / "progress.json").read_text()))
     assert set(ENTRIES["weights"]) <= set(load_file(checkpoint / "ema.safetensors"))
-    assert set(ENTRIES["weights"]) <= set(load_file(checkpoint / "model.safetensors"))
+    assert {*ENTRIES["weights"], *ENTRIES["buffers"]} <= set(load_file(checkpoint / "model.safetensors"))
 
 
 def test_a_checkpoint_of_these_entries_is_resumed(config: DenoiserConfig, checkpoint: Path) -> None:
@@ -50,7 +50,9 @@ def test_a_checkpoint_of_these_entries_is_resumed(config: DenoiserConfig, checkp
     generator = torch.Generator().manual_seed(0)
     weights = {name: torch.randn(shapes[name], generator=generator) for name in ENTRIES["weights"]}
     averages = {name: torch.randn(shapes[name], generator=generator) for name in ENTRIES["weights"]}
-    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    stored = load_file(checkpoint / "model.safetensors")
+    buffers = {name: stored[name] for name in ENTRIES["buffers"]}
+    save_file(weights | buffers, checkpoint / "model.safetensors", metadata={"format": "pt"})
     save_file(averages, checkpoint / "ema.safetensors")
     facts = {"step": 1, "ema_step": 1, "samples": 7, "seconds": 2.5, "kept": False}
     (checkpoint / "progress.json").write_text(json.dumps({name: facts[name] for name in ENTRIES["progress"]}))

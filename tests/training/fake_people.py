@@ -11,7 +11,7 @@ import numpy as np
 HEIGHT, WIDTH, VIEWS, BLOCK = 64, 64, 6, 4
 
 
-def fake_views(seeds: Iterable[int], views: int, height: int, width: int) -> Iterator:
+def fake_views(seeds: Iterable[int], views: int, height: int, width: int, world: str = "studio") -> Iterator:
     """As `imagpose.people.iterate_views`: an identity is a colour, a view is where its box stands."""
     for seed in seeds:
         rng = np.random.default_rng(seed)
@@ -30,6 +30,8 @@ def fake_views(seeds: Iterable[int], views: int, height: int, width: int) -> Ite
                 SimpleNamespace(
                     picture=picture,
                     foreground=foreground,
+                    parts=np.where(foreground, rng.integers(1, 7, (height, width)), 0).astype(np.uint8),
+                    surface=np.where(foreground[..., None], rng.normal(size=(height, width, 3)), 0).astype(np.float16),
                     pose=SimpleNamespace(keypoints=keypoints),
                     spec=SimpleNamespace(yaw=float(rng.uniform(-180, 180))),
                 )

@@ -8,11 +8,13 @@ import torch
 from fake_people import BLOCK, HEIGHT, VIEWS, WIDTH, cache_values, fake_views
 
 from imagpose import people
+from imagpose.training import cache as cache_module
 from imagpose.training import shards
 from imagpose.training.cache import ViewCache, render_views, to_pixels
 from imagpose.training.canvas_data import cache_blocks
 from imagpose.training.config import ViewCacheConfig
 from imagpose.training.shards import Kind, add_kinds
+from imagpose.training.surface import surface_grid
 
 
 @pytest.fixture
@@ -31,8 +33,19 @@ def test_what_is_rendered_is_read_back(config: ViewCacheConfig) -> None:
         assert np.array_equal(cache.get("keypoints", *pair)[0].numpy(), view.pose.keypoints)
         bits = np.unpackbits(cache.get("foreground", *pair)[0].numpy(), count=HEIGHT * WIDTH)
         assert np.array_equal(bits.reshape(HEIGHT, WIDTH).astype(bool), view.foreground)
+        assert np.array_equal(cache.foreground(*pair)[0].numpy(), view.foreground)
+        assert np.array_equal(cache.parts(*pair)[0].numpy(), view.parts)
         assert float(cache.get("yaw", *pair)) == pytest.approx(view.spec.yaw)
         assert int(cache._shards[index // BLOCK]["seeds"][index % BLOCK]) == seed
+
+
+def test_the_surface_is_read_back(config: ViewCacheConfig) -> None:
+    render_views(config)
+    cache = ViewCache(config, ["surface"])
+    (_, views), *_ = fake_views(config.seeds, VIEWS, HEIGHT, WIDTH)
+    expected = surface_grid(views[2].surface, views[2].foreground)
+    found = cache.get("surface", np.array([0]), np.array([2]))[0]
+    assert found.dtype == torch.float16 and np.array_equal(found.numpy(), expected)
 
 
 def test_pixels_are_in_minus_one_to_one() -> None:
@@ -54,8 +67,8 @@ def test_half_precision_is_read_under_autocast_too(config: ViewCacheConfig) -> N
 def test_an_interrupted_pass_continues_with_the_missing_shard(config: ViewCacheConfig, monkeypatch) -> None:
     rendered: list[int] = []
 
-    def breaking(seeds, *arguments):
-        for seed, views in fake_views(seeds, *arguments):
+    def breaking(seeds, *arguments, **options):
+        for seed, views in fake_views(seeds, *arguments, **options):
             if seed == 6 and 6 not in rendered:
                 rendered.append(seed)
                 raise KeyboardInterrupt
@@ -65,15 +78,34 @@ def test_an_interrupted_pass_continues_with_the_missing_shard(config: ViewCacheC
     monkeypatch.setitem(vars(people), "iterate_views", breaking)
     with pytest.raises(KeyboardInterrupt):
         render_views(config)
-    assert len(list(config.folder.iterdir())) == 1
+    assert len(list(config.folder.glob("*.views.*"))) == 1
     render_views(config)
     assert rendered == [0, 1, 2, 3, 4, 5, 6, 4, 5, 6, 7]
 
 
-def test_another_size_is_refused(config: ViewCacheConfig) -> None:
+def test_another_size_world_or_renderer_is_refused(config: ViewCacheConfig, monkeypatch) -> None:
     render_views(config)
-    with pytest.raises(ValueError, match="use another folder"):
-        render_views(config.model_copy(update={"views": 7}))
+    for change in ({"views": 7}, {"world": "varied"}):
+        with pytest.raises(ValueError, match="use another folder"):
+            render_views(config.model_copy(update=change))
+    monkeypatch.setattr(cache_module, "RENDERER", cache_module.RENDERER + 1)
+    with pytest.raises(ValueError, match=f"'renderer': '{cache_module.RENDERER}'"):
+        render_views(config)
+
+
+def test_an_unknown_world_is_refused(config: ViewCacheConfig) -> None:
+    with pytest.raises(ValueError, match="world is 'beach'"):
+        ViewCacheConfig.model_validate(config.model_dump() | {"world": "beach"})
+
+
+def test_views_without_their_surface_are_rendered_again(config: ViewCacheConfig) -> None:
+    """A cache of before the kind `surface`, or whose shard was removed."""
+    render_views(config)
+    lost = sorted(config.folder.glob("*.surface.safetensors"))[0]
+    before = shards.load_shard(lost)["surface"].clone()
+    lost.unlink()
+    render_views(config)
+    assert torch.equal(shards.load_shard(lost)["surface"], before)
 
 
 def test_a_kind_is_computed_once_per_source(config: ViewCacheConfig) -> None:
@@ -135,7 +167,7 @@ def test_missing_kind(config: ViewCacheConfig) -> None:
 
 def test_damaged_shard_is_named(config: ViewCacheConfig) -> None:
     render_views(config)
-    shard = sorted(config.folder.iterdir())[0]
+    shard = sorted(config.folder.glob("*.views.*"))[0]
     shard.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=shard.name):
         render_views(config)

@@ -1,12 +1,13 @@
 """Views of identities on disk: one safetensors shard per block of identities and kind, memory-mapped for training.
 
-The kind ``views`` holds what is rendered; other kinds (latents, texture latents, encoder tokens, skeletons) are
-computed from it by a second pass. A shard appears by renaming, so an interrupted pass continues with the next missing
-one.
+The kinds ``views`` and ``surface`` hold what is rendered; other kinds (latents, texture latents, encoder tokens,
+skeletons) are computed from ``views`` by a second pass. A shard appears by renaming, so an interrupted pass continues
+with the next missing one.
 
 Tensors of ``views`` (n identities, v views of H x W pixels): ``pictures`` uint8 (n, v, H, W, 3); ``keypoints`` float32
-(n, v, 18, 3), x and y in pixels, confidence; ``foreground`` uint8 (n, v, ceil(H * W / 8)), `numpy.packbits`; ``yaw``
-float32 (n, v), degrees; ``seeds`` int64 (n,).
+(n, v, 18, 3), x and y in pixels, confidence; ``foreground`` uint8 (n, v, ceil(H * W / 8)), `numpy.packbits`; ``parts``
+uint8 (n, v, ceil(H * W / 2)), two indices into `PART_NAMES` a byte, the first in the upper half; ``yaw`` float32 (n, v),
+degrees; ``seeds`` int64 (n,). Tensor of ``surface``: ``surface`` float16 (n, v, H' / 8, W' / 8, 4), see `surface.py`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from rich.progress import track
 from imagpose import people
 from imagpose.data.canvas import ViewTensors
 from imagpose.people.splits import TRAIN_SEEDS, VALIDATION_SEEDS
+from imagpose.people.world import RENDERER
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.config import ViewCacheConfig
 from imagpose.training.shards import Tensors, load_shard, save_shard, stored_facts
+from imagpose.training.surface import CELL, MULTIPLE, surface_grid
 from imagpose.views import pad_views
 
 
@@ -46,34 +49,52 @@ def check_split(data: Any, validation: Any) -> None:
 
 
 def render_views(config: ViewCacheConfig) -> None:
-    """Render the missing shards of ``views``, on all cores.
+    """Render the missing shards of ``views`` and ``surface``, on all cores.
 
     Raises:
         ValueError: the folder holds views that were made with other settings, or a damaged file.
     """
     missing = [block for block in seed_blocks(config) if not _is_rendered(RenderedBlock(config, block, 1))]
     for seeds in track(missing, description=f"rendering {config.folder}", disable=not missing):
-        identities = list(people.iterate_views(seeds, config.views, config.height, config.width))
+        rendered = people.iterate_views(seeds, config.views, config.height, config.width, world=config.world)
+        stored = [_stored(seed, views) for seed, views in rendered]
+        tensors = {name: torch.from_numpy(np.stack([person[name] for person in stored])) for name in stored[0]}
         block = RenderedBlock(config, seeds, 1)
-        save_shard(block.path("views"), block.facts(""), _views_shard(identities))
+        for kind, held in (("surface", {"surface": tensors.pop("surface")}), ("views", tensors)):
+            save_shard(block.path(kind), block.facts(_SOURCES[kind]), held)
+
+
+_SOURCES = {"views": "", "surface": f"cells of {CELL}, multiple {MULTIPLE}"}
 
 
 def _is_rendered(block: RenderedBlock) -> bool:
-    path, wanted = block.path("views"), block.facts("")
-    found = stored_facts(path)
-    if found not in (None, wanted):
-        raise ValueError(f"{path} holds {found}, the configuration says {wanted}: use another folder or remove it")
-    return found is not None
+    complete = True
+    for kind, source in _SOURCES.items():
+        path, wanted = block.path(kind), block.facts(source)
+        found = stored_facts(path)
+        if found not in (None, wanted):
+            raise ValueError(f"{path} holds {found}, the configuration says {wanted}: use another folder or remove it")
+        complete &= found is not None
+    return complete
 
 
-def _views_shard(identities: list) -> Tensors:
-    pictures = np.stack([np.stack([view.picture for view in views]) for _, views in identities])
-    keypoints = np.stack([np.stack([view.pose.keypoints for view in views]) for _, views in identities])
-    foreground = np.stack([np.stack([np.packbits(view.foreground) for view in views]) for _, views in identities])
-    yaw = np.array([[view.spec.yaw for view in views] for _, views in identities], dtype=np.float32)
-    seeds = np.array([seed for seed, _ in identities], dtype=np.int64)
-    arrays = {"pictures": pictures, "keypoints": keypoints, "foreground": foreground, "yaw": yaw, "seeds": seeds}
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+def _stored(seed: int, views: list[people.View]) -> dict[str, np.ndarray]:
+    """One row of each rendered tensor."""
+    return {
+        "pictures": np.stack([view.picture for view in views]),
+        "keypoints": np.stack([view.pose.keypoints for view in views]),
+        "foreground": np.stack([np.packbits(view.foreground) for view in views]),
+        "parts": np.stack([_packed(view.parts) for view in views]),
+        "surface": np.stack([surface_grid(view.surface, view.foreground) for view in views]),
+        "yaw": np.array([view.spec.yaw for view in views], np.float32),
+        "seeds": np.array(seed, np.int64),
+    }
+
+
+def _packed(parts: np.ndarray) -> np.ndarray:
+    """Numbers below 16, two a byte."""
+    flat = np.append(parts, np.zeros(parts.size % 2, np.uint8))
+    return flat[::2] << 4 | flat[1::2]
 
 
 class ViewCache:
@@ -119,6 +140,13 @@ class ViewCache:
         bits = np.unpackbits(self.get("foreground", identities, views).numpy(), axis=-1, count=height * width)
         return torch.from_numpy(bits.astype(bool)).unflatten(1, (height, width))
 
+    def parts(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Part maps uint8 (n, H, W), index into `PART_NAMES`, 0 outside of the person."""
+        height, width = self.config.height, self.config.width
+        pairs = self.get("parts", identities, views)
+        both = torch.stack([pairs >> 4, pairs & 15], -1).flatten(1)
+        return both[:, : height * width].unflatten(1, (height, width))
+
 
 def to_pixels(pictures: torch.Tensor) -> torch.Tensor:
     """Pictures uint8 (..., H, W, 3) as float32 (..., 3, H, W) in [-1, 1]."""
@@ -150,9 +178,9 @@ class RenderedBlock:
         return self.config.folder / f"{self.seeds.start:08d}-{self.seeds.stop - 1:08d}.{kind}.safetensors"
 
     def facts(self, source: str) -> dict[str, str]:
-        """Size and number of the views, and `source`."""
-        sizes = {name: str(getattr(self.config, name)) for name in ("views", "height", "width")}
-        return {**sizes, "source": source}
+        """Size and number of the views, their world, what rendered them, and `source`."""
+        asked = {name: str(getattr(self.config, name)) for name in ("views", "height", "width", "world")}
+        return {**asked, "renderer": str(RENDERER), "source": source}
 
     def read(self) -> ViewTensors:
         """Pixels (n, v, 3, H, W) and skeletons (n, v, 3, H', W')."""

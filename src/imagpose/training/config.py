@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from imagpose.people.world import find_world
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -39,6 +41,12 @@ class ViewCacheConfig(Section):
     height: Annotated[int, Field(ge=16)] = Field(description="Height of a view in pixels.")
     width: Annotated[int, Field(ge=16)] = Field(description="Width of a view in pixels.")
     block: Positive = Field(256, description="Identities per shard file.")
+    world: str = Field("studio", description="Grounds, framings and styles: studio or varied (`people.world`).")
+
+    @field_validator("world")
+    @classmethod
+    def _known_world(cls, world: str) -> str:
+        return find_world(world).name
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> ViewCacheConfig:

@@ -201,7 +201,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             guidance: `"feature"` guides against a null F_C, `"full"` against null F_C and F_I (Eq. 5).
             generator: source of the noise; a list gives every request its own. T1's choice among its candidates
                 is drawn from it first.
-            latents: start noise (canvases, 4, rows*h, cols*w), all requests' canvases in order, instead of drawn noise;
+            latents: start noise (canvases, c, rows*h, cols*w), all requests' canvases in order, instead of drawn noise;
                 `noise_scale` does not change it.
             output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`, see `IMAGPosePipelineOutput`.
             return_dict: `False` returns a tuple.
@@ -263,7 +263,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         does not depend on how many follow.
 
         Returns:
-            noise (canvases, 4, rows*h, cols*w) float32, and per request the (canvas, slot) of each target pose.
+            noise (canvases, c, rows*h, cols*w) float32, and per request the (canvas, slot) of each target pose.
         """
         _, _, channels, h, w = conditions.latents.shape
         shape = (1, channels, conditions.grid.rows * h, conditions.grid.cols * w)
@@ -324,7 +324,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         return latents
 
     def _predict(self, canvases: torch.Tensor, t: torch.Tensor, conditions: JointConditions) -> torch.Tensor:
-        """The UNet's prediction for noisy canvases (n, 4, rows*h, cols*w), in float32."""
+        """The UNet's prediction for noisy canvases (n, c, rows*h, cols*w), in float32."""
         predictions = []
         for rows in in_parts(len(canvases)):
             own = conditions.part(rows)
@@ -368,7 +368,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         return images, [as_output(tile(views[start:stop], grid), output_type) for start, stop in spans]
 
     def _decode_canvases(self, latents: torch.Tensor, grid: ViewGrid, padding: Padding) -> torch.Tensor:
-        """All views (canvases, v, 3, H, W) of canvases (canvases, 4, rows*h, cols*w)."""
+        """All views (canvases, v, 3, H, W) of canvases (canvases, c, rows*h, cols*w)."""
         if self.config.vae_scope == "joint":
             return padding.crop(untile(self._decode_in_parts(latents), grid)).float()
         views = untile(latents, grid)

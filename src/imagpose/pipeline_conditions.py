@@ -31,10 +31,10 @@ class JointConditions:
 
     Args:
         features: F_C, (n, tokens, d).
-        latents: scaled VAE latents of the views, (n, v, 4, h, w); the black view's where a slot is a target.
+        latents: scaled VAE latents of the views, (n, v, c, h, w); the black view's where a slot is a target.
         mask: (n, v), 1 where a slot is a visible source, 0 where it is to be generated.
         pose_features: F_P, (n, C, rows*h, cols*w).
-        black: scaled latents of the black view, (4, h, w); of the views of a black canvas, (v, 4, h, w), where the VAE
+        black: scaled latents of the black view, (c, h, w); of the views of a black canvas, (v, c, h, w), where the VAE
             sees whole canvases.
     """
 
@@ -81,7 +81,7 @@ class JointConditions:
         )
 
     def model_input(self, canvases: torch.Tensor, in_channels: int) -> torch.Tensor:
-        """The UNet's input (n, in_channels, rows*h, cols*w) for noisy canvases (n, 4, rows*h, cols*w)."""
+        """The UNet's input (n, in_channels, rows*h, cols*w) for noisy canvases (n, c, rows*h, cols*w)."""
         noisy = untile(canvases, self.grid)
         # The latents of masked slots are black already; where the VAE saw the canvas, a neighbour may have touched them.
         return unet_input(noisy, self.latents, self.mask, self.latents, self.grid, in_channels)
@@ -135,7 +135,7 @@ def _encode_views(
         pictures: the view in each slot of the canvases, slot after slot.
 
     Returns:
-        Scaled latents of the canvases (n, v, 4, h, w) and of the black view (4, h, w).
+        Scaled latents of the canvases (n, v, c, h, w) and of the black view (c, h, w).
     """
     encoded = encode_latents(pipeline.vae, views.to(pipeline.vae.dtype))
     return encoded[list(pictures)].unflatten(0, (-1, grid.num_views)), encoded[-1]
@@ -144,7 +144,7 @@ def _encode_views(
 def _encode_canvases(
     pipeline: IMAGPosePipeline, views: torch.Tensor, pictures: Sequence[int], grid: ViewGrid
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `_encode_views`, each canvas encoded as one picture; the black views (v, 4, h, w) are those of a black canvas."""
+    """As `_encode_views`, each canvas encoded as one picture; the black views (v, c, h, w) are those of a black canvas."""
     black = [len(views) - 1] * grid.num_views
     canvases = tile(views[[*pictures, *black]].unflatten(0, (-1, grid.num_views)), grid)
     encoded = untile(encode_latents(pipeline.vae, canvases.to(pipeline.vae.dtype)), grid)
@@ -167,7 +167,7 @@ def _encode_features(pipeline: IMAGPosePipeline, requests: Sequence[Request]) ->
 
 
 def encode_texture(vae: AutoencoderKL, feature_tokens: FeatureTokens, pixels: torch.Tensor) -> torch.Tensor:
-    """What texture tokens are made of: scaled latents (b, 4, h, w), h and w multiples of 16.
+    """What texture tokens are made of: scaled latents (b, c, h, w), h and w multiples of 16.
 
     Args:
         pixels: (b, 3, H, W) in [-1, 1]; brought to the size and range that `feature_tokens` is configured for.

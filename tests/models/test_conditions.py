@@ -9,10 +9,10 @@ from imagpose.models.conditions import null_features, unet_input
 from imagpose.views import ViewGrid
 
 
-@pytest.mark.parametrize("in_channels", [9, 5, 4])
-def test_channels_of_every_slot(in_channels: int) -> None:
+@pytest.mark.parametrize(("c", "in_channels"), [(4, 9), (4, 5), (4, 4), (16, 33), (16, 17), (16, 16)])
+def test_channels_of_every_slot(c: int, in_channels: int) -> None:
     grid = ViewGrid(2, 3)
-    noisy, latents, black = torch.randn(2, 6, 4, 3, 2), torch.randn(2, 6, 4, 3, 2), torch.randn(4, 3, 2)
+    noisy, latents, black = torch.randn(2, 6, c, 3, 2), torch.randn(2, 6, c, 3, 2), torch.randn(c, 3, 2)
     mask = torch.tensor([[1, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]]).float()
     canvas = unet_input(noisy, latents, mask, black, grid, in_channels)
 
@@ -22,10 +22,10 @@ def test_channels_of_every_slot(in_channels: int) -> None:
             row, col = divmod(slot, 3)
             cell = canvas[sample, :, row * 3 : row * 3 + 3, col * 2 : col * 2 + 2]
             visible = bool(mask[sample, slot])
-            assert torch.equal(cell[:4], noisy[sample, slot])
-            if in_channels == 9:
-                assert torch.equal(cell[4:8], latents[sample, slot] if visible else black)
-            if in_channels > 4:
+            assert torch.equal(cell[:c], noisy[sample, slot])
+            if in_channels > c + 1:
+                assert torch.equal(cell[c : 2 * c], latents[sample, slot] if visible else black)
+            if in_channels > c:
                 assert torch.equal(cell[-1], torch.full((3, 2), float(visible)))
 
 

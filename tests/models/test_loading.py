@@ -216,7 +216,7 @@ def test_damaged_and_incomplete_weights(own: dict[str, Path]) -> None:
 def test_what_does_not_fit_is_refused(own: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="unet: .*depht"):
         load_networks("sd15-dinov2-b", own["1.5"], own["dinov2"], cross_view_depht=2)
-    with pytest.raises(ValueError, match=r"preset 'sd16': one of mini, sd15-clip-b"):
+    with pytest.raises(ValueError, match=r"preset 'sd16': one of mini, mini-256, sd15-clip-b"):
         load_networks("sd16", own["1.5"], own["dinov2"])
     config = own["dinov2"] / "config.json"
     config.write_text(json.dumps({"model_type": "t5"}))

@@ -61,10 +61,22 @@ def test_overrides() -> None:
     assert build_denoiser("mini", 12, texture_long_side=384, **TINY).feature_tokens.config.texture_long_side == 384
 
 
+@pytest.mark.parametrize(("ablation", "in_channels"), [("", 33), (":B0", 17), (":B4", 33), (":M1", 16)])
+def test_input_channels_follow_from_the_latents(ablation: str, in_channels: int) -> None:
+    arguments = find_preset(f"mini-256{ablation}").unet_arguments()
+    assert (arguments["in_channels"], arguments["out_channels"]) == (in_channels, 16)
+    assert find_preset(f"mini{ablation}").unet_arguments({"out_channels": 16})["in_channels"] == in_channels
+    with torch.device("meta"):
+        parts = build_denoiser(f"mini-256{ablation}", encoder_width=12)
+    assert parts.feature_tokens.config.latent_channels == parts.unet.config.out_channels == 16
+    assert sum(weight.numel() for weight in parts.unet.parameters()) <= 30_000_000
+    assert parts.pose_encoder.config.block_channels == (8, 16, 32, 64)
+
+
 def test_every_row_of_table_3_has_a_name() -> None:
     encoders = ("clip-b", "clip-h", "clip-bigg", "dinov2-b", "dinov2-l", "dinov2-g")
     rows = {f"{base}-{encoder}" for base in ("sd15", "sd21") for encoder in encoders}
-    assert set(PRESETS) == {"mini", "official"} | rows
+    assert set(PRESETS) == {"mini", "mini-256", "official"} | rows
     assert {preset.name for preset in PRESETS.values()} == set(PRESETS)
     assert find_preset("sd21-clip-h").base.prediction_type == "v_prediction"
     assert find_preset("sd15-clip-h").base.prediction_type == "epsilon"
@@ -74,7 +86,8 @@ def test_ablations_of_any_preset() -> None:
     assert find_preset("B3") == replace(find_preset("mini:B3"), name="B3")
     large = find_preset("sd21-dinov2-g:B0")
     assert large.base is PRESETS["sd21-dinov2-g"].base
-    assert (large.unet["cross_attention_dim"], large.unet["in_channels"], large.unet["cross_view_placement"]) == (
+    arguments = large.unet_arguments()
+    assert (arguments["cross_attention_dim"], arguments["in_channels"], arguments["cross_view_placement"]) == (
         1024,
         5,
         None,
@@ -85,7 +98,7 @@ def test_ablations_of_any_preset() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("B9", "preset 'B9': one of mini, sd15-clip-b, .*B0, B1"),
+        ("B9", "preset 'B9': one of mini, mini-256, sd15-clip-b, .*B0, B1"),
         ("sd15:B1", "preset 'sd15:B1': one of mini"),
         ("mini:full", "preset 'mini:full': one of B0, B1, B2, B3, B4, M1 expected behind the colon"),
     ],

@@ -77,7 +77,7 @@ def test_parameters_at_stable_diffusion_size() -> None:
 @pytest.mark.parametrize("name", sorted(ABLATIONS))
 @torch.no_grad()
 def test_ablations_start_from_the_base_too(stable_diffusion: UNet2DConditionModel, name: str) -> None:
-    config = {"cross_view_heads": 4, **ABLATIONS[name].unet}
+    config = {"cross_view_heads": 4, **ABLATIONS[name].unet_arguments(4)}
     ours = IMAGPoseUNet.from_unet2d(stable_diffusion, **config).eval()
     sample = torch.randn(1, config["in_channels"], 8, 8)
     features = torch.randn(1, 6, 24)

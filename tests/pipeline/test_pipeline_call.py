@@ -255,7 +255,7 @@ def test_ablations_run_through_the_same_pipeline(pipeline, picture, pose, varian
     ablation = ABLATIONS[variant]
     torch.manual_seed(0)
     config = {name: value for name, value in pipeline.unet.config.items() if not name.startswith("_")}
-    pipeline.unet = IMAGPoseUNet(**{**config, **ablation.unet}).eval()
+    pipeline.unet = IMAGPoseUNet(**{**config, **ablation.unet_arguments(4)}).eval()
     pipeline.feature_tokens = FeatureTokens(16, 24, texture_long_side=128, use_texture=ablation.use_texture)
 
     def run(second_source):
@@ -269,7 +269,7 @@ def test_ablations_run_through_the_same_pipeline(pipeline, picture, pose, varian
         return out.images[0]
 
     # F_C is the first source's: only masked latents (9 channels) can tell the second source.
-    assert np.array_equal(run(1), run(2)) == (ablation.unet["in_channels"] != 9)
+    assert np.array_equal(run(1), run(2)) == (ablation.image_level != "latents")
 
 
 def test_components_make_the_same_pipeline_again(pipeline, picture, pose, seeded):

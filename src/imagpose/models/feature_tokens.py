@@ -55,7 +55,7 @@ class FeatureTokens(ModelMixin, ConfigMixin):
 
         Args:
             image_tokens: F_H, (b, n, d_enc).
-            texture_latents: scaled latents (b, 4, h, w), h and w multiples of the kernel; None without texture tokens.
+            texture_latents: scaled latents (b, c, h, w), h and w multiples of the kernel; None without texture tokens.
 
         Returns:
             F_C, (b, n + m, d), image tokens first; m = h * w / kernel**2.

@@ -6,6 +6,7 @@ Both are in the layouts of diffusers and transformers. Weights become float32 wh
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,7 @@ def load_networks(
     image_encoder: str | Path | None = None,
     autoencoder: str | Path | None = None,
     texture_long_side: int | None = None,
+    pose_channels: Sequence[int] | None = None,
     **unet_config: Any,
 ) -> Networks:
     """The networks of a preset: pretrained ones from files, the others freshly initialised (torch's global generator).
@@ -123,7 +125,7 @@ def load_networks(
         base: folder (unet/, vae/, scheduler/) or hub repository of a Stable Diffusion; None: the preset's repository.
         image_encoder: folder or hub repository of a CLIP or DINOv2; None: the preset's repository, `mini`'s own.
         autoencoder: folder or hub repository of a VAE in place of the base's (or of `mini`'s).
-        texture_long_side: see `build_denoiser`.
+        texture_long_side, pose_channels: see `build_denoiser`.
         unet_config: arguments of IMAGPoseUNet in place of the base's and the preset's.
 
     Raises:
@@ -138,13 +140,21 @@ def load_networks(
     processor = load_image_processor(files.image_encoder, encoder)
     try:
         if files.base is None:
-            denoiser = build_denoiser(preset, encoder.config.hidden_size, texture_long_side, **unet_config)
+            denoiser = build_denoiser(
+                preset, encoder.config.hidden_size, texture_long_side, pose_channels, **unet_config
+            )
         else:
             stock = _load(UNet2DConditionModel, files.base, _DIFFUSERS_WEIGHTS)
-            unet = IMAGPoseUNet.from_unet2d(stock, **{**preset.variant.unet, **unet_config})
-            denoiser = around_unet(preset, unet, encoder.config.hidden_size, texture_long_side)
+            arguments = preset.variant.unet_arguments(stock.config.out_channels)
+            unet = IMAGPoseUNet.from_unet2d(stock, **{**arguments, **unet_config})
+            denoiser = around_unet(preset, unet, encoder.config.hidden_size, texture_long_side, pose_channels)
     except TypeError as error:
         raise ValueError(f"unet: {error}") from None
+    if vae.config.latent_channels != denoiser.unet.config.out_channels:
+        raise ValueError(
+            f"the autoencoder in {files.vae.place} has {vae.config.latent_channels} latent channels, preset {preset.name}"
+            f" needs {denoiser.unet.config.out_channels}: give another autoencoder, or unet.out_channels"
+        )
     return Networks(
         vae=vae,
         image_encoder=encoder,

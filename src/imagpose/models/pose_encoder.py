@@ -15,7 +15,7 @@ class PoseEncoder(ModelMixin, ConfigMixin):
 
     Args:
         out_channels: C, the UNet's first width.
-        block_channels: widths; each after the first halves the picture.
+        block_channels: widths; each after the first halves the picture. Four, so that F_P has the latents' size.
     """
 
     @register_to_config

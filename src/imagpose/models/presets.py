@@ -6,6 +6,7 @@ those of the published configuration files, so that sizes are known without any 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,13 +19,13 @@ __all__ = [
     "ABLATIONS",
     "BASES",
     "IMAGE_ENCODERS",
-    "MINI_UNET",
     "PRESETS",
     "STABLE_DIFFUSION_VAE",
     "Ablation",
     "Base",
     "Denoiser",
     "ImageEncoder",
+    "OwnNetworks",
     "Preset",
     "PredictionType",
     "around_unet",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 PredictionType = Literal["epsilon", "v_prediction"]
+ImageLevel = Literal["latents", "mask", "none"]
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,32 @@ class Ablation:
     """What a variant changes.
 
     Attributes:
-        unet: arguments of IMAGPoseUNet.
+        image_level: what the UNet sees beside the noise latents: masked latents and mask, the mask, or nothing.
+        unet: further arguments of IMAGPoseUNet.
         use_texture: whether F_C has texture tokens F_L.
     """
 
+    image_level: ImageLevel
     unet: dict[str, Any]
     use_texture: bool
+
+    def unet_arguments(self, latent_channels: int) -> dict[str, Any]:
+        """Arguments of IMAGPoseUNet, with the input channels that so many latent channels make."""
+        channels = {"latents": 2 * latent_channels + 1, "mask": latent_channels + 1, "none": latent_channels}
+        return {"in_channels": channels[self.image_level], **self.unet}
+
+
+@dataclass(frozen=True)
+class OwnNetworks:
+    """The networks of a preset that has no base.
+
+    Attributes:
+        unet: arguments of IMAGPoseUNet; `out_channels` are those of the VAE's latents, 4 if it is not there.
+        pose_channels: widths of the pose encoder.
+    """
+
+    unet: dict[str, Any]
+    pose_channels: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -91,22 +113,26 @@ class Preset:
         base: None for `mini`, which has a UNet and a VAE of its own.
         image_encoder: None for `mini`, which has one of its own.
         variant: the full model or an ablation.
+        own: the networks of a preset without base.
     """
 
     name: str
     base: Base | None
     image_encoder: ImageEncoder | None
     variant: Ablation
+    own: OwnNetworks | None = None
 
-    @property
-    def unet(self) -> dict[str, Any]:
-        """Arguments of IMAGPoseUNet."""
-        return {**(MINI_UNET if self.base is None else self.base.unet), **self.variant.unet}
+    def unet_arguments(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Arguments of IMAGPoseUNet, some of them changed; the input channels follow from `out_channels`."""
+        networks = self.base or self.own
+        assert networks is not None
+        merged = {**networks.unet, **(changes or {})}
+        return {**merged, **self.variant.unet_arguments(merged.get("out_channels", 4)), **(changes or {})}
 
     @property
     def pose_channels(self) -> tuple[int, ...]:
-        """Widths of the pose encoder."""
-        return MINI_POSE_CHANNELS if self.base is None else (16, 32, 96, 256)
+        """Widths of the pose encoder, unless a configuration says otherwise."""
+        return (16, 32, 96, 256) if self.own is None else self.own.pose_channels
 
     @property
     def texture_long_side(self) -> int:
@@ -117,32 +143,50 @@ class Preset:
 _NO_CVA: dict[str, Any] = {"cross_view_placement": None}
 
 ABLATIONS = {
-    "B0": Ablation({"in_channels": 5, **_NO_CVA}, use_texture=False),
-    "B1": Ablation({"in_channels": 5}, use_texture=False),
-    "B2": Ablation({"in_channels": 5, **_NO_CVA}, use_texture=True),
-    "B3": Ablation({"in_channels": 9}, use_texture=False),
-    "B4": Ablation({"in_channels": 9, **_NO_CVA}, use_texture=True),
-    "M1": Ablation({"in_channels": 4, "view_layout": "batch", **_NO_CVA}, use_texture=False),
+    "B0": Ablation("mask", _NO_CVA, use_texture=False),
+    "B1": Ablation("mask", {}, use_texture=False),
+    "B2": Ablation("mask", _NO_CVA, use_texture=True),
+    "B3": Ablation("latents", {}, use_texture=False),
+    "B4": Ablation("latents", _NO_CVA, use_texture=True),
+    "M1": Ablation("none", {"view_layout": "batch", **_NO_CVA}, use_texture=False),
 }
 """B0: no CVA, no F_L, no masked latents; B1 = B0 + CVA; B2 = B0 + F_L; B3 = B1 + masked latents; B4 = all but CVA.
 M1: views along the batch axis, tokens of the frozen image encoder only."""
 
-_FULL = Ablation({"in_channels": 9}, use_texture=True)
+_FULL = Ablation("latents", {}, use_texture=True)
 
-MINI_UNET: dict[str, Any] = {
-    "block_out_channels": (64, 144, 224),
+_SMALL: dict[str, Any] = {
     "layers_per_block": 1,
-    "down_block_types": ("CrossAttnDownBlock2D",) * 3,
-    "up_block_types": ("CrossAttnUpBlock2D",) * 3,
     "cross_attention_dim": 256,
-    "attention_head_dim": (1, 2, 4),
     "norm_num_groups": 16,
     "use_linear_projection": True,
     "cross_view_heads": 2,
 }
-"""About 16.5 million parameters. Few, wide heads: on a CPU they run faster than many narrow ones. (In diffusers the entry
-`attention_head_dim` is the number of heads.)"""
-MINI_POSE_CHANNELS = (16, 32, 48, 96)
+MINI = OwnNetworks(
+    unet={
+        **_SMALL,
+        "block_out_channels": (64, 144, 224),
+        "down_block_types": ("CrossAttnDownBlock2D",) * 3,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 3,
+        "attention_head_dim": (1, 2, 4),
+    },
+    pose_channels=(16, 32, 48, 96),
+)
+"""Views of 128x96, 4 latent channels, about 16.5 million parameters in the UNet. Few, wide heads: on a CPU they run faster
+than many narrow ones. (In diffusers the entry `attention_head_dim` is the number of heads.)"""
+MINI_256 = OwnNetworks(
+    unet={
+        **_SMALL,
+        "out_channels": 16,
+        "block_out_channels": (48, 96, 192, 288),
+        "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 3,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",),
+        "attention_head_dim": (1, 2, 3, 3),
+    },
+    pose_channels=(8, 16, 32, 64),
+)
+"""Views of 256x176, 16 latent channels, 27.8 million parameters in the UNet. No attention at the top level, whose canvases
+have four times as many tokens as the next."""
 
 STABLE_DIFFUSION_VAE: dict[str, Any] = {
     "block_out_channels": (128, 256, 512, 512),
@@ -193,7 +237,8 @@ IMAGE_ENCODERS = {
 """The paper does not say which CLIP-B: ours is the one with patches of 32 pixels."""
 
 PRESETS = {
-    "mini": Preset("mini", None, None, _FULL),
+    "mini": Preset("mini", None, None, _FULL, MINI),
+    "mini-256": Preset("mini-256", None, None, _FULL, MINI_256),
     **{
         name: Preset(name, base, encoder, _FULL)
         for base_name, base in BASES.items()
@@ -207,7 +252,8 @@ PRESETS = {
         replace(_FULL, unet={**_FULL.unet, **OFFICIAL_CROSS_VIEW}),
     ),
 }
-"""`mini`; every row of Table 3; `official`: the published code's model, cross-view attention as it has it."""
+"""`mini`; `mini-256`, its second generation, without weights yet; every row of Table 3; `official`: the published code's
+model, cross-view attention as it has it."""
 
 
 def find_preset(name: str) -> Preset:
@@ -238,7 +284,11 @@ class Denoiser:
 
 
 def build_denoiser(
-    preset: str | Preset, encoder_width: int, texture_long_side: int | None = None, **unet_config: Any
+    preset: str | Preset,
+    encoder_width: int,
+    texture_long_side: int | None = None,
+    pose_channels: Sequence[int] | None = None,
+    **unet_config: Any,
 ) -> Denoiser:
     """The networks of a preset, freshly initialised.
 
@@ -246,26 +296,32 @@ def build_denoiser(
         preset: the preset or its name, see `find_preset`.
         encoder_width: width of the image encoder's hidden states.
         texture_long_side: long side in pixels of the picture behind the texture tokens; None: the preset's.
+        pose_channels: widths of the pose encoder; None: the preset's.
         unet_config: arguments of IMAGPoseUNet in place of the preset's, such as block_out_channels.
 
     Raises:
         ValueError: the preset is unknown.
     """
     preset = find_preset(preset) if isinstance(preset, str) else preset
-    unet = IMAGPoseUNet(**{**preset.unet, **unet_config})
-    return around_unet(preset, unet, encoder_width, texture_long_side)
+    unet = IMAGPoseUNet(**preset.unet_arguments(unet_config))
+    return around_unet(preset, unet, encoder_width, texture_long_side, pose_channels)
 
 
 def around_unet(
-    preset: Preset, unet: IMAGPoseUNet, encoder_width: int, texture_long_side: int | None = None
+    preset: Preset,
+    unet: IMAGPoseUNet,
+    encoder_width: int,
+    texture_long_side: int | None = None,
+    pose_channels: Sequence[int] | None = None,
 ) -> Denoiser:
     """`unet` with a fresh pose encoder and fresh feature tokens that fit it; arguments as `build_denoiser`."""
     return Denoiser(
         unet=unet,
-        pose_encoder=PoseEncoder(unet.config.block_out_channels[0], preset.pose_channels),
+        pose_encoder=PoseEncoder(unet.config.block_out_channels[0], tuple(pose_channels or preset.pose_channels)),
         feature_tokens=FeatureTokens(
             token_width=unet.config.cross_attention_dim,
             encoder_width=encoder_width,
+            latent_channels=unet.config.out_channels,
             texture_long_side=texture_long_side or preset.texture_long_side,
             use_texture=preset.variant.use_texture,
         ),

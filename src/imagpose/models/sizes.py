@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +42,7 @@ def build_empty(
     image_encoder: str | Path | None = None,
     autoencoder: str | Path | None = None,
     texture_long_side: int | None = None,
+    pose_channels: Sequence[int] | None = None,
     **unet_config: Any,
 ) -> Networks:
     """The networks that `load_networks` would give, on the meta device: no weights, no memory, a second.
@@ -61,11 +63,14 @@ def build_empty(
         unet_file = None if files.base is None else _config(UNet2DConditionModel, files.base)
         try:
             if unet_file is None:
-                denoiser = build_denoiser(preset, encoder.config.hidden_size, texture_long_side, **unet_config)
+                denoiser = build_denoiser(
+                    preset, encoder.config.hidden_size, texture_long_side, pose_channels, **unet_config
+                )
             else:
                 stock = UNet2DConditionModel.from_config(unet_file)
-                unet = IMAGPoseUNet.from_unet2d(stock, **{**preset.variant.unet, **unet_config})
-                denoiser = around_unet(preset, unet, encoder.config.hidden_size, texture_long_side)
+                arguments = preset.variant.unet_arguments(stock.config.out_channels)
+                unet = IMAGPoseUNet.from_unet2d(stock, **{**arguments, **unet_config})
+                denoiser = around_unet(preset, unet, encoder.config.hidden_size, texture_long_side, pose_channels)
         except TypeError as error:
             raise ValueError(f"unet: {error}") from None
     is_clip = isinstance(encoder, CLIPVisionModel)

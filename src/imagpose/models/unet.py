@@ -18,7 +18,6 @@ from imagpose.views import ViewGrid, tile, untile
 __all__ = ["IMAGPoseUNet"]
 
 VIEW_LAYOUTS = ("canvas", "batch")
-NOISE_CHANNELS = 4
 
 
 class PoseConv2d(nn.Conv2d):
@@ -48,8 +47,8 @@ class IMAGPoseUNet(UNet2DConditionModel):
         view_layout: "canvas": convolutions and self-attention see all views, tiled beside each other. "batch": inside,
             views laid along the batch axis, where only CVA connects them (M1, Table 7).
 
-    `in_channels` is 9 for noise latents, masked latents and mask, 5 for noise latents and mask, 4 for noise latents
-    (`conditions.unet_input`).
+    With c latent channels (`out_channels`) `in_channels` is 2c + 1 for noise latents, masked latents and mask, c + 1 for
+    noise latents and mask, c for noise latents (`conditions.unet_input`).
 
     Raises:
         ValueError: an unknown placement or layout, or CVA in a block of another kind than `BLOCK_TYPES`.
@@ -126,20 +125,22 @@ class IMAGPoseUNet(UNet2DConditionModel):
         """Our network from a base UNet's weights, such as Stable Diffusion 1.5's or 2.1's.
 
         Args:
-            base: takes 4 channels (noise latents). All its weights are copied; those of conv_in's new channels are zero,
-                CVA is new and changes nothing yet.
-            in_channels: channels of ours; the first 4 are the base's.
+            base: takes and gives c channels (noise latents). All its weights are copied; those of conv_in's new channels
+                are zero, CVA is new and changes nothing yet.
+            in_channels: channels of ours; the first c are the base's.
             config: arguments of this class in place of the defaults and of the base's.
 
         Returns:
             The network, with dtype and device of the base.
 
         Raises:
-            ValueError: the base does not take 4 channels, `in_channels` is fewer, or a weight of the base has no place.
+            ValueError: the base does not take the channels that it gives, `in_channels` is fewer, or a weight of the base
+                has no place.
         """
-        if base.config.in_channels != NOISE_CHANNELS or in_channels < NOISE_CHANNELS:
+        channels = base.config.out_channels
+        if base.config.in_channels != channels or in_channels < channels:
             raise ValueError(
-                f"a base UNet with {NOISE_CHANNELS} input channels and at least as many for ours are expected, not"
+                f"a base UNet with {channels} input channels and at least as many for ours are expected, not"
                 f" {base.config.in_channels} and {in_channels}"
             )
         stock = signature(UNet2DConditionModel.__init__).parameters
@@ -148,7 +149,7 @@ class IMAGPoseUNet(UNet2DConditionModel):
         state = base.state_dict()
         weight = state["conv_in.weight"]
         state["conv_in.weight"] = torch.cat(
-            [weight, weight.new_zeros(weight.shape[0], in_channels - NOISE_CHANNELS, *weight.shape[2:])], dim=1
+            [weight, weight.new_zeros(weight.shape[0], in_channels - channels, *weight.shape[2:])], dim=1
         )
         stock_shapes = {key: value.shape for key, value in model.state_dict().items() if ".cross_view." not in key}
         differing = [key for key, shape in stock_shapes.items() if key not in state or state[key].shape != shape]

@@ -39,6 +39,7 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
             config.image_encoder,
             config.autoencoder,
             config.texture_long_side,
+            config.pose_channels,
             **config.unet,
         )
         components, prediction_type = networks.components(), networks.prediction_type or "epsilon"
@@ -95,9 +96,11 @@ def _from_pipeline(config: DenoiserConfig, initial: str) -> tuple[dict[str, Any]
 def _check_fits(config: DenoiserConfig, trained: IMAGPosePipeline, initial: str) -> None:
     """Refuse a trained pipeline whose networks are others than the preset's."""
     preset = find_preset(config.preset)
-    wanted = {**preset.unet, **config.unet}
+    wanted = preset.unet_arguments(config.unet)
     found = {name: trained.unet.config.get(name) for name in wanted}
     wanted["use_texture"], found["use_texture"] = preset.variant.use_texture, trained.feature_tokens.config.use_texture
+    wanted["pose_channels"] = config.pose_channels or preset.pose_channels
+    found["pose_channels"] = trained.pose_encoder.config.block_channels
     for name, value in wanted.items():
         if _plain(found[name]) != _plain(value):
             raise ValueError(

@@ -32,8 +32,9 @@ def plan_denoiser(config_path: str | Path, overrides: list[str] | None = None) -
     """
     config = load_config(DenoiserConfig, config_path, overrides)
     networks = build_empty(
-        config.preset, config.base, config.image_encoder, config.autoencoder, config.texture_long_side, **config.unet
-    )
+        config.preset, config.base, config.image_encoder, config.autoencoder, config.texture_long_side,
+        config.pose_channels, **config.unet,
+    )  # fmt: skip
     if config.initial is not None:
         resolve_model(config.initial)
     lines = [
@@ -100,10 +101,11 @@ def _cache_size(pictures: int, networks: Networks, config: DenoiserConfig) -> st
     size = processor.crop_size if processor.do_center_crop else processor.size
     tokens = prod(size[side] // encoder.config.patch_size for side in ("height", "width")) + 1
     texture = networks.feature_tokens.config
-    halves = [4 * height * width / _FACTOR**2, tokens * encoder.config.hidden_size]
+    channels = networks.unet.config.out_channels
+    halves = [channels * height * width / _FACTOR**2, tokens * encoder.config.hidden_size]
     if texture.use_texture:
         view = torch.empty(1, 3, config.data.height, config.data.width, device="meta")
-        halves.append(4 * prod(texture_pixels(view, texture.texture_long_side).shape[-2:]) / _FACTOR**2)
+        halves.append(channels * prod(texture_pixels(view, texture.texture_long_side).shape[-2:]) / _FACTOR**2)
     return f"{pictures * (2 * sum(halves) + 3 * height * width) / _GIB:,.2f} GiB"
 
 

@@ -4,13 +4,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEVELOPMENT := .venv/.development
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench mini clean
 
 help:
 	@echo "make demo   install, generate pictures of held-out people, write demo/index.html"
 	@echo "make test   install, run all tests"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  print the speeds of rendering and training on this machine"
+	@echo "make mini   train mini from wherever it stands (days on two cores), see docs/training.md"
 	@echo "make clean  remove the virtual environment and what tools leave behind"
 
 $(READY): pyproject.toml constraints.txt
@@ -38,6 +39,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/render_speed.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/training_loop.py
+
+mini: $(READY)
+	tools/train_mini.sh
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist

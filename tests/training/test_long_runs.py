@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from fake_people import without_people
 from line_stage import LineStage
 from safetensors.torch import load_file
@@ -21,6 +22,7 @@ from imagpose.training.checkpoints import list_checkpoints
 from imagpose.training.config import RunConfig
 from imagpose.training.loop import Training
 from imagpose.training.stage import ProgressReport
+from imagpose.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -259,3 +261,18 @@ def test_samples_and_seconds_are_those_of_all_sittings(config: RunConfig) -> Non
     second = Training(LineStage(), config, "latest").run()
     assert (first.samples, second.samples) == (2, 20)
     assert second.seconds > first.seconds > 0
+
+
+def test_a_finished_run_is_left_as_it_is(config: RunConfig, tmp_path: Path) -> None:
+    built: list[RunConfig] = []
+
+    def build(values: RunConfig) -> LineStage:
+        built.append(values)
+        return LineStage()
+
+    train = Trainer(RunConfig, build)
+    path = tmp_path / "line.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    assert train(path, resume="latest").losses
+    assert (train(path, resume="latest").step, len(built)) == (10, 1)
+    assert train(path, ["steps=12"], resume="latest").step == 12 and len(built) == 2

@@ -89,12 +89,16 @@ def test_wrong_value_is_shown(write_config, run_values: dict) -> None:
     [
         ("data.identities=10", "multiple of block"),
         ("crop_size=128", "larger than a view"),
-        ("model.block_out_channels=[16, 16]", "4 levels"),
-        ("whole_fraction=0.9", "at most 1"),
+        (
+            "model.decoder_block_out_channels=[16]",
+            "decoder_block_out_channels must have 2 levels as the encoder, not 1",
+        ),
+        ("model.block_out_channels=[16, 12]", "multiples of norm_num_groups (8), not 12"),
+        ("model.decoder_block_out_channels=[16, 12]", "multiples of norm_num_groups (8), not 12"),
     ],
 )
 def test_inconsistent_autoencoder(write_config, run_values: dict, override: str, words: str) -> None:
-    assert words in error_of(AutoencoderConfig, write_config(run_values), [override])
+    assert words in error_of(AutoencoderConfig, write_config(run_values | {"crop_size": 32}), [override])
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,9 @@ def test_inconsistent_denoiser(write_config, denoiser_values: dict, changes: str
 
 
 def test_overrides(write_config, run_values: dict) -> None:
-    config = load_config(AutoencoderConfig, write_config(run_values), ["data.first_seed=8", "learning_rate=1e-4"])
+    config = load_config(
+        AutoencoderConfig, write_config(run_values | {"crop_size": 32}), ["data.first_seed=8", "learning_rate=1e-4"]
+    )
     assert config.data.seeds == range(8, 16)
     assert config.learning_rate == 1e-4
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from imagpose.training.losses import gradient_loss, linear_colour_loss, psnr_and_ssim, ssim
+from imagpose.training.losses import gradient_loss, psnr_and_ssim, ssim
 from imagpose.training.metric_learning import contrastive_loss
 
 
@@ -62,41 +62,3 @@ def test_contrastive_loss_is_a_plain_loop() -> None:
             exponentials = np.exp(np.array(cosines) / 0.2)
             terms.append(-np.log(exponentials[index] / exponentials.sum()))
     assert float(contrastive_loss(one, other, 0.2)) == pytest.approx(np.mean(terms))
-
-
-def _patch_colours(pixels: torch.Tensor) -> np.ndarray:
-    """Opponent colours of every 8x8 patch, by a loop: lightness, red against green, blue against yellow."""
-    weights = np.array([[0.8, 0.8, 0.8], [4.6, -4.6, 0.0], [-2.5, -2.5, 5.0]])
-    rows = []
-    for picture in pixels.numpy():
-        for top in range(0, picture.shape[1], 8):
-            for left in range(0, picture.shape[2], 8):
-                rows.append(weights @ picture[:, top : top + 8, left : left + 8].mean(axis=(1, 2)))
-    return np.array(rows)
-
-
-def test_linear_colour_loss_is_what_least_squares_leaves() -> None:
-    pixels = torch.rand(3, 3, 32, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    latents = torch.randn(3, 4, 4, 3, generator=torch.Generator().manual_seed(1))
-    colours = _patch_colours(pixels)
-    known = np.stack([*latents.movedim(1, 0).reshape(4, -1).numpy(), np.ones(len(colours))], axis=1)
-    left = colours - known @ np.linalg.lstsq(known, colours, rcond=None)[0]
-    assert float(linear_colour_loss(latents, pixels)) == pytest.approx((left**2).mean(), rel=1e-3)
-
-
-def test_linear_colour_loss_vanishes_where_latents_mix_the_colours() -> None:
-    pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    mixed = _patch_colours(pixels) @ np.random.default_rng(0).normal(size=(3, 4)) + 0.7
-    latents = torch.from_numpy(mixed.reshape(2, 4, 4, 4)).movedim(-1, 1).float()
-    assert float(linear_colour_loss(latents, pixels)) < 1e-2 * _patch_colours(pixels).var()
-
-
-def test_linear_colour_loss_tells_the_latents_where_to_go() -> None:
-    pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    latents = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    linear_colour_loss(latents, pixels).backward()
-    nudge = torch.zeros_like(latents)
-    nudge[1, 2, 3, 0] = 1e-2
-    with torch.no_grad():
-        change = linear_colour_loss(latents + nudge, pixels) - linear_colour_loss(latents - nudge, pixels)
-    assert float(latents.grad[1, 2, 3, 0]) == pytest.approx(float(change) / 2e-2, rel=2e-2)

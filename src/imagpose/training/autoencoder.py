@@ -1,165 +1,227 @@
-"""Stage 1: the KL autoencoder, trained on crops, whole views and enlarged crops without downloaded networks.
+"""Stage 1: the patch autoencoder, trained on crops without downloaded networks.
 
-Crops cost less than whole views and the network is fully convolutional; enlarged crops belong to its distribution
-because texture tokens are made of the latents of an enlarged picture.
+    L = |y - x| + w_g mean_s (|d_x e_s| + |d_y e_s|) + w_k KL,    e_s = y - x averaged over s x s pixels, s = 1, 2, 4
+
+with y decoded from z + n: z drawn from the posterior, n Gaussian noise of a level drawn per picture (half of them none),
+because what a denoiser predicts is never exact. A crop costs a third of a view and the network is fully convolutional.
+A share of the batches shows views of less than their size: the denoiser starts on views of half the size, and texture
+tokens are made of the latents of a resized picture.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from diffusers import AutoencoderKL
+from torch.nn import functional
 
+from imagpose.metrics.pictures import measure_pictures
+from imagpose.metrics.pixels import psnr
 from imagpose.model_folder import ModelFiles
+from imagpose.models.autoencoder import PatchAutoencoderKL
+from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import load_autoencoder
-from imagpose.pictures import texture_pixels
 from imagpose.training.cache import ViewCache, to_pixels
-from imagpose.training.config import AutoencoderConfig
-from imagpose.training.losses import linear_colour_loss, psnr_and_ssim, reconstruction_loss
+from imagpose.training.config import AutoencoderConfig, CropConfig
+from imagpose.training.losses import gradient_loss
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng, start_from
 from imagpose.training.trainer import rendered_trainer
+from imagpose.views import pad_views
 
-_FACTOR = 8
-_VALIDATION_PICTURES = 128
+_VALIDATION_PICTURES = 200
+_VALIDATION_NOISE = 0.2  # standard deviations of the latents
 _SAMPLE_PICTURES = 8
 _LATENT_STATISTICS_PICTURES = 512
+_AT_ONCE = 16
+_HEAD_POINTS = [0, 1, 14, 15, 16, 17]  # nose, neck, eyes, ears
+_HEAD_SIDE, _ENLARGEMENT = 64, 3  # pixels; a head of a full body is 20 high
 
 
-def build_autoencoder(config: AutoencoderConfig) -> AutoencoderKL:
-    """Fresh autoencoder as `config.model` says."""
-    model, levels = config.model, len(config.model.block_out_channels)
-    return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=model.block_out_channels,
-        layers_per_block=model.layers_per_block,
-        latent_channels=model.latent_channels,
-        norm_num_groups=model.norm_num_groups,
-        sample_size=max(config.data.height, config.data.width),
-        mid_block_add_attention=model.mid_attention,
-    )
+class CropStage(Stage):
+    """What the autoencoder's two stages share: crops of views, measures of reconstructions, the export.
 
+    `vae` is set by the stage itself.
+    """
 
-class AutoencoderStage(Stage):
-    """Reconstruction: L1 + multi-scale gradients + colour + (1 - SSIM) + a tiny KL divergence."""
+    sample_name = "crops"
+    vae: AutoencoderKL
 
-    name = "autoencoder"
-
-    def __init__(self, config: AutoencoderConfig) -> None:
+    def __init__(self, config: CropConfig) -> None:
         super().__init__()
         self.config = config
         self.samples_per_batch = config.batch_size
         self.cache = ViewCache(config.data)
         self.validation_cache = ViewCache(config.validation)
+
+    def crops(self, rng: np.random.Generator) -> torch.Tensor:
+        """`batch_size` crops, half of them mirrored, (b, 3, H, W) in [-1, 1]; of views, or of views made smaller.
+
+        Height and width of a batch's views shrink by their own factors, for texture tokens change the aspect as well.
+        A view that is narrower than a crop stays whole.
+        """
+        config = self.config
+        count = config.batch_size
+        chosen = rng.integers(0, self.cache.num_identities, count), rng.integers(0, self.cache.num_views, count)
+        pixels = to_pixels(torch.stack(self.cache.get_each("pictures", *chosen)))
+        if rng.random() < config.reduced_fraction:
+            factor, scales = spatial_factor(self.vae), rng.uniform(config.smallest_scale, 1.0, 2)
+            size = [max(1, round(s * side / factor)) * factor for s, side in zip(scales, pixels.shape[2:], strict=True)]
+            pixels = functional.interpolate(pixels, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
+        height, width = (min(config.crop_size, side) for side in pixels.shape[2:])
+        tops = rng.integers(0, pixels.shape[2] - height + 1, count)
+        lefts = rng.integers(0, pixels.shape[3] - width + 1, count)
+        crops = [
+            view[:, top : top + height, left : left + width]
+            for view, top, left in zip(pixels, tops, lefts, strict=True)
+        ]
+        mirrored = torch.from_numpy(rng.random(count) < 0.5)
+        pixels = torch.stack(crops)
+        return torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+
+    def validate(self) -> dict[str, float]:
+        """Measures of the reconstructions of held-out people, one view each.
+
+        ``psnr``; ``psnr_noise``, with noise of 0.2 of the latents' spread; ``psnr_half``, of views of half the size;
+        ``gradient_ratio``, ``detail_correlation``, ``psnr_mask`` and ``ssim_mask`` as `measure_pictures`.
+        """
+        cache = self.validation_cache
+        views = self._held_out(_VALIDATION_PICTURES)
+        pixels, masks = cache.pixels(*views), cache.foreground(*views).numpy()
+        half = functional.interpolate(pixels[::2], scale_factor=0.5, mode="bicubic", antialias=True).clamp(-1, 1)
+        outputs, truths = self._reconstruct(pixels), to_bytes(pixels)
+        shown = [number for number, mask in enumerate(masks) if mask.any()]
+        return {
+            "psnr": _mean_psnr(outputs, truths),
+            "psnr_noise": _mean_psnr(self._reconstruct(pixels, _VALIDATION_NOISE), truths),
+            "psnr_half": _mean_psnr(self._reconstruct(half), to_bytes(half)),
+            **measure_pictures(*(list(own[shown]) for own in (outputs.numpy(), truths.numpy(), masks))),
+        }
+
+    def _held_out(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """(identity, view) pairs: each person once, the views in turn; again with other views where people are few."""
+        cache = self.validation_cache
+        numbers = np.arange(min(count, cache.num_identities * cache.num_views))
+        identities = numbers % cache.num_identities
+        return identities, (identities + numbers // cache.num_identities) % cache.num_views
+
+    def _reconstruct(self, pixels: torch.Tensor, noise: float = 0.0) -> torch.Tensor:
+        """Pictures uint8 (n, H, W, 3) of pixels (n, 3, H, W), with noise of so many spreads of the latents."""
+        device, factor = next(self.parameters()).device, spatial_factor(self.vae)
+        padded, padding = pad_views(pixels, factor)
+        generator = keyed_generator(self.config.seed, len(pixels))
+        chunks = []
+        for chunk in padded.split(_AT_ONCE):
+            latents = self.vae.encode(chunk.to(device)).latent_dist.mean.float()
+            latents = latents + noise * latents.std() * torch.randn(latents.shape, generator=generator).to(device)
+            chunks.append(to_bytes(padding.crop(self.vae.decode(latents).sample.float().cpu())))
+        return torch.cat(chunks)
+
+    def compilable(self) -> tuple[torch.nn.Module, ...]:
+        """Encoder and decoder."""
+        return self.vae.encoder, self.vae.decoder
+
+    def sample_grid(self) -> np.ndarray:
+        """Held-out people above their reconstructions; below, the heads of both, enlarged."""
+        views = self._held_out(_SAMPLE_PICTURES)
+        pixels = self.validation_cache.pixels(*views)
+        people = [to_bytes(pixels).numpy(), self._reconstruct(pixels).numpy()]
+        keypoints = self.validation_cache.get("keypoints", *views).numpy()
+        heads = [
+            np.stack([_head(picture, points) for picture, points in zip(pictures, keypoints, strict=True)])
+            for pictures in people
+        ]
+        return _sheet([*people, *heads])
+
+    def export(self, folder: Path) -> None:
+        """`save_pretrained`, with scaling_factor = 1 / standard deviation of the latents of training views."""
+        count = min(_LATENT_STATISTICS_PICTURES, self.cache.num_identities)
+        pixels = self.cache.pixels(np.arange(count), np.arange(count) % self.cache.num_views)
+        padded, _ = pad_views(pixels, spatial_factor(self.vae))
+        device = next(self.parameters()).device
+        means = [self.vae.encode(chunk.to(device)).latent_dist.mean.float().cpu() for chunk in padded.split(_AT_ONCE)]
+        self.vae.register_to_config(scaling_factor=float(1.0 / torch.cat(means).std()))
+        self.vae.save_pretrained(folder)
+
+
+class AutoencoderStage(CropStage):
+    """Reconstruction through noisy latents: L1 + multi-scale gradients + KL divergence."""
+
+    name = "autoencoder"
+    config: AutoencoderConfig
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__(config)
         torch.manual_seed(config.seed)
         self.vae = build_autoencoder(config)
         if config.initial is not None:
             start_from(self.vae, load_autoencoder(ModelFiles(str(config.initial))), config.initial)
 
     def batch(self, step: int, samples: range) -> Batch:
-        """``pixels`` (b, 3, H, W) in [-1, 1] and the posterior's ``noise`` (b, 4, H/8, W/8)."""
+        """``pixels`` (b, 3, H, W) in [-1, 1], ``noise`` (b, c, h, w) of the posterior, ``noise_level`` (b, 1, 1, 1)."""
         config = self.config
         rng = keyed_rng(config.seed, step, samples.start)
-        kind = rng.random()
-        if kind < config.whole_fraction:
-            pixels = self._whole_views(rng)
-        elif kind < config.whole_fraction + config.enlarged_fraction:
-            enlargement = rng.uniform(1.0, config.texture_long_side / max(config.data.height, config.data.width))
-            pixels = self._crops(rng, max(8, math.ceil(config.crop_size / enlargement)))
-            pixels = F.interpolate(pixels, size=(config.crop_size,) * 2, mode="bicubic", antialias=True).clamp(-1, 1)
-        else:
-            pixels = self._crops(rng, config.crop_size)
-        mirrored = torch.from_numpy(rng.random(len(pixels)) < 0.5)
-        pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
-        shape = (len(pixels), config.model.latent_channels, pixels.shape[2] // _FACTOR, pixels.shape[3] // _FACTOR)
+        pixels = self.crops(rng)
+        count, factor = len(pixels), spatial_factor(self.vae)
+        shape = (count, config.model.latent_channels, pixels.shape[2] // factor, pixels.shape[3] // factor)
         noise = torch.randn(shape, generator=keyed_generator(config.seed, step, samples.start))
-        levels = rng.uniform(0.0, config.latent_noise, len(pixels)).astype(np.float32)
-        return {"pixels": pixels, "noise": noise, "noise_level": torch.from_numpy(levels)[:, None, None, None]}
-
-    def _whole_views(self, rng: np.random.Generator) -> torch.Tensor:
-        """As many whole views as cost about the same as a batch of crops."""
-        area = self.config.data.height * self.config.data.width
-        count = max(1, round(self.config.batch_size * self.config.crop_size**2 / area))
-        return self.cache.pixels(*self._choose(rng, count))
-
-    def _crops(self, rng: np.random.Generator, size: int) -> torch.Tensor:
-        data, count = self.config.data, self.config.batch_size
-        pictures = self.cache.get_each("pictures", *self._choose(rng, count))
-        tops = rng.integers(0, data.height - size + 1, count)
-        lefts = rng.integers(0, data.width - size + 1, count)
-        crops = [
-            picture[top : top + size, left : left + size]
-            for picture, top, left in zip(pictures, tops, lefts, strict=True)
-        ]
-        return to_pixels(torch.stack(crops))
-
-    def _choose(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        return rng.integers(0, self.cache.num_identities, count), rng.integers(0, self.cache.num_views, count)
+        levels = np.where(rng.random(count) < 0.5, rng.uniform(0.0, config.latent_noise, count), 0.0)
+        return {"pixels": pixels, "noise": noise, "noise_level": torch.from_numpy(levels).float()[:, None, None, None]}
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Weighted sum of the losses."""
-        config, pixels = self.config, batch["pixels"]
+        """The equation at the head of the module."""
+        config, pixels = self.config, batch["pixels"].contiguous(memory_format=torch.channels_last)
         posterior = self.vae.encode(pixels).latent_dist
-        extra = batch["noise_level"] * posterior.mean.std()
-        latents = posterior.mean + (posterior.var + extra.square()).sqrt() * batch["noise"]
-        output = self.vae.decode(latents).sample.float()
-        loss, scalars = reconstruction_loss(output, pixels, config)
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
+        added = batch["noise_level"] * mean.detach().std()
+        latents = mean + (log_variance.exp() + added.square()).sqrt() * batch["noise"]
+        output = self.vae.decode(latents).sample.float()
+        absolute, gradient = functional.l1_loss(output, pixels), gradient_loss(output, pixels)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
-        scalars["kl"] = divergence.detach()
-        loss = loss + config.kl_weight * divergence
-        if config.linear_colour_weight:
-            with torch.autocast(pixels.device.type, enabled=False):
-                colour = linear_colour_loss(latents, pixels)
-            scalars["linear_colour"] = colour.detach()
-            loss = loss + config.linear_colour_weight * colour
-        return loss, scalars
+        loss = absolute + config.gradient_weight * gradient + config.kl_weight * divergence
+        scalars = {"l1": absolute, "gradient": gradient, "kl": divergence, "latent_std": mean.std()}
+        return loss, {name: value.detach() for name, value in scalars.items()}
 
-    def validate(self) -> dict[str, float]:
-        """PSNR and SSIM of the reconstruction of held-out people, as they are and enlarged for texture tokens."""
-        cache = self.validation_cache
-        measures: dict[str, float] = {}
-        for name, count, enlarge in (("", _VALIDATION_PICTURES, False), ("_enlarged", _VALIDATION_PICTURES // 8, True)):
-            count = min(count, cache.num_identities)
-            pixels = cache.pixels(np.arange(count), np.arange(count) % cache.num_views)
-            if enlarge:
-                pixels = texture_pixels(pixels, self.config.texture_long_side)
-            psnr, similarity = psnr_and_ssim(to_bytes(self._reconstruct(pixels)), to_bytes(pixels))
-            measures |= {f"psnr{name}": psnr, f"ssim{name}": similarity}
-        return measures
 
-    def _reconstruct(self, pixels: torch.Tensor) -> torch.Tensor:
-        device = next(self.parameters()).device
-        chunks = [self.vae(chunk.to(device)).sample.float().cpu() for chunk in pixels.split(8)]
-        return torch.cat(chunks)
-
-    def sample_grid(self) -> np.ndarray:
-        """Held-out people above their reconstructions."""
-        cache = self.validation_cache
-        count = min(_SAMPLE_PICTURES, cache.num_identities)
-        pixels = cache.pixels(np.arange(count), np.arange(count) % cache.num_views)
-        rows = [torch.cat(list(to_bytes(part)), dim=1) for part in (pixels, self._reconstruct(pixels))]
-        return torch.cat(rows).numpy()
-
-    def export(self, folder: Path) -> None:
-        """`AutoencoderKL.save_pretrained`, with scaling_factor = 1 / std of training latents."""
-        count = min(_LATENT_STATISTICS_PICTURES, self.cache.num_identities)
-        pixels = self.cache.pixels(np.arange(count), np.arange(count) % self.cache.num_views)
-        device = next(self.parameters()).device
-        means = [self.vae.encode(chunk.to(device)).latent_dist.mean.float().cpu() for chunk in pixels.split(16)]
-        self.vae.register_to_config(scaling_factor=float(1.0 / torch.cat(means).std()))
-        self.vae.save_pretrained(folder)
+def build_autoencoder(config: AutoencoderConfig) -> PatchAutoencoderKL:
+    """Fresh autoencoder as `config.model` says, with tiles of the views' size."""
+    model, levels = config.model, len(config.model.block_out_channels)
+    side = max(config.data.height, config.data.width)
+    multiple = 4 * model.patch_size * 2 ** (levels - 1)
+    return PatchAutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        sample_size=-(-side // multiple) * multiple,
+        **model.model_dump(),
+    )
 
 
 def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
     """Pixels (..., 3, H, W) in [-1, 1] as uint8 (..., H, W, 3)."""
     return ((pixels.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).movedim(-3, -1)
+
+
+def _mean_psnr(outputs: torch.Tensor, truths: torch.Tensor) -> float:
+    return float(np.mean([psnr(*pair) for pair in zip(outputs.numpy(), truths.numpy(), strict=True)]))
+
+
+def _head(picture: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+    """A square around the head of a view (H, W, 3), enlarged; around the middle where no point of a head is seen."""
+    height, width = picture.shape[:2]
+    seen = keypoints[_HEAD_POINTS][keypoints[_HEAD_POINTS, 2] > 0, :2]
+    x, y = seen.mean(0) if len(seen) else (width / 2, height / 2)
+    side = min(_HEAD_SIDE, height, width)
+    top, left = (int(np.clip(c - side / 2, 0, end - side)) for c, end in ((y, height), (x, width)))
+    square = picture[top : top + side, left : left + side]
+    return square.repeat(_ENLARGEMENT, axis=0).repeat(_ENLARGEMENT, axis=1)
+
+
+def _sheet(rows: list[np.ndarray]) -> np.ndarray:
+    """Rows of pictures (n, H, W, 3), each row's own size, in columns of one width, on white."""
+    column = max(row.shape[2] for row in rows)
+    padded = [np.pad(row, ((0, 0), (0, 0), (0, column - row.shape[2]), (0, 0)), constant_values=255) for row in rows]
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in padded])
 
 
 train_autoencoder = rendered_trainer(AutoencoderConfig, AutoencoderStage)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from imagpose.people.world import find_world
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Precision = Literal["fp32", "bf16", "fp16"]
 LearningRateSchedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "hold_decay"]
@@ -84,8 +85,9 @@ class RunConfig(Section):
     decay_share: Fraction = Field(0.2, description="Share of `steps` over which hold_decay takes the rate to zero.")
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.01, ge=0)
+    adam_betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW's decays of the two moments.")
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+    ema_decay: Decay = Field(
         0.999, description="Largest EMA decay; diffusers' warm-up (1 + step) / (10 + step) holds before."
     )
     ema_every: Positive = Field(1, description="Steps between updates of the EMA, each with decay ** this.")
@@ -140,68 +142,64 @@ class RenderedRunConfig(RunConfig):
     validation: ViewCacheConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")
 
 
-class ReconstructionConfig(RenderedRunConfig):
-    """What decoding is trained by."""
-
-    gradient_weight: float = Field(0.2, ge=0, description="Weight of the multi-scale gradient loss.")
-    colour_weight: float = Field(
-        20.0, ge=0, description="Weight of the squared error of colours averaged over 4x4 pixels."
-    )
-    ssim_weight: float = Field(0.02, ge=0, description="Weight of 1 - SSIM.")
-    latent_noise: float = Field(
-        0.0,
-        ge=0,
-        description="Largest standard deviation, in units of the latents' own, of noise added before decoding, uniform "
-        "from 0 per sample: what a denoiser predicts is never exact, and the decoder must bear it.",
-    )
-
-
 class AutoencoderModel(Section):
-    """The KL autoencoder (diffusers AutoencoderKL); its factor is 2 ** (levels - 1), 8 with four levels."""
+    """`models.autoencoder.PatchAutoencoderKL`; its factor is patch_size x 2^(levels - 1)."""
 
-    block_out_channels: tuple[Positive, ...] = (32, 64, 128, 128)
-    layers_per_block: Positive = 1
-    latent_channels: Positive = 4
-    norm_num_groups: Positive = 16
-    mid_attention: bool = Field(
-        default=False, description="Attention in the middle: off, so that training on crops holds for any picture size."
+    patch_size: Positive = 4
+    block_out_channels: tuple[Positive, ...] = (96, 128)
+    decoder_block_out_channels: tuple[Positive, ...] | None = Field(
+        default=None, description="The decoder's own widths, which cost one pass per picture only; none: the encoder's."
     )
+    layers_per_block: Positive = 1
+    latent_channels: Positive = 16
+    norm_num_groups: Positive = 8
 
     @model_validator(mode="after")
-    def _factor_eight(self) -> AutoencoderModel:
-        if len(self.block_out_channels) != 4:
-            raise ValueError(f"block_out_channels must have 4 levels (factor 8), not {len(self.block_out_channels)}")
+    def _widths(self) -> AutoencoderModel:
+        decoder = self.decoder_block_out_channels or self.block_out_channels
+        if len(decoder) != len(self.block_out_channels):
+            levels = len(self.block_out_channels)
+            raise ValueError(f"decoder_block_out_channels must have {levels} levels as the encoder, not {len(decoder)}")
+        odd = [width for width in (*self.block_out_channels, *decoder) if width % self.norm_num_groups]
+        if odd:
+            raise ValueError(f"widths must be multiples of norm_num_groups ({self.norm_num_groups}), not {odd[0]}")
         return self
 
 
-class AutoencoderConfig(ReconstructionConfig):
-    """Stage 1: KL autoencoder on crops, whole views and enlarged views."""
+class CropConfig(RenderedRunConfig):
+    """Training of an autoencoder on crops; `batch_size` counts them."""
+
+    crop_size: Annotated[int, Field(ge=32, multiple_of=32)] = Field(128, description="Side of a crop in pixels.")
+    reduced_fraction: Fraction = Field(
+        0.2, description="Share of batches of views made smaller: the denoiser starts on views of half the size."
+    )
+    smallest_scale: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Smallest factor of a side of those views; the largest is 1."
+    )
+    gradient_weight: float = Field(1.5, ge=0, description="Weight of the gradient loss, a mean over three scales.")
+    latent_noise: float = Field(
+        0.4,
+        ge=0,
+        description="Largest standard deviation, in units of the latents' own, of noise added before decoding: none "
+        "for half of the pictures, uniform from 0 for the others.",
+    )
+
+    @model_validator(mode="after")
+    def _crops_fit(self) -> CropConfig:
+        if self.crop_size > min(self.data.height, self.data.width):
+            view = f"{self.data.height}x{self.data.width}"
+            raise ValueError(f"crop_size ({self.crop_size}) is larger than a view ({view})")
+        return self
+
+
+class AutoencoderConfig(CropConfig):
+    """Stage 1: the patch autoencoder."""
 
     model: AutoencoderModel = AutoencoderModel()
     initial: Path | None = Field(
         None, description="Exported weights of this stage (a run's weights/) to start from; none: fresh ones."
     )
-    crop_size: Annotated[int, Field(ge=32, multiple_of=8)] = Field(64, description="Side of a square crop in pixels.")
-    whole_fraction: Fraction = Field(0.2, description="Steps on whole views, with the same number of pixels per step.")
-    enlarged_fraction: Fraction = Field(
-        0.2, description="Steps on enlarged crops: texture tokens encode an enlarged picture."
-    )
-    texture_long_side: Annotated[int, Field(ge=128)] = Field(
-        256, description="Largest enlargement: long side in pixels of the picture that texture tokens are made of."
-    )
-    kl_weight: float = Field(1e-6, ge=0, description="Weight of the KL divergence per latent value.")
-    linear_colour_weight: float = Field(
-        0.0, ge=0, description="Weight of what a linear map from latents to the colours of their patches leaves."
-    )
-
-    @model_validator(mode="after")
-    def _fractions(self) -> AutoencoderConfig:
-        if self.whole_fraction + self.enlarged_fraction > 1:
-            raise ValueError("whole_fraction + enlarged_fraction must be at most 1")
-        if self.crop_size > min(self.data.height, self.data.width):
-            view = f"{self.data.height}x{self.data.width}"
-            raise ValueError(f"crop_size ({self.crop_size}) is larger than a view ({view})")
-        return self
+    kl_weight: float = Field(1e-3, ge=0, description="Weight of the KL divergence per latent value.")
 
 
 class EncoderModel(Section):
@@ -265,6 +263,22 @@ class SilhouetteConfig(RenderedRunConfig):
         0.1, description="Share of pictures in whose place an empty one is shown, where a side of the picture is free."
     )
     coarse_probability: Fraction = Field(0.4, description="Share of pictures with less detail, see `degrade.coarsen`.")
+
+
+class ReconstructionConfig(RenderedRunConfig):
+    """What decoding is trained by."""
+
+    gradient_weight: float = Field(0.2, ge=0, description="Weight of the multi-scale gradient loss.")
+    colour_weight: float = Field(
+        20.0, ge=0, description="Weight of the squared error of colours averaged over 4x4 pixels."
+    )
+    ssim_weight: float = Field(0.02, ge=0, description="Weight of 1 - SSIM.")
+    latent_noise: float = Field(
+        0.0,
+        ge=0,
+        description="Largest standard deviation, in units of the latents' own, of noise added before decoding, uniform "
+        "from 0 per sample: what a denoiser predicts is never exact, and the decoder must bear it.",
+    )
 
 
 class DecoderConfig(ReconstructionConfig):

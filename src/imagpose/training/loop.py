@@ -140,7 +140,9 @@ class Training:
             raise ValueError(f"{config.output} already holds a run: use --resume latest, or another output folder")
         self.accelerator = build_accelerator(config)
         set_seed(config.seed)
-        optimizer = torch.optim.AdamW(stage.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(
+            stage.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
+        )
         schedule = build_schedule(config, optimizer)
         self.stage = stage
         self.average = AveragedWeights(stage, config.ema_decay, self.accelerator, config.ema_every)

@@ -1,4 +1,4 @@
-"""Losses and measures of the autoencoder that need no downloaded network."""
+"""Losses and measures of reconstructions that need no downloaded network."""
 
 from __future__ import annotations
 
@@ -33,29 +33,6 @@ def colour_loss(output: torch.Tensor, truth: torch.Tensor, cell: int = 4) -> tor
     than they do in a mean over pixels. Source: own.
     """
     return F.avg_pool2d(output - truth, cell).square().mean()
-
-
-# Rows: lightness, red against green, blue against yellow, of RGB; each weighted by about 1 / its standard deviation in
-# rendered views, for the smallest would come last otherwise although an eye sees at once when pink turns beige.
-_OPPONENT_COLOURS = ((0.8, 0.8, 0.8), (4.6, -4.6, 0.0), (-2.5, -2.5, 5.0))
-
-
-def linear_colour_loss(latents: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """What the best linear map from latents (b, c, h, w) to opponent colours leaves of these: a mean squared error.
-
-    Colours are those of `truth` (b, 3, H, W), averaged over each latent's own patch of pixels; the map, with an offset,
-    is the least-squares one of this batch. Latents in which colours are linear keep them when a denoiser averages over
-    what it does not know, and hue is there from the first steps on. Source: own; for Stable Diffusion's latents such a
-    map is known to exist without being asked for.
-    """
-    colours = F.avg_pool2d(truth.float(), truth.shape[-1] // latents.shape[-1]).movedim(1, -1).flatten(0, -2)
-    colours = colours @ torch.tensor(_OPPONENT_COLOURS, device=colours.device).T
-    values = latents.float().movedim(1, -1).flatten(0, -2)
-    values = torch.cat([values, torch.ones_like(values[:, :1])], dim=1)
-    with torch.no_grad():  # at the minimum, its change with the latents has no first-order effect on the loss
-        gram = values.T @ values + 1e-4 * len(values) * torch.eye(values.shape[1], device=values.device)
-        linear_map = torch.linalg.solve(gram, values.T @ colours)
-    return (values @ linear_map - colours).square().mean()
 
 
 def ssim(output: torch.Tensor, truth: torch.Tensor, window: int = 7, data_range: float = 2.0) -> torch.Tensor:

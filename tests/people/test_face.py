@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from imagpose.people import face as face_module
+from imagpose.people import scene
+from imagpose.people.camera import Camera, ViewSpec
 from imagpose.people.face import (
     BEARDS,
     HAIRS,
@@ -19,6 +21,8 @@ from imagpose.people.face import (
     paint_skin,
     sample_face,
 )
+from imagpose.people.identity import make_identity
+from imagpose.pose import KEYPOINT_NAMES
 
 PIXEL = 0.008  # metres, a full-body view at 256x176
 LUMA = np.array((0.2126, 0.7152, 0.0722))
@@ -62,7 +66,7 @@ def _within(x, z, left, right, bottom, top):
 @pytest.mark.parametrize("skin", SKINS)
 @pytest.mark.parametrize("shift", [0.0, 0.003])
 def test_eyes_brows_and_mouth_stand_out_on_every_skin(skin, shift):
-    """Each feature has pixels whose luma differs from the skin's by 0.12 or more, wherever the pixel grid falls."""
+    """Each feature has pixels whose luma differs from the skin's by 0.10 or more, wherever the pixel grid falls."""
     skin_luma = float(LUMA @ skin)
     for hair in HAIRS:
         for tint in (0.0, 1.0):
@@ -90,7 +94,10 @@ def test_features_are_at_least_12_mm_high(feature):
     }[feature]
     z = np.arange(low, high, 0.0005)
     painted = paint_skin(face, np.stack([np.full_like(z, x), np.full_like(z, -0.13), z], 1))
-    assert (abs(painted - face.skin).max(1) > 0.06).sum() * 0.0005 >= 0.012
+    differs = abs(painted - face.skin).max(1) > 0.06
+    if feature == "eye":  # between the lids, not with their dark rim
+        differs &= abs(painted - np.multiply(face.skin, 0.25)).max(1) > 0.02
+    assert differs.sum() * 0.0005 >= 0.012
 
 
 def test_beards_differ_from_each_other_and_from_bare_skin():
@@ -122,3 +129,22 @@ def test_normals_are_calm_at_the_eyes_and_untouched_elsewhere():
     assert calm[0, 2] > 0.1 and calm[0, 1] < -0.8
     np.testing.assert_allclose(calm_normals(down, cheek), down, rtol=1e-6)
     np.testing.assert_allclose(calm_normals(down, back), down, rtol=1e-6)
+
+
+def test_eyes_of_rendered_people_are_dark_in_white_at_256x176(monkeypatch):
+    """Full-body front views, lit: around each visible eye's key point luma spans 0.3 or more within 5x5 pixels."""
+    draw = scene.sample_motion
+    monkeypatch.setattr(scene, "sample_motion", lambda rng: draw(rng, ("stand",)))
+    camera = Camera(framing="full", pitch=4.0, distance=5.0, fill=0.9, shift=(0.0, 0.0))
+    people = [person for person in map(make_identity, range(20)) if person.look.accessories.glasses == "none"]
+    assert len({person.look.face.skin for person in people}) >= 5
+    for person in people:
+        view = scene.render_view(
+            person, ViewSpec(pose_seed=1, yaw=0.0, camera=camera, background=person.seed), 256, 176
+        )
+        luma = view.picture @ LUMA / 255
+        for name in ("left_eye", "right_eye"):
+            x, y, confidence = view.pose.keypoints[KEYPOINT_NAMES.index(name)]
+            if confidence == 1.0:
+                around = luma[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3]
+                assert np.ptp(around) > 0.3

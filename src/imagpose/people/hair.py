@@ -120,8 +120,9 @@ def hair_solids(style: str, size: float) -> list[Solid]:
         end = 0.60 if style == "bob" else 0.46 - 0.05 * size
         middle, half = (0.80 + end) / 2, (0.80 - end) / 2
         lock = 0.63 if style == "bob" else 0.56
+        back, depth = (0.014, 0.088) if style == "bob" else (0.028, 0.074)
         return [
-            on_head((0.0, 0.028, middle), (0.100, 0.074, half)),
+            on_head((0.0, back, middle), (0.100, depth, half)),
             *(
                 on_head((side * 0.080, -0.014, (0.80 + lock) / 2), (0.027, 0.058, (0.80 - lock) / 2))
                 for side in (-1, 1)

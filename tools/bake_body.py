@@ -21,9 +21,10 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 ADULTS = 480
-RANK = 24
+RANK = 28
 LOWEST_AGE, HIGHEST_AGE = 0.78, 0.93
-LOWEST_HEIGHT, HIGHEST_HEIGHT = 1.52, 1.98
+LOWEST_HEIGHT, HIGHEST_HEIGHT = 1.45, 2.00
+MIDDLE_WEIGHT = 0.5
 FACE_GROUPS = {
     "body": ("body",),
     "tights": ("helper-tights",),
@@ -40,14 +41,14 @@ def triangles(group: dict) -> torch.Tensor:
 
 
 def sample_adult(rng: np.random.Generator, female: bool) -> dict[str, float]:
-    """Phenotype parameters of one adult."""
+    """Phenotype parameters of one adult; a weight beyond 0..1 is to be extrapolated."""
     parameters = {
         "gender": rng.uniform(0.85, 1.0) if female else rng.uniform(0.0, 0.15),
         "age": rng.uniform(LOWEST_AGE, HIGHEST_AGE),
-        "muscle": rng.uniform(0.35, 0.70),
-        "weight": rng.uniform(0.32, 0.72),
-        "height": rng.uniform(0.36, 0.58),
-        "proportions": rng.uniform(0.45, 0.85),
+        "muscle": np.clip(rng.normal(0.5, 0.18), 0.15, 0.9),
+        "weight": np.clip(rng.normal(0.60, 0.40), -0.15, 1.4),
+        "height": rng.uniform(0.32, 0.43),
+        "proportions": rng.uniform(0.1, 0.95),
         "cupsize": 0.5,
         "firmness": 0.5,
         "african": rng.uniform(0, 1),
@@ -84,16 +85,27 @@ def main() -> None:
     renumber = torch.full((int(used.max()) + 1,), -1)
     renumber[used] = torch.arange(len(used))
 
+    num_vertices = len(used)
     regressor = anny.KeypointsRegressor.coco(model)
     joints = [label for label in regressor.labels if "toe" not in label and "heel" not in label]
-    joint_weights = regressor.regression_weights[[regressor.labels.index(label) for label in joints]]
+    joint_weights = regressor.regression_weights[[regressor.labels.index(label) for label in joints]][:, used].numpy()
+    joint_weights /= joint_weights.sum(1, keepdims=True)
+    joint_rows, joint_vertices = np.nonzero(abs(joint_weights) > 1e-6)
 
     def rest(parameters: dict[str, float]) -> np.ndarray:
+        """Vertices, then bone heads, (n, 3)."""
         parsed = model._parse_parameter_kwargs(parameters, model.phenotype_labels, 0.5, "p")
         shape = model._get_phenotype_blendshape_coefficients(parsed, torch.zeros(1, 0), torch.zeros(1, 0))
         body = model.get_rest_model(shape)
-        vertices = body["rest_vertices"][0]
-        return torch.cat([vertices[used], body["rest_bone_heads"][0], joint_weights @ vertices]).numpy()
+        return torch.cat([body["rest_vertices"][0][used], body["rest_bone_heads"][0]]).numpy()
+
+    def extrapolated(parameters: dict[str, float]) -> np.ndarray:
+        """As `rest`; Anny's heaviest are not heavy, so the line from the middle weight to the last is made longer."""
+        weight, last = parameters["weight"], float(np.clip(parameters["weight"], 0, 1))
+        if weight == last:
+            return rest(parameters)
+        middle, end = (rest({**parameters, "weight": value}) for value in (MIDDLE_WEIGHT, last))
+        return end + (weight - last) / (last - MIDDLE_WEIGHT) * (end - middle)
 
     rng = np.random.default_rng(0)
     people, female, ages = [], [], []
@@ -101,7 +113,7 @@ def main() -> None:
     while len(people) < ADULTS:
         is_female = len(people) % 2 == 0
         parameters = sample_adult(rng, is_female)
-        points = rest(parameters)
+        points = extrapolated(parameters)
         height = float(np.ptp(points[body_vertices, 2]))
         if LOWEST_HEIGHT <= height <= HIGHEST_HEIGHT:
             people.append(points)
@@ -127,6 +139,9 @@ def main() -> None:
         "age": np.array(ages, np.float32),
         "template": template.astype(np.float32),
         "lips": lips_mask(uv, groups["body"], int(used.max()) + 1)[used.numpy()].astype(np.float16),
+        "joint_row": joint_rows.astype(np.uint8),
+        "joint_vertex": joint_vertices.astype(np.uint16),
+        "joint_weight": joint_weights[joint_rows, joint_vertices].astype(np.float32),
         "skin_vertex": rows.astype(np.uint16),
         "skin_bone": columns.astype(np.uint8),
         "skin_weight": kept.astype(np.float32),
@@ -143,7 +158,7 @@ def main() -> None:
     partial = output.with_suffix(".partial")
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, partial, metadata)
     partial.replace(output)
-    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {len(used)} vertices, {len(model.bone_labels)} bones")
+    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {num_vertices} vertices, {len(model.bone_labels)} bones")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """The body asset and the geometry made from it, against closed forms and plain loops."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from imagpose.people.body import load_body, vertex_normals
+from imagpose.people.proportions import Build, apply_build, limb_girths, sample_build
 from imagpose.people.surface import cut_surface, signed_distance
 
 
@@ -83,3 +86,63 @@ def test_every_group_of_faces_is_there(group):
     body = load_body()
     faces = body.faces[group]
     assert faces.shape[1] == 3 and len(faces) > 100 and faces.max() < body.skin.shape[0]
+
+
+def lengths(body, rest):
+    """Lengths between joints, metres, and the body's height."""
+    joints = dict(zip(body.joint_names, rest.joints.astype(float), strict=True))
+    heads = dict(zip(body.bone_names, rest.bone_heads.astype(float), strict=True))
+
+    def between(*names):
+        return sum(np.linalg.norm(joints[a] - joints[b]) for a, b in pairwise(names))
+
+    top = rest.vertices[body.bare, 2].max()
+    return {
+        "legs": np.linalg.norm(heads["upperleg01.L"] - heads["lowerleg01.L"])
+        + np.linalg.norm(heads["lowerleg01.L"] - heads["foot.L"]),
+        "arms": np.linalg.norm(heads["upperarm01.R"] - heads["lowerarm01.R"])
+        + np.linalg.norm(heads["lowerarm01.R"] - heads["wrist.R"]),
+        "shoulders": between("left_shoulder", "right_shoulder"),
+        "hips": between("left_hip", "right_hip"),
+        "head": top - heads["head"][2],
+        "trunk": heads["spine01"][2] - heads["upperleg01.L"][2],
+        "stature": float(np.ptp(rest.vertices[body.bare, 2])),
+    }
+
+
+@pytest.mark.parametrize("part", ["legs", "arms", "shoulders", "hips", "head"])
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_a_build_scales_one_part_against_the_trunk_and_no_other(part, factor):
+    body = load_body()
+    shape = body.rest(body.coefficients[3])
+    plain = lengths(body, shape)
+    built = apply_build(body, shape, Build(1.70, **{part: factor}))
+    changed = lengths(body, built)
+    np.testing.assert_allclose(changed["stature"], 1.70, atol=1e-4)
+    for name in ("legs", "arms", "shoulders", "hips", "head"):
+        ratio = (changed[name] / changed["trunk"]) / (plain[name] / plain["trunk"])
+        expected = factor if name == part else 1.0
+        assert ratio == pytest.approx(expected, abs=0.025), name
+
+
+def test_a_build_of_ones_changes_nothing_but_the_stature():
+    body = load_body()
+    shape = body.rest(body.coefficients[8])
+    size = 1.80 / float(np.ptp(shape.vertices[body.bare, 2]))
+    built = apply_build(body, shape, Build(1.80))
+    np.testing.assert_allclose(
+        built.vertices, size * shape.vertices, atol=2e-3
+    )  # rows of skin weights sum to 1 +- 0.002
+    np.testing.assert_allclose(built.bone_heads, size * shape.bone_heads, atol=1e-5)
+    girths = limb_girths(body, built)
+    assert all(0.6 < girth < 1.6 for girth in girths.values())
+    assert limb_girths(body, body.template) == dict.fromkeys(girths, pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(("female", "mean", "deviation"), [(True, 1.629, 0.064), (False, 1.756, 0.069)])
+def test_statures_follow_the_survey(female, mean, deviation):
+    rng = np.random.default_rng(0)
+    statures = np.array([sample_build(rng, female).stature for _ in range(4000)])
+    assert statures.min() >= 1.50 and statures.max() <= 1.95
+    assert statures.mean() == pytest.approx(mean, abs=0.008)
+    assert statures.std() == pytest.approx(deviation, abs=0.007)

@@ -9,6 +9,7 @@ from imagpose.people.body import load_body
 from imagpose.people.collision import measure_capsules, penetration, segment_distances
 from imagpose.people.kinematics import SIDES, Skeleton, arm_rotations, leg_rotations, rotation, unit
 from imagpose.people.motion import KINDS, MAX_PENETRATION, interpolate_rotations, sample_motion, solve_motion
+from imagpose.people.proportions import LIMB_SEGMENTS
 from imagpose.people.stances import STANCES, stance_rotations
 
 
@@ -25,7 +26,7 @@ def figure():
     skeleton = Skeleton(
         body.bone_names, body.bone_parents, rest.bone_heads.astype(float), float(rest.vertices[used, 2].min())
     )
-    return skeleton, measure_capsules(rest.vertices[used], keypoints)
+    return skeleton, measure_capsules(rest.vertices[used], keypoints, dict.fromkeys(LIMB_SEGMENTS, 1.0))
 
 
 def posture(figure, seed, *kinds):

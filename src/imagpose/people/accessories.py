@@ -81,19 +81,19 @@ def accessory_solids(accessories: Accessories, strap: str) -> list[Solid]:
     solids: list[Solid] = []
     front = (0.0, -1.0, 0.0)
     if accessories.hat == "cap":
-        visor = ellipsoid((0.0, -0.105, 0.790), (0.082, 0.100, 0.011), Material.HAT, "ears", "head")
+        visor = ellipsoid((0.0, -0.105, 0.790), (0.082, 0.100, 0.011), Material.HAT, "head")
         solids.append(visor.tilted(-10.0, (0.0, -0.105, 0.790)))
     elif accessories.hat == "brimmed":
-        solids.append(ellipsoid((0.0, -0.025, 0.788), (0.165, 0.185, 0.013), Material.HAT, "ears", "head"))
+        solids.append(ellipsoid((0.0, -0.025, 0.788), (0.165, 0.185, 0.013), Material.HAT, "head"))
     if accessories.glasses != "none":
         inner = 0.0 if accessories.glasses == "dark" else LENS_INNER
         x, z = LENS_CENTRE
         for side in (-1, 1):
-            lens = ring((side * x, -0.152, z), LENS_HALF_AXES, inner, front, Material.GLASSES, "ears", "head")
-            temple = box((side * 0.078, -0.09, 0.732), (0.004, 0.064, 0.007), Material.GLASSES, "ears", "head")
+            lens = ring((side * x, -0.152, z), LENS_HALF_AXES, inner, front, Material.GLASSES, "head")
+            temple = box((side * 0.078, -0.09, 0.732), (0.004, 0.064, 0.007), Material.GLASSES, "head")
             solids += [lens, temple]
     if strap == "backpack":
-        solids.append(box((0.0, 0.165, 0.33), (0.135, 0.075, 0.19), Material.BAG, anchor="shoulders", bone="spine02"))
+        solids.append(box((0.0, 0.165, 0.33), (0.135, 0.075, 0.19), Material.BAG, bone="spine02"))
     elif strap == "shoulder":
-        solids.append(box((0.235, 0.0, -0.02), (0.045, 0.12, 0.10), Material.BAG, anchor="hips", bone="root"))
+        solids.append(box((0.235, 0.0, -0.02), (0.045, 0.12, 0.10), Material.BAG, bone="root"))
     return solids

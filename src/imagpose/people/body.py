@@ -44,10 +44,13 @@ class Body:
         joint_names: COCO key points.
         faces: triangles (m, 3) per group: body, tights, skirt, hair, eyes. Groups share no vertex.
         skin: sparse (n, bones), each row sums to 1.
+        joint_weights: sparse (17, n), the joints as means of vertices.
+        bare: int (k,), vertices of the body itself, without those of helper meshes.
         lips: float32 (n,), 1 on the lips.
         template: an average adult, the body on which garments are cut.
         coefficients: float32 (adults, rank) shape coefficients of the baked adults, `female` (adults,) their sex.
         age: float32 (adults,) their age parameter; 0.77 is 18 years.
+        mean, basis: (points, 3) and (rank, points, 3), vertices before bone heads, metres.
     """
 
     bone_names: tuple[str, ...]
@@ -55,6 +58,8 @@ class Body:
     joint_names: tuple[str, ...]
     faces: dict[str, np.ndarray]
     skin: csr_matrix
+    joint_weights: csr_matrix
+    bare: np.ndarray
     lips: np.ndarray
     template: RestBody
     coefficients: np.ndarray
@@ -65,16 +70,12 @@ class Body:
 
     def rest(self, coefficients: np.ndarray) -> RestBody:
         """The body of shape coefficients (rank,)."""
-        return self._split(self.mean + np.tensordot(coefficients.astype(np.float32), self.basis, 1))
+        points = self.mean + np.tensordot(coefficients.astype(np.float32), self.basis, 1)
+        return self.with_joints(*np.split(points, [self.skin.shape[0]]))
 
-    def _split(self, points: np.ndarray) -> RestBody:
-        return _split(points, self.skin.shape[0], len(self.bone_names))
-
-
-def _split(points: np.ndarray, num_vertices: int, num_bones: int) -> RestBody:
-    """Cut stacked points into vertices, bone heads and joints."""
-    vertices, heads, joints = np.split(points, [num_vertices, num_vertices + num_bones])
-    return RestBody(vertices, heads, joints)
+    def with_joints(self, vertices: np.ndarray, bone_heads: np.ndarray) -> RestBody:
+        """A body of vertices (n, 3) and bone heads (bones, 3)."""
+        return RestBody(vertices, bone_heads, self.joint_weights @ vertices)
 
 
 @lru_cache(maxsize=1)
@@ -88,15 +89,22 @@ def load_body() -> Body:
     skin = csr_matrix(
         (tensors["skin_weight"], (tensors["skin_vertex"], tensors["skin_bone"])), shape=(num_vertices, len(bones))
     )
+    joint_weights = csr_matrix(
+        (tensors["joint_weight"], (tensors["joint_row"], tensors["joint_vertex"])), shape=(len(joints), num_vertices)
+    )
+    vertices, heads = np.split(tensors["template"], [num_vertices])
     prefix = "faces_"
+    faces = {n.removeprefix(prefix): t.astype(np.int64) for n, t in tensors.items() if n.startswith(prefix)}
     return Body(
         bone_names=bones,
         bone_parents=tensors["bone_parents"],
         joint_names=joints,
-        faces={n.removeprefix(prefix): t.astype(np.int64) for n, t in tensors.items() if n.startswith(prefix)},
+        faces=faces,
         skin=skin,
+        joint_weights=joint_weights,
+        bare=np.unique(faces["body"]),
         lips=tensors["lips"].astype(np.float32),
-        template=_split(tensors["template"], num_vertices, len(bones)),
+        template=RestBody(vertices, heads, joint_weights @ vertices),
         coefficients=tensors["coefficients"],
         female=tensors["female"].astype(bool),
         age=tensors["age"],

@@ -13,7 +13,7 @@ from imagpose.people.kinematics import SIDES, RigidMotion, Rotations, Skeleton
 
 __all__ = ["BodyCapsules", "leg_penetration", "measure_capsules", "penetration", "segment_distances"]
 
-# Radii in metres of an average adult; the trunk is measured on each identity.
+# Radii in metres of the template; the trunk is measured on each identity, limbs are scaled by its girths.
 _RADII = {"head": 0.085, "upper_arm": 0.045, "forearm": 0.036, "hand": 0.022, "thigh": 0.075, "shin": 0.05}
 _TRUNK_LEVELS = {"chest": ("spine02", 0.27), "waist": ("spine04", 0.62), "hips": ("root", 0.97)}
 _NECK, _SHOULDERS, _HIPS = 1, (2, 5), (8, 11)
@@ -21,9 +21,19 @@ _NECK, _SHOULDERS, _HIPS = 1, (2, 5), (8, 11)
 
 @dataclass(frozen=True)
 class BodyCapsules:
-    """The trunk's measures: per level the bone it hangs on, its two rest ends (2, 3) and its radius in metres."""
+    """The measures of a body.
+
+    Attributes:
+        trunk: per level the bone it hangs on, its two rest ends (2, 3) and its radius in metres.
+        girths: thickness of the limbs relative to the template's (`proportions.limb_girths`).
+    """
 
     trunk: dict[str, tuple[str, np.ndarray, float]]
+    girths: dict[str, float]
+
+    def radius(self, limb: str) -> float:
+        """Radius of a limb's capsule, metres."""
+        return _RADII[limb] * self.girths[limb]
 
     @property
     def half_width(self) -> float:
@@ -37,12 +47,13 @@ class BodyCapsules:
         return self.trunk["chest"][2]
 
 
-def measure_capsules(vertices: np.ndarray, keypoints: np.ndarray) -> BodyCapsules:
+def measure_capsules(vertices: np.ndarray, keypoints: np.ndarray, girths: dict[str, float]) -> BodyCapsules:
     """Measure the trunk at three heights.
 
     Args:
         vertices: (n, 3) the dressed body in its rest pose, metres.
         keypoints: (18, 3) its key points. Both in the axes in which the skeleton's bones lie.
+        girths: thickness of its limbs, see `BodyCapsules`.
     """
     neck, hips = keypoints[_NECK], keypoints[list(_HIPS)].mean(0)
     reach = 0.9 * abs(keypoints[list(_SHOULDERS), 0]).mean()  # within the shoulders: the arms hang further out
@@ -56,7 +67,7 @@ def measure_capsules(vertices: np.ndarray, keypoints: np.ndarray) -> BodyCapsule
         side = max(float(half_width) - radius, 0.01)
         ends = np.array([[side, middle_y, centre[2]], [-side, middle_y, centre[2]]])
         trunk[level] = (bone, ends, radius)
-    return BodyCapsules(trunk)
+    return BodyCapsules(trunk, girths)
 
 
 def segment_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -97,11 +108,11 @@ def _capsules(
         knee = place("lowerleg01" + side, skeleton.head("lowerleg01" + side))
         ankle = place("foot" + side, skeleton.head("foot" + side))
         # Near its root a limb always touches the part that it grows from, so each segment starts further out.
-        capsules["upper_arm" + side] = (np.stack([0.45 * shoulder + 0.55 * elbow, elbow]), _RADII["upper_arm"])
-        capsules["forearm" + side] = (np.stack([elbow, wrist]), _RADII["forearm"])
+        capsules["upper_arm" + side] = (np.stack([0.45 * shoulder + 0.55 * elbow, elbow]), body.radius("upper_arm"))
+        capsules["forearm" + side] = (np.stack([elbow, wrist]), body.radius("forearm"))
         capsules["hand" + side] = (np.stack([wrist, wrist + 1.7 * (knuckle - wrist)]), _RADII["hand"])
-        capsules["thigh" + side] = (np.stack([0.5 * hip + 0.5 * knee, knee]), _RADII["thigh"])
-        capsules["shin" + side] = (np.stack([knee, ankle]), _RADII["shin"])
+        capsules["thigh" + side] = (np.stack([0.5 * hip + 0.5 * knee, knee]), body.radius("thigh"))
+        capsules["shin" + side] = (np.stack([knee, ankle]), body.radius("shin"))
     return capsules
 
 

@@ -110,7 +110,7 @@ def hair_solids(style: str, size: float) -> list[Solid]:
     """Buns and tails; `size` 0..1."""
 
     def on_head(centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Solid:
-        return ellipsoid(centre, radii, Material.HAIR, anchor="ears", bone="head", power=0.75)
+        return ellipsoid(centre, radii, Material.HAIR, bone="head", power=0.75)
 
     if style in (
         "long",

@@ -12,6 +12,7 @@ from imagpose.people.body import Body, RestBody, load_body, vertex_normals
 from imagpose.people.face import calm_normals, sample_face
 from imagpose.people.hair import hair_pieces, hair_solids, sample_hair_style
 from imagpose.people.outfit import garment_pieces, garment_solids, sample_outfit
+from imagpose.people.proportions import apply_build, limb_girths, sample_build
 from imagpose.people.shading import Look, surface_colours
 from imagpose.people.skinning import LIMB_NAMES
 from imagpose.people.solids import Solid
@@ -32,6 +33,9 @@ _LIMBS_OF_BONES = {  # in the order in which a bone's name is looked up
 }  # fmt: skip
 
 
+_CLOSE_GROUPS = ("body", "tights")
+
+
 @dataclass(frozen=True, eq=False)
 class Identity:
     """One dressed person in the rest pose.
@@ -46,7 +50,9 @@ class Identity:
         skin: sparse (n, bones), rows sum to 1.
         faces: (m, 3). material: uint8 (m,).
         attributes: float32 (n, len(ATTRIBUTES)).
+        carries: bool (n,), whether a vertex can rest on the floor: not hanging cloth, hair or a bag.
         limbs: uint8 (n,), index into `skinning.LIMB_NAMES`.
+        girths: thickness of each limb relative to the template's, by `proportions.LIMB_SEGMENTS`.
         rest_keypoints: (18, 3), and the bones that carry them: keypoint_skin, sparse (18, bones).
     """
 
@@ -63,7 +69,9 @@ class Identity:
     faces: np.ndarray
     material: np.ndarray
     attributes: np.ndarray
+    carries: np.ndarray
     limbs: np.ndarray
+    girths: dict[str, float]
     rest_keypoints: np.ndarray
     keypoint_skin: csr_matrix
 
@@ -108,6 +116,7 @@ def make_identity(seed: int) -> Identity:
         bone_parents=body.bone_parents,
         rest_bone_heads=rest.bone_heads,
         limbs=(mesh["skin"] @ np.eye(len(LIMB_NAMES), dtype=np.float32)[_limbs(body)]).argmax(1).astype(np.uint8),
+        girths=limb_girths(body, rest),
         rest_keypoints=keypoints,
         keypoint_skin=keypoint_skin,
         **mesh,
@@ -115,11 +124,12 @@ def make_identity(seed: int) -> Identity:
 
 
 def _sample_body(rng: np.random.Generator, body: Body, female: bool) -> tuple[RestBody, float]:
-    """A mixture of two baked adults of the same sex: an adult again, since the mixture stays between them."""
+    """A baked adult with a little of another of the same sex (so an adult again) and a build of its own."""
     first, second = rng.choice(np.flatnonzero(body.female == female), 2, replace=False)
-    share = rng.random()
+    share = rng.uniform(0.7, 1.0)
     coefficients = share * body.coefficients[first] + (1 - share) * body.coefficients[second]
-    return body.rest(coefficients), float(share * body.age[first] + (1 - share) * body.age[second])
+    rest = apply_build(body, body.rest(coefficients), sample_build(rng, female))
+    return rest, float(share * body.age[first] + (1 - share) * body.age[second])
 
 
 def _sample_look(rng: np.random.Generator, female: bool) -> Look:
@@ -154,14 +164,17 @@ def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Soli
     weights = body.skin[first].multiply(1 - alpha) + body.skin[second].multiply(alpha)
     skin, faces = [weights], [p.faces + start for p, start in zip(pieces, starts, strict=False)]
     material = [np.full(len(p.faces), p.material, np.uint8) for p in pieces]
+    close = np.unique(np.concatenate([body.faces[group] for group in _CLOSE_GROUPS]))
     count = int(starts[-1])
+    carries = [np.isin(first, close)]
     for solid in solids:
-        vertices.append(solid.vertices + _anchor_shift(body, rest, solid.anchor))
+        vertices.append(_worn(body, rest, solid))
         all_normals.append(solid.normals)
         attributes.append(_solid_attributes(solid))
         skin.append(_one_bone(body, solid.bone, len(solid.vertices)))
         faces.append(solid.faces + count)
         material.append(np.full(len(solid.faces), solid.material, np.uint8))
+        carries.append(np.zeros(len(solid.vertices), bool))
         count += len(solid.vertices)
     return {
         "rest_vertices": np.concatenate(vertices).astype(np.float32),
@@ -169,15 +182,26 @@ def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Soli
         "skin": csr_matrix(vstack(skin), dtype=np.float32),
         "faces": np.concatenate(faces),
         "material": np.concatenate(material),
+        "carries": np.concatenate(carries),
         "attributes": np.concatenate(attributes).astype(np.float32),
     }
 
 
-def _anchor_shift(body: Body, rest: RestBody, anchor: str) -> np.ndarray:
-    """From the template's axes to the identity's: where the middle of a pair of joints has gone."""
-    sides = [f"{side}_{anchor.removesuffix('s')}" for side in ("left", "right")]
-    there = rest.joints[[body.joint_names.index(name) for name in sides]].mean(0)
-    return there - np.mean([load_template().joints[name] for name in sides], 0)
+def _worn(body: Body, rest: RestBody, solid: Solid) -> np.ndarray:
+    """The solid's vertices (n, 3) on the identity: it goes where the skin next to it has gone from the template.
+
+    What is worn on the head grows with it.
+    """
+    skin = load_template().vertices[body.bare]
+    distance = np.linalg.norm(skin - solid.vertices.mean(0), axis=1)
+    near = distance < distance.min() + 0.08
+    weight = np.exp(-(((distance[near] - distance.min()) / 0.03) ** 2))[:, None]
+    before, after = skin[near], rest.vertices[body.bare[near]]
+    start, end = ((weight * points).sum(0) / weight.sum() for points in (before, after))
+    size = 1.0
+    if solid.bone == "head":
+        size = np.sqrt((weight * (after - end) ** 2).sum() / (weight * (before - start) ** 2).sum())
+    return size * (solid.vertices - start) + end
 
 
 def _solid_attributes(solid: Solid) -> np.ndarray:

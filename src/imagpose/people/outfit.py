@@ -172,7 +172,7 @@ def garment_solids(outfit: Outfit) -> list[Solid]:
     """The hood of a hoodie, which lies on the back of the neck."""
     if outfit.top != "hoodie":
         return []
-    return [ellipsoid((0.0, 0.062, 0.555), (0.105, 0.060, 0.050), Material.TOP, anchor="shoulders", bone="spine01")]
+    return [ellipsoid((0.0, 0.062, 0.555), (0.105, 0.060, 0.050), Material.TOP, bone="spine01")]
 
 
 def _tights(field: np.ndarray, offset: np.ndarray, material: Material) -> Piece:

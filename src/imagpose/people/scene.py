@@ -207,7 +207,7 @@ def _figure(identity: Identity) -> _Figure:
 def _measure(identity: Identity) -> _Figure:
     heads, sole = identity.rest_bone_heads.astype(np.float64), float(identity.rest_vertices[:, 2].min())
     skeleton = Skeleton(identity.bone_names, identity.bone_parents, heads, sole)
-    return _Figure(skeleton, measure_capsules(identity.rest_vertices, identity.rest_keypoints))
+    return _Figure(skeleton, measure_capsules(identity.rest_vertices, identity.rest_keypoints, identity.girths))
 
 
 def _turned(mesh: PosedMesh, rotation: np.ndarray) -> PosedMesh:

@@ -81,7 +81,7 @@ def pose_identity(identity: Identity, rotations: dict[str, np.ndarray]) -> Posed
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     joint_motion = (identity.keypoint_skin @ flat).reshape(-1, 3, 4)
     keypoints = np.einsum("nij,nj->ni", joint_motion[:, :, :3], identity.rest_keypoints) + joint_motion[:, :, 3]
-    floor = np.array([0.0, 0.0, vertices[:, 2].min()], np.float32)
+    floor = np.array([0.0, 0.0, vertices[identity.carries, 2].min()], np.float32)
     return PosedMesh(
         vertices - floor,
         normals,

@@ -17,7 +17,6 @@ class Solid:
         vertices, normals: (n, 3).
         faces: (m, 3).
         material: id of the material.
-        anchor: joint pair whose middle it keeps its distance from: "ears", "shoulders" or "hips".
         bone: the bone it hangs on.
     """
 
@@ -25,7 +24,6 @@ class Solid:
     normals: np.ndarray
     faces: np.ndarray
     material: int
-    anchor: str
     bone: str
 
     def tilted(self, degrees: float, pivot: tuple[float, float, float]) -> Solid:
@@ -43,7 +41,7 @@ def _sheet(rows: int, columns: int) -> np.ndarray:
 
 
 def ellipsoid(
-    centre: tuple[float, float, float], radii: tuple[float, float, float], material: int, anchor: str, bone: str,
+    centre: tuple[float, float, float], radii: tuple[float, float, float], material: int, bone: str,
     power: float = 1.0,
 ) -> Solid:  # fmt: skip
     """Ellipsoid; a `power` below 1 makes it box-like (superellipsoid)."""
@@ -57,19 +55,17 @@ def ellipsoid(
     unit = unit.reshape(-1, 3)
     normals = np.sign(unit) * abs(unit) ** (2 / power - 1) / np.array(radii)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    return Solid(unit * radii + centre, normals, _sheet(13, 21), material, anchor, bone)
+    return Solid(unit * radii + centre, normals, _sheet(13, 21), material, bone)
 
 
-def box(
-    centre: tuple[float, float, float], half: tuple[float, float, float], material: int, anchor: str, bone: str
-) -> Solid:
+def box(centre: tuple[float, float, float], half: tuple[float, float, float], material: int, bone: str) -> Solid:
     """Box with soft edges."""
-    return ellipsoid(centre, half, material, anchor, bone, power=0.35)
+    return ellipsoid(centre, half, material, bone, power=0.35)
 
 
 def ring(
     centre: tuple[float, float, float], outer: tuple[float, float], inner: float, normal: tuple[float, float, float],
-    material: int, anchor: str, bone: str, arc: tuple[float, float] = (0.0, 360.0),
+    material: int, bone: str, arc: tuple[float, float] = (0.0, 360.0),
 ) -> Solid:  # fmt: skip
     """Flat ring or, with `inner` 0, disc in the plane perpendicular to `normal`; `outer` are its two half axes in metres.
 
@@ -79,7 +75,6 @@ def ring(
         inner: share of `outer` that is open.
         normal: unit normal, along y or z.
         material: id of the material.
-        anchor: see `Solid`.
         bone: see `Solid`.
         arc: degrees covered, 0 at +x.
     """
@@ -88,4 +83,4 @@ def ring(
     rim = np.cos(angles)[:, None] * np.array([outer[0], 0, 0]) + np.sin(angles)[:, None] * second * outer[1]
     vertices = np.concatenate([rim, rim * inner]) + centre
     normals = np.broadcast_to(np.array(normal, np.float64), vertices.shape)
-    return Solid(vertices, normals, _sheet(2, 25), material, anchor, bone)
+    return Solid(vertices, normals, _sheet(2, 25), material, bone)

@@ -44,6 +44,19 @@ def test_agrees_with_a_plain_loop():
     np.testing.assert_allclose(buffer.depth[clear], nearest[clear], rtol=1e-4)
 
 
+def test_one_sided_triangles_are_seen_from_their_front_only():
+    pixels = np.array([[1.0, 1], [15, 1], [1, 15], [15, 15]])
+    faces = np.array([[0, 2, 1], [0, 1, 2], [1, 2, 3], [1, 3, 2]])  # each triangle counter-clockwise, then clockwise
+    depth = np.full(4, 2.0)
+    both = rasterize(pixels, depth, faces[1:2], 16, 16).triangle == 0
+    for one_sided, seen in (([True], 0), ([False], both.sum())):
+        assert (rasterize(pixels, depth, faces[1:2], 16, 16, np.array(one_sided)).triangle == 0).sum() == seen
+    front = rasterize(pixels, depth, faces[:1], 16, 16, np.array([True]))
+    np.testing.assert_array_equal(front.triangle == 0, both)
+    mixed = rasterize(pixels, depth, faces, 16, 16, np.array([False, True, True, True]))
+    assert set(np.unique(mixed.triangle)) == {-1, 0, 2}
+
+
 def test_barycentric_coordinates_are_perspective_correct():
     # A floor seen in perspective: corners in space, projected by hand with focal length 10.
     corners = np.array([[-1.0, 1.0, 2.0], [1.0, 1.0, 2.0], [0.0, -1.0, 6.0]])

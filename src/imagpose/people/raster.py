@@ -35,7 +35,14 @@ class VisibilityBuffer:
     depth: np.ndarray
 
 
-def rasterize(pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: int, width: int) -> VisibilityBuffer:
+def rasterize(
+    pixels: np.ndarray,
+    depth: np.ndarray,
+    faces: np.ndarray,
+    height: int,
+    width: int,
+    one_sided: np.ndarray | None = None,
+) -> VisibilityBuffer:
     """Find the nearest triangle for every pixel centre.
 
     Args:
@@ -43,6 +50,7 @@ def rasterize(pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: 
         depth: float (vertices,), distance along the viewing axis; triangles with a corner at depth <= 0 are dropped.
         faces: integer (triangles, 3), either winding.
         height, width: size of the picture in pixels.
+        one_sided: bool (triangles,), those that are seen only where their corners run counter-clockwise in the picture.
 
     Returns:
         The visibility buffer. Of two triangles at equal depth the one with the lower index wins.
@@ -51,7 +59,7 @@ def rasterize(pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: 
     barycentric = np.zeros((height * width, 3), dtype=np.float32)
     nearest = np.full(height * width, np.inf, dtype=np.float32)
 
-    face, pixel, weights, inverse_depth = _covered_pixels(pixels, depth, faces, height, width)
+    face, pixel, weights, inverse_depth = _covered_pixels(pixels, depth, faces, height, width, one_sided)
     # Positive floats are ordered like their bit patterns: nearer (larger 1/depth) is the larger integer, and the lower
     # bits break ties in favour of the lower triangle index.
     key = (inverse_depth.view(np.int32).astype(np.int64) << _TRIANGLE_BITS) | ((1 << _TRIANGLE_BITS) - 1 - face)
@@ -69,7 +77,7 @@ def rasterize(pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: 
 
 
 def _covered_pixels(
-    pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: int, width: int
+    pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, height: int, width: int, one_sided: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """All (triangle, pixel) pairs whose pixel centre lies in the triangle.
 
@@ -77,17 +85,20 @@ def _covered_pixels(
         triangle index (n,), flat pixel index (n,), barycentric weights over depth (n, 3), and their sum 1/depth (n,).
     """
     corner_pixels, corner_depth = pixels.astype(np.float32), depth.astype(np.float32)
-    (x0, y0), (x1, y1), (x2, y2) = (corner_pixels[faces[:, corner]].T for corner in range(3))
-    depth0, depth1, depth2 = (corner_depth[faces[:, corner]] for corner in range(3))
+    corners = [corner_pixels[faces[:, corner]].T for corner in range(3)]
+    (x0, y0), (x1, y1), (x2, y2) = corners
+    area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
+    drawable = np.abs(area) > 1e-9 if one_sided is None else (np.abs(area) > 1e-9) & (~one_sided | (area < 0))
+    shown = np.flatnonzero(drawable)
+    (x0, y0), (x1, y1), (x2, y2) = (corner[:, shown] for corner in corners)
+    depth0, depth1, depth2 = (corner_depth[faces[shown, corner]] for corner in range(3))
     left = np.clip(np.ceil(_least(x0, x1, x2) - 0.5), 0, width).astype(np.int32)
     right = np.clip(np.floor(-_least(-x0, -x1, -x2) - 0.5), -1, width - 1).astype(np.int32)
     top = np.clip(np.ceil(_least(y0, y1, y2) - 0.5), 0, height).astype(np.int32)
     bottom = np.clip(np.floor(-_least(-y0, -y1, -y2) - 0.5), -1, height - 1).astype(np.int32)
-    area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
-    drawable = (right >= left) & (bottom >= top) & (np.abs(area) > 1e-9) & (_least(depth0, depth1, depth2) > 0)
 
     # From here on only the triangles whose bounding box holds a pixel centre: most of a fine mesh drops out.
-    kept = np.flatnonzero(drawable)
+    kept = np.flatnonzero((right >= left) & (bottom >= top) & (_least(depth0, depth1, depth2) > 0))
     columns, rows = (right - left + 1)[kept], (bottom - top + 1)[kept]
     left, top, boxes = left[kept], top[kept], columns * rows
     owner = np.repeat(np.arange(len(kept), dtype=np.int32), boxes)
@@ -97,7 +108,7 @@ def _covered_pixels(
     y = top[owner] + row
 
     # Barycentric coordinates are linear in the pixel: two gradients per triangle, then two products per pixel.
-    inverse_area = 1.0 / area[kept]
+    inverse_area = 1.0 / area[shown[kept]]
     second_x, second_y = (y2 - y0)[kept] * inverse_area, (x0 - x2)[kept] * inverse_area
     third_x, third_y = (y0 - y1)[kept] * inverse_area, (x1 - x0)[kept] * inverse_area
     dx = x.astype(np.float32) + np.float32(0.5) - x0[kept][owner]
@@ -117,7 +128,7 @@ def _covered_pixels(
         1,
     )
     pixel = y[inside].astype(np.int64) * width + x[inside]
-    return face, pixel, weights, weights[:, 0] + weights[:, 1] + weights[:, 2]
+    return shown[face], pixel, weights, weights[:, 0] + weights[:, 1] + weights[:, 2]
 
 
 def _least(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:

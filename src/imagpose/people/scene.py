@@ -6,6 +6,7 @@ import weakref
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from imagpose.people.backdrop import Shoot, make_shoot, paint_backdrop, stool
 from imagpose.people.camera import Projection, ViewSpec, frame_person, sample_camera, turn
@@ -13,7 +14,7 @@ from imagpose.people.collision import BodyCapsules, measure_capsules, penetratio
 from imagpose.people.identity import Identity
 from imagpose.people.kinematics import Skeleton
 from imagpose.people.motion import DEEP_KINDS, Motion, Posture, interpolate_rotations, sample_motion, solve_motion
-from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL
+from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL, Material
 from imagpose.people.raster import VisibilityBuffer, rasterize
 from imagpose.people.skinning import PosedMesh, pose_identity
 from imagpose.people.style import Seen, draw_view
@@ -25,6 +26,8 @@ __all__ = ["View", "interpolate_motions", "motion_of", "pose_motion", "render_vi
 
 SUPERSAMPLING = 2
 _SEAT = 255  # material id of the stool, which belongs to the scene and not to the person
+# The inner side of these is never seen; two thirds of all triangles are skin.
+_CLOSED = (Material.SKIN, Material.EYE)
 _SEAT_REACH = 0.16
 _HIPS = (8, 11)
 _BARE_PARTS = tuple(PART_NAMES.index(part) for part in ("skin", "accessory"))
@@ -169,7 +172,8 @@ def render_view(
         projection.position, projection.rotation, projection.focal * SUPERSAMPLING, projection.centre * SUPERSAMPLING
     )
     pixels, depth = fine.project(mesh.vertices)
-    buffer = rasterize(pixels, depth, mesh.faces, height * SUPERSAMPLING, width * SUPERSAMPLING)
+    closed = np.isin(mesh.material, _CLOSED)
+    buffer = rasterize(pixels, depth, mesh.faces, height * SUPERSAMPLING, width * SUPERSAMPLING, one_sided=closed)
     surface = _surface(mesh, buffer)
     seen = _seen(identity, shoot, surface, forward=projection.rotation[1])
     ground = paint_backdrop(shoot, projection, mesh.vertices, height, width)
@@ -252,16 +256,15 @@ class _Surface:
 def _surface(mesh: PosedMesh, buffer: VisibilityBuffer) -> _Surface:
     triangle = buffer.triangle.ravel()
     pixel = np.flatnonzero(triangle >= 0)
-    corners, weights = mesh.faces[triangle[pixel]], buffer.barycentric.reshape(-1, 3)[pixel]
-
-    def interpolated(values: np.ndarray) -> np.ndarray:
-        return sum(values[corners[:, corner]] * weights[:, corner, None] for corner in range(3))
-
-    normals = interpolated(mesh.normals.astype(np.float32))
+    weights = buffer.barycentric.reshape(-1, 3)[pixel]
+    # A sparse product interpolates in one pass: three gathers of numpy take twice the time.
+    starts = np.arange(0, 3 * len(pixel) + 1, 3, dtype=np.int32)
+    corners = mesh.faces[triangle[pixel]].astype(np.int32)
+    interpolate = csr_matrix((weights.ravel(), corners.ravel(), starts), shape=(len(pixel), len(mesh.vertices)))
+    normals = interpolate @ mesh.normals.astype(np.float32)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
-    return _Surface(
-        pixel, mesh.material[triangle[pixel]], buffer.depth.ravel()[pixel], normals, interpolated(mesh.attributes)
-    )
+    attributes = interpolate @ mesh.attributes
+    return _Surface(pixel, mesh.material[triangle[pixel]], buffer.depth.ravel()[pixel], normals, attributes)
 
 
 def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarray) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,10 @@ def test_a_run_learns_and_exports_a_pipeline(write_config, values: dict, tmp_pat
     assert small.unet.dtype == torch.float16 and small.config.view_height == HEIGHT
     for name, weight in full.unet.state_dict().items():
         assert torch.allclose(small.unet.state_dict()[name].float(), weight, rtol=1e-3, atol=1e-6)
+    facts = json.loads((tmp_path / "mini" / "training.json").read_text())
+    assert (facts["canvases"], facts["step"], facts["phase"]) == (50, 25, "finished")
+    going_on = {"output": str(tmp_path / "on"), "initial": str(tmp_path / "mini"), "steps": 1}
+    assert train_denoiser(write_config(values | changes | going_on)).samples == 52
 
 
 def test_resumed_run_repeats_the_uninterrupted_one(write_config, values: dict, tmp_path: Path) -> None:

@@ -256,6 +256,19 @@ def test_a_checkpoint_from_before_samples_were_counted(config: RunConfig) -> Non
     assert outcome.samples == 20 and outcome.seconds > 0
 
 
+class GrowingStage(LineStage):
+    """Batches of other sizes, as with views of half their size."""
+
+    def samples_in(self, batch: dict[str, torch.Tensor]) -> int:
+        return 10 * len(batch["inputs"])
+
+
+def test_what_is_in_the_batches_is_counted(config: RunConfig, capsys: pytest.CaptureFixture) -> None:
+    outcome = Training(GrowingStage(), config).run()
+    assert outcome.samples == 10 * 10 * 2
+    assert "line step 10/10: 200 samples, " in capsys.readouterr().err
+
+
 def test_samples_and_seconds_are_those_of_all_sittings(config: RunConfig) -> None:
     first = Training(LineStage(), config).run(stop_after=1e-9)
     second = Training(LineStage(), config, "latest").run()

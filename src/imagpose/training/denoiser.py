@@ -15,7 +15,7 @@ from imagpose.training.canvas_data import CanvasData, open_data
 from imagpose.training.config import load_config
 from imagpose.training.denoiser_cache import build_cache, encode_features, encode_views, kinds_of
 from imagpose.training.denoiser_config import DenoiserConfig
-from imagpose.training.denoiser_networks import build_pipeline
+from imagpose.training.denoiser_networks import build_pipeline, canvases_seen
 from imagpose.training.denoiser_samples import held_out_psnr, sample_rows
 from imagpose.training.loop import global_batch, prepare_run
 from imagpose.training.objective import (
@@ -42,6 +42,7 @@ class DenoiserStage(Stage):
     """Joint canvases of several views: the masked ones are denoised given the visible ones, F_C and F_P."""
 
     name = "denoiser"
+    sample_name = "canvases"
 
     def __init__(self, config: DenoiserConfig, pipeline: IMAGPosePipeline) -> None:
         """Train the UNet, the pose encoder and the feature tokens of `pipeline`, whose other networks stay frozen.
@@ -51,7 +52,7 @@ class DenoiserStage(Stage):
         """
         super().__init__()
         self.config = config
-        self.samples_per_batch = config.batch_size
+        self.samples_before = 0 if config.initial is None else canvases_seen(config.initial)
         kinds = kinds_of(pipeline)
         self.data = open_data(config.data, kinds, pipeline.view_multiple)
         self.held_out = None
@@ -107,6 +108,14 @@ class DenoiserStage(Stage):
             source_pose_dropout=config.source_pose_dropout,
             repeat_probability=config.repeat_probability,
         )
+
+    def samples_in(self, batch: Batch) -> int:
+        """Canvases of a batch."""
+        return len(batch["mask"])
+
+    def compilable(self) -> tuple[torch.nn.Module, ...]:
+        """The UNet."""
+        return (self.unet,)
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Eq. 4 over the slots of joint canvases, with the weights that the configuration asks for."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,6 +69,12 @@ def frozen_files(config: DenoiserConfig) -> PresetFiles:
         ModelFiles(place, "vae") if config.autoencoder is None else ModelFiles(config.autoencoder),
         ModelFiles(place, "image_encoder") if config.image_encoder is None else ModelFiles(config.image_encoder),
     )
+
+
+def canvases_seen(model: str) -> int:
+    """Canvases that a trained pipeline has seen, as its export says; 0 where it does not say."""
+    facts = Path(resolve_model(model)) / "training.json"
+    return int(json.loads(facts.read_text()).get("canvases", 0)) if facts.is_file() else 0
 
 
 def _from_pipeline(config: DenoiserConfig, initial: str) -> tuple[dict[str, Any], str]:

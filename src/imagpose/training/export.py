@@ -18,7 +18,7 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 def export_pipeline(
     run: str | Path, folder: str | Path, dtype: Literal["fp16", "bf16"] = "fp16", max_file_size: str = "15MB"
 ) -> dict[str, int]:
-    """Write the pipeline of a denoiser's run in half precision.
+    """Write the pipeline of a denoiser's run in half precision, with the run's ``training.json``.
 
     Args:
         run: output folder of the denoiser's run; its ``weights`` hold the EMA pipeline in full precision.
@@ -45,6 +45,8 @@ def export_pipeline(
     partial.mkdir(parents=True)
     pipeline.save_pretrained(partial, max_shard_size=max_file_size)
     _forget_folders(partial)
+    if (weights / "training.json").is_file():
+        shutil.copy(weights / "training.json", partial)
     sizes = {path.name: _bytes(path) for path in sorted(partial.iterdir()) if path.is_dir()}
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)

@@ -153,7 +153,6 @@ class Training:
         self.prepared, self.optimizer, self.schedule = self.accelerator.prepare(stage, optimizer, schedule)
         self.average.start()
         self.outcome = Outcome(samples=stage.samples_before)
-        self.samples_per_step = stage.samples_per_batch * config.gradient_accumulation * self.accelerator.num_processes
         self.requests = StopRequests()
         self._saved_step: int | None = None
         if resume is not None:
@@ -169,8 +168,8 @@ class Training:
         refuse_later(self.folder, step)
         self.outcome.step = self._saved_step = step
         self.outcome.seconds = progress.seconds
-        counted = self.outcome.samples + step * self.samples_per_step
-        self.outcome.samples = counted if progress.samples is None else progress.samples
+        uncounted = self.stage.samples_before + step * global_batch(self.config)
+        self.outcome.samples = uncounted if progress.samples is None else progress.samples
         if self._is_kept(step) and self.accelerator.is_main_process:
             keep_for_ever(path)
         # The state of optimiser and schedule holds the rates of the sitting before, which the configuration may change.
@@ -200,12 +199,13 @@ class Training:
         config, outcome = self.config, self.outcome
         started = time.monotonic()
         accelerator = self.accelerator
-        records = Records(config, self.stage, outcome, accelerator.process_index, self.samples_per_step)
+        records = Records(config, self.stage, outcome, accelerator.process_index)
         with self.requests as requests, records:
             batches = iter(batch_loader(self.stage, config, outcome.step, accelerator))
             while outcome.step < config.steps:
+                before = outcome.samples
                 outcome.losses.append(self._step(outcome.step, batches, records))
-                self._regular_work(records)
+                self._regular_work(records, outcome.samples // config.progress_every > before // config.progress_every)
                 time_is_up = stop_after is not None and time.monotonic() - started >= stop_after
                 outcome.reason = self._agreed(
                     "interrupted" if requests.received else "stopped" if time_is_up else "finished"
@@ -222,7 +222,7 @@ class Training:
     def _step(self, step: int, batches: Iterator[Batch], records: Records) -> float:
         """One optimiser step; returns the loss, a mean over the global batch."""
         parts = self.config.gradient_accumulation
-        losses = []
+        losses, samples = [], 0
         started = time.perf_counter()
         self.prepared.train()
         for part in range(parts):
@@ -234,6 +234,7 @@ class Training:
                     loss, scalars = self.prepared(batch)
                 self.accelerator.backward(loss / parts)
             losses.append(loss.detach())
+            samples += self.stage.samples_in(batch) * self.accelerator.num_processes
         norm = float(whole(self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.config.gradient_clip)))
         loss_value = float(self.accelerator.reduce(torch.stack(losses).mean(), "mean"))
         self._check_finite(step, loss_value, norm)
@@ -244,10 +245,10 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         seconds = time.perf_counter() - started
         self.outcome.step += 1
-        self.outcome.samples += self.samples_per_step
+        self.outcome.samples += samples
         self.outcome.seconds += seconds
         rates = {"gradient_norm": norm, "learning_rate": self.schedule.get_last_lr()[0]}
-        records.end_step(loss_value, {**scalars, **rates}, seconds)
+        records.end_step(loss_value, {**scalars, **rates}, seconds, samples)
         return loss_value
 
     def _check_finite(self, step: int, loss: float, norm: float) -> None:
@@ -260,15 +261,14 @@ class Training:
             f"step {step}: loss {loss}, gradient norm {norm}; training stopped, {last_good(self.folder)}"
         )
 
-    def _regular_work(self, records: Records) -> None:
+    def _regular_work(self, records: Records, progress_is_due: bool) -> None:
         config, step = self.config, self.outcome.step
         if step < config.steps:
             if step % config.checkpoint_every == 0 or self._is_kept(step):
                 self._save()
             if step % config.validate_every == 0:
                 self._validate(records)
-            samples, every = self.outcome.samples, config.progress_every
-            if samples // every > (samples - self.samples_per_step) // every:
+            if progress_is_due:
                 self._measure_progress(records)
         if step % config.sample_every == 0:
             with self.average.used() as stage:

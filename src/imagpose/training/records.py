@@ -47,13 +47,12 @@ class Outcome:
 class Records:
     """Records of one sitting; silent on all but the main process."""
 
-    def __init__(self, config: RunConfig, stage: Stage, outcome: Outcome, process: int, samples_per_step: int) -> None:
+    def __init__(self, config: RunConfig, stage: Stage, outcome: Outcome, process: int) -> None:
         """`outcome` is the run's own: it says at any time how far the run has come."""
         self.config = config
         self.stage = stage
         self.outcome = outcome
         self.main_process = process == 0
-        self.samples_per_step = samples_per_step
         self.console = Console(stderr=True)
         self._reset_window()
 
@@ -92,13 +91,14 @@ class Records:
         yield
         self.assembling += time.perf_counter() - started
 
-    def end_step(self, loss: float, scalars: dict[str, Any], seconds: float) -> None:
-        """A step is done, which took `seconds`."""
+    def end_step(self, loss: float, scalars: dict[str, Any], seconds: float, samples: int) -> None:
+        """A step of `samples` samples is done, which took `seconds`."""
         self.stepping += seconds
+        self.samples += samples
         self.losses.append(loss)
         if not self.main_process:
             return
-        step, rate = self.outcome.step, len(self.losses) * self.samples_per_step / self.stepping
+        step, rate = self.outcome.step, self.samples / self.stepping
         if step % self.config.log_every == 0 or step == self.config.steps:
             mean = float(np.mean(self.losses))
             values = {name: float(value) for name, value in scalars.items()}
@@ -170,6 +170,7 @@ class Records:
 
     def _reset_window(self) -> None:
         self.losses: list[float] = []
+        self.samples = 0
         self.assembling = 0.0
         self.stepping = 0.0
 

@@ -43,7 +43,7 @@ class Stage(nn.Module, ABC):
     Attributes:
         name: name of the stage.
         sample_name: what its samples are called, in the plural.
-        samples_per_batch: samples in one batch, for the records.
+        samples_per_batch: samples in one batch; a stage whose batches differ counts them in `samples_in`.
         samples_before: samples that its weights have seen before this run.
     """
 
@@ -68,6 +68,10 @@ class Stage(nn.Module, ABC):
         other, sample i is keyed by (seed, step, i), so that the number of processes changes nothing; where they do, a
         batch is keyed by its first sample.
         """
+
+    def samples_in(self, batch: Batch) -> int:
+        """Samples in a batch of this process, for the records."""
+        return self.samples_per_batch
 
     @abstractmethod
     def validate(self) -> dict[str, float]:

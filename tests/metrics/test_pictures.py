@@ -50,6 +50,16 @@ def test_what_is_not_known_is_left_out(batch):
     assert "colour_error" not in measure_pictures(outputs, truths, masks)
     empty = [np.zeros_like(own) for own in parts]
     assert np.isnan(measure_pictures(outputs, truths, masks, empty)["colour_error"])
+    alone = measure_pictures(outputs[2:], truths[2:], masks[2:], parts[2:])["colour_error"]
+    assert measure_pictures(outputs, truths, masks, [*empty[:2], parts[2]])["colour_error"] == pytest.approx(alone)
+
+
+def test_the_ground_does_not_count(batch):
+    outputs, truths, masks, parts = batch
+    elsewhere = [np.where(mask[..., None], own, 255).astype(np.uint8) for own, mask in zip(outputs, masks, strict=True)]
+    changed, measures = measure_pictures(elsewhere, truths, masks, parts), measure_pictures(*batch)
+    for name in ("psnr_mask", "colour_error"):
+        assert changed[name] == pytest.approx(measures[name])
 
 
 def test_feature_distances_are_beside_a_copy_and_the_autoencoder(batch):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from imagpose.models.identity_network import IdentityNetwork
-from imagpose.models.pose_estimator import PoseEstimator, keypoints_from_heatmaps
-from imagpose.models.silhouette_network import SilhouetteNetwork
+from imagpose.judges.identity import IdentityNetwork
+from imagpose.judges.pose import PoseEstimator, keypoints_from_heatmaps
+from imagpose.judges.silhouette import SilhouetteNetwork
 from imagpose.pose import KEYPOINT_NAMES
 from imagpose.training.cache import render_views
 from imagpose.training.config import PoseEstimatorConfig, SilhouetteConfig
@@ -105,6 +105,17 @@ def test_degrading_depends_on_the_generator_only_and_keeps_the_range() -> None:
     assert not torch.allclose(one, pixels, atol=0.02)
 
 
+def test_what_is_not_blurred_stays_as_sharp() -> None:
+    checks = ((torch.arange(24)[:, None] + torch.arange(20)) % 2).float().expand(40, 3, 24, 20) - 0.5
+
+    def swing(**options: bool) -> torch.Tensor:
+        found = degrade(checks, torch.Generator().manual_seed(2), **options)
+        return (found[..., 1:] - found[..., :-1]).abs().mean(dim=(1, 2, 3))
+
+    assert float(swing(blur=False).min()) > 0.5
+    assert 10 < int((swing() < 0.5).sum()) < 30
+
+
 def test_the_pose_estimator_learns_and_is_exported(write_config, run_values: dict, config: PoseEstimatorConfig) -> None:
     values = run_values | {"steps": 30, "batch_size": 4, "learning_rate": 3e-3, "ema_decay": 0.5}
     outcome = train_pose_estimator(write_config(values))
@@ -112,6 +123,16 @@ def test_the_pose_estimator_learns_and_is_exported(write_config, run_values: dic
     assert set(outcome.validation) == {"found", "error_pixels", "presence"}
     network = PoseEstimator()
     network.load_state_dict(load_file(config.output / "weights" / "pose_estimator.safetensors"))
+
+
+def test_key_points_move_with_the_padding(config: PoseEstimatorConfig) -> None:
+    stage = PoseEstimatorStage(config)
+    pixels, keypoints = torch.rand(2, 3, 75, 51) * 2 - 1, torch.rand(2, 18, 3) * 50
+    padded = torch.nn.functional.pad(pixels, (6, 7, 10, 11), mode="replicate")  # 96x64
+    with torch.no_grad():
+        loss, _ = stage.forward({"pixels": pixels, "keypoints": keypoints})
+        other, _ = stage.forward({"pixels": padded, "keypoints": keypoints + torch.tensor([6.0, 10.0, 0.0])})
+    torch.testing.assert_close(loss, other)
 
 
 def test_validation_measures_in_pixels(config: PoseEstimatorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +185,26 @@ def test_the_silhouette_network_learns_and_is_exported(write_config, run_values:
     assert outcome.validation["iou"] > 0.2
     network = SilhouetteNetwork()
     network.load_state_dict(load_file(run_values["output"] + "/weights/silhouette.safetensors"))
+
+
+def test_silhouettes_are_told_at_the_height_of_the_configuration(
+    run_values: dict, config: PoseEstimatorConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = run_values | {"batch_size": 8, "empty_probability": 0.0, "height": 32}
+    stage = SilhouetteStage(SilhouetteConfig.model_validate(values))
+    batch = stage.batch(0, range(8))
+    assert batch["pixels"].shape == (8, 3, 32, 32) and batch["foreground"].shape == (8, 32, 32)
+    assert set(batch["foreground"].flatten(1).sum(1).tolist()) <= set(range(15 * 15, 17 * 17 + 1))  # 32x32 of 64x64
+    # An oracle at 32x32, of the colour's own ground: measured on the whole pictures, its outline is a pixel off at most.
+    seen = []
+
+    def oracle(pixels: torch.Tensor) -> torch.Tensor:
+        seen.append(pixels.shape[1:])
+        return ((pixels - pixels[..., :1, :1]).abs().sum(1) - 0.1).sign()
+
+    monkeypatch.setattr(stage.network, "forward", oracle)
+    assert stage.validate()["iou"] > 0.9
+    assert set(seen) == {(3, 32, 32)}
 
 
 def test_pictures_and_their_outline_are_mirrored_together(run_values: dict, config: PoseEstimatorConfig) -> None:

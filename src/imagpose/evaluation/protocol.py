@@ -18,9 +18,10 @@ from rich.progress import track
 
 from imagpose.evaluation.baselines import mean_colour_drawing
 from imagpose.evaluation.held_out import HeldOutPerson, held_out_people
-from imagpose.evaluation.judges import embed_people, find_keypoints, first_ranks
 from imagpose.evaluation.report import Settings, draw_rows, markdown_table, summarise, write_report
-from imagpose.evaluation.silhouette import find_foreground
+from imagpose.judges.identity import embed_people, first_ranks
+from imagpose.judges.pose import find_keypoints
+from imagpose.judges.silhouette import find_foreground
 from imagpose.metrics.keypoints import counted_points, oks, pck
 from imagpose.metrics.pixels import foreground_box, mask_iou, psnr, ssim
 from imagpose.model_folder import model_name, resolve_model

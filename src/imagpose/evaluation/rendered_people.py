@@ -1,6 +1,6 @@
 """What the judges say of pictures of rendered people: pose, silhouette and identity, each beside what real pictures get.
 
-The judges (`judges`, `silhouette`) know rendered people only, so there are values only for data sets that
+The judges know rendered people only, so there are values only for data sets that
 `imagpose prepare people` made, which their info.json says.
 """
 
@@ -18,17 +18,11 @@ from rich.progress import track
 from imagpose.data.records import ViewRecord
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.judged_views import JudgedPairs, JudgedViews, keypoint_values, values_of_pairs
-from imagpose.evaluation.judges import (
-    IDENTITY_WEIGHTS,
-    POSE_WEIGHTS,
-    embed_people,
-    find_keypoints,
-    first_ranks,
-)
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.parts import Parts
-from imagpose.evaluation.silhouette import WEIGHTS as SILHOUETTE_WEIGHTS
-from imagpose.evaluation.silhouette import find_foreground
+from imagpose.judges.identity import IDENTITY_WEIGHTS, embed_people, first_ranks
+from imagpose.judges.pose import POSE_WEIGHTS, find_keypoints
+from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
 from imagpose.metrics.pixels import mask_iou
 
 __all__ = ["RenderedPeople"]

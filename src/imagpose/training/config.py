@@ -262,6 +262,9 @@ class SilhouetteConfig(RenderedRunConfig):
     empty_probability: Fraction = Field(
         0.1, description="Share of pictures in whose place an empty one is shown, where a side of the picture is free."
     )
+    height: Annotated[int, Field(ge=16)] | None = Field(
+        None, description="Height at which the network looks at pictures, to which views are brought; none: theirs."
+    )
     coarse_probability: Fraction = Field(0.4, description="Share of pictures with less detail, see `degrade.coarsen`.")
 
 

@@ -9,12 +9,13 @@ _REACH = 5  # pixels on each side that the blur mixes
 _COARSEST = 3  # pixels of the coarsest picture's cells
 
 
-def degrade(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def degrade(pixels: torch.Tensor, generator: torch.Generator, blur: bool = True) -> torch.Tensor:
     """Blur (half of the pictures), contrast, tint and noise, each picture its own.
 
     Args:
         pixels: (b, 3, H, W) in [-1, 1].
         generator: draws everything.
+        blur: False leaves all pictures as sharp as they are.
 
     Returns:
         Same shape and range.
@@ -27,16 +28,22 @@ def degrade(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return torch.randn(shape, generator=generator)
 
     b = len(pixels)
-    sigma = torch.where(uniform(b) < 0.5, 2.0 * uniform(b), torch.zeros(b)).clamp(min=0.05)
-    kernel = torch.exp(-0.5 * (torch.arange(-_REACH, _REACH + 1) / sigma[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
-    flat = functional.pad(pixels, (_REACH,) * 4, mode="replicate").flatten(0, 1)[None]
-    flat = functional.conv2d(flat, kernel[:, None, :, None], groups=3 * b)
-    blurred = functional.conv2d(flat, kernel[:, None, None, :], groups=3 * b)[0].unflatten(0, (b, 3))
+    blurred = _blurred(pixels, uniform(b), uniform(b)) if blur else pixels
     contrast = 1 + 0.15 * normal(b, 1, 1, 1)
     tint = 0.05 * normal(b, 3, 1, 1)
     noise = 0.05 * uniform(b, 1, 1, 1) * normal(*pixels.shape)
     return (blurred * contrast + tint + noise).clamp(-1, 1)
+
+
+def _blurred(pixels: torch.Tensor, chance: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+    """Half of the pictures, those of `chance` (b,) below 0.5, under Gaussians of `width` (b,) times 2 pixels."""
+    b = len(pixels)
+    sigma = torch.where(chance < 0.5, 2.0 * width, torch.zeros(b)).clamp(min=0.05)
+    kernel = torch.exp(-0.5 * (torch.arange(-_REACH, _REACH + 1) / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
+    flat = functional.pad(pixels, (_REACH,) * 4, mode="replicate").flatten(0, 1)[None]
+    flat = functional.conv2d(flat, kernel[:, None, :, None], groups=3 * b)
+    return functional.conv2d(flat, kernel[:, None, None, :], groups=3 * b)[0].unflatten(0, (b, 3))
 
 
 def coarsen(pixels: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:

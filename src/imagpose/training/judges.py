@@ -1,6 +1,7 @@
-"""The networks that evaluation judges pictures of synthetic people with: key points, outline, and who is shown.
+"""Training of the judges: key points, outline, and who is shown.
 
-They never meet a generator; blur, noise and tint stand for what generated pictures are like.
+They never meet a generator; noise and tint stand for what generated pictures are like. Blurred pictures are shown to the
+judge of outlines alone: to the others a blur shall cost something, for a real picture is sharp.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
-from torch import nn
 from torch.nn import functional
 
-from imagpose.models.identity_network import IdentityNetwork
-from imagpose.models.pose_estimator import HEATMAP_STRIDE, PoseEstimator
-from imagpose.models.silhouette_network import SilhouetteNetwork
+from imagpose.judges.identity import IdentityNetwork
+from imagpose.judges.pose import HEATMAP_STRIDE, PoseEstimator
+from imagpose.judges.shipped import Judge, resize, save_judge, working_size
+from imagpose.judges.silhouette import SilhouetteNetwork
 from imagpose.pose.keypoints import MIRRORED
 from imagpose.training.cache import ViewCache, to_pixels
 from imagpose.training.config import (
@@ -39,7 +39,7 @@ _CLOSE = 0.05  # of the picture's height: a key point is found when it lies with
 class ViewJudgeStage(Stage):
     """A network that judges each view by itself, trained on rendered views that are drawn at random."""
 
-    def __init__(self, config: RenderedRunConfig, build: Callable[[], nn.Module]) -> None:
+    def __init__(self, config: RenderedRunConfig, build: Callable[[], Judge]) -> None:
         """`build` makes the network, fresh from the configuration's seed."""
         super().__init__()
         self.samples_per_batch = config.batch_size
@@ -67,7 +67,7 @@ class PoseEstimatorStage(ViewJudgeStage):
     network: PoseEstimator
 
     def __init__(self, config: PoseEstimatorConfig) -> None:
-        super().__init__(config, PoseEstimator)
+        super().__init__(config, lambda: PoseEstimator(config.data.height))
         self.config = config
 
     def batch(self, step: int, samples: range) -> Batch:
@@ -78,14 +78,16 @@ class PoseEstimatorStage(ViewJudgeStage):
         pixels, keypoints = move(
             to_pixels(self.cache.get("pictures", *chosen)), self.cache.get("keypoints", *chosen), config, rng
         )
-        return {"pixels": degrade(pixels, keyed_generator(config.seed, step, samples.start)), "keypoints": keypoints}
+        generator = keyed_generator(config.seed, step, samples.start)
+        return {"pixels": degrade(pixels, generator, blur=False), "keypoints": keypoints}
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss, its two parts."""
-        heatmaps, presence = self.network(batch["pixels"])
+        heatmaps, presence, padding = self.network(batch["pixels"])
         keypoints = batch["keypoints"]
         present = (keypoints[..., 2] > 0).float()
-        place = heatmap_loss(heatmaps.float(), keypoints[..., :2], present)
+        positions = keypoints[..., :2] + keypoints.new_tensor([padding.left, padding.top])
+        place = heatmap_loss(heatmaps.float(), positions, present)
         presence_loss = functional.binary_cross_entropy_with_logits(presence.float(), present)
         return place + presence_loss, {"place": place.detach(), "presence": presence_loss.detach()}
 
@@ -107,20 +109,22 @@ class PoseEstimatorStage(ViewJudgeStage):
 
     def export(self, folder: Path) -> None:
         """``pose_estimator.safetensors``, half precision."""
-        _save_half(self.network, folder / "pose_estimator.safetensors")
+        save_judge(self.network, folder / "pose_estimator.safetensors")
 
 
 class SilhouetteStage(ViewJudgeStage):
     """Each pixel by binary cross-entropy, the outline of each person by its soft IoU."""
 
     name = "silhouette"
+    network: SilhouetteNetwork
 
     def __init__(self, config: SilhouetteConfig) -> None:
-        super().__init__(config, SilhouetteNetwork)
+        super().__init__(config, lambda: SilhouetteNetwork(config.height or config.data.height))
         self.config = config
 
     def batch(self, step: int, samples: range) -> Batch:
-        """``pixels`` (b, 3, H, W) in [-1, 1], mirrored, emptied and degraded, and the ``foreground`` (b, H, W)."""
+        """``pixels`` (b, 3, h, w) in [-1, 1], mirrored, emptied, degraded and brought to the height in which the network
+        works, and the ``foreground`` (b, h, w), whose pixels are 1 where half of them or more are covered."""
         config = self.config
         rng = keyed_rng(config.seed, step, samples.start)
         chosen = self.drawn_views(rng)
@@ -131,6 +135,8 @@ class SilhouetteStage(ViewJudgeStage):
         empty = torch.from_numpy(rng.random(config.batch_size) < config.empty_probability)
         pixels, foreground = emptied(pixels, foreground, empty)
         generator = keyed_generator(config.seed, step, samples.start)
+        size = working_size(pixels.shape[-2:], self.network.height)
+        pixels, foreground = resize(pixels, size), resize(foreground[:, None].float(), size)[:, 0] >= 0.5
         pixels = degrade(coarsen(pixels, config.coarse_probability, generator), generator)
         return {"pixels": pixels, "foreground": foreground}
 
@@ -146,15 +152,20 @@ class SilhouetteStage(ViewJudgeStage):
         """On held-out people: mean IoU with the renderer's masks, of pictures as they are and of degraded ones."""
         cache, views, measures = self.validation_cache, self.held_out_views(), {}
         truth, pixels = cache.foreground(*views), cache.pixels(*views)
-        device = next(self.parameters()).device
         for name, shown in (("iou", pixels), ("iou_degraded", degrade(pixels, keyed_generator(self.config.seed)))):
-            found = torch.cat([self.network(part.to(device)).cpu() > 0 for part in shown.split(_VALIDATION_CHUNK)])
+            found = torch.cat([self._found(part) for part in shown.split(_VALIDATION_CHUNK)])
             measures[name] = float(soft_iou(found.float(), truth.float()).mean())
         return measures
 
+    def _found(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (b, H, W) that show the person, as `find_foreground` tells them."""
+        size = working_size(pixels.shape[-2:], self.network.height)
+        logits = self.network(resize(pixels, size).to(next(self.parameters()).device))[:, None].float().cpu()
+        return resize(logits, pixels.shape[-2:])[:, 0] > 0
+
     def export(self, folder: Path) -> None:
         """``silhouette.safetensors``, half precision."""
-        _save_half(self.network, folder / "silhouette.safetensors")
+        save_judge(self.network, folder / "silhouette.safetensors")
 
 
 class IdentityStage(MetricLearningStage):
@@ -164,14 +175,14 @@ class IdentityStage(MetricLearningStage):
 
     def __init__(self, config: IdentityConfig) -> None:
         super().__init__(config)
-        self.network = IdentityNetwork()
+        self.network = IdentityNetwork(config.data.height)
 
     def batch(self, step: int, samples: range) -> Batch:
         """As the base says, half of the pictures degraded."""
         pixels = super().batch(step, samples)["pixels"]
         generator = keyed_generator(self.config.seed, step, samples.start, 1)
         chosen = torch.rand(len(pixels), 1, 1, 1, generator=generator) < 0.5
-        return {"pixels": torch.where(chosen, degrade(pixels, generator), pixels)}
+        return {"pixels": torch.where(chosen, degrade(pixels, generator, blur=False), pixels)}
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Embeddings (b, 128) of length 1."""
@@ -179,7 +190,7 @@ class IdentityStage(MetricLearningStage):
 
     def export(self, folder: Path) -> None:
         """``identity.safetensors``, half precision."""
-        _save_half(self.network, folder / "identity.safetensors")
+        save_judge(self.network, folder / "identity.safetensors")
 
 
 def soft_iou(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -263,11 +274,6 @@ def move(
     )
     moved = functional.grid_sample(pixels, sampling, mode="bilinear", padding_mode="border", align_corners=False)
     return moved, torch.cat([places, confidence[..., None]], dim=-1)
-
-
-def _save_half(network: nn.Module, path: Path) -> None:
-    weights = {name: weight.contiguous() for name, weight in network.state_dict().items()}
-    save_file({name: weight.half() if weight.is_floating_point() else weight for name, weight in weights.items()}, path)
 
 
 train_pose_estimator = rendered_trainer(PoseEstimatorConfig, PoseEstimatorStage)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from imagpose.evaluation.silhouette import find_foreground
+from imagpose.judges.silhouette import SilhouetteNetwork, find_foreground
 from imagpose.metrics.pixels import mask_iou
-from imagpose.models.silhouette_network import SilhouetteNetwork
 from imagpose.people import iterate_views
 
 

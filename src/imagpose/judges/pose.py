@@ -1,21 +1,26 @@
 """Key points told from a picture, so that generated people can be judged by the pose they were asked to take.
 
-Evaluation uses it; no generator sees it. Source: own; the shape of the network is U-Net's (Ronneberger et al., 2015), one
+Source: own; the shape of the network is U-Net's (Ronneberger et al., 2015), one
 heatmap per key point as in Xiao et al., "Simple baselines for human pose estimation and tracking", 2018.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from imagpose.views import pad_views
+from imagpose.judges.shipped import Judge, load_judge, working_batches
+from imagpose.views import Padding, pad_views
 
-__all__ = ["HEATMAP_STRIDE", "NUM_KEYPOINTS", "PoseEstimator", "keypoints_from_heatmaps"]
+__all__ = ["HEATMAP_STRIDE", "POSE_WEIGHTS", "PoseEstimator", "find_keypoints", "keypoints_from_heatmaps"]
 
+POSE_WEIGHTS = Path(__file__).parent / "weights" / "pose_estimator.safetensors"
 NUM_KEYPOINTS = 18
 HEATMAP_STRIDE = 4  # pixels per cell of a heatmap
 _STEM = 24
@@ -23,11 +28,11 @@ _CHANNELS = (40, 64, 96, 128)
 _WINDOW = 2  # cells on each side of the highest that share in the position
 
 
-class PoseEstimator(nn.Module):
-    """Pixels (b, 3, H, W) in [-1, 1], sides multiples of 32, to heatmaps and to what is in the picture at all."""
+class PoseEstimator(Judge):
+    """Pixels (b, 3, H, W) in [-1, 1] to heatmaps and to what is in the picture at all; any H and W."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, height: int = 256) -> None:
+        super().__init__(height)
         self.stem = nn.Sequential(
             nn.Conv2d(3, _STEM, 3, stride=2, padding=1), nn.GroupNorm(8, _STEM), nn.SiLU(),
             nn.Conv2d(_STEM, _CHANNELS[0], 3, stride=2, padding=1),
@@ -37,9 +42,13 @@ class PoseEstimator(nn.Module):
         self.heatmaps = nn.Conv2d(_CHANNELS[0], NUM_KEYPOINTS, 1)
         self.presence = nn.Sequential(nn.Linear(2 * _CHANNELS[-1], 64), nn.SiLU(), nn.Linear(64, NUM_KEYPOINTS))
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (b, 18, H / 4, W / 4) of where each key point is, and (b, 18) of whether it lies in the picture."""
-        hidden = self.stem(pixels)
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Padding]:
+        """Logits (b, 18, H' / 4, W' / 4) of where each key point is, and (b, 18) of whether it lies in the picture.
+
+        Heatmaps are of the picture padded to sides H', W' that the network can halve; the padding is returned too.
+        """
+        padded, padding = pad_views(pixels, HEATMAP_STRIDE * 2 ** (len(_CHANNELS) - 1))
+        hidden = self.stem(padded)
         levels = []
         for number, block in enumerate(self.down):
             hidden = block(hidden if number == 0 else functional.max_pool2d(hidden, 2))
@@ -48,13 +57,12 @@ class PoseEstimator(nn.Module):
         for block, level in zip(reversed(self.up), levels[-2::-1], strict=True):
             wide = functional.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
             hidden = block(torch.cat([wide, level], dim=1))
-        return self.heatmaps(hidden), self.presence(pooled)
+        return self.heatmaps(hidden), self.presence(pooled), padding
 
     def keypoints(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Key points (b, 18, 3) of pixels (b, 3, H, W) in [-1, 1] of any sides: x, y in pixels, probability in [0, 1]."""
-        padded, _ = pad_views(pixels, HEATMAP_STRIDE * 2 ** (len(_CHANNELS) - 1))
-        heatmaps, presence = self(padded)
-        positions = keypoints_from_heatmaps(heatmaps.float())
+        """Key points (b, 18, 3) of pixels (b, 3, H, W) in [-1, 1]: x, y in pixels, probability in [0, 1]."""
+        heatmaps, presence, padding = self(pixels)
+        positions = keypoints_from_heatmaps(heatmaps.float()) - pixels.new_tensor([padding.left, padding.top])
         return torch.cat([positions, presence.float().sigmoid()[..., None]], dim=-1)
 
 
@@ -84,3 +92,28 @@ def _block(before: int, after: int) -> nn.Sequential:
         nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
         nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
     )  # fmt: skip
+
+
+@cache
+def load_pose_estimator() -> PoseEstimator:
+    """The network with the weights that ship with the package."""
+    return load_judge(PoseEstimator, POSE_WEIGHTS)
+
+
+def find_keypoints(pictures: np.ndarray) -> np.ndarray:
+    """Key points of the person in each picture.
+
+    Args:
+        pictures: uint8 (n, H, W, 3); looked at in the height that the network was trained at.
+
+    Returns:
+        float32 (n, 18, 3): x, y in pixels of the picture, and how probable it is that the point lies in the picture.
+    """
+    network = load_pose_estimator()
+    height, width = pictures.shape[1:3]
+    found = []
+    for pixels in working_batches(pictures, network.height):
+        with torch.inference_mode():
+            points = network.keypoints(pixels).numpy()
+        found.append(points * np.array([width / pixels.shape[-1], height / pixels.shape[-2], 1], np.float32))
+    return np.concatenate(found) if found else np.zeros((0, NUM_KEYPOINTS, 3), np.float32)

@@ -1,0 +1,79 @@
+"""Which pixels show a person, told from the picture alone, so that generated and rendered people are judged alike.
+
+A generated picture comes without a mask, and its background is the model's own: a textured wall may be shifted against
+the true one, so the difference from the empty place says little. Source: own; the shape of the network is U-Net's
+(Ronneberger et al., 2015).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from imagpose.judges.shipped import Judge, load_judge, resize, working_batches
+from imagpose.views import pad_views
+
+__all__ = ["SILHOUETTE_WEIGHTS", "SilhouetteNetwork", "find_foreground"]
+
+SILHOUETTE_WEIGHTS = Path(__file__).parent / "weights" / "silhouette.safetensors"
+_CHANNELS = (16, 32, 56, 80, 96)
+
+
+class SilhouetteNetwork(Judge):
+    """Pixels (b, 3, H, W) in [-1, 1] to logits (b, H, W) of "this pixel shows the person"; any H and W."""
+
+    def __init__(self, height: int = 128) -> None:
+        super().__init__(height)
+        self.down = nn.ModuleList([_block(before, after) for before, after in pairwise((3, *_CHANNELS))])
+        self.up = nn.ModuleList([_block(wide + narrow, narrow) for narrow, wide in pairwise(_CHANNELS)])
+        self.out = nn.Conv2d(_CHANNELS[0], 1, 1)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        hidden, padding = pad_views(pixels, 2 ** (len(_CHANNELS) - 1))
+        levels = []
+        for number, block in enumerate(self.down):
+            hidden = block(hidden if number == 0 else functional.max_pool2d(hidden, 2))
+            levels.append(hidden)
+        for block, level in zip(reversed(self.up), levels[-2::-1], strict=True):
+            wide = functional.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
+            hidden = block(torch.cat([wide, level], dim=1))
+        return padding.crop(self.out(hidden))[:, 0]
+
+
+def _block(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
+        nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
+    )  # fmt: skip
+
+
+@cache
+def load_silhouette_network() -> SilhouetteNetwork:
+    """The network with the weights that ship with the package."""
+    return load_judge(SilhouetteNetwork, SILHOUETTE_WEIGHTS)
+
+
+def find_foreground(pictures: np.ndarray, network: SilhouetteNetwork | None = None) -> np.ndarray:
+    """Pixels that show the person.
+
+    Args:
+        pictures: uint8 (n, H, W, 3); looked at in the height that the network was trained at.
+        network: in evaluation mode; the shipped one if not given.
+
+    Returns:
+        bool (n, H, W).
+    """
+    network = load_silhouette_network() if network is None else network
+    device, size = next(network.parameters()).device, pictures.shape[1:3]
+    found = []
+    for pixels in working_batches(pictures, network.height):
+        with torch.inference_mode():
+            logits = network(pixels.to(device))[:, None].float()
+            found.append((resize(logits, size)[:, 0] > 0).cpu().numpy())
+    return np.concatenate(found) if found else np.zeros((0, *size), dtype=bool)

@@ -32,6 +32,7 @@ COMMANDS = {
     "reproduce figure7": ["--data", "--out", "--model", "--steps", "--guidance", "--limit"],
     "reproduce figure8": ["--data", "--out", "--model", "--steps", "--requests", "--limit"],
     "train autoencoder": ["--config", "--resume", "--stop-after"],
+    "train autoencoder-finish": ["--config", "--resume", "--stop-after"],
     "train encoder": ["--config", "--resume", "--stop-after"],
     "train denoiser": ["--config", "--resume", "--stop-after"],
     "train export": ["--run", "--out", "--dtype"],
@@ -193,7 +194,7 @@ def test_bad_input_is_one_line_and_exit_code_2(files, run, command, message):
         ("nonsense: 1", "nonsense"),
     ],
 )
-@pytest.mark.parametrize("stage", ["autoencoder", "encoder", "denoiser"])
+@pytest.mark.parametrize("stage", ["autoencoder", "autoencoder-finish", "encoder", "denoiser"])
 def test_bad_configurations(run, tmp_path, monkeypatch, stage, text, message):
     monkeypatch.chdir(tmp_path)
     if text is not None:

@@ -143,7 +143,7 @@ def test_measures_of_a_perfect_copy_and_of_a_blur(stage: AutoencoderStage, monke
 
 
 def test_held_out_pairs_differ(stage: AutoencoderStage) -> None:
-    people, views = stage._held_out(200)  # 4 people of 6 views
+    people, views = stage.held_out(200)  # 4 people of 6 views
     assert len(set(zip(people.tolist(), views.tolist(), strict=True))) == len(people) == 24
     assert sorted(people[:4]) == [0, 1, 2, 3]
 
@@ -152,7 +152,7 @@ def test_the_sheet_shows_people_reconstructions_and_enlarged_heads(stage: Autoen
     with torch.no_grad():
         sheet = stage.sample_grid()
     assert sheet.shape == (2 * 64 + 2 * 192, 8 * 192, 3)
-    people, views = stage._held_out(8)
+    people, views = stage.held_out(8)
     truth = stage.validation_cache.get("pictures", people, views).numpy()
     for column in range(8):
         left = column * 192

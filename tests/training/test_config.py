@@ -7,6 +7,7 @@ import yaml
 
 from imagpose.training.config import (
     AutoencoderConfig,
+    AutoencoderFinishConfig,
     DecoderConfig,
     EncoderConfig,
     IdentityConfig,
@@ -22,6 +23,7 @@ from imagpose.views import ViewGrid
 CONFIGS = Path(__file__).parents[2] / "configs"
 KINDS = {
     "autoencoder": AutoencoderConfig,
+    "autoencoder_finish": AutoencoderFinishConfig,
     "encoder": EncoderConfig,
     "denoiser": DenoiserConfig,
     "decoder": DecoderConfig,

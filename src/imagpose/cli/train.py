@@ -24,10 +24,20 @@ StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this ti
 def autoencoder(
     config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
 ) -> None:
-    """Stage 1: the KL autoencoder."""
+    """Stage 1: the patch autoencoder."""
     from imagpose.training.autoencoder import train_autoencoder
 
     _train(train_autoencoder, config, overrides, resume, stop_after)
+
+
+@app.command(epilog="Example: imagpose train autoencoder-finish --config configs/mini/autoencoder_finish.yaml")
+def autoencoder_finish(
+    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
+) -> None:
+    """Last phase of stage 1: the decoder alone, by features and a discriminator; needs the extra 'perceptual'."""
+    from imagpose.training.autoencoder_finish import train_autoencoder_finish
+
+    _train(train_autoencoder_finish, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train encoder --config configs/mini/encoder.yaml")

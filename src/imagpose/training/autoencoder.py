@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch.nn import functional
 
 from imagpose.metrics.pictures import measure_pictures
@@ -55,6 +56,17 @@ class CropStage(Stage):
         self.cache = ViewCache(config.data)
         self.validation_cache = ViewCache(config.validation)
 
+    def batch(self, step: int, samples: range) -> Batch:
+        """``pixels`` (b, 3, H, W) in [-1, 1], ``noise`` (b, c, h, w) of the posterior, ``noise_level`` (b, 1, 1, 1)."""
+        config = self.config
+        rng = keyed_rng(config.seed, step, samples.start)
+        pixels = self.crops(rng)
+        count, factor = len(pixels), spatial_factor(self.vae)
+        shape = (count, self.vae.config.latent_channels, pixels.shape[2] // factor, pixels.shape[3] // factor)
+        noise = torch.randn(shape, generator=keyed_generator(config.seed, step, samples.start))
+        levels = np.where(rng.random(count) < 0.5, rng.uniform(0.0, config.latent_noise, count), 0.0)
+        return {"pixels": pixels, "noise": noise, "noise_level": torch.from_numpy(levels).float()[:, None, None, None]}
+
     def crops(self, rng: np.random.Generator) -> torch.Tensor:
         """`batch_size` crops, half of them mirrored, (b, 3, H, W) in [-1, 1]; of views, or of views made smaller.
 
@@ -87,26 +99,26 @@ class CropStage(Stage):
         ``gradient_ratio``, ``detail_correlation``, ``psnr_mask`` and ``ssim_mask`` as `measure_pictures`.
         """
         cache = self.validation_cache
-        views = self._held_out(_VALIDATION_PICTURES)
+        views = self.held_out(_VALIDATION_PICTURES)
         pixels, masks = cache.pixels(*views), cache.foreground(*views).numpy()
         half = functional.interpolate(pixels[::2], scale_factor=0.5, mode="bicubic", antialias=True).clamp(-1, 1)
-        outputs, truths = self._reconstruct(pixels), to_bytes(pixels)
+        outputs, truths = self.reconstruct(pixels), to_bytes(pixels)
         shown = [number for number, mask in enumerate(masks) if mask.any()]
         return {
             "psnr": _mean_psnr(outputs, truths),
-            "psnr_noise": _mean_psnr(self._reconstruct(pixels, _VALIDATION_NOISE), truths),
-            "psnr_half": _mean_psnr(self._reconstruct(half), to_bytes(half)),
+            "psnr_noise": _mean_psnr(self.reconstruct(pixels, _VALIDATION_NOISE), truths),
+            "psnr_half": _mean_psnr(self.reconstruct(half), to_bytes(half)),
             **measure_pictures(*(list(own[shown]) for own in (outputs.numpy(), truths.numpy(), masks))),
         }
 
-    def _held_out(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def held_out(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """(identity, view) pairs: each person once, the views in turn; again with other views where people are few."""
         cache = self.validation_cache
         numbers = np.arange(min(count, cache.num_identities * cache.num_views))
         identities = numbers % cache.num_identities
         return identities, (identities + numbers // cache.num_identities) % cache.num_views
 
-    def _reconstruct(self, pixels: torch.Tensor, noise: float = 0.0) -> torch.Tensor:
+    def reconstruct(self, pixels: torch.Tensor, noise: float = 0.0) -> torch.Tensor:
         """Pictures uint8 (n, H, W, 3) of pixels (n, 3, H, W), with noise of so many spreads of the latents."""
         device, factor = next(self.parameters()).device, spatial_factor(self.vae)
         padded, padding = pad_views(pixels, factor)
@@ -123,16 +135,23 @@ class CropStage(Stage):
         return self.vae.encoder, self.vae.decoder
 
     def sample_grid(self) -> np.ndarray:
-        """Held-out people above their reconstructions; below, the heads of both, enlarged."""
-        views = self._held_out(_SAMPLE_PICTURES)
-        pixels = self.validation_cache.pixels(*views)
-        people = [to_bytes(pixels).numpy(), self._reconstruct(pixels).numpy()]
+        """Held-out people above their reconstructions; below, the heads of all, enlarged."""
+        views = self.held_out(_SAMPLE_PICTURES)
+        people = [own.numpy() for own in self.shown(self.shown_pixels())]
         keypoints = self.validation_cache.get("keypoints", *views).numpy()
         heads = [
             np.stack([_head(picture, points) for picture, points in zip(pictures, keypoints, strict=True)])
             for pictures in people
         ]
         return _sheet([*people, *heads])
+
+    def shown_pixels(self) -> torch.Tensor:
+        """Held-out views of the sample grid, (n, 3, H, W)."""
+        return self.validation_cache.pixels(*self.held_out(_SAMPLE_PICTURES))
+
+    def shown(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Rows of the sample grid, uint8 (n, H, W, 3): pixels (n, 3, H, W) and what is made of them."""
+        return [to_bytes(pixels), self.reconstruct(pixels)]
 
     def export(self, folder: Path) -> None:
         """`save_pretrained`, with scaling_factor = 1 / standard deviation of the latents of training views."""
@@ -158,30 +177,24 @@ class AutoencoderStage(CropStage):
         if config.initial is not None:
             start_from(self.vae, load_autoencoder(ModelFiles(str(config.initial))), config.initial)
 
-    def batch(self, step: int, samples: range) -> Batch:
-        """``pixels`` (b, 3, H, W) in [-1, 1], ``noise`` (b, c, h, w) of the posterior, ``noise_level`` (b, 1, 1, 1)."""
-        config = self.config
-        rng = keyed_rng(config.seed, step, samples.start)
-        pixels = self.crops(rng)
-        count, factor = len(pixels), spatial_factor(self.vae)
-        shape = (count, config.model.latent_channels, pixels.shape[2] // factor, pixels.shape[3] // factor)
-        noise = torch.randn(shape, generator=keyed_generator(config.seed, step, samples.start))
-        levels = np.where(rng.random(count) < 0.5, rng.uniform(0.0, config.latent_noise, count), 0.0)
-        return {"pixels": pixels, "noise": noise, "noise_level": torch.from_numpy(levels).float()[:, None, None, None]}
-
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The equation at the head of the module."""
-        config, pixels = self.config, batch["pixels"].contiguous(memory_format=torch.channels_last)
+        config, pixels = self.config, batch["pixels"]
         posterior = self.vae.encode(pixels).latent_dist
+        output = self.vae.decode(noisy_latents(posterior, batch)).sample.float()
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-        added = batch["noise_level"] * mean.detach().std()
-        latents = mean + (log_variance.exp() + added.square()).sqrt() * batch["noise"]
-        output = self.vae.decode(latents).sample.float()
         absolute, gradient = functional.l1_loss(output, pixels), gradient_loss(output, pixels)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         loss = absolute + config.gradient_weight * gradient + config.kl_weight * divergence
         scalars = {"l1": absolute, "gradient": gradient, "kl": divergence, "latent_std": mean.std()}
         return loss, {name: value.detach() for name, value in scalars.items()}
+
+
+def noisy_latents(posterior: DiagonalGaussianDistribution, batch: Batch) -> torch.Tensor:
+    """A sample of the posterior and noise of the batch's levels, in units of the means' spread; float32 (b, c, h, w)."""
+    mean = posterior.mean.float()
+    added = batch["noise_level"] * mean.detach().std()
+    return mean + (posterior.logvar.float().exp() + added.square()).sqrt() * batch["noise"]
 
 
 def build_autoencoder(config: AutoencoderConfig) -> PatchAutoencoderKL:

@@ -202,6 +202,19 @@ class AutoencoderConfig(CropConfig):
     kl_weight: float = Field(1e-3, ge=0, description="Weight of the KL divergence per latent value.")
 
 
+class AutoencoderFinishConfig(CropConfig):
+    """The autoencoder's last phase: its decoder alone, for pictures that are as sharp as the truth."""
+
+    autoencoder: Path = Field(description="Exported weights of the trained autoencoder (its run's weights/).")
+    perceptual_weight: float = Field(0.2, ge=0, description="Weight of the distance in EfficientNet-lite0's features.")
+    adversarial_weight: float = Field(0.02, ge=0, description="Weight of what the patch discriminator says.")
+    adversarial_start: int = Field(
+        500,
+        ge=0,
+        description="Steps after which the decoder learns from the discriminator, which learns from the first.",
+    )
+
+
 class EncoderModel(Section):
     """The image encoder (transformers Dinov2Model)."""
 

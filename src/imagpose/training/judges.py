@@ -6,7 +6,7 @@ judge of outlines alone: to the others a blur shall cost something, for a real p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +53,13 @@ class ViewJudgeStage(Stage):
         cache, count = self.cache, self.samples_per_batch
         return rng.integers(0, cache.num_identities, count), rng.integers(0, cache.num_views, count)
 
-    def held_out_views(self) -> tuple[np.ndarray, np.ndarray]:
-        """Identities and views of all pictures of the held-out people."""
+    def held_out_views(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Identities and views of all pictures of the held-out people, so many at a time as fit into the memory."""
         cache = self.validation_cache
-        identities = np.repeat(np.arange(cache.num_identities), cache.num_views)
-        return identities, np.tile(np.arange(cache.num_views), cache.num_identities)
+        every = np.arange(cache.num_identities * cache.num_views)
+        for start in range(0, len(every), _VALIDATION_CHUNK):
+            identities, views = np.divmod(every[start : start + _VALIDATION_CHUNK], cache.num_views)
+            yield identities, views
 
 
 class PoseEstimatorStage(ViewJudgeStage):
@@ -94,11 +96,11 @@ class PoseEstimatorStage(ViewJudgeStage):
     def validate(self) -> dict[str, float]:
         """On held-out people: share of visible key points within 5 % of the picture's height, mean error of visible ones
         in pixels, share of key points whose presence is told."""
-        cache, shown = self.validation_cache, self.held_out_views()
-        truth = cache.get("keypoints", *shown)
-        device = next(self.parameters()).device
-        chunks = cache.pixels(*shown).split(_VALIDATION_CHUNK)
-        found = torch.cat([self.network.keypoints(chunk.to(device)).cpu() for chunk in chunks])
+        cache, device = self.validation_cache, next(self.parameters()).device
+        truth = torch.cat([cache.get("keypoints", *shown) for shown in self.held_out_views()])
+        found = torch.cat(
+            [self.network.keypoints(cache.pixels(*shown).to(device)).cpu() for shown in self.held_out_views()]
+        )
         distance = (found[..., :2] - truth[..., :2]).norm(dim=-1)[truth[..., 2] == 1]
         told = (found[..., 2] > 0.5) == (truth[..., 2] > 0)
         return {
@@ -150,12 +152,13 @@ class SilhouetteStage(ViewJudgeStage):
 
     def validate(self) -> dict[str, float]:
         """On held-out people: mean IoU with the renderer's masks, of pictures as they are and of degraded ones."""
-        cache, views, measures = self.validation_cache, self.held_out_views(), {}
-        truth, pixels = cache.foreground(*views), cache.pixels(*views)
-        for name, shown in (("iou", pixels), ("iou_degraded", degrade(pixels, keyed_generator(self.config.seed)))):
-            found = torch.cat([self._found(part) for part in shown.split(_VALIDATION_CHUNK)])
-            measures[name] = float(soft_iou(found.float(), truth.float()).mean())
-        return measures
+        cache, generator = self.validation_cache, keyed_generator(self.config.seed)
+        values: dict[str, list[torch.Tensor]] = {"iou": [], "iou_degraded": []}
+        for shown in self.held_out_views():
+            pixels, truth = cache.pixels(*shown), cache.foreground(*shown).float()
+            for name, own in (("iou", pixels), ("iou_degraded", degrade(pixels, generator))):
+                values[name].append(soft_iou(self._found(own).float(), truth))
+        return {name: float(torch.cat(own).mean()) for name, own in values.items()}
 
     def _found(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels (b, H, W) that show the person, as `find_foreground` tells them."""

@@ -154,6 +154,7 @@ class Training:
         self.average.start()
         self.outcome = Outcome(samples=stage.samples_before)
         self.requests = StopRequests()
+        self._exported_at = time.monotonic()
         self._saved_step: int | None = None
         if resume is not None:
             self._resume(resume)
@@ -270,6 +271,10 @@ class Training:
                 self._validate(records)
             if progress_is_due:
                 self._measure_progress(records)
+        if config.export_minutes is not None:
+            due = time.monotonic() - self._exported_at >= 60 * config.export_minutes
+            if self._most(int(due)):
+                self._export()
         if step % config.sample_every == 0:
             with self.average.used() as stage:
                 if self.accelerator.is_main_process:
@@ -313,6 +318,7 @@ class Training:
                 with writing(f"step {self.outcome.step}: weights in {self.config.output}", self.folder):
                     export_stage(stage, self.config.output / "weights", self._facts())
         self.accelerator.wait_for_everyone()
+        self._exported_at = time.monotonic()
 
     def _facts(self) -> dict[str, Any]:
         """What ``training.json`` says of the weights beside it."""
@@ -327,10 +333,13 @@ class Training:
 
     def _agreed(self, reason: str) -> str:
         """The gravest of all processes' reasons to end, so that they end together."""
+        return _REASONS[self._most(_REASONS.index(reason))]
+
+    def _most(self, number: int) -> int:
+        """The largest of all processes' numbers."""
         if self.accelerator.num_processes == 1:
-            return reason
-        number = torch.tensor([_REASONS.index(reason)], device=self.accelerator.device)
-        return _REASONS[int(self.accelerator.gather(number).max())]
+            return number
+        return int(self.accelerator.gather(torch.tensor([number], device=self.accelerator.device)).max())
 
 
 class _Batches(Dataset):

@@ -19,6 +19,7 @@ export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 OMP_N
 # Command of `imagpose train`, name of its configuration in configs/mini.
 stages=(
     "autoencoder autoencoder"
+    "autoencoder-finish autoencoder_finish"
     "encoder encoder"
     "pose-estimator pose_estimator"
     "silhouette silhouette"

@@ -289,3 +289,11 @@ def test_a_finished_run_is_left_as_it_is(config: RunConfig, tmp_path: Path) -> N
     assert train(path, resume="latest").losses
     assert (train(path, resume="latest").step, len(built)) == (10, 1)
     assert train(path, ["steps=12"], resume="latest").step == 12 and len(built) == 2
+
+
+def test_weights_are_exported_while_a_run_goes_on(config: RunConfig) -> None:
+    stage, steps = LineStage(), []
+    facts = config.output / "weights" / "training.json"
+    stage.at_step[7] = lambda: steps.append(json.loads(facts.read_text())["step"])
+    Training(stage, changed(config, export_minutes=1e-9)).run()
+    assert steps == [7]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "train_mini.sh"
-STAGES = ["autoencoder", "encoder", "pose-estimator", "silhouette", "identity", "denoiser"]
+STAGES = ["autoencoder", "autoencoder-finish", "encoder", "pose-estimator", "silhouette", "identity", "denoiser"]
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_all_stages_one_after_another_in_the_given_folder(start, tmp_path: Path)
 
 
 def test_a_stage_that_fails_ends_the_chain(start, tmp_path: Path) -> None:
-    process = start('[ "$4" = encoder ] && exit 3; exit 0')
-    assert "encoder failed with status 3" in process.communicate(timeout=30)[0]
+    process = start('[ "$4" = autoencoder-finish ] && exit 3; exit 0')
+    assert "autoencoder-finish failed with status 3" in process.communicate(timeout=30)[0]
     assert process.returncode == 3
     assert [call[3] for call in asked(tmp_path)] == STAGES[:2]
 

@@ -104,7 +104,9 @@ class RunConfig(Section):
     checkpoint_every: Positive = Field(500, description="Steps between checkpoints.")
     keep_checkpoints: Positive = Field(2, description="The last K checkpoints are kept.")
     export_minutes: float | None = Field(
-        None, gt=0, description="Minutes between exports of the EMA weights while the run goes on; none: at its end only."
+        None,
+        gt=0,
+        description="Minutes between exports of the EMA weights while the run goes on; none: at its end only.",
     )
     wandb: str | None = Field(
         None, description="Project of Weights & Biases to record in, beside TensorBoard; needs the package wandb."

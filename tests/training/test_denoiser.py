@@ -105,6 +105,8 @@ def test_cached_conditions_are_the_pipelines(stage: DenoiserStage) -> None:
     data, pipeline = stage.data, stage.pipeline
 
     def stored(kind: str, view: int) -> torch.Tensor:
+        if kind == "skeletons":
+            return data.skeletons(np.array([2]), np.array([view]))[0]
         return data.get(kind, np.array([2]), np.array([view]))[0].float()
 
     def pose(view: int) -> Pose:
@@ -162,7 +164,7 @@ def test_dropped_features_are_null(stage: DenoiserStage) -> None:
 def test_skeletons_are_those_of_the_cached_key_points(stage: DenoiserStage) -> None:
     pair = np.array([6]), np.array([5])
     pose = Pose(stage.data.get("keypoints", *pair)[0].numpy(), WIDTH, HEIGHT)
-    drawn = stage.data.get("skeletons", *pair)[0].movedim(0, -1).numpy()
+    drawn = stage.data.skeletons(*pair)[0].movedim(0, -1).numpy()
     assert np.array_equal(drawn, np.asarray(draw_skeleton(pose))) and drawn.any()
 
 
@@ -171,7 +173,8 @@ def test_a_run_learns_and_exports_a_pipeline(write_config, values: dict, tmp_pat
     changes = {"output": str(run), "steps": 25, "learning_rate": 5e-3, "ema_decay": 0.5}
     outcome = train_denoiser(write_config(values | changes))
     assert np.mean(outcome.losses[-8:]) < 0.85 * np.mean(outcome.losses[:4])
-    assert set(outcome.validation) == {"loss", "loss_masked", "psnr", "psnr_of_copy"}
+    known = {"known_psnr", "known_psnr_three", "known_psnr_of_copy"}
+    assert set(outcome.validation) == {"loss", "loss_masked", "psnr", "psnr_of_copy"} | known
     sizes = export_pipeline(run, tmp_path / "mini", "fp16", max_file_size="20KB")
     files = list((tmp_path / "mini" / "unet").iterdir())
     assert sizes["unet"] == sum(file.stat().st_size for file in files)
@@ -197,6 +200,114 @@ def test_resumed_run_repeats_the_uninterrupted_one(write_config, values: dict, t
     assert first.losses + second.losses == expected.losses
 
 
+PHASES = [
+    {"steps": 2, "low_resolution_share": 1.0, "pure_noise_share": 1.0, "attention_weight": 0.1, "person_weight": 3.0},
+    {"steps": 2, "timestep_shift": 5.0, "attention_weight": 0.1},
+    {},
+]
+TAUGHT = {"prediction_type": "v_prediction", "zero_terminal_snr": True, "all_masked_share": 0.1, "phases": PHASES}
+
+
+def test_a_run_in_phases_is_resumed_exactly(write_config, values: dict, tmp_path: Path) -> None:
+    path = write_config(values | TAUGHT | {"output": str(tmp_path / "resumed"), "steps": 6, "workers": 1})
+    expected = train_denoiser(path, [f"output={tmp_path / 'whole'}"])
+    sittings = [train_denoiser(path, stop_after=1e-9)]
+    for _ in range(4):
+        sittings.append(train_denoiser(path, stop_after=1e-9, resume="latest"))
+    sittings.append(train_denoiser(path, resume="latest"))
+    assert [sitting.step for sitting in sittings] == [1, 2, 3, 4, 5, 6]
+    assert [loss for sitting in sittings for loss in sitting.losses] == expected.losses
+
+
+@pytest.fixture(scope="module")
+def taught(values: dict) -> DenoiserStage:
+    return prepared(values | TAUGHT)
+
+
+def test_phases_change_what_a_step_sees(taught: DenoiserStage) -> None:
+    early, later, last = (taught.batch(step, range(2)) for step in (0, 2, 4))
+    views, slots = early["grid"].prod(), early["mask"].shape[1]
+    assert early["latents"].shape[:2] == (2 * 4 // int(views) * 4, slots) and early["latents"].shape[-2:] == (4, 4)
+    assert early["noise"].shape == early["latents"].shape and early["surface"].shape[2:] == (4, 4, 4)
+    assert early["skeletons"].shape[-2:] == (32, 32) and (early["timesteps"] == 999).all()
+    for batch in (later, last):
+        assert batch["latents"].shape[-2:] == (8, 8) and batch["surface"].shape[2:] == (8, 8, 4)
+    weights = [(float(batch["attention_weight"]), float(batch["person_weight"])) for batch in (early, later, last)]
+    assert weights == [(pytest.approx(0.1), 3.0), (pytest.approx(0.1), 1.0), (0.0, 1.0)]
+
+
+def test_half_latents_are_those_of_the_half_picture(taught: DenoiserStage) -> None:
+    pair = np.array([3]), np.array([2])
+    picture = taught.data.get("pictures", *pair)[0].float() / 127.5 - 1
+    smaller = picture.unflatten(0, (32, 2)).unflatten(2, (32, 2)).mean(dim=(1, 3)).movedim(-1, 0)
+    with torch.no_grad():
+        expected = taught.pipeline.vae.encode(smaller[None]).latent_dist.mean[0] * 0.5
+    assert torch.allclose(taught.data.get("latents_half", *pair)[0].float(), expected, atol=5e-3)
+
+
+def test_the_loss_weighs_the_person_and_teaches_attention(taught: DenoiserStage) -> None:
+    taught.train()
+    step = next(step for step in range(2) if taught.batch(step, range(2))["mask"].any())
+    batch = taught.batch(step, range(2))
+    loss, scalars = taught(batch)
+    plain, _ = taught(batch | {"attention_weight": torch.tensor(0.0)})
+    assert float(loss) == pytest.approx(float(plain) + 0.1 * float(scalars["attention_loss"]), rel=1e-5)
+    assert 0 < float(scalars["attention_on_sources"]) < 1
+    with torch.no_grad():
+        prediction, target = taught._predict(batch)
+    weights = 1 + 2 * batch["surface"][..., 3]
+    weights = weights / weights.mean(dim=(2, 3), keepdim=True)
+    expected = ((prediction - target).square().mean(dim=2) * weights).mean()
+    assert float(plain) == pytest.approx(float(expected), rel=1e-4)
+
+
+@torch.no_grad()
+def test_one_prediction_is_measured_in_the_mask(taught: DenoiserStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the true latents as prediction it is the autoencoder's PSNR."""
+    data, vae = taught.held_out, taught.pipeline.vae
+    monkeypatch.setattr(taught, "_one_prediction", lambda draw: taught._assembled(data, draw)["latents"])
+    measures = taught._known()
+    errors, copies, last = [], [], []
+    for person in range(4):
+        shown = [data.view(person, view)[0] for view in range(4)]
+        source, *truths = [np.asarray(picture, dtype=float) for picture in shown]
+        for view, truth in enumerate(truths, start=1):
+            latents = data.get("latents", np.array([person]), np.array([view])).float()
+            decoded = vae.decode(latents / 0.5).sample[0].clamp(-1, 1).movedim(0, -1).double().numpy()
+            mask = data.foreground(person, view)
+            for picture, found in (((decoded + 1) * 127.5, errors), (source, copies)):
+                found.append(10 * np.log10(255**2 / ((picture - truth)[mask] ** 2).mean()))
+        last.append(errors[-1])
+    assert measures["known_psnr"] == pytest.approx(np.mean(errors), abs=0.02)
+    assert measures["known_psnr_three"] == pytest.approx(np.mean(last), abs=0.02)
+    assert measures["known_psnr_of_copy"] == pytest.approx(np.mean(copies), abs=0.02)
+
+
+@torch.no_grad()
+def test_one_prediction_sees_its_sources_and_no_target(taught: DenoiserStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught.eval()
+    draws = []
+    monkeypatch.setattr(
+        taught, "_one_prediction", lambda draw: draws.append(draw) or taught._black.expand(2, 4, -1, -1, -1)
+    )
+    taught._known()
+    monkeypatch.undo()
+    assert [draw.mask[0].tolist() for draw in draws] == [[1, 0, 0, 0]] * 2 + [[1, 1, 1, 0]] * 2
+    known = taught._one_prediction(draws[0])
+    assert torch.equal(known, taught._one_prediction(draws[0])) and known.shape == (2, 4, 4, 8, 8)
+    assembled = taught._assembled
+    for slot, changes in ((0, True), (2, False)):
+
+        def other(data, draw, slot=slot):
+            batch = assembled(data, draw)
+            batch["latents"] = batch["latents"].clone()
+            batch["latents"][:, slot] += 1
+            return batch
+
+        monkeypatch.setattr(taught, "_assembled", other)
+        assert torch.allclose(taught._one_prediction(draws[0])[:, 1], known[:, 1], atol=1e-5) != changes
+
+
 def test_sample_rows_show_source_skeleton_output_and_truth(stage: DenoiserStage) -> None:
     picture = sample_rows(stage.pipeline, stage.held_out, stage.config, 2)
     assert picture.shape == (2 * HEIGHT, 10 * WIDTH, 3)
@@ -206,7 +317,7 @@ def test_sample_rows_show_source_skeleton_output_and_truth(stage: DenoiserStage)
         assert np.array_equal(tiles[person, 0], views[0])
         for target in (1, 2, 3):
             assert np.array_equal(tiles[person, 3 * target], views[target])
-            skeleton = stage.held_out.get("skeletons", np.array([person]), np.array([target]))[0]
+            skeleton = stage.held_out.skeletons(np.array([person]), np.array([target]))[0]
             assert np.array_equal(tiles[person, 3 * target - 2], skeleton.movedim(0, -1).numpy())
 
 

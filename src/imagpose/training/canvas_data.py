@@ -15,13 +15,16 @@ from PIL import Image
 from imagpose.data.augment import draw_changes
 from imagpose.data.canvas import ViewTensors, load_views
 from imagpose.data.dataset import PersonDataset
+from imagpose.data.records import fit_mask
 from imagpose.pictures import fit_pose, fit_view
 from imagpose.pose import Pose
 from imagpose.training.cache import RenderedBlock, ViewCache, seed_blocks
+from imagpose.training.canvas_draws import CanvasDraw
 from imagpose.training.config import ViewCacheConfig
 from imagpose.training.denoiser_config import DatasetConfig
-from imagpose.training.objective import CanvasDraw
+from imagpose.training.half_views import fit_surface, halve_pixels, halve_skeletons, padding_of
 from imagpose.training.shards import Block, Tensors, load_shard
+from imagpose.training.skeletons import unpack_skeletons
 from imagpose.training.stage import Batch, Drawn, keyed_rng
 
 _BLOCK = 32  # identities per shard of a data set's cache
@@ -44,14 +47,20 @@ class CanvasData(ABC):
         """What the slots of b drawn canvases show.
 
         Returns:
-            ``skeletons`` uint8 (b, v, 3, H', W'), padded, and either, from a cache, ``latents`` (b, v, 4, h, w), and of
+            ``skeletons`` uint8 (b, v, 3, H', W'), padded, and either, from a cache, ``latents`` (b, v, c, h, w), and of
             the view that F_C is made of ``tokens`` (b, n, d_enc) and, where the model has texture tokens, ``textures``
-            (b, 4, h', w'); or ``pixels`` (b, v, 3, H, W) and ``feature_pixels`` (b, 3, H, W) in [-1, 1].
+            (b, c, h', w'); or ``pixels`` (b, v, 3, H, W) and ``feature_pixels`` (b, 3, H, W) in [-1, 1]. Where the loss
+            needs it, ``surface`` (b, v, h, w, 4): place on the body at rest in metres, and coverage, of each latent's
+            cell. The views of the slots have half their size where the draw says so.
         """
 
     @abstractmethod
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
         """A picture and its pose, unchanged."""
+
+    @abstractmethod
+    def foreground(self, identity: int, view: int) -> np.ndarray | None:
+        """The person's mask in that picture, bool (H, W); None where it is not known."""
 
     def __deepcopy__(self, _: Any) -> CanvasData:
         """Copies of a stage read the same files."""
@@ -62,19 +71,37 @@ class CachedData(CanvasData):
     """Canvases of cached tensors."""
 
     kinds: tuple[str, ...]
+    multiple: int
 
     @abstractmethod
+    def get_each(self, name: str, identities: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
+        """Tensors `name` of n (identity, view) pairs, mapped into memory."""
+
     def get(self, name: str, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Tensor `name` (n, ...) of n (identity, view) pairs."""
+        with torch.autocast("cpu", enabled=False):  # which has no rule for stacking half precision, as in validation
+            return torch.stack(self.get_each(name, identities, views))
+
+    def skeletons(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Padded drawings uint8 (n, 3, H', W') of n (identity, view) pairs."""
+        height, width, _ = padding_of(self.height, self.width, self.multiple)
+        return unpack_skeletons(self.get_each("skeletons", identities, views), height, width)
 
     def canvases(self, draw: CanvasDraw) -> Batch:
         """See `CanvasData`."""
-        count, slots = draw.views.shape
-        pairs = np.repeat(draw.identities, slots), draw.views.reshape(-1)
+        pairs = np.repeat(draw.identities, draw.views.shape[1]), draw.views.reshape(-1)
+        size = self.height, self.width, self.multiple
+        shown = {
+            "latents": self.get("latents_half" if draw.half else "latents", *pairs).float(),
+            "skeletons": self.skeletons(*pairs),
+        }
+        if "surface" in self.kinds:
+            shown["surface"] = fit_surface(self.get("surface", *pairs), *size, draw.half)
+        if draw.half:
+            shown["skeletons"] = halve_skeletons(shown["skeletons"], *size)
         features = [kind for kind in self.kinds if kind in ("tokens", "textures")]
         return {
-            "latents": self.get("latents", *pairs).float().unflatten(0, (count, slots)),
-            "skeletons": self.get("skeletons", *pairs).unflatten(0, (count, slots)),
+            **{name: tensor.unflatten(0, draw.views.shape) for name, tensor in shown.items()},
             **{kind: self.get(kind, draw.identities, draw.feature_views).float() for kind in features},
         }
 
@@ -82,22 +109,26 @@ class CachedData(CanvasData):
 class RenderedData(CachedData):
     """Rendered people, see `ViewCache`."""
 
-    def __init__(self, config: ViewCacheConfig, kinds: tuple[str, ...]) -> None:
+    def __init__(self, config: ViewCacheConfig, kinds: tuple[str, ...], multiple: int) -> None:
         """Open the shards of `kinds`; errors as `ViewCache`."""
-        self.kinds = kinds
+        self.kinds, self.multiple = kinds, multiple
         self.height, self.width = config.height, config.width
         self.view_counts = np.full(config.identities, config.views, dtype=np.int64)
         self._cache = ViewCache(config, kinds)
 
-    def get(self, name: str, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+    def get_each(self, name: str, identities: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
         """See `CachedData`."""
-        return self._cache.get(name, identities, views)
+        return self._cache.get_each(name, identities, views)
 
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
         """See `CanvasData`."""
         pair = np.array([identity]), np.array([view])
         picture, points = (self._cache.get(name, *pair)[0].numpy() for name in ("pictures", "keypoints"))
         return Image.fromarray(picture), Pose(points, self.width, self.height)
+
+    def foreground(self, identity: int, view: int) -> np.ndarray:
+        """See `CanvasData`."""
+        return self._cache.foreground(np.array([identity]), np.array([view]))[0].numpy()
 
 
 class StoredData(CanvasData):
@@ -124,11 +155,12 @@ class StoredData(CanvasData):
         canvases = zip(draw.samples, draw.identities, draw.views, draw.feature_views, strict=True)
         read = [self._canvas(*canvas) for canvas in canvases]
         pixels = torch.stack([tensors.pixels for tensors in read])
-        return {
-            "pixels": pixels[:, :-1],
-            "feature_pixels": pixels[:, -1],
-            "skeletons": torch.stack([tensors.skeletons[:-1] for tensors in read]),
-        }
+        views, skeletons = pixels[:, :-1], torch.stack([tensors.skeletons[:-1] for tensors in read])
+        if draw.half:
+            size, slots = (self.height, self.width, self._multiple), draw.views.shape
+            views = halve_pixels(views.flatten(0, 1)).unflatten(0, slots)
+            skeletons = halve_skeletons(skeletons.flatten(0, 1), *size).unflatten(0, slots)
+        return {"pixels": views, "feature_pixels": pixels[:, -1], "skeletons": skeletons}
 
     def _canvas(self, sample: tuple[int, int, int], identity: int, views: np.ndarray, feature_view: int) -> ViewTensors:
         """The views of the slots, then the one that F_C is made of, changed as in its slot if it has one."""
@@ -143,18 +175,22 @@ class StoredData(CanvasData):
         """See `CanvasData`."""
         return _fitted(self.dataset, identity, view, self.width, self.height)
 
+    def foreground(self, identity: int, view: int) -> np.ndarray | None:
+        """See `CanvasData`."""
+        return _fitted_mask(self.dataset, identity, view, self.width, self.height)
+
 
 class CachedDataset(CachedData):
     """A data set whose latents, tokens and skeletons are cached."""
 
-    def __init__(self, config: DatasetConfig, kinds: tuple[str, ...]) -> None:
+    def __init__(self, config: DatasetConfig, kinds: tuple[str, ...], multiple: int) -> None:
         """Open the data set and the shards of `kinds`.
 
         Raises:
             FileNotFoundError: a shard has not been made; or see `PersonDataset`.
             ValueError: see `PersonDataset`.
         """
-        self.kinds = kinds
+        self.kinds, self.multiple = kinds, multiple
         self.height, self.width = config.height, config.width
         self.dataset = open_dataset(config)
         self.view_counts = self.dataset.view_counts
@@ -164,19 +200,20 @@ class CachedDataset(CachedData):
         before = np.cumsum(self.view_counts) - self.view_counts
         self._first = before - before[np.arange(len(before)) // _BLOCK * _BLOCK]
 
-    def get(self, name: str, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+    def get_each(self, name: str, identities: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
         """See `CachedData`."""
-        with torch.autocast("cpu", enabled=False):  # which has no rule for stacking half precision, as in validation
-            return torch.stack(
-                [
-                    self._shards[identity // _BLOCK][name][self._first[identity] + view]
-                    for identity, view in zip(identities, views, strict=True)
-                ]
-            )
+        return [
+            self._shards[identity // _BLOCK][name][self._first[identity] + view]
+            for identity, view in zip(identities, views, strict=True)
+        ]
 
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
         """See `CanvasData`."""
         return _fitted(self.dataset, identity, view, self.width, self.height)
+
+    def foreground(self, identity: int, view: int) -> np.ndarray | None:
+        """See `CanvasData`."""
+        return _fitted_mask(self.dataset, identity, view, self.width, self.height)
 
 
 @dataclass(frozen=True)
@@ -245,10 +282,15 @@ def open_data(config: ViewCacheConfig | DatasetConfig, kinds: tuple[str, ...], m
         FileNotFoundError, ValueError: a data set or a shard is missing or does not fit.
     """
     if isinstance(config, ViewCacheConfig):
-        return RenderedData(config, kinds)
-    return StoredData(config, multiple) if config.cache is None else CachedDataset(config, kinds)
+        return RenderedData(config, kinds, multiple)
+    return StoredData(config, multiple) if config.cache is None else CachedDataset(config, kinds, multiple)
 
 
 def _fitted(dataset: PersonDataset, identity: int, view: int, width: int, height: int) -> tuple[Image.Image, Pose]:
     record = dataset.views(identity)[view]
     return fit_view(record.decode(), width, height), fit_pose(record.pose, width, height)
+
+
+def _fitted_mask(dataset: PersonDataset, identity: int, view: int, width: int, height: int) -> np.ndarray | None:
+    mask = dataset.views(identity)[view].foreground()
+    return None if mask is None else np.asarray(fit_mask(Image.fromarray(mask), width, height)) > 127

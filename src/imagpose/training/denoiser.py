@@ -12,30 +12,32 @@ from imagpose.models.conditions import unet_input
 from imagpose.models.latents import encode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.canvas_data import CanvasData, open_data
+from imagpose.training.canvas_draws import CanvasDraw, DrawSettings, Recipe, draw_batch, draw_noise
 from imagpose.training.config import load_config
 from imagpose.training.denoiser_cache import build_cache, encode_features, encode_views, kinds_of
 from imagpose.training.denoiser_config import DenoiserConfig
 from imagpose.training.denoiser_networks import build_pipeline, canvases_seen
-from imagpose.training.denoiser_samples import held_out_psnr, sample_rows
+from imagpose.training.denoiser_samples import held_out_psnr, known_psnr, sample_rows, titled
+from imagpose.training.half_views import halve_pixels
 from imagpose.training.loop import global_batch, prepare_run
 from imagpose.training.objective import (
-    DrawSettings,
     denoising_loss,
-    draw_canvases,
-    draw_noise,
     min_snr_weights,
+    person_weights,
+    predicted_latents,
     prediction_target,
-    timestep_probabilities,
 )
 from imagpose.training.processes import wait_for_everyone
 from imagpose.training.stage import Batch, Stage
+from imagpose.training.taught_attention import AttentionTeacher
 from imagpose.training.trainer import Trainer
-from imagpose.views import ViewGrid, pad_views, tile, untile
+from imagpose.views import ViewGrid, pad_views, tile, untile, visible_share
 
 _VALIDATION_BATCHES = 8
 _VALIDATION_SEED = 1_000_003
-_VALIDATION_PEOPLE = 16
-_SAMPLE_PEOPLE = 4
+_VALIDATION_PEOPLE = 8
+_KNOWN_PEOPLE = 24
+_SAMPLE_PEOPLE = 12
 
 
 class DenoiserStage(Stage):
@@ -53,22 +55,35 @@ class DenoiserStage(Stage):
         super().__init__()
         self.config = config
         self.samples_before = 0 if config.initial is None else canvases_seen(config.initial)
-        kinds = kinds_of(pipeline)
-        self.data = open_data(config.data, kinds, pipeline.view_multiple)
+        self.scheduler = pipeline.scheduler
+        self._pipeline = (pipeline,)  # in a tuple: its frozen networks are no part of what is trained
+        recipes = [recipe for _, recipe in config.recipes]
+        self.data = open_data(config.data, kinds_of(pipeline, recipes), pipeline.view_multiple)
+        self._draws = self._settings(self.data, config.seed, config.recipes, global_batch(config) // config.batch_size)
         self.held_out = None
         if config.validation is not None:
-            self.held_out = open_data(config.validation, kinds, pipeline.view_multiple)
-        self.scheduler = pipeline.scheduler
+            self.held_out = open_data(config.validation, kinds_of(pipeline), pipeline.view_multiple)
+            self._fixed_draws = self._settings(self.held_out, _VALIDATION_SEED, ((0, Recipe()),), 1)
         self.unet = pipeline.unet
         self.pose_encoder = pipeline.pose_encoder
         self.feature_tokens = pipeline.feature_tokens
-        self._pipeline = (pipeline,)  # in a tuple: its frozen networks are no part of what is trained
         if not torch.cuda.is_available():
             # Measured on 2 cores, bf16, 2 x 2 canvases of 16 x 12 latents: 16.7 canvases/s, fused attention 12.8.
             self.unet.set_attn_processor(AttnProcessor())
-        view = pad_views(-torch.ones(1, 3, self.data.height, self.data.width), pipeline.view_multiple)[0]
-        with torch.no_grad():
-            self._black = encode_latents(pipeline.vae, view.to(pipeline.vae.device))[0].cpu()
+        self._teacher = None
+        if any(recipe.attention_weight for recipe in recipes):
+            self._teacher = AttentionTeacher(
+                self.unet, config.attention_levels, config.attention_heads, config.attention_cross_view
+            )
+        self._black = self._black_view(half=False)
+        self._black_half = self._black_view(half=True)
+
+    @torch.no_grad()
+    def _black_view(self, half: bool) -> torch.Tensor:
+        """Latents (c, h, w) of the black view, at half its size or whole."""
+        pipeline, view = self._pipeline[0], -torch.ones(1, 3, self.data.height, self.data.width)
+        padded = pad_views(halve_pixels(view) if half else view, pipeline.view_multiple)[0]
+        return encode_latents(pipeline.vae, padded.to(pipeline.vae.device))[0].cpu()
 
     @property
     def pipeline(self) -> IMAGPosePipeline:
@@ -78,16 +93,21 @@ class DenoiserStage(Stage):
     def batch(self, step: int, samples: range) -> Batch:
         """Inputs of some canvases of a step: what `CanvasData.canvases` reads, and what is drawn.
 
-        ``noise`` (b, v, 4, h, w); ``mask`` (b, v); ``timesteps``, ``keep_image_tokens``, ``keep_texture``,
-        ``keep_source_poses`` (b,); ``grid`` (2,).
+        ``noise`` (b, v, c, h, w); ``mask`` (b, v); ``timesteps``, ``keep_image_tokens``, ``keep_texture``,
+        ``keep_source_poses`` (b,); ``grid`` (2,); ``person_weight`` and ``attention_weight``.
         """
-        return self._batch(self.data, self.config.seed, step, samples, self.config.noise_offset)
+        recipe = self._draws.recipe(step)
+        return {
+            **self._assembled(self.data, draw_batch(self._draws, step, samples), self.config.noise_offset),
+            "person_weight": torch.tensor(recipe.person_weight),
+            "attention_weight": torch.tensor(recipe.attention_weight),
+        }
 
-    def _batch(self, data: CanvasData, seed: int, step: int, samples: range, noise_offset: float) -> Batch:
-        draw = draw_canvases(self._settings(data, seed), step, samples)
+    def _assembled(self, data: CanvasData, draw: CanvasDraw, noise_offset: float = 0.0) -> Batch:
+        black = self._black_half if draw.half else self._black
         return {
             **data.canvases(draw),
-            "noise": draw_noise(draw.samples, (draw.grid.num_views, *self._black.shape), noise_offset),
+            "noise": draw_noise(draw.samples, (draw.grid.num_views, *black.shape), noise_offset),
             "mask": draw.mask,
             "timesteps": draw.timesteps,
             "keep_image_tokens": draw.keep_image_tokens,
@@ -96,13 +116,19 @@ class DenoiserStage(Stage):
             "grid": torch.tensor([draw.grid.rows, draw.grid.cols]),
         }
 
-    def _settings(self, data: CanvasData, seed: int) -> DrawSettings:
+    def _settings(
+        self, data: CanvasData, seed: int, recipes: tuple[tuple[int, Recipe], ...], batches: int
+    ) -> DrawSettings:
         config = self.config
         return DrawSettings(
             seed=seed,
-            global_batch=global_batch(config),
+            batch_size=config.batch_size,
+            batches=batches,
             view_counts=data.view_counts,
-            timestep_probabilities=timestep_probabilities(self.scheduler, config.noise_emphasis),
+            num_timesteps=len(self.scheduler.alphas_cumprod),
+            recipes=recipes,
+            all_masked_share=config.all_masked_share,
+            low_resolution_batch=config.low_resolution_batch,
             grids=tuple(config.view_grids.items()),
             feature_dropout=config.feature_dropout,
             source_pose_dropout=config.source_pose_dropout,
@@ -119,11 +145,26 @@ class DenoiserStage(Stage):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Eq. 4 over the slots of joint canvases, with the weights that the configuration asks for."""
-        gamma, timesteps = self.config.min_snr_gamma, batch["timesteps"]
+        config, mask, surface = self.config, batch["mask"], batch.get("surface")
+        teacher = self._teacher if surface is not None and float(batch["attention_weight"]) > 0 else None
         prediction, target = self._predict(self._encoded(batch))
-        canvas_weights = None if gamma is None else min_snr_weights(self.scheduler, timesteps, gamma)
-        loss = denoising_loss(prediction, target, batch["mask"], self.config.visible_weight, canvas_weights)
-        return loss, _slot_errors(prediction, target, batch["mask"])
+        loss = denoising_loss(
+            prediction,
+            target,
+            mask,
+            config.visible_weight,
+            visible_share(mask.shape[1], config.all_masked_share),
+            canvas_weights=None
+            if config.min_snr_gamma is None
+            else min_snr_weights(self.scheduler, batch["timesteps"], config.min_snr_gamma),
+            cell_weights=None if surface is None else person_weights(surface[..., 3], batch["person_weight"]),
+        )
+        scalars = _slot_errors(prediction, target, mask)
+        if teacher is not None and surface is not None:
+            attention_loss, share = teacher.loss(surface, mask, ViewGrid(*batch["grid"].tolist()))
+            loss = loss + batch["attention_weight"] * attention_loss
+            scalars |= {"attention_loss": attention_loss.detach(), "attention_on_sources": share}
+        return loss, scalars
 
     @torch.no_grad()
     def _encoded(self, batch: Batch) -> Batch:
@@ -142,13 +183,13 @@ class DenoiserStage(Stage):
         return {**batch, "latents": latents, **features}
 
     def _predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The UNet's prediction and what it should be, both (b, v, 4, h, w)."""
+        """The UNet's prediction and what it should be, both (b, v, c, h, w)."""
         grid = ViewGrid(*batch["grid"].tolist())
         latents, noise, mask, timesteps = (batch[name] for name in ("latents", "noise", "mask", "timesteps"))
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
-        black = self._black.to(latents.device)
+        black = self._black if latents.shape[-3:] == self._black.shape else self._black_half
         prediction = self.unet(
-            unet_input(noisy, latents, mask, black, grid, self.unet.config.in_channels),
+            unet_input(noisy, latents, mask, black.to(latents.device), grid, self.unet.config.in_channels),
             timesteps,
             self._features(batch),
             pose_features=self.pose_encoder(tile(visible_skeletons(batch), grid)),
@@ -167,27 +208,44 @@ class DenoiserStage(Stage):
         return torch.cat(kept, dim=1)
 
     def validate(self) -> dict[str, float]:
-        """Eq. 4 on fixed draws of held-out people, and the PSNR of generated targets beside that of copied sources.
+        """Eq. 4 on fixed draws of held-out people, what one prediction knows, and the PSNR of generated targets.
 
-        Nothing where nobody is held out.
+        Timesteps are uniform and views have their whole size in every phase, so that phases can be compared. Nothing
+        where nobody is held out.
         """
         if self.held_out is None:
             return {}
         sums: dict[str, float] = {"loss": 0.0, "loss_masked": 0.0}
-        device = next(self.parameters()).device
         for step in range(_VALIDATION_BATCHES):
-            batch = self._batch(self.held_out, _VALIDATION_SEED, step, range(self.config.batch_size), 0.0)
-            loss, scalars = self({name: tensor.to(device) for name, tensor in batch.items()})
+            draw = draw_batch(self._fixed_draws, step, range(self.config.batch_size))
+            loss, scalars = self(self._on_device(self._assembled(self.held_out, draw)))
             sums["loss"] += float(loss)
             sums["loss_masked"] += float(scalars["loss_masked"])
-        measures = {name: value / _VALIDATION_BATCHES for name, value in sums.items()}
+        measures = {name: value / _VALIDATION_BATCHES for name, value in sums.items()} | self._known()
         return measures | held_out_psnr(self.pipeline, self.held_out, self.config, _VALIDATION_PEOPLE)
+
+    def _on_device(self, batch: Batch) -> Batch:
+        device = next(self.parameters()).device
+        return {name: tensor.to(device) for name, tensor in batch.items()}
+
+    def _known(self) -> dict[str, float]:
+        assert self.held_out is not None
+        return known_psnr(self.pipeline, self.held_out, self.config, _KNOWN_PEOPLE, self._one_prediction)
+
+    def _one_prediction(self, draw: CanvasDraw) -> torch.Tensor:
+        """Clean latents (b, v, c, h, w) of held-out canvases as one prediction from noise has them."""
+        assert self.held_out is not None
+        batch = self._encoded(self._on_device(self._assembled(self.held_out, draw)))
+        noisy = self.scheduler.add_noise(batch["latents"], batch["noise"], batch["timesteps"])
+        return predicted_latents(self.scheduler, self._predict(batch)[0], noisy, batch["timesteps"])
 
     def sample_grid(self) -> np.ndarray | None:
         """Rows of held-out people: source, then per target skeleton, output and truth; None where nobody is held out."""
         if self.held_out is None:
             return None
-        return sample_rows(self.pipeline, self.held_out, self.config, _SAMPLE_PEOPLE)
+        rows = sample_rows(self.pipeline, self.held_out, self.config, _SAMPLE_PEOPLE)
+        known = ", ".join(f"{name} {value:.2f} dB" for name, value in self._known().items())
+        return titled(rows, f"one prediction from pure noise: {known}") if known else rows
 
     def export(self, folder: Path) -> None:
         """The whole pipeline in diffusers' layout, in full precision (`export.export_pipeline` makes it small)."""

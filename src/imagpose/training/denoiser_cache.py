@@ -1,4 +1,4 @@
-"""What the denoiser reads per view: latents, texture latents, encoder tokens, skeletons; computed once, or in every step.
+"""What the denoiser reads per view: latents, texture latents, encoder tokens, skeletons; computed once, or every step.
 
 Both ways use the functions here, which are the pipeline's own.
 """
@@ -6,7 +6,7 @@ Both ways use the functions here, which are the pipeline's own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -17,29 +17,35 @@ from imagpose.models.latents import encode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline_conditions import encode_image_tokens, encode_texture
 from imagpose.training.canvas_data import cache_blocks
-from imagpose.training.config import Precision, ViewCacheConfig
-from imagpose.training.denoiser_config import DatasetConfig, DenoiserConfig
+from imagpose.training.canvas_draws import Recipe
+from imagpose.training.config import Precision
+from imagpose.training.denoiser_config import DenoiserConfig
 from imagpose.training.denoiser_networks import frozen_files
+from imagpose.training.half_views import halve_pixels
 from imagpose.training.processes import run_device, this_process
 from imagpose.training.shards import Kind, add_kinds
+from imagpose.training.skeletons import pack_skeletons
 from imagpose.views import pad_views
 
 _CHUNK = 16
 
 
-def kinds_of(pipeline: IMAGPosePipeline) -> tuple[str, ...]:
-    """What the pipeline's denoiser reads."""
+def kinds_of(pipeline: IMAGPosePipeline, recipes: Iterable[Recipe] = ()) -> tuple[str, ...]:
+    """What the pipeline's denoiser reads; recipes may ask for half views, and for surfaces, which rendering leaves."""
+    recipes = list(recipes)
     textures = ("textures",) if pipeline.feature_tokens.config.use_texture else ()
-    return ("latents", *textures, "tokens", "skeletons")
+    half = ("latents_half",) if any(recipe.low_resolution_share for recipe in recipes) else ()
+    surface = ("surface",) if any(recipe.reads_surfaces for recipe in recipes) else ()
+    return ("latents", *half, *textures, "tokens", "skeletons", *surface)
 
 
 def encode_views(pipeline: IMAGPosePipeline, pixels: torch.Tensor) -> torch.Tensor:
-    """Latents (b, 4, h, w) of pixels (b, 3, H, W) in [-1, 1], padded as the UNet needs them."""
+    """Latents (b, c, h, w) of pixels (b, 3, H, W) in [-1, 1], padded as the UNet needs them."""
     return encode_latents(pipeline.vae, pad_views(pixels, pipeline.view_multiple)[0])
 
 
 def encode_features(pipeline: IMAGPosePipeline, kind: str, pixels: torch.Tensor) -> torch.Tensor:
-    """``tokens`` (b, n, d_enc) or ``textures`` (b, 4, h', w') of pixels (b, 3, H, W) in [-1, 1]."""
+    """``tokens`` (b, n, d_enc) or ``textures`` (b, c, h', w') of pixels (b, 3, H, W) in [-1, 1]."""
     if kind == "tokens":
         return encode_image_tokens(pipeline.image_encoder, pipeline.image_processor, pixels)
     return encode_texture(pipeline.vae, pipeline.feature_tokens, pixels)
@@ -70,14 +76,17 @@ def build_cache(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> list[Path
         blocks = [] if data is None else cache_blocks(data, pipeline.view_multiple)
         if blocks:
             folder = blocks[0].path("latents").parent
-            add_kinds(blocks, _kinds(config, pipeline, data), f"caching {folder}", process, processes)
+            recipes = [recipe for _, recipe in config.recipes] if data is config.data else []
+            kinds = {
+                name: kind for name, kind in _kinds(config, pipeline).items() if name in kinds_of(pipeline, recipes)
+            }
+            add_kinds(blocks, kinds, f"caching {folder}", process, processes)
             folders.append(folder)
     return folders
 
 
-def _kinds(
-    config: DenoiserConfig, pipeline: IMAGPosePipeline, data: ViewCacheConfig | DatasetConfig | None
-) -> dict[str, Kind]:
+def _kinds(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> dict[str, Kind]:
+    """All that networks and drawings make of a view."""
     pipeline.to(run_device())
     files = frozen_files(config)
     vae, encoder = fingerprint(files.vae), fingerprint(files.image_encoder)
@@ -88,16 +97,19 @@ def _kinds(
     def per_picture(network: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[ViewTensors], torch.Tensor]:
         return lambda views: _in_chunks(network, views.pixels, config.precision)
 
-    kinds = {
-        "skeletons": Kind(multiple, lambda views: views.skeletons),
+    def halved(pixels: torch.Tensor) -> torch.Tensor:
+        return encode_views(pipeline, halve_pixels(pixels))
+
+    return {
+        "skeletons": Kind(f"{multiple}, packed", lambda views: pack_skeletons(views.skeletons)),
         "tokens": Kind(encoder, per_picture(lambda pixels: encode_features(pipeline, "tokens", pixels))),
         "latents": Kind(f"{vae} {multiple}", per_picture(lambda pixels: encode_views(pipeline, pixels))),
+        "latents_half": Kind(f"{vae} {multiple}, half views", per_picture(halved)),
         "textures": Kind(
             f"{vae} long side {texture.texture_long_side}{ranged}",
             per_picture(lambda pixels: encode_features(pipeline, "textures", pixels)),
         ),
     }
-    return {name: kinds[name] for name in kinds_of(pipeline)}
 
 
 @torch.no_grad()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from imagpose.data.augment import AugmentSettings
+from imagpose.training.canvas_draws import Recipe
 from imagpose.training.config import (
     TAGS,
     Fraction,
@@ -77,8 +79,31 @@ def _is_grid(text: str) -> str:
 GridName = Annotated[str, AfterValidator(_is_grid)]
 
 
+Weight = Annotated[float, Field(ge=0)]
+Shift = Annotated[float, Field(gt=0)]
+
+
+_RECIPE = tuple(field.name for field in fields(Recipe))
+
+
+class Phase(Section):
+    """A stretch of a run; what it does not name is as the run has it."""
+
+    steps: Positive | None = Field(
+        default=None, description="Its length; the last phase has none and lasts to the end."
+    )
+    low_resolution_share: Fraction | None = None
+    pure_noise_share: Fraction | None = None
+    timestep_shift: Shift | None = None
+    attention_weight: Weight | None = None
+    person_weight: Weight | None = None
+
+
 class DenoiserConfig(RunConfig):
-    """Stage 3: UNet, pose encoder and feature tokens, trained together (Eq. 4); `batch_size` counts canvases."""
+    """Stage 3: UNet, pose encoder and feature tokens, trained together (Eq. 4).
+
+    `batch_size` counts canvases of 2 x 2 views: of other grids there are as many as show about as many views.
+    """
 
     data: Data = Field(description="Who is trained on: rendered people inside TRAIN_SEEDS, or a data set.")
     validation: Data | None = Field(
@@ -120,6 +145,11 @@ class DenoiserConfig(RunConfig):
     feature_dropout: Annotated[float, Field(ge=0, le=1 / 3)] = Field(
         0.05, description="Probability of each: F_H dropped, F_L dropped, both dropped (Table 6)."
     )
+    all_masked_share: Fraction | None = Field(
+        None,
+        description="Share of canvases without a visible slot; in the others the number of masked slots is uniform over "
+        "1..V - 1. None: uniform over 1..V (paper §3.3).",
+    )
     source_pose_dropout: Fraction = Field(0.1, description="Probability that a canvas lacks its sources' skeletons.")
     repeat_probability: Fraction = Field(
         0.15,
@@ -133,15 +163,40 @@ class DenoiserConfig(RunConfig):
     zero_terminal_snr: bool = Field(False, description="Rescale betas to zero terminal SNR; needs v_prediction.")
     min_snr_gamma: float | None = Field(None, gt=0, description="Min-SNR weighting with this gamma; none: Eq. 4.")
     noise_offset: float = Field(0.0, ge=0, description="Standard deviation of a constant added to the noise of a view.")
-    noise_emphasis: float = Field(
-        0.0, ge=0, description="Timesteps are drawn in proportion to (share of noise variance) ** this; 0: uniformly."
+    timestep_shift: Shift = Field(
+        1.0, description="Timesteps are drawn as s u / (1 + (s - 1) u) of uniform u; 1: uniformly, 5: 36 % above 900."
+    )
+    pure_noise_share: Fraction = Field(
+        0.0, description="Share of canvases at the last timestep, where zero terminal SNR leaves a plain regression."
     )
     visible_weight: Fraction = Field(
         1.0,
         description="Weight of the loss in visible slots. 1 is Eq. 4 as printed. Less spends the network on what is "
         "generated: a visible slot is given to it in the masked latents and is easy.",
     )
-    sample_steps: Positive = Field(20, description="DDIM steps of the sample grids.")
+    person_weight: Weight = Field(
+        1.0,
+        description="A latent cell that shows the person counts this often against the ground's, with mean 1 in each "
+        "view; needs rendered people, whose surfaces are known.",
+    )
+    attention_weight: Weight = Field(
+        0.0,
+        description="Weight of the loss that teaches attention where each target's place of the body is in the sources; "
+        "needs rendered people.",
+    )
+    attention_levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (1,), description="Levels of the UNet whose attention is taught; 0 is the finest.", min_length=1
+    )
+    attention_heads: Positive = Field(1, description="The first heads of each such layer are taught.")
+    attention_cross_view: bool = Field(False, description="Also teach cross-view attention at these levels.")
+    low_resolution_share: Fraction = Field(
+        0.0, description="Share of steps whose views have half their height and width."
+    )
+    low_resolution_batch: Positive = Field(4, description="Times as many canvases in such a step.")
+    phases: tuple[Phase, ...] = Field((), description="Stretches of the run with other values of what they name.")
+    sample_steps: Positive = Field(
+        20, description="DDIM steps of the sample grids and of the PSNR of generated targets."
+    )
     guidance_scale: float = Field(2.0, ge=1.0, description="Guidance of the sample grids.")
 
     @model_validator(mode="after")
@@ -154,9 +209,32 @@ class DenoiserConfig(RunConfig):
         largest, held = max(grid.num_views for grid in self.view_grids), [part.views for part in rendered]
         if held and largest > min(held):
             raise ValueError(f"grids need {largest} views per identity, the caches have {min(held)}")
+        self._check_recipes()
         if self.validation is not None and _same_people(self.data, self.validation):
             raise ValueError("validation shows the people of data: name another split, or none")
         return self
+
+    def _check_recipes(self) -> None:
+        *earlier, last = self.phases or (Phase(),)
+        if last.steps is not None or any(phase.steps is None for phase in earlier):
+            raise ValueError("phases: all but the last need steps, the last lasts to the end of the run")
+        recipes = [recipe for _, recipe in self.recipes]
+        if not self.zero_terminal_snr and any(recipe.pure_noise_share for recipe in recipes):
+            raise ValueError("pure_noise_share needs zero_terminal_snr: without it no timestep is pure noise")
+        if any(recipe.reads_surfaces for recipe in recipes) and not isinstance(self.data, ViewCacheConfig):
+            raise ValueError("attention_weight and person_weight need rendered people, a data set has no surfaces")
+        if any(recipe.low_resolution_share for recipe in recipes) and (self.data.height % 2 or self.data.width % 2):
+            raise ValueError(f"low_resolution_share halves views, {self.data.height}x{self.data.width} is odd")
+
+    @property
+    def recipes(self) -> tuple[tuple[int, Recipe], ...]:
+        """Steps at which a phase begins, and what holds in it."""
+        recipes, first = [], 0
+        for phase in self.phases or (Phase(),):
+            named = {name: value for name, value in phase if name != "steps" and value is not None}
+            recipes.append((first, Recipe(**{name: named.get(name, getattr(self, name)) for name in _RECIPE})))
+            first += phase.steps or 0
+        return tuple(recipes)
 
     @property
     def view_grids(self) -> dict[ViewGrid, float]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from imagpose.models.latents import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pose import draw_skeleton
 from imagpose.training.canvas_data import CanvasData
+from imagpose.training.canvas_draws import CanvasDraw
 from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.half_views import padding_of
 from imagpose.training.losses import psnr_and_ssim
+from imagpose.views import ViewGrid
 
 _TARGETS = 3
+_TITLE_HEIGHT = 24
 
 
 def target_views(data: CanvasData, identity: int) -> list[int]:
@@ -64,6 +69,85 @@ def held_out_psnr(
     generated = _generate(pipeline, data, config, people).flatten(0, 1)
     copied = _bytes([data.view(identity, 0)[0] for identity in range(people) for _ in range(_TARGETS)])
     return {"psnr": psnr_and_ssim(generated, truth)[0], "psnr_of_copy": psnr_and_ssim(copied, truth)[0]}
+
+
+def known_psnr(
+    pipeline: IMAGPosePipeline,
+    data: CanvasData,
+    config: DenoiserConfig,
+    people: int,
+    predict: Callable[[CanvasDraw], torch.Tensor],
+) -> dict[str, float]:
+    """What is known before any sampling: the PSNR in the person's mask of one prediction from pure noise.
+
+    From pure noise the prediction is the conditional mean; what it does not know, sampling draws at random.
+
+    Args:
+        pipeline: decodes.
+        data: of whom the first with four views or more are shown, with fixed noise.
+        config: canvases at once.
+        people: how many.
+        predict: clean latents (b, v, c, h, w) of the canvases of a draw.
+
+    Returns:
+        ``known_psnr`` of three views from one source, ``known_psnr_three`` of one from three sources, and
+        ``known_psnr_of_copy`` of the source in the place of the three; nothing where nobody has four views.
+    """
+    chosen = np.flatnonzero(data.view_counts > _TARGETS)[:people]
+    measures = {}
+    for name, sources in (("known_psnr", 1), ("known_psnr_three", _TARGETS)):
+        values: list[float] = []
+        for start in range(0, len(chosen), config.batch_size):
+            draw = _fixed_draw(pipeline, chosen[start : start + config.batch_size], sources)
+            latents = predict(draw)[:, sources:].flatten(0, 1)
+            pixels = padding_of(data.height, data.width, pipeline.view_multiple)[2].crop(
+                decode_latents(pipeline.vae, latents).float().clamp(-1, 1)
+            )
+            pictures = ((pixels + 1) * 127.5).round().movedim(1, -1).cpu().numpy()
+            targets = [(identity, view) for identity in draw.identities for view in range(sources, 1 + _TARGETS)]
+            values += [_psnr_in_mask(data, *target, picture) for target, picture in zip(targets, pictures, strict=True)]
+        measures[name] = values
+    measures["known_psnr_of_copy"] = [
+        _psnr_in_mask(data, identity, view, np.asarray(data.view(identity, 0)[0], dtype=np.float32))
+        for identity in chosen
+        for view in range(1, 1 + _TARGETS)
+    ]
+    return {name: float(np.mean(values)) for name, values in measures.items() if values}
+
+
+def _fixed_draw(pipeline: IMAGPosePipeline, identities: np.ndarray, sources: int) -> CanvasDraw:
+    """Views 0 to 3 of identities on 2 x 2 canvases, the first ones as sources, at the last timestep."""
+    count = len(identities)
+    mask = (torch.arange(1 + _TARGETS) < sources).float().expand(count, -1)
+    kept, last = torch.ones(count), len(pipeline.scheduler.alphas_cumprod) - 1
+    return CanvasDraw(
+        grid=ViewGrid(2, 2),
+        half=False,
+        samples=[(0, 0, int(identity)) for identity in identities],
+        identities=identities,
+        views=np.tile(np.arange(1 + _TARGETS), (count, 1)),
+        mask=mask,
+        feature_views=np.zeros(count, dtype=np.int64),
+        keep_image_tokens=kept,
+        keep_texture=kept,
+        keep_source_poses=kept,
+        timesteps=torch.full((count,), last),
+    )
+
+
+def _psnr_in_mask(data: CanvasData, identity: int, view: int, picture: np.ndarray) -> float:
+    """PSNR (dB) of a picture (H, W, 3), 0 to 255, in the person's mask of a view; in all of it where that is not known."""
+    mask = data.foreground(identity, view)
+    error = (picture - np.asarray(data.view(identity, view)[0], dtype=np.float32)) ** 2
+    inside = error if mask is None or not mask.any() else error[mask]
+    return float(10 * np.log10(255.0**2 / max(float(inside.mean()), 1e-3)))
+
+
+def titled(picture: np.ndarray, title: str) -> np.ndarray:
+    """A picture uint8 (H, W, 3) with a line of text above it."""
+    band = Image.new("RGB", (picture.shape[1], _TITLE_HEIGHT))
+    ImageDraw.Draw(band).text((4, 4), title, fill=(255, 255, 255))
+    return np.concatenate([np.asarray(band), picture])
 
 
 def sample_rows(pipeline: IMAGPosePipeline, data: CanvasData, config: DenoiserConfig, people: int) -> np.ndarray:

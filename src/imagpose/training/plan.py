@@ -16,12 +16,14 @@ from imagpose.training.canvas_data import open_dataset
 from imagpose.training.config import ViewCacheConfig, load_config
 from imagpose.training.denoiser_config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser_networks import frozen_files
+from imagpose.training.half_views import padding_of
 from imagpose.training.loop import global_batch
 from imagpose.training.processes import this_process
 from imagpose.views import ViewGrid, view_multiple
 
 _FACTOR = 8
 _GIB = 2**30
+_SKELETON_BYTES = 4096  # about, of a packed drawing at 256x192
 
 
 def plan_denoiser(config_path: str | Path, overrides: list[str] | None = None) -> str:
@@ -59,8 +61,11 @@ def _start(config: DenoiserConfig) -> str:
 
 
 def _padded(config: DenoiserConfig, networks: Networks) -> tuple[int, int]:
-    multiple = view_multiple(len(networks.unet.config.block_out_channels))
-    return -(-config.data.height // multiple) * multiple, -(-config.data.width // multiple) * multiple
+    return padding_of(config.data.height, config.data.width, _multiple(networks))[:2]
+
+
+def _multiple(networks: Networks) -> int:
+    return view_multiple(len(networks.unet.config.block_out_channels))
 
 
 def _sizes(config: DenoiserConfig, networks: Networks) -> list[tuple[str, str]]:
@@ -94,7 +99,7 @@ def _people(data: ViewCacheConfig | DatasetConfig, networks: Networks, config: D
 
 
 def _cache_size(pictures: int, networks: Networks, config: DenoiserConfig) -> str:
-    """Latents, texture latents and tokens in half precision, skeletons in bytes."""
+    """Latents, texture latents and tokens in half precision, skeletons packed."""
     height, width = _padded(config, networks)
     files, encoder = frozen_files(config).image_encoder, networks.image_encoder
     processor = networks.image_processor if files.folder is None else load_image_processor(files, encoder)
@@ -106,7 +111,10 @@ def _cache_size(pictures: int, networks: Networks, config: DenoiserConfig) -> st
     if texture.use_texture:
         view = torch.empty(1, 3, config.data.height, config.data.width, device="meta")
         halves.append(channels * prod(texture_pixels(view, texture.texture_long_side).shape[-2:]) / _FACTOR**2)
-    return f"{pictures * (2 * sum(halves) + 3 * height * width) / _GIB:,.2f} GiB"
+    if any(recipe.low_resolution_share for _, recipe in config.recipes):
+        height, width, _ = padding_of(config.data.height // 2, config.data.width // 2, _multiple(networks))
+        halves.append(channels * height * width / _FACTOR**2)
+    return f"{pictures * (2 * sum(halves) + _SKELETON_BYTES) / _GIB:,.2f} GiB"
 
 
 def _batch(config: DenoiserConfig) -> str:

@@ -1,0 +1,57 @@
+"""Views at half their size, for low-resolution steps: pictures, skeletons and surfaces, padded as the UNet needs them.
+
+A half view goes through the same autoencoder; its sides are padded to the same multiple as a whole view's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from imagpose.training.surface import CELL, MULTIPLE, pool_surface
+from imagpose.views import Padding, pad_views
+
+
+def padding_of(height: int, width: int, multiple: int) -> tuple[int, int, Padding]:
+    """Height and width of a padded view, and its padding."""
+    padded, padding = pad_views(torch.zeros(1, height, width), multiple)
+    return padded.shape[-2], padded.shape[-1], padding
+
+
+def halve_pixels(pixels: torch.Tensor) -> torch.Tensor:
+    """Means of 2 x 2 pixels: (b, c, H, W) -> (b, c, H / 2, W / 2)."""
+    return functional.avg_pool2d(pixels, 2)
+
+
+def halve_skeletons(skeletons: torch.Tensor, height: int, width: int, multiple: int) -> torch.Tensor:
+    """Padded drawings uint8 (b, 3, H', W') of views of `height` x `width`, at half the size and padded again.
+
+    To a grey level they are what `draw_skeleton` draws at half the size, which averages a larger drawing down as well.
+    """
+    own = padding_of(height, width, multiple)[2].crop(skeletons)
+    return pad_views(halve_pixels(own.float()).round().to(torch.uint8), multiple)[0]
+
+
+def fit_surface(surface: torch.Tensor, height: int, width: int, multiple: int, half: bool) -> torch.Tensor:
+    """Surface (b, h, w, 4) with one cell per latent of a view as the UNet sees it; what is padding has no coverage.
+
+    Args:
+        surface: (b, H' / 8, W' / 8, 4), see `surface.surface_grid`, padded to multiples of 64 pixels.
+        height, width: of the view, before padding.
+        multiple: of pixels, that the UNet's views are padded to.
+        half: whether the views have half their size.
+
+    Raises:
+        ValueError: cells of the UNet's views do not consist of whole cells.
+    """
+    part = 2 if half else 1
+    stored, own = padding_of(height, width, MULTIPLE)[2], padding_of(height // part, width // part, multiple)[2]
+    sides = ((stored.left, own.left), (stored.right, own.right), (stored.top, own.top), (stored.bottom, own.bottom))
+    margins = [divmod(part * there - here, part * CELL) for here, there in sides]
+    if any(rest for _, rest in margins):
+        raise ValueError(
+            f"views of {height}x{width}: {'half views' if half else 'views'} padded to multiples of {multiple} do not meet"
+            f" the cells of their surfaces: leave attention_weight at 0 and person_weight at 1"
+        )
+    pooled = pool_surface(surface, part).movedim(-1, 1)
+    return functional.pad(pooled, [cells for cells, _ in margins]).movedim(1, -1)

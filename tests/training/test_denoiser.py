@@ -87,7 +87,7 @@ def test_loss_is_eq4_computed_plainly(stage: DenoiserStage) -> None:
 @torch.no_grad()
 def test_min_snr_weights_enter_the_loss(values: dict, stage: DenoiserStage, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = stage.batch(0, range(2))
-    batch = {name: tensor[:1] if name != "grid" else tensor for name, tensor in batch.items()}
+    batch = {name: tensor[:1] if tensor.ndim and name != "grid" else tensor for name, tensor in batch.items()}
     batch["timesteps"] = torch.tensor([100])
     plain = float(stage(batch)[0])
     monkeypatch.setattr(stage, "config", DenoiserConfig.model_validate(values | {"min_snr_gamma": 5.0}))
@@ -170,7 +170,7 @@ def test_skeletons_are_those_of_the_cached_key_points(stage: DenoiserStage) -> N
 
 def test_a_run_learns_and_exports_a_pipeline(write_config, values: dict, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    changes = {"output": str(run), "steps": 25, "learning_rate": 5e-3, "ema_decay": 0.5}
+    changes = {"output": str(run), "steps": 25, "learning_rate": 5e-3, "ema_decay": 0.5, "grids": {"1x2": 1.0}}
     outcome = train_denoiser(write_config(values | changes))
     assert np.mean(outcome.losses[-8:]) < 0.85 * np.mean(outcome.losses[:4])
     known = {"known_psnr", "known_psnr_three", "known_psnr_of_copy"}
@@ -186,9 +186,9 @@ def test_a_run_learns_and_exports_a_pipeline(write_config, values: dict, tmp_pat
     for name, weight in full.unet.state_dict().items():
         assert torch.allclose(small.unet.state_dict()[name].float(), weight, rtol=1e-3, atol=1e-6)
     facts = json.loads((tmp_path / "mini" / "training.json").read_text())
-    assert (facts["canvases"], facts["step"], facts["phase"]) == (50, 25, "finished")
+    assert (facts["canvases"], facts["step"], facts["phase"]) == (25 * 4, 25, "finished")
     going_on = {"output": str(tmp_path / "on"), "initial": str(tmp_path / "mini"), "steps": 1}
-    assert train_denoiser(write_config(values | changes | going_on)).samples == 52
+    assert train_denoiser(write_config(values | changes | going_on)).samples == 104
 
 
 def test_resumed_run_repeats_the_uninterrupted_one(write_config, values: dict, tmp_path: Path) -> None:
@@ -211,11 +211,9 @@ TAUGHT = {"prediction_type": "v_prediction", "zero_terminal_snr": True, "all_mas
 def test_a_run_in_phases_is_resumed_exactly(write_config, values: dict, tmp_path: Path) -> None:
     path = write_config(values | TAUGHT | {"output": str(tmp_path / "resumed"), "steps": 6, "workers": 1})
     expected = train_denoiser(path, [f"output={tmp_path / 'whole'}"])
-    sittings = [train_denoiser(path, stop_after=1e-9)]
-    for _ in range(4):
-        sittings.append(train_denoiser(path, stop_after=1e-9, resume="latest"))
+    sittings = [train_denoiser(path, stop_after=1e-9, resume="latest") for _ in range(2)]
     sittings.append(train_denoiser(path, resume="latest"))
-    assert [sitting.step for sitting in sittings] == [1, 2, 3, 4, 5, 6]
+    assert [sitting.step for sitting in sittings] == [1, 2, 6]
     assert [loss for sitting in sittings for loss in sitting.losses] == expected.losses
 
 
@@ -245,6 +243,7 @@ def test_half_latents_are_those_of_the_half_picture(taught: DenoiserStage) -> No
     assert torch.allclose(taught.data.get("latents_half", *pair)[0].float(), expected, atol=5e-3)
 
 
+@torch.no_grad()
 def test_the_loss_weighs_the_person_and_teaches_attention(taught: DenoiserStage) -> None:
     taught.train()
     step = next(step for step in range(2) if taught.batch(step, range(2))["mask"].any())
@@ -253,8 +252,7 @@ def test_the_loss_weighs_the_person_and_teaches_attention(taught: DenoiserStage)
     plain, _ = taught(batch | {"attention_weight": torch.tensor(0.0)})
     assert float(loss) == pytest.approx(float(plain) + 0.1 * float(scalars["attention_loss"]), rel=1e-5)
     assert 0 < float(scalars["attention_on_sources"]) < 1
-    with torch.no_grad():
-        prediction, target = taught._predict(batch)
+    prediction, target = taught._predict(batch)
     weights = 1 + 2 * batch["surface"][..., 3]
     weights = weights / weights.mean(dim=(2, 3), keepdim=True)
     expected = ((prediction - target).square().mean(dim=2) * weights).mean()

@@ -38,6 +38,20 @@ def test_a_run_learns_and_its_folder_is_a_transformers_model(write_config, value
     assert (processor.size["height"], processor.size["width"]) == (64, 64)
 
 
+def test_pictures_are_brought_to_the_size_of_the_model(values: dict, tmp_path) -> None:
+    config = EncoderConfig.model_validate(values | {"model": TINY | {"height": 48, "width": 32}})
+    render_views(config.data)
+    render_views(config.validation)
+    stage = EncoderStage(config).eval()
+    tokens = []
+    stage.encoder.register_forward_hook(lambda _module, _inputs, output: tokens.append(output.last_hidden_state))
+    stage.features(torch.zeros(1, 3, 64, 64))
+    assert tokens[0].shape == (1, 1 + 3 * 2, 16)
+    stage.export(tmp_path)
+    processor = BitImageProcessorPil.from_pretrained(tmp_path)
+    assert (processor.size["height"], processor.size["width"]) == (48, 32)
+
+
 def test_a_batch_pairs_two_different_views_of_each_identity(values: dict, stage: EncoderStage) -> None:
     stage.config = EncoderConfig.model_validate(
         values | {"crop_fraction": 0, "mirror_probability": 0, "colour_jitter": 0, "plain_probability": 0}

@@ -227,6 +227,8 @@ class EncoderModel(Section):
     num_hidden_layers: Positive = 6
     num_attention_heads: Positive = 6
     patch_size: Positive = 16
+    height: Positive | None = Field(default=None, description="Height that pictures are brought to; none: the view's.")
+    width: Positive | None = Field(default=None, description="Width that pictures are brought to; none: the view's.")
 
     @model_validator(mode="after")
     def _heads(self) -> EncoderModel:
@@ -258,6 +260,11 @@ class EncoderConfig(MetricLearningConfig):
         None, description="Exported weights of this stage (a run's weights/) to start from; none: fresh ones."
     )
     projection_size: Positive = Field(128, description="Width of the embedding that the loss compares.")
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the encoder's pictures."""
+        return self.model.height or self.data.height, self.model.width or self.data.width
 
 
 class IdentityConfig(MetricLearningConfig):

@@ -23,8 +23,8 @@ STD = (0.5, 0.5, 0.5)
 def build_encoder(config: EncoderConfig) -> Dinov2Model:
     """Fresh image encoder as `config.model` says.
 
-    Dinov2 keeps a square table of positions and interpolates it to other picture sizes, so the table has the view's
-    longer side in both directions.
+    Dinov2 keeps a square table of positions and interpolates it to other picture sizes, so the table has the
+    picture's longer side in both directions.
     """
     model = config.model
     return Dinov2Model(
@@ -33,7 +33,7 @@ def build_encoder(config: EncoderConfig) -> Dinov2Model:
             num_hidden_layers=model.num_hidden_layers,
             num_attention_heads=model.num_attention_heads,
             patch_size=model.patch_size,
-            image_size=max(config.data.height, config.data.width),
+            image_size=max(config.input_size),
             mlp_ratio=4,
             use_mask_token=False,
         )
@@ -65,14 +65,13 @@ class EncoderStage(MetricLearningStage):
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Class token and mean patch token, (b, 2 d_enc): F_H is made of both, so both must tell people apart."""
-        size = (self.config.data.height, self.config.data.width)
-        tokens = self.encoder(encoder_pixels(pixels, size, MEAN, STD)).last_hidden_state
+        tokens = self.encoder(encoder_pixels(pixels, self.config.input_size, MEAN, STD)).last_hidden_state
         return torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=-1)
 
     def export(self, folder: Path) -> None:
         """`Dinov2Model.save_pretrained`, and the processor's configuration beside it."""
         self.encoder.save_pretrained(folder)
-        build_processor(self.config.data.height, self.config.data.width).save_pretrained(folder)
+        build_processor(*self.config.input_size).save_pretrained(folder)
 
 
 def build_processor(height: int, width: int) -> BitImageProcessorPil:

@@ -93,6 +93,24 @@ def test_half_of_the_pictures_have_no_noise(values: dict, stage: AutoencoderStag
     assert float(levels[levels > 0].mean()) == pytest.approx(0.2, abs=0.03) and float(levels.max()) < 0.4
 
 
+def test_person_and_head_count_more(values: dict, stage: AutoencoderStage) -> None:
+    person, head = stage.config.person_weight, stage.config.head_weight
+    identities, views = np.arange(4), np.zeros(4, dtype=int)
+    foreground = stage.cache.foreground(identities, views)
+    weights = stage._weights(identities, views)
+    assert bool((weights[~foreground] == 1).all())
+    assert set(weights[foreground].unique().tolist()) == {person, head}
+    for own, points in zip(weights, stage.cache.get("keypoints", identities, views).numpy(), strict=True):
+        on_head = own.numpy() == head
+        rows, columns = np.nonzero(on_head)
+        nose = points[0]
+        assert rows.min() < nose[1] < rows.max() + 1 and columns.min() < nose[0] < columns.max() + 1
+        assert 0.03 < on_head.sum() / (own > 1).sum() < 0.7  # the larger of a close view
+    # Crops take their weights along, mirrored or made smaller.
+    batch = next(b for b in (stage.batch(step, range(2)) for step in range(99)) if float(b["weights"].max()) > person)
+    assert batch["weights"].shape[2:] == batch["pixels"].shape[2:] and float(batch["weights"].min()) >= 1
+
+
 def test_loss_is_its_equation_by_numpy(values: dict, stage: AutoencoderStage, monkeypatch) -> None:
     batch = stage.batch(1, range(2))
     output = torch.rand(batch["pixels"].shape, generator=torch.Generator().manual_seed(2)) * 2 - 1
@@ -100,15 +118,22 @@ def test_loss_is_its_equation_by_numpy(values: dict, stage: AutoencoderStage, mo
     with torch.no_grad():
         loss, scalars = stage(batch)
         posterior = stage.vae.encode(batch["pixels"]).latent_dist
-    error = (output - batch["pixels"]).double().numpy()
+    error, weights = (batch[name].double().numpy() for name in ("pixels", "weights"))
+    error = output.double().numpy() - error
+    b, c, height, width = error.shape
     gradients = 0.0
     for scale in (1, 2, 4):
-        b, c, height, width = error.shape
-        coarse = error.reshape(b, c, height // scale, scale, width // scale, scale).mean(axis=(3, 5))
-        gradients += np.abs(np.diff(coarse, axis=2)).mean() + np.abs(np.diff(coarse, axis=3)).mean()
+        coarse, shares = (
+            own.reshape(b, -1, height // scale, scale, width // scale, scale).mean(axis=(3, 5))
+            for own in (error, weights)
+        )
+        down, across = np.abs(np.diff(coarse, axis=2)), np.abs(np.diff(coarse, axis=3))
+        gradients += (down * shares[:, :, :-1]).sum() / (c * shares[:, :, :-1].sum())
+        gradients += (across * shares[..., :-1]).sum() / (c * shares[..., :-1].sum())
+    absolute = (np.abs(error) * weights).sum() / (c * weights.sum())
     mean, variance = posterior.mean.double().numpy(), posterior.var.double().numpy()
     divergence = np.mean(0.5 * (mean**2 + variance - 1 - np.log(variance)))
-    assert float(loss) == pytest.approx(np.abs(error).mean() + 0.5 * gradients + 1e-3 * divergence, rel=1e-5)
+    assert float(loss) == pytest.approx(absolute + 0.5 * gradients + 1e-3 * divergence, rel=1e-5)
     assert float(scalars["kl"]) == pytest.approx(divergence, rel=1e-5)
 
 

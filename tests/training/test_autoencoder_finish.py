@@ -82,12 +82,13 @@ def test_each_network_gets_the_gradient_of_its_own_loss(stage: AutoencoderFinish
         latents = posterior.mean + torch.sqrt(posterior.std**2 + spread**2) * batch["noise"]
     output = stage.vae.decode(latents).sample
     network = load_efficientnet()
-    distance = masked_distance(
-        stage_features(network, output), stage_features(network, pixels), torch.ones(2, 32, 32)
-    ).mean()
+    weights = batch["weights"]
+    assert weights.min() >= 1 and weights.std() > 0
+    features = stage_features(network, output), stage_features(network, pixels)
+    distance = masked_distance(*features, weights[:, 0]).mean()
     generator_loss = (
-        (output - pixels).abs().mean()
-        + 1.5 * gradient_loss(output, pixels)
+        ((output - pixels).abs() * weights).sum() / (3 * weights.sum())
+        + 1.5 * gradient_loss(output, pixels, weights)
         + 0.2 * distance
         - 0.3 * stage.discriminator(output).mean()
     )

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from imagpose.training.losses import gradient_loss, psnr_and_ssim, ssim
+from imagpose.training.losses import gradient_loss, psnr_and_ssim, ssim, weighted_l1
 from imagpose.training.metric_learning import contrastive_loss
 
 
@@ -27,6 +27,20 @@ def test_gradient_loss_is_a_plain_loop() -> None:
         difference = difference.reshape(len(difference) // 2, 2, -1, 2).mean(axis=(1, 3))
     ours = gradient_loss(torch.from_numpy(output), torch.from_numpy(truth), levels=2)
     assert float(ours) == pytest.approx(np.mean(levels))
+
+
+def test_weights_act_like_repeated_pixels() -> None:
+    output, truth = two_pictures((1, 3, 8, 8))
+    weights = torch.ones(1, 1, 8, 8)
+    weights[..., 4:] = 3  # the right half counts three times
+    halves = [slice(None, 4)] + 3 * [slice(4, None)]
+    counted = np.mean([float((output - truth)[..., half].abs().mean()) for half in halves])
+    assert float(weighted_l1(output, truth, weights)) == pytest.approx(counted)
+
+    vertical_edges = torch.zeros(1, 1, 8, 8)
+    vertical_edges[..., 5] = 1.0  # steps up from column 4, of weight 3, and down again from column 5
+    found = float(gradient_loss(vertical_edges, torch.zeros(1, 1, 8, 8), weights, levels=1))
+    assert found == pytest.approx((3 + 3) / (4 * 1 + 3 * 3))
 
 
 def test_gradient_loss_ignores_a_shift_of_brightness() -> None:

@@ -2,6 +2,7 @@
 
     L = |y - x| + w_g mean_s (|d_x e_s| + |d_y e_s|) + w_k KL,    e_s = y - x averaged over s x s pixels, s = 1, 2, 4
 
+in weighted means over pixels, in which the person counts more than the ground and the head more than the rest of it,
 with y decoded from z + n: z drawn from the posterior, n Gaussian noise of a level drawn per picture (half of them none),
 because what a denoiser predicts is never exact. A crop costs a third of a view and the network is fully convolutional.
 A share of the batches shows views of less than their size: the denoiser starts on views of half the size, and texture
@@ -24,9 +25,9 @@ from imagpose.model_folder import ModelFiles
 from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import load_autoencoder
-from imagpose.training.cache import ViewCache, to_pixels
+from imagpose.training.cache import ViewCache
 from imagpose.training.config import AutoencoderConfig, CropConfig
-from imagpose.training.losses import gradient_loss
+from imagpose.training.losses import gradient_loss, weighted_l1
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng, start_from
 from imagpose.training.trainer import rendered_trainer
 from imagpose.views import pad_views
@@ -36,7 +37,8 @@ _VALIDATION_NOISE = 0.2  # standard deviations of the latents
 _SAMPLE_PICTURES = 8
 _LATENT_STATISTICS_PICTURES = 512
 _AT_ONCE = 16
-_HEAD_POINTS = [0, 1, 14, 15, 16, 17]  # nose, neck, eyes, ears
+_HEAD_POINTS, _NECK = [0, 14, 15, 16, 17], 1  # nose, eyes, ears
+_HEAD_RADIUS = 0.85  # of the distance from the neck: from the chin to the crown
 _HEAD_SIDE, _ENLARGEMENT = 64, 3  # pixels; a head of a full body is 20 high
 
 
@@ -57,18 +59,27 @@ class CropStage(Stage):
         self.validation_cache = ViewCache(config.validation)
 
     def batch(self, step: int, samples: range) -> Batch:
-        """``pixels`` (b, 3, H, W) in [-1, 1], ``noise`` (b, c, h, w) of the posterior, ``noise_level`` (b, 1, 1, 1)."""
+        """A batch of crops.
+
+        ``pixels`` (b, 3, H, W) in [-1, 1]; ``weights`` (b, 1, H, W), how much a pixel's error counts; ``noise``
+        (b, c, h, w) of the posterior; ``noise_level`` (b, 1, 1, 1).
+        """
         config = self.config
         rng = keyed_rng(config.seed, step, samples.start)
-        pixels = self.crops(rng)
+        pixels, weights = self.crops(rng)
         count, factor = len(pixels), spatial_factor(self.vae)
         shape = (count, self.vae.config.latent_channels, pixels.shape[2] // factor, pixels.shape[3] // factor)
         noise = torch.randn(shape, generator=keyed_generator(config.seed, step, samples.start))
         levels = np.where(rng.random(count) < 0.5, rng.uniform(0.0, config.latent_noise, count), 0.0)
-        return {"pixels": pixels, "noise": noise, "noise_level": torch.from_numpy(levels).float()[:, None, None, None]}
+        return {
+            "pixels": pixels,
+            "weights": weights,
+            "noise": noise,
+            "noise_level": torch.from_numpy(levels).float()[:, None, None, None],
+        }
 
-    def crops(self, rng: np.random.Generator) -> torch.Tensor:
-        """`batch_size` crops, half of them mirrored, (b, 3, H, W) in [-1, 1]; of views, or of views made smaller.
+    def crops(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """`batch_size` crops (b, 3, H, W) in [-1, 1] of views, or of views made smaller, half of them mirrored; weights.
 
         Height and width of a batch's views shrink by their own factors, for texture tokens change the aspect as well.
         A view that is narrower than a crop stays whole.
@@ -76,21 +87,35 @@ class CropStage(Stage):
         config = self.config
         count = config.batch_size
         chosen = rng.integers(0, self.cache.num_identities, count), rng.integers(0, self.cache.num_views, count)
-        pixels = to_pixels(torch.stack(self.cache.get_each("pictures", *chosen)))
+        # The weights go along as a fourth channel.
+        views = torch.cat([self.cache.pixels(*chosen), self._weights(*chosen)[:, None]], dim=1)
         if rng.random() < config.reduced_fraction:
             factor, scales = spatial_factor(self.vae), rng.uniform(config.smallest_scale, 1.0, 2)
-            size = [max(1, round(s * side / factor)) * factor for s, side in zip(scales, pixels.shape[2:], strict=True)]
-            pixels = functional.interpolate(pixels, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
-        height, width = (min(config.crop_size, side) for side in pixels.shape[2:])
-        tops = rng.integers(0, pixels.shape[2] - height + 1, count)
-        lefts = rng.integers(0, pixels.shape[3] - width + 1, count)
+            size = [max(1, round(s * side / factor)) * factor for s, side in zip(scales, views.shape[2:], strict=True)]
+            views = functional.interpolate(views, size=size, mode="bicubic", antialias=True)
+        height, width = (min(config.crop_size, side) for side in views.shape[2:])
+        tops = rng.integers(0, views.shape[2] - height + 1, count)
+        lefts = rng.integers(0, views.shape[3] - width + 1, count)
         crops = [
-            view[:, top : top + height, left : left + width]
-            for view, top, left in zip(pixels, tops, lefts, strict=True)
+            view[:, top : top + height, left : left + width] for view, top, left in zip(views, tops, lefts, strict=True)
         ]
         mirrored = torch.from_numpy(rng.random(count) < 0.5)
-        pixels = torch.stack(crops)
-        return torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+        stacked = torch.stack(crops)
+        stacked = torch.where(mirrored[:, None, None, None], stacked.flip(-1), stacked)
+        return stacked[:, :3].clamp(-1, 1), stacked[:, 3:].clamp(min=1)
+
+    def _weights(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Weights (n, H, W) of the pixels of views: 1, on the person `person_weight`, on the head `head_weight`."""
+        config, cache = self.config, self.cache
+        person = cache.foreground(identities, views)
+        weights = torch.where(person, config.person_weight, 1.0)
+        y, x = torch.meshgrid(torch.arange(weights.shape[1]), torch.arange(weights.shape[2]), indexing="ij")
+        for own, foreground, points in zip(weights, person, cache.get("keypoints", identities, views), strict=True):
+            head = head_circle(points.numpy())
+            if head is not None:
+                (left, top), radius = head
+                own[foreground & ((x - left) ** 2 + (y - top) ** 2 < radius**2)] = config.head_weight
+        return weights
 
     def validate(self) -> dict[str, float]:
         """Measures of the reconstructions of held-out people, one view each.
@@ -183,7 +208,8 @@ class AutoencoderStage(CropStage):
         posterior = self.vae.encode(pixels).latent_dist
         output = self.vae.decode(noisy_latents(posterior, batch)).sample.float()
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-        absolute, gradient = functional.l1_loss(output, pixels), gradient_loss(output, pixels)
+        weights = batch["weights"]
+        absolute, gradient = weighted_l1(output, pixels, weights), gradient_loss(output, pixels, weights)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         loss = absolute + config.gradient_weight * gradient + config.kl_weight * divergence
         scalars = {"l1": absolute, "gradient": gradient, "kl": divergence, "latent_std": mean.std()}
@@ -219,11 +245,24 @@ def _mean_psnr(outputs: torch.Tensor, truths: torch.Tensor) -> float:
     return float(np.mean([psnr(*pair) for pair in zip(outputs.numpy(), truths.numpy(), strict=True)]))
 
 
+def head_circle(keypoints: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """Middle (x, y) and radius in pixels of the head of key points (18, 3); None where the neck or the head is not seen.
+
+    Eyes, ears and nose lie about as far above the neck, which is the middle of the shoulders, as a head is high.
+    """
+    head, neck = keypoints[_HEAD_POINTS], keypoints[_NECK]
+    seen = head[head[:, 2] > 0, :2]
+    if not len(seen) or neck[2] == 0:
+        return None
+    middle = seen.mean(0)
+    return middle, _HEAD_RADIUS * float(np.linalg.norm(middle - neck[:2]))
+
+
 def _head(picture: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """A square around the head of a view (H, W, 3), enlarged; around the middle where no point of a head is seen."""
+    """A square around the head of a view (H, W, 3), enlarged; around the middle where no head is seen."""
     height, width = picture.shape[:2]
-    seen = keypoints[_HEAD_POINTS][keypoints[_HEAD_POINTS, 2] > 0, :2]
-    x, y = seen.mean(0) if len(seen) else (width / 2, height / 2)
+    head = head_circle(keypoints)
+    x, y = (width / 2, height / 2) if head is None else head[0]
     side = min(_HEAD_SIDE, height, width)
     top, left = (int(np.clip(c - side / 2, 0, end - side)) for c, end in ((y, height), (x, width)))
     square = picture[top : top + side, left : left + side]

@@ -5,7 +5,8 @@ An L1 loss is content with the median of all pictures that the latents leave pos
     L_G = |y - x| + w_g gradients + w_p d(y, x) - w_a D(y)        for the decoder,
     L_D = relu(1 - D(x)) + relu(1 + D(y))                          for the discriminator D,
 
-with y the reconstruction from noisy latents, as in stage 1, and d the distance in EfficientNet-lite0's features. The
+with y the reconstruction from noisy latents and the weights of pixels, as in stage 1, and d the distance in
+EfficientNet-lite0's features. The
 encoder stays as it is, bit by bit, so that latents, their scale and a denoiser trained on them remain valid.
 
 One optimiser minimises L_G + L_D. In L_G the weights of D are constants, in L_D y is one, so each network gets the gradient
@@ -35,7 +36,7 @@ from imagpose.model_folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.training.autoencoder import CropStage, noisy_latents, to_bytes
 from imagpose.training.config import AutoencoderFinishConfig
-from imagpose.training.losses import gradient_loss
+from imagpose.training.losses import gradient_loss, weighted_l1
 from imagpose.training.stage import Batch
 from imagpose.training.trainer import rendered_trainer
 
@@ -74,9 +75,9 @@ class AutoencoderFinishStage(CropStage):
             latents = noisy_latents(self.vae.encode(pixels).latent_dist, batch)
             true_features = stage_features(network, pixels)
         output = self.vae.decode(latents).sample.float()
-        everywhere = torch.ones_like(pixels[:, 0])
-        absolute, gradient = functional.l1_loss(output, pixels), gradient_loss(output, pixels)
-        perceptual = masked_distance(stage_features(network, output), true_features, everywhere).mean()
+        weights = batch["weights"]
+        absolute, gradient = weighted_l1(output, pixels, weights), gradient_loss(output, pixels, weights)
+        perceptual = masked_distance(stage_features(network, output), true_features, weights[:, 0]).mean()
         constants = {name: weight.detach() for name, weight in discriminator.named_parameters()}
         fooled = -functional_call(discriminator, constants, (output,)).float().mean()
         of_truth, of_output = (discriminator(own).float() for own in (pixels, output.detach()))

@@ -182,6 +182,14 @@ class CropConfig(RenderedRunConfig):
         0.5, description="Smallest factor of a side of those views; the largest is 1."
     )
     gradient_weight: float = Field(1.5, ge=0, description="Weight of the gradient loss, a mean over three scales.")
+    person_weight: float = Field(
+        4.0,
+        ge=1,
+        description="How much a pixel of the person counts beside one of the ground, which is most of a view.",
+    )
+    head_weight: float = Field(
+        10.0, ge=1, description="How much a pixel of the head counts: a head is 20 pixels high, and looked at first."
+    )
     latent_noise: float = Field(
         0.4,
         ge=0,

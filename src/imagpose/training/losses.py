@@ -10,20 +10,29 @@ from skimage.metrics import structural_similarity
 from imagpose.training.config import ReconstructionConfig
 
 
-def gradient_loss(output: torch.Tensor, truth: torch.Tensor, levels: int = 3) -> torch.Tensor:
+def weighted_l1(output: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted mean of |output - truth| of two batches of pictures (b, c, H, W); weights (b, 1, H, W)."""
+    return ((output - truth).abs().mean(1, keepdim=True) * weights).sum() / weights.sum()
+
+
+def gradient_loss(
+    output: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor | None = None, levels: int = 3
+) -> torch.Tensor:
     """L1 between first differences of two batches of pictures (b, c, H, W), mean over `levels` halvings of size.
 
-    Differences of neighbours weight edges, where a plain L1 is content with a blur; the halvings reach wider edges.
-    Source: own.
+    Differences of neighbours weight edges, where a plain L1 is content with a blur; the halvings reach wider edges. With
+    weights (b, 1, H, W) it is a weighted mean; a difference has the weight of its left or upper pixel. Source: own.
     """
     losses = []
     difference = output - truth
+    weights = torch.ones_like(truth[:, :1]) if weights is None else weights
     for _ in range(levels):
-        horizontal = difference[..., :, 1:] - difference[..., :, :-1]
-        vertical = difference[..., 1:, :] - difference[..., :-1, :]
-        losses.append(horizontal.abs().mean() + vertical.abs().mean())
-        difference = F.avg_pool2d(difference, 2)
-    return torch.stack(losses).mean()
+        for axis in (-1, -2):
+            length = difference.shape[axis] - 1
+            steps, own = difference.diff(dim=axis).abs().mean(1, keepdim=True), weights.narrow(axis, 0, length)
+            losses.append((steps * own).sum() / own.sum())
+        difference, weights = F.avg_pool2d(difference, 2), F.avg_pool2d(weights, 2)
+    return torch.stack(losses).sum() / levels
 
 
 def colour_loss(output: torch.Tensor, truth: torch.Tensor, cell: int = 4) -> torch.Tensor:

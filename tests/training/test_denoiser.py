@@ -16,6 +16,7 @@ from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline_conditions import encode_conditions
 from imagpose.pipeline_inputs import read_requests
 from imagpose.pose import Pose, draw_skeleton
+from imagpose.training import denoiser_progress
 from imagpose.training.denoiser import DenoiserStage, train_denoiser, visible_skeletons
 from imagpose.training.denoiser_cache import build_cache
 from imagpose.training.denoiser_config import DenoiserConfig
@@ -337,3 +338,43 @@ def test_what_is_missing_is_named(write_config, values: dict, tmp_path: Path) ->
         train_denoiser(path, ["unet={number_of_wings: 2}"])
     with pytest.raises(FileNotFoundError, match="train the denoiser first"):
         export_pipeline(tmp_path / "nothing", tmp_path / "mini")
+
+
+@torch.no_grad()
+def test_the_curve_shows_t1_of_held_out_people_and_measures_it(
+    stage: DenoiserStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple] = []
+
+    def measure(*pictures: list[np.ndarray]) -> dict[str, float]:
+        compared.append(pictures)
+        return {"gradient_ratio": 0.5}
+
+    monkeypatch.setattr(denoiser_progress, "measure_pictures", measure)
+    report = stage.measure_progress()
+    data = stage.held_out
+    people = range(len(data.view_counts))
+    assert list(report.measures)[:2] == ["validation_loss", "known_psnr"]
+    assert report.measures["validation_loss"] == pytest.approx(stage._held_out_losses()["loss"], rel=1e-4)
+    assert report.measures["gradient_ratio"] == 0.5
+    rows = report.picture[-len(people) * HEIGHT :].reshape(len(people), HEIGHT, 4, WIDTH, 3).swapaxes(1, 2)
+    (outputs, truths, masks, parts, sources, reconstructions) = compared[0]
+    for person in people:
+        assert np.array_equal(rows[person, 0], np.asarray(data.view(person, 0)[0]))
+        assert np.array_equal(rows[person, 1], np.asarray(draw_skeleton(data.view(person, 1)[1])))
+        assert np.array_equal(rows[person, 3], np.asarray(data.view(person, 1)[0]))
+        assert np.array_equal(rows[person, 2], outputs[person])
+        assert np.array_equal(rows[person, 3], truths[person]) and np.array_equal(rows[person, 0], sources[person])
+        assert np.array_equal(masks[person], data.foreground(person, 1))
+        assert np.array_equal(parts[person] > 0, masks[person])
+    one = stage.pipeline(
+        sources=[data.view(2, 0)[0]],
+        target_poses=[data.view(2, 1)[1]],
+        scenario="T1",
+        height=HEIGHT,
+        width=WIDTH,
+        num_inference_steps=10,
+        generator=torch.Generator().manual_seed(2),
+    ).images[0]
+    assert np.abs(np.asarray(one).astype(int) - outputs[2]).max() <= 1
+    assert reconstructions[0].shape == (HEIGHT, WIDTH, 3) and reconstructions[0].dtype == np.uint8

@@ -62,6 +62,10 @@ class CanvasData(ABC):
     def foreground(self, identity: int, view: int) -> np.ndarray | None:
         """The person's mask in that picture, bool (H, W); None where it is not known."""
 
+    def parts(self, identity: int, view: int) -> np.ndarray | None:
+        """The person's parts in that picture, uint8 (H, W), index into `PART_NAMES`; None where they are not known."""
+        return None
+
     def __deepcopy__(self, _: Any) -> CanvasData:
         """Copies of a stage read the same files."""
         return self
@@ -129,6 +133,10 @@ class RenderedData(CachedData):
     def foreground(self, identity: int, view: int) -> np.ndarray:
         """See `CanvasData`."""
         return self._cache.foreground(np.array([identity]), np.array([view]))[0].numpy()
+
+    def parts(self, identity: int, view: int) -> np.ndarray:
+        """See `CanvasData`."""
+        return self._cache.parts(np.array([identity]), np.array([view]))[0].numpy()
 
 
 class StoredData(CanvasData):

@@ -17,6 +17,7 @@ from imagpose.training.config import load_config
 from imagpose.training.denoiser_cache import build_cache, encode_features, encode_views, kinds_of
 from imagpose.training.denoiser_config import DenoiserConfig
 from imagpose.training.denoiser_networks import build_pipeline, canvases_seen
+from imagpose.training.denoiser_progress import progress_report
 from imagpose.training.denoiser_samples import held_out_psnr, known_psnr, sample_rows, titled
 from imagpose.training.half_views import halve_pixels
 from imagpose.training.loop import global_batch, prepare_run
@@ -28,7 +29,7 @@ from imagpose.training.objective import (
     prediction_target,
 )
 from imagpose.training.processes import wait_for_everyone
-from imagpose.training.stage import Batch, Stage
+from imagpose.training.stage import Batch, ProgressReport, Stage
 from imagpose.training.taught_attention import AttentionTeacher
 from imagpose.training.trainer import Trainer
 from imagpose.views import ViewGrid, pad_views, tile, untile, visible_share
@@ -215,14 +216,25 @@ class DenoiserStage(Stage):
         """
         if self.held_out is None:
             return {}
+        measures = self._held_out_losses() | self._known()
+        return measures | held_out_psnr(self.pipeline, self.held_out, self.config, _VALIDATION_PEOPLE)
+
+    def _held_out_losses(self) -> dict[str, float]:
+        assert self.held_out is not None
         sums: dict[str, float] = {"loss": 0.0, "loss_masked": 0.0}
         for step in range(_VALIDATION_BATCHES):
             draw = draw_batch(self._fixed_draws, step, range(self.config.batch_size))
             loss, scalars = self(self._on_device(self._assembled(self.held_out, draw)))
             sums["loss"] += float(loss)
             sums["loss_masked"] += float(scalars["loss_masked"])
-        measures = {name: value / _VALIDATION_BATCHES for name, value in sums.items()} | self._known()
-        return measures | held_out_psnr(self.pipeline, self.held_out, self.config, _VALIDATION_PEOPLE)
+        return {name: value / _VALIDATION_BATCHES for name, value in sums.items()}
+
+    def measure_progress(self) -> ProgressReport | None:
+        """T1 on held-out people, see `progress_report`; None where nobody is held out."""
+        if self.held_out is None:
+            return None
+        known = {"validation_loss": self._held_out_losses()["loss"], **self._known()}
+        return progress_report(self.pipeline, self.held_out, self.config, known)
 
     def _on_device(self, batch: Batch) -> Batch:
         device = next(self.parameters()).device

@@ -1,0 +1,115 @@
+"""The denoiser's curve: what it makes of held-out people by T1, as a picture and by the measures that a blur fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from imagpose.metrics.pictures import measure_pictures
+from imagpose.models.latents import decode_latents
+from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pose import draw_skeleton
+from imagpose.training.cache import to_pixels
+from imagpose.training.canvas_data import CanvasData
+from imagpose.training.denoiser_cache import encode_views
+from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.denoiser_samples import titled
+from imagpose.training.half_views import padding_of
+from imagpose.training.stage import ProgressReport
+
+PEOPLE = 40
+STEPS = 10
+_ROWS = 12
+_SOURCE, _TARGET = 0, 1
+
+
+def progress_report(
+    pipeline: IMAGPosePipeline, data: CanvasData, config: DenoiserConfig, known: dict[str, float]
+) -> ProgressReport:
+    """View 1 of the first people from view 0 by T1, with fixed noise.
+
+    Args:
+        pipeline: with the weights to judge.
+        data: held-out people; 40 of them are measured, or all.
+        config: canvases at once, guidance.
+        known: measures that the row begins with.
+
+    Returns:
+        Rows of source, skeleton, output and truth of 12 people; `known`, then the means of `measure_pictures` over the
+        people whose mask is known and marks something, if there are any.
+    """
+    people = range(min(PEOPLE, len(data.view_counts)))
+    outputs = _generate(pipeline, data, config, people)
+    sources = [np.asarray(data.view(person, _SOURCE)[0]) for person in people]
+    truths = [np.asarray(data.view(person, _TARGET)[0]) for person in people]
+    measures = known | _measures(pipeline, data, config, outputs, sources, truths)
+    rows = [
+        np.concatenate([sources[person], _skeleton(data, person), outputs[person], truths[person]], axis=1)
+        for person in people[:_ROWS]
+    ]
+    title = ", ".join(f"{name} {value:.4g}" for name, value in known.items())
+    return ProgressReport(titled(np.concatenate(rows), title), measures)
+
+
+def _skeleton(data: CanvasData, person: int) -> np.ndarray:
+    return np.asarray(draw_skeleton(data.view(person, _TARGET)[1]))
+
+
+def _generate(
+    pipeline: IMAGPosePipeline, data: CanvasData, config: DenoiserConfig, people: Sequence[int]
+) -> list[np.ndarray]:
+    """One picture uint8 (H, W, 3) of each."""
+    pipeline.set_progress_bar_config(disable=True)
+    pictures: list[np.ndarray] = []
+    for start in range(0, len(people), config.batch_size):
+        chosen = people[start : start + config.batch_size]
+        images = pipeline(
+            sources=[[data.view(person, _SOURCE)[0]] for person in chosen],
+            target_poses=[[data.view(person, _TARGET)[1]] for person in chosen],
+            scenario="T1",
+            height=data.height,
+            width=data.width,
+            num_inference_steps=STEPS,
+            guidance_scale=config.guidance_scale,
+            generator=[torch.Generator().manual_seed(person) for person in chosen],
+            return_dict=False,
+        )[0]
+        pictures += [np.asarray(image) for (image,) in images]
+    return pictures
+
+
+def _measures(
+    pipeline: IMAGPosePipeline,
+    data: CanvasData,
+    config: DenoiserConfig,
+    outputs: list[np.ndarray],
+    sources: list[np.ndarray],
+    truths: list[np.ndarray],
+) -> dict[str, float]:
+    masks = [data.foreground(person, _TARGET) for person in range(len(outputs))]
+    marked = [person for person, mask in enumerate(masks) if mask is not None and mask.any()]
+    if not marked:
+        return {}
+    parts = [data.parts(person, _TARGET) for person in marked]
+    true = [truths[person] for person in marked]
+    return measure_pictures(
+        [outputs[person] for person in marked],
+        true,
+        [mask for mask in masks if mask is not None and mask.any()],
+        None if any(own is None for own in parts) else [own for own in parts if own is not None],
+        [sources[person] for person in marked],
+        _reconstructed(pipeline, true, config.batch_size),
+    )
+
+
+def _reconstructed(pipeline: IMAGPosePipeline, pictures: list[np.ndarray], at_once: int) -> list[np.ndarray]:
+    """Pictures uint8 (H, W, 3) through the autoencoder alone."""
+    made: list[np.ndarray] = []
+    for chunk in to_pixels(torch.from_numpy(np.stack(pictures))).split(at_once):
+        latents = encode_views(pipeline, chunk.to(pipeline.vae.device))
+        decoded = decode_latents(pipeline.vae, latents).float().clamp(-1, 1)
+        padding = padding_of(chunk.shape[-2], chunk.shape[-1], pipeline.view_multiple)[2]
+        made += list(((padding.crop(decoded) + 1) * 127.5).round().byte().movedim(1, -1).cpu().numpy())
+    return made

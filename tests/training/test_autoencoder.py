@@ -105,7 +105,7 @@ def test_person_and_head_count_more(values: dict, stage: AutoencoderStage) -> No
         rows, columns = np.nonzero(on_head)
         nose = points[0]
         assert rows.min() < nose[1] < rows.max() + 1 and columns.min() < nose[0] < columns.max() + 1
-        assert 0.03 < on_head.sum() / (own > 1).sum() < 0.7  # the larger of a close view
+        assert on_head.sum() > 0.03 * (own > 1).sum()
     # Crops take their weights along, mirrored or made smaller.
     batch = next(b for b in (stage.batch(step, range(2)) for step in range(99)) if float(b["weights"].max()) > person)
     assert batch["weights"].shape[2:] == batch["pixels"].shape[2:] and float(batch["weights"].min()) >= 1

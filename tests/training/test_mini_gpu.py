@@ -1,0 +1,70 @@
+"""What `tools/train_mini_gpu.sh` carries to the machine and brings back."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from tiny_networks import denoiser_values
+
+from imagpose.pipeline import IMAGPosePipeline
+from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.denoiser_networks import build_pipeline, canvases_seen
+
+
+@pytest.fixture(scope="module")
+def mini_gpu() -> ModuleType:
+    path = Path(__file__).parents[2] / "tools" / "mini_gpu.py"
+    spec = importlib.util.spec_from_file_location("mini_gpu", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mini_gpu"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def config(frozen: Path, tmp_path: Path) -> DenoiserConfig:
+    return DenoiserConfig.model_validate(denoiser_values(frozen, tmp_path))
+
+
+def test_pieces_and_frozen_networks_make_the_pipeline_again(
+    mini_gpu: ModuleType, config: DenoiserConfig, tmp_path: Path
+) -> None:
+    trained = build_pipeline(config)
+    trained.save_pretrained(tmp_path / "run" / "weights")
+    (tmp_path / "run" / "weights" / "training.json").write_text('{"step": 3, "canvases": 12}')
+    pieces, carried, joined = (tmp_path / name for name in ("pieces", "carried", "joined"))
+    for _ in range(2):  # later pieces replace those before
+        mini_gpu.write_pieces(tmp_path / "run", pieces)
+    assert {path.suffix for path in pieces.iterdir()} == {".safetensors", ".tar"}
+    mini_gpu.copy_frozen(config, carried)
+    mini_gpu.join_pieces(pieces, carried, joined)
+    again = IMAGPosePipeline.from_pretrained(str(joined))
+    assert canvases_seen(str(joined)) == 12
+    for name in ("unet", "pose_encoder", "feature_tokens", "vae", "image_encoder"):
+        weights = getattr(trained, name).state_dict()
+        for key, weight in getattr(again, name).state_dict().items():
+            assert torch.allclose(weight.float(), weights[key].float(), rtol=1e-3, atol=1e-6), (name, key)
+
+
+def test_missing_pieces_and_networks_are_named(mini_gpu: ModuleType, config: DenoiserConfig, tmp_path: Path) -> None:
+    build_pipeline(config).save_pretrained(tmp_path / "run" / "weights")
+    mini_gpu.write_pieces(tmp_path / "run", tmp_path / "pieces")
+    for path in (tmp_path / "pieces").glob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(ValueError, match="pieces lacks the weights of the UNet"):
+        mini_gpu.join_pieces(tmp_path / "pieces", tmp_path, tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
+    missing = config.model_copy(update={"autoencoder": str(tmp_path / "nowhere")})
+    with pytest.raises(FileNotFoundError, match="autoencoder .*nowhere: no such folder; train it first"):
+        mini_gpu.copy_frozen(missing, tmp_path / "carried")
+
+
+def test_rendering_ends_with_a_whole_block_once_time_is_up(mini_gpu: ModuleType, config: DenoiserConfig) -> None:
+    assert mini_gpu.render_for(config, 1e-9) == config.data.block
+    assert mini_gpu.render_for(config, 600) == config.data.identities

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch.nn import functional
 
@@ -29,6 +30,19 @@ def test_equals_a_chain_of_convolutions() -> None:
     expected = functional.conv2d(hidden, weight, bias, padding=1)
     assert expected.shape == (2, 12, 4, 3)
     torch.testing.assert_close(module(skeleton), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_fewer_widths_see_an_averaged_skeleton() -> None:
+    torch.manual_seed(0)
+    small = PoseEncoder(12, block_channels=(4, 6, 8))
+    torch.nn.init.normal_(small.embedding.conv_out.weight)
+    skeleton = torch.rand(1, 3, 32, 24)
+    means = skeleton.reshape(1, 3, 16, 2, 12, 2).mean((3, 5))
+    torch.testing.assert_close(small(skeleton), small.embedding(means))
+    assert small(skeleton).shape == (1, 12, 4, 3)
+    with pytest.raises(ValueError, match="5 widths; too many for 8 pixels"):
+        PoseEncoder(12, block_channels=(4, 4, 6, 6, 8))
 
 
 def test_default_size_is_the_released_code_s() -> None:

@@ -183,7 +183,7 @@ MINI_256 = OwnNetworks(
         "up_block_types": ("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",),
         "attention_head_dim": (1, 2, 3, 3),
     },
-    pose_channels=(8, 16, 32, 64),
+    pose_channels=(16, 32, 64),
 )
 """Views of 256x176, 16 latent channels, 27.8 million parameters in the UNet. No attention at the top level, whose canvases
 have four times as many tokens as the next."""

@@ -125,8 +125,8 @@ class DenoiserConfig(RunConfig):
         "weights, the rest fresh. What `autoencoder` and `image_encoder` do not name comes from it too.",
     )
     unet: dict[str, Any] = Field({}, description="Arguments of IMAGPoseUNet in place of the preset's.")
-    pose_channels: Annotated[tuple[Positive, ...], Field(min_length=4, max_length=4)] | None = Field(
-        None, description="Widths of the pose encoder, at full size first; none: the preset's."
+    pose_channels: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=4)] | None = Field(
+        None, description="Widths of the pose encoder, the last at the latents' size; none: the preset's."
     )
     texture_long_side: Annotated[int, Field(ge=128, multiple_of=128)] | None = Field(
         None, description="Long side in pixels of the picture that texture tokens are made of; none: the preset's."

@@ -258,7 +258,7 @@ def paint_backdrop(shoot: Shoot, projection: Projection, vertices: np.ndarray, h
             skirting = ~on_floor & (z < 0.09)
             colours[skirting] = 0.5 * colours[skirting] + 0.5 * shoot.accent * shoot.tint
     light = np.ones((height, width), np.float32)
-    light[on_floor] -= _shadow(shoot, vertices, points[:2, on_floor].T)
+    light[on_floor] -= _shadow(shoot, vertices, points[:2, on_floor])
     return Ground(colours.clip(0, 1), light, points, on_floor)
 
 
@@ -341,35 +341,37 @@ def _blur(sigma: float) -> np.ndarray:
 
 
 def _shadow(shoot: Shoot, vertices: np.ndarray, floor: np.ndarray) -> np.ndarray:
-    """How much light (0..1) the person takes from points (n, 2) of the floor: contact shadow and cast shadow."""
-    cast = vertices[:, :2] - vertices[:, 2:] * (shoot.light[:2] / shoot.light[2])
-    middle = np.median(vertices[:, :2], axis=0)
-    corner = middle - _SHADOW_CELLS * _SHADOW_CELL / 2
-    near_floor = np.exp(-vertices[:, 2].clip(0) / 0.06)
-    contact = _splat(vertices[:, :2] - corner, near_floor)
+    """How much light (0..1) the person takes from points (2, n) of the floor: contact shadow and cast shadow."""
+    x, y, z = vertices.T
+    slant = shoot.light[:2] / shoot.light[2]
+    corner = [np.median(axis) - _SHADOW_CELLS * _SHADOW_CELL / 2 for axis in (x, y)]
+    near_floor = np.exp(-z.clip(0) / 0.06)
+    contact = _splat(x - corner[0], y - corner[1], near_floor)
     darkness = 0.75 * np.minimum(_blur(0.05) @ np.minimum(contact, 1.5) @ _blur(0.05), 1.0)
     # The further from the foot of what casts it, the more a shadow dissolves.
-    faded = np.minimum(_splat(cast - corner, np.exp(-vertices[:, 2].clip(0) / 0.8)), 1.0)
+    cast = x - z * slant[0] - corner[0], y - z * slant[1] - corner[1]
+    faded = np.minimum(_splat(*cast, np.exp(-z.clip(0) / 0.8)), 1.0)
     soft = _blur(0.13) @ faded @ _blur(0.13)
     darkness = 1 - (1 - darkness * (0.5 + 0.5 * shoot.shadow)) * (1 - shoot.shadow * soft)
 
-    cells = (floor - corner) / _SHADOW_CELL - 0.5
-    inside = (cells >= 0).all(1) & (cells < _SHADOW_CELLS - 1).all(1)
-    low = cells[inside].astype(np.int32)
-    part = cells[inside] - low
-    x, y = low.T
-    fx, fy = part.T
-    value = np.zeros(len(floor))
-    value[inside] = (darkness[y, x] * (1 - fx) + darkness[y, x + 1] * fx) * (1 - fy) + (
-        darkness[y + 1, x] * (1 - fx) + darkness[y + 1, x + 1] * fx
+    column, row = ((axis - low) / _SHADOW_CELL - 0.5 for axis, low in zip(floor, corner, strict=True))
+    last = _SHADOW_CELLS - 1
+    inside = np.flatnonzero((column >= 0) & (column < last) & (row >= 0) & (row < last))
+    column, row = column[inside], row[inside]
+    left, top = column.astype(np.int64), row.astype(np.int64)
+    fx, fy = column - left, row - top
+    cell, darkness = top * _SHADOW_CELLS + left, darkness.ravel()
+    value = np.zeros(floor.shape[1])
+    value[inside] = (darkness[cell] * (1 - fx) + darkness[cell + 1] * fx) * (1 - fy) + (
+        darkness[cell + _SHADOW_CELLS] * (1 - fx) + darkness[cell + _SHADOW_CELLS + 1] * fx
     ) * fy
     return value
 
 
-def _splat(places: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _splat(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Sum of weights per cell of the shadow's grid, (rows along y, columns along x)."""
-    cells = np.floor(places / _SHADOW_CELL).astype(np.int32)
-    inside = (cells >= 0).all(1) & (cells < _SHADOW_CELLS).all(1)
-    flat = cells[inside, 1] * _SHADOW_CELLS + cells[inside, 0]
+    column, row = (np.floor(axis / _SHADOW_CELL).astype(np.int64) for axis in (x, y))
+    inside = (column >= 0) & (column < _SHADOW_CELLS) & (row >= 0) & (row < _SHADOW_CELLS)
+    flat = (row * _SHADOW_CELLS + column)[inside]
     size = _SHADOW_CELLS * _SHADOW_CELLS
     return np.bincount(flat, weights=weights[inside], minlength=size).reshape(_SHADOW_CELLS, _SHADOW_CELLS)

@@ -244,9 +244,11 @@ def _with_seat(mesh: PosedMesh) -> PosedMesh:
 
 @dataclass(frozen=True, eq=False)
 class _Surface:
-    """What is seen, one row per covered pixel of the fine picture: flat pixel index, material, depth, normal, attributes."""
+    """What is seen, one row per covered pixel of the fine picture: flat indices of that pixel and of the picture's pixel
+    that holds it, material, depth, normal, attributes."""
 
     pixel: np.ndarray
+    coarse: np.ndarray
     material: np.ndarray
     depth: np.ndarray
     normals: np.ndarray
@@ -264,17 +266,19 @@ def _surface(mesh: PosedMesh, buffer: VisibilityBuffer) -> _Surface:
     normals = interpolate @ mesh.normals.astype(np.float32)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
     attributes = interpolate @ mesh.attributes
-    return _Surface(pixel, mesh.material[triangle[pixel]], buffer.depth.ravel()[pixel], normals, attributes)
+    width = buffer.triangle.shape[1]
+    coarse = pixel // (SUPERSAMPLING * width) * (width // SUPERSAMPLING) + pixel % width // SUPERSAMPLING
+    return _Surface(pixel, coarse, mesh.material[triangle[pixel]], buffer.depth.ravel()[pixel], normals, attributes)
 
 
 def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarray) -> Seen:
-    person = surface.material != _SEAT
-    albedo = np.tile(shoot.seat.astype(np.float32), (len(person), 1))
-    specular = np.full(len(person), 0.05, dtype=np.float32)
-    albedo[person], specular[person] = identity.shade(surface.material[person], surface.attributes[person])
+    albedo, specular = identity.shade(surface.material, surface.attributes)
+    seat = surface.material == _SEAT
+    albedo[seat], specular[seat] = shoot.seat, 0.05
     return Seen(
         sampling=SUPERSAMPLING,
         pixel=surface.pixel,
+        coarse=surface.coarse,
         material=surface.material,
         normals=surface.normals,
         depth=surface.depth,
@@ -288,22 +292,23 @@ def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarr
 def _majority_part(fine: np.ndarray) -> np.ndarray:
     """The most frequent part of each pixel's samples where at least half of them see the person, else 0; (H, W)."""
     height, width = (side // SUPERSAMPLING for side in fine.shape)
-    samples = (
-        fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).transpose(0, 2, 1, 3).reshape(height * width, -1)
-    )
-    rows = np.arange(height * width).repeat(SUPERSAMPLING**2)
-    counts = np.bincount(rows * len(PART_NAMES) + samples.ravel(), minlength=height * width * len(PART_NAMES))
-    counts = counts.reshape(height, width, len(PART_NAMES))
-    covered = 2 * counts[..., 0] <= SUPERSAMPLING**2
-    return np.where(covered, 1 + counts[..., 1:].argmax(-1), 0).astype(np.uint8)
+    samples = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).transpose(0, 2, 1, 3).reshape(height, width, -1)
+    majority = samples[..., 0].copy()
+    # Only where samples differ are they counted: 0.5 ms instead of 4 for all pixels.
+    mixed = np.logical_or.reduce([samples[..., k] != majority for k in range(1, samples.shape[-1])])
+    counts = np.stack([(samples[mixed] == part).sum(-1) for part in range(len(PART_NAMES))], -1)
+    covered = 2 * counts[:, 0] <= SUPERSAMPLING**2
+    majority[mixed] = np.where(covered, 1 + counts[:, 1:].argmax(-1), 0)
+    return majority
 
 
 def _mean_place(surface: _Surface, person: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     """Mean place on the template of each pixel's samples that see the person, float16 (H, W, 3)."""
-    height, width = foreground.shape
-    row, column = np.divmod(surface.pixel[person], width * SUPERSAMPLING)
-    pixel = row // SUPERSAMPLING * width + column // SUPERSAMPLING
-    count = np.bincount(pixel, minlength=height * width).clip(1)
-    places = surface.attributes[person, :3]
-    means = [np.bincount(pixel, places[:, axis], height * width) / count for axis in range(3)]
-    return (np.stack(means, -1).reshape(height, width, 3) * foreground[..., None]).astype(np.float16)
+    pixel, places = surface.coarse[person], surface.attributes[person, :3]
+    count = np.bincount(pixel, minlength=foreground.size)
+    seen = np.flatnonzero(count)
+    result = np.zeros((foreground.size, 3), np.float16)
+    for axis in range(3):
+        sums = np.bincount(pixel, places[:, axis])
+        result[seen, axis] = sums[seen] / count[seen] * foreground.ravel()[seen]
+    return result.reshape(*foreground.shape, 3)

@@ -54,8 +54,8 @@ def surface_colours(look: Look, material: np.ndarray, attributes: np.ndarray) ->
     albedo = np.zeros((len(material), 3), np.float32)
     specular = np.zeros(len(material), np.float32)
     for kind, (paint_material, gloss) in _PAINTERS.items():
-        chosen = material == kind
-        if chosen.any():
+        chosen = np.flatnonzero(material == kind)
+        if len(chosen):
             albedo[chosen] = paint_material(look, attributes[chosen])
             specular[chosen] = gloss
     return albedo, specular

@@ -37,7 +37,7 @@ class Seen:
 
     Attributes:
         sampling: fine pixels per pixel, along each side.
-        pixel: int (n,), flat index into the fine picture.
+        pixel: int (n,), flat index into the fine picture. coarse: of the picture's pixel that holds it.
         material: uint8 (n,), `Material`, or another number for what is not the person.
         normals: (n, 3) in the world. depth: (n,) metres along the viewing axis.
         rest: (n, 3), place on the body in its rest pose, metres.
@@ -47,6 +47,7 @@ class Seen:
 
     sampling: int
     pixel: np.ndarray
+    coarse: np.ndarray
     material: np.ndarray
     normals: np.ndarray
     depth: np.ndarray
@@ -161,16 +162,10 @@ _SKEW = np.linalg.qr(np.array([[1.0, 0.4, 0.3], [-0.3, 1.0, 0.5], [0.2, -0.6, 1.
 def _over(place: np.ndarray, seen: Seen, colours: np.ndarray) -> np.ndarray:
     """The ground (H, W, 3) with the covered fine pixels' colours (n, 3) over it, averaged down; float (H, W, 3)."""
     height, width, _ = place.shape
-    coarse = _coarse_pixel(seen, width)
     size, samples = height * width, seen.sampling**2
-    free = 1 - np.bincount(coarse, minlength=size) / samples
-    sums = [np.bincount(coarse, colours[:, channel], size) / samples for channel in range(3)]
+    free = 1 - np.bincount(seen.coarse, minlength=size) / samples
+    sums = [np.bincount(seen.coarse, colours[:, channel], size) / samples for channel in range(3)]
     return (place.reshape(size, 3) * free[:, None] + np.stack(sums, 1)).reshape(height, width, 3)
-
-
-def _coarse_pixel(seen: Seen, width: int) -> np.ndarray:
-    row, column = np.divmod(seen.pixel, width * seen.sampling)
-    return row // seen.sampling * width + column // seen.sampling
 
 
 def _vivid(albedo: np.ndarray, amount: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagpose.people.kinematics import SIDES, RigidMotion, Rotations, Skeleton
+from imagpose.people.kinematics import SIDES, BoneMotions, Rotations, Skeleton
 
 __all__ = ["BodyCapsules", "leg_penetration", "measure_capsules", "penetration", "segment_distances"]
 
@@ -87,33 +87,43 @@ def segment_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.sqrt((gap**2).sum(1))
 
 
-def _capsules(
-    skeleton: Skeleton, body: BodyCapsules, motion: dict[str, RigidMotion]
-) -> dict[str, tuple[np.ndarray, float]]:
-    """Posed capsules by name: ends (2, 3) and radius."""
+# Row of each posed capsule; the limbs of the left and of the right side are neighbours.
+_LIMBS = ("upper_arm", "forearm", "hand", "thigh", "shin")
+_CAPSULES = (*_TRUNK_LEVELS, "head", *(limb + side for limb in _LIMBS for side in SIDES))
+_HEAD_AXIS = np.array([[0, -0.01, 0.06], [0, 0.0, 0.13]])
+
+
+def _capsules(skeleton: Skeleton, body: BodyCapsules, motion: BoneMotions) -> np.ndarray:
+    """Ends of the posed capsules, (len(_CAPSULES), 2, 3)."""
 
     def place(bone: str, point: np.ndarray) -> np.ndarray:
         turn, shift = motion[bone]
         return point @ turn.T + shift
 
-    capsules = {level: (place(bone, ends), radius) for level, (bone, ends, radius) in body.trunk.items()}
-    head = skeleton.head("head")
-    capsules["head"] = (place("head", head + np.array([[0, -0.01, 0.06], [0, 0.0, 0.13]])), _RADII["head"])
-    for side in SIDES:
-        shoulder = place("upperarm01" + side, skeleton.head("upperarm01" + side))
-        elbow = place("lowerarm01" + side, skeleton.head("lowerarm01" + side))
-        wrist = place("wrist" + side, skeleton.head("wrist" + side))
-        knuckle = place("finger3-1" + side, skeleton.head("finger3-1" + side))
-        hip = place("upperleg01" + side, skeleton.head("upperleg01" + side))
-        knee = place("lowerleg01" + side, skeleton.head("lowerleg01" + side))
-        ankle = place("foot" + side, skeleton.head("foot" + side))
+    def joints(bone: str) -> np.ndarray:
+        """Where a bone of each side begins, (2, 3)."""
+        return np.array([place(bone + side, skeleton.head(bone + side)) for side in SIDES])
+
+    shoulder, elbow, wrist = joints("upperarm01"), joints("lowerarm01"), joints("wrist")
+    knuckle, hip, knee, ankle = joints("finger3-1"), joints("upperleg01"), joints("lowerleg01"), joints("foot")
+    limbs = (
         # Near its root a limb always touches the part that it grows from, so each segment starts further out.
-        capsules["upper_arm" + side] = (np.stack([0.45 * shoulder + 0.55 * elbow, elbow]), body.radius("upper_arm"))
-        capsules["forearm" + side] = (np.stack([elbow, wrist]), body.radius("forearm"))
-        capsules["hand" + side] = (np.stack([wrist, wrist + 1.7 * (knuckle - wrist)]), _RADII["hand"])
-        capsules["thigh" + side] = (np.stack([0.5 * hip + 0.5 * knee, knee]), body.radius("thigh"))
-        capsules["shin" + side] = (np.stack([knee, ankle]), body.radius("shin"))
-    return capsules
+        (0.45 * shoulder + 0.55 * elbow, elbow),
+        (elbow, wrist),
+        (wrist, wrist + 1.7 * (knuckle - wrist)),
+        (0.5 * hip + 0.5 * knee, knee),
+        (knee, ankle),
+    )
+    trunk = [place(bone, ends) for bone, ends, _ in body.trunk.values()]
+    trunk.append(place("head", skeleton.head("head") + _HEAD_AXIS))
+    return np.concatenate([np.array(trunk), np.array(limbs).transpose(0, 2, 1, 3).reshape(-1, 2, 3)])
+
+
+def _radii(body: BodyCapsules) -> np.ndarray:
+    """Radii of the capsules, (len(_CAPSULES),) metres."""
+    trunk = [radius for _, _, radius in body.trunk.values()]
+    limbs = [_RADII["hand"] if limb == "hand" else body.radius(limb) for limb in _LIMBS for _ in SIDES]
+    return np.array([*trunk, _RADII["head"], *limbs])
 
 
 def _pairs() -> list[tuple[str, str, float]]:
@@ -136,24 +146,35 @@ def _pairs() -> list[tuple[str, str, float]]:
     return pairs
 
 
-_PAIRS = _pairs()
-_LEG_PAIRS = [
-    pair for pair in _PAIRS if pair[0].startswith(("thigh", "shin")) and pair[1].startswith(("thigh", "shin"))
-]
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Rows of the first and second capsule of each pair, and what may give way between them, arrays (n,)."""
+
+    first: np.ndarray
+    second: np.ndarray
+    give: np.ndarray
+
+
+def _as_rows(pairs: list[tuple[str, str, float]]) -> _Pairs:
+    first, second = (np.array([_CAPSULES.index(pair[end]) for pair in pairs]) for end in (0, 1))
+    return _Pairs(first, second, np.array([give for _, _, give in pairs]))
+
+
+_PAIRS = _as_rows(_pairs())
+_LEG_PAIRS = _as_rows([p for p in _pairs() if all(name.startswith(("thigh", "shin")) for name in p[:2])])
 
 
 def penetration(skeleton: Skeleton, body: BodyCapsules, rotations: Rotations) -> float:
     """How deep, in metres, the worst pair of limbs and body intersects; <= 0 where none does."""
-    return _deepest(_capsules(skeleton, body, skeleton.forward(rotations)), _PAIRS)
+    return _deepest(skeleton, body, rotations, _PAIRS)
 
 
 def leg_penetration(skeleton: Skeleton, body: BodyCapsules, rotations: Rotations) -> float:
     """As `penetration`, for the legs alone."""
-    return _deepest(_capsules(skeleton, body, skeleton.forward(rotations)), _LEG_PAIRS)
+    return _deepest(skeleton, body, rotations, _LEG_PAIRS)
 
 
-def _deepest(capsules: dict[str, tuple[np.ndarray, float]], pairs: list[tuple[str, str, float]]) -> float:
-    first = np.stack([capsules[name][0] for name, _, _ in pairs])
-    second = np.stack([capsules[name][0] for _, name, _ in pairs])
-    wanted = np.array([capsules[a][1] + capsules[b][1] - give for a, b, give in pairs])
-    return float((wanted - segment_distances(first, second)).max())
+def _deepest(skeleton: Skeleton, body: BodyCapsules, rotations: Rotations, pairs: _Pairs) -> float:
+    ends, radii = _capsules(skeleton, body, skeleton.forward(rotations)), _radii(body)
+    wanted = radii[pairs.first] + radii[pairs.second] - pairs.give
+    return float((wanted - segment_distances(ends[pairs.first], ends[pairs.second])).max())

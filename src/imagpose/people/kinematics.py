@@ -8,15 +8,17 @@ down the chain. Source: own.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from imagpose.people.skinning import bone_transforms
+from imagpose.people.skinning import turn_bone
 
 __all__ = [
     "SIDES",
+    "BoneMotions",
     "RigidMotion",
     "Rotations",
     "Skeleton",
@@ -31,6 +33,7 @@ Rotations = dict[str, np.ndarray]
 RigidMotion = tuple[np.ndarray, np.ndarray]
 # Sign of x of each side in the body's axes, by the suffix of its bones' names.
 SIDES = {".L": 1.0, ".R": -1.0}
+_STILL = np.eye(3)
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
@@ -43,7 +46,13 @@ def rotation(axis: np.ndarray | tuple[float, float, float], degrees: float) -> n
     x, y, z = unit(np.asarray(axis, dtype=np.float64))
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = math.radians(degrees)
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
+    return _STILL + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
+
+
+def _cross(first: np.ndarray | tuple[float, ...], second: np.ndarray | tuple[float, ...]) -> np.ndarray:
+    """Vector product (3,) of two vectors; numpy's takes eight times as long for a single one."""
+    (a, b, c), (x, y, z) = np.asarray(first).tolist(), np.asarray(second).tolist()
+    return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +84,41 @@ class Skeleton:
         """Name of a bone's parent."""
         return self.names[self.parents[self.index[name]]]
 
-    def forward(self, rotations: Rotations) -> dict[str, RigidMotion]:
+    def forward(self, rotations: Rotations) -> BoneMotions:
         """Rigid motion of every bone: name -> (rotation (3, 3), shift (3,)).
 
         A rest point p that hangs on the bone goes to rotation @ p + shift.
         """
-        motions = bone_transforms(self.names, self.parents, self.heads, rotations)
-        return {name: (motion[:, :3], motion[:, 3]) for name, motion in zip(self.names, motions, strict=True)}
+        return BoneMotions(self, rotations)
+
+
+class BoneMotions(Mapping[str, RigidMotion]):
+    """The motions of a skeleton's bones, each computed when it is asked for: most questions concern 20 of 104 bones."""
+
+    def __init__(self, skeleton: Skeleton, rotations: Rotations) -> None:
+        self._skeleton, self._rotations = skeleton, rotations
+        self._known: dict[int, np.ndarray] = {-1: np.eye(3, 4)}
+
+    def __getitem__(self, name: str) -> RigidMotion:
+        motion = self._motion(self._skeleton.index[name])
+        return motion[:, :3], motion[:, 3]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._skeleton.names)
+
+    def __len__(self) -> int:
+        return len(self._skeleton.names)
+
+    def _motion(self, bone: int) -> np.ndarray:
+        motion = self._known.get(bone)
+        if motion is None:
+            skeleton = self._skeleton
+            motion = self._motion(int(skeleton.parents[bone]))
+            own = self._rotations.get(skeleton.names[bone])
+            if own is not None:
+                motion = turn_bone(motion, own, skeleton.heads[bone])
+            self._known[bone] = motion
+        return motion
 
 
 def two_bone_directions(
@@ -101,16 +138,16 @@ def two_bone_directions(
 
 
 def _frame(direction: np.ndarray, hinge: np.ndarray) -> np.ndarray:
-    return np.stack([direction, hinge, np.cross(direction, hinge)], 1)
+    return np.stack([direction, hinge, _cross(direction, hinge)], 1)
 
 
 def _swing(start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """The smallest rotation that takes one unit vector to another."""
-    axis, cosine = np.cross(start, goal), float(start @ goal)
+    axis, cosine = _cross(start, goal), float(start @ goal)
     if cosine < -0.9999:
-        return rotation(np.cross(start, (0.3, 0.9, 0.2)), 180.0)
+        return rotation(_cross(start, (0.3, 0.9, 0.2)), 180.0)
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.eye(3) + cross + cross @ cross / (1 + cosine)
+    return _STILL + cross + cross @ cross / (1 + cosine)
 
 
 def arm_rotations(skeleton: Skeleton, side: str, upper: np.ndarray, forearm: np.ndarray) -> Rotations:
@@ -126,10 +163,10 @@ def arm_rotations(skeleton: Skeleton, side: str, upper: np.ndarray, forearm: np.
     """
     shoulder, elbow, wrist = (skeleton.head(bone + side) for bone in ("upperarm01", "lowerarm01", "wrist"))
     rest_upper, rest_forearm = unit(elbow - shoulder), unit(wrist - elbow)
-    rest_hinge = unit(np.cross(rest_upper, rest_forearm))
-    hinge = np.cross(upper, forearm)
+    rest_hinge = unit(_cross(rest_upper, rest_forearm))
+    hinge = _cross(upper, forearm)
     if hinge @ hinge < 0.01:  # a straight arm: the hinge that a natural bend forwards and up would have
-        hinge = np.cross(upper, (0.0, -1.0, 0.2))
+        hinge = _cross(upper, (0.0, -1.0, 0.2))
     hinge = unit(hinge)
     whole = _frame(upper, hinge) @ _frame(rest_upper, rest_hinge).T
     swing = _swing(rest_upper, upper)
@@ -170,7 +207,7 @@ def leg_rotations(
     rest_upper = thigh / thigh_length
     sideways = np.array([1.0, 0.0, 0.0])
     rest_hinge = unit(sideways - (sideways @ rest_upper) * rest_upper)
-    hinge = unit(np.cross(pole, unit(ankle - hip)))
+    hinge = unit(_cross(pole, unit(ankle - hip)))
     hinge = unit(hinge - (hinge @ upper) * upper)
     thigh_turn = _frame(upper, hinge) @ _frame(rest_upper, rest_hinge).T
     shin_in_thigh = _swing(shin / shin_length, thigh_turn.T @ lower)

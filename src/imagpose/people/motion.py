@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from imagpose.people.collision import BodyCapsules, leg_penetration, penetration
 from imagpose.people.kinematics import (
     SIDES,
-    RigidMotion,
+    BoneMotions,
     Rotations,
     Skeleton,
     arm_rotations,
@@ -93,7 +93,7 @@ class _Figure:
 
     skeleton: Skeleton
     body: BodyCapsules
-    motion: dict[str, RigidMotion]
+    motion: BoneMotions
     spread: float
 
     def aim(self, side: str, upper: tuple[float, float, float], forearm: tuple[float, float, float]) -> Directions:
@@ -379,8 +379,9 @@ def solve_motion(motion: Motion, skeleton: Skeleton, body: BodyCapsules) -> Post
         feet = {side: replace(foot, aside=foot.aside + _WIDER) for side, foot in stance.feet.items()}
         stance = replace(stance, feet=feet)
     best: Posture | None = None
+    placed = skeleton.forward(below)
     for attempt in range(_ATTEMPTS):
-        rotations = below | _upper_body(motion, _Figure(skeleton, body, skeleton.forward(below), 0.02 * attempt))
+        rotations = below | _upper_body(motion, _Figure(skeleton, body, placed, 0.02 * attempt))
         depth = penetration(skeleton, body, rotations)
         if best is None or depth < best.penetration:
             best = Posture(motion.kind, rotations, depth, motion.needs_seat)

@@ -54,7 +54,7 @@ def surface_colours(look: Look, material: np.ndarray, attributes: np.ndarray) ->
     albedo = np.zeros((len(material), 3), np.float32)
     specular = np.zeros(len(material), np.float32)
     for kind, (paint_material, gloss) in _PAINTERS.items():
-        chosen = np.flatnonzero(material == kind)
+        chosen = np.flatnonzero(material == int(kind))
         if len(chosen):
             albedo[chosen] = paint_material(look, attributes[chosen])
             specular[chosen] = gloss

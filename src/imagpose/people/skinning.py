@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from imagpose.people.identity import Identity
 
-__all__ = ["LIMB_NAMES", "PosedMesh", "bone_transforms", "pose_identity"]
+__all__ = ["LIMB_NAMES", "PosedMesh", "bone_transforms", "pose_identity", "turn_bone"]
 
 LIMB_NAMES = (
     "torso", "head", "right_upper_arm", "right_forearm", "left_upper_arm", "left_forearm", "right_thigh", "right_shin",
@@ -39,6 +39,14 @@ class PosedMesh:
     limbs: np.ndarray
 
 
+def turn_bone(above: np.ndarray, own: np.ndarray, head: np.ndarray) -> np.ndarray:
+    """Rigid motion (3, 4) of a bone that turns by `own` (3, 3) about its head (3,), on a parent that moves by `above`."""
+    motion = np.empty((3, 4))
+    motion[:, :3] = above[:, :3] @ own
+    motion[:, 3] = above[:, :3] @ (head - own @ head) + above[:, 3]
+    return motion
+
+
 def bone_transforms(
     names: tuple[str, ...], parents: np.ndarray, heads: np.ndarray, rotations: dict[str, np.ndarray]
 ) -> np.ndarray:
@@ -46,18 +54,12 @@ def bone_transforms(
 
     Each rotation turns a bone about its head, in world axes of the rest pose, and all that hangs on it (own convention).
     """
-    result = np.zeros((len(names), 3, 4))
-    result[:, :, :3] = np.eye(3)
-    for bone, parent in enumerate(parents):
-        above = result[parent] if parent >= 0 else np.eye(3, 4)
-        own = rotations.get(names[bone])
-        if own is None:
-            result[bone] = above
-        else:
-            shift = heads[bone] - own @ heads[bone]
-            result[bone, :, :3] = above[:, :3] @ own
-            result[bone, :, 3] = above[:, :3] @ shift + above[:, 3]
-    return result
+    motions: list[np.ndarray] = []
+    for name, parent, head in zip(names, parents.tolist(), heads, strict=True):
+        above = motions[parent] if parent >= 0 else np.eye(3, 4)
+        own = rotations.get(name)
+        motions.append(above if own is None else turn_bone(above, own, head))
+    return np.array(motions)
 
 
 def pose_identity(identity: Identity, rotations: dict[str, np.ndarray]) -> PosedMesh:

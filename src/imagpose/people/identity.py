@@ -206,7 +206,7 @@ def _worn(body: Body, rest: RestBody, solid: Solid) -> np.ndarray:
 
 def _solid_attributes(solid: Solid) -> np.ndarray:
     attributes = np.zeros((len(solid.vertices), len(ATTRIBUTES)), np.float32)
-    attributes[:, :3], attributes[:, 3:6] = solid.vertices, solid.normals
+    attributes[:, :3], attributes[:, ATTRIBUTES.index("normal_y")] = solid.vertices, solid.normals[:, 1]
     return attributes
 
 

@@ -258,17 +258,18 @@ class _Surface:
 def _surface(mesh: PosedMesh, buffer: VisibilityBuffer) -> _Surface:
     triangle = buffer.triangle.ravel()
     pixel = np.flatnonzero(triangle >= 0)
-    weights = buffer.barycentric.reshape(-1, 3)[pixel]
+    weights = buffer.barycentric.reshape(-1, 3).take(pixel, axis=0)
     # A sparse product interpolates in one pass: three gathers of numpy take twice the time.
     starts = np.arange(0, 3 * len(pixel) + 1, 3, dtype=np.int32)
-    corners = mesh.faces[triangle[pixel]].astype(np.int32)
+    seen = triangle[pixel]
+    corners = mesh.faces.take(seen, axis=0).astype(np.int32)
     interpolate = csr_matrix((weights.ravel(), corners.ravel(), starts), shape=(len(pixel), len(mesh.vertices)))
     normals = interpolate @ mesh.normals.astype(np.float32)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
     attributes = interpolate @ mesh.attributes
     width = buffer.triangle.shape[1]
     coarse = pixel // (SUPERSAMPLING * width) * (width // SUPERSAMPLING) + pixel % width // SUPERSAMPLING
-    return _Surface(pixel, coarse, mesh.material[triangle[pixel]], buffer.depth.ravel()[pixel], normals, attributes)
+    return _Surface(pixel, coarse, mesh.material[seen], buffer.depth.ravel()[pixel], normals, attributes)
 
 
 def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarray) -> Seen:
@@ -291,24 +292,24 @@ def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarr
 
 def _majority_part(fine: np.ndarray) -> np.ndarray:
     """The most frequent part of each pixel's samples where at least half of them see the person, else 0; (H, W)."""
-    height, width = (side // SUPERSAMPLING for side in fine.shape)
-    samples = fine.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).transpose(0, 2, 1, 3).reshape(height, width, -1)
-    majority = samples[..., 0].copy()
-    # Only where samples differ are they counted: 0.5 ms instead of 4 for all pixels.
-    mixed = np.logical_or.reduce([samples[..., k] != majority for k in range(1, samples.shape[-1])])
-    counts = np.stack([(samples[mixed] == part).sum(-1) for part in range(len(PART_NAMES))], -1)
-    covered = 2 * counts[:, 0] <= SUPERSAMPLING**2
-    majority[mixed] = np.where(covered, 1 + counts[:, 1:].argmax(-1), 0)
+    steps = range(SUPERSAMPLING)
+    samples = [fine[row::SUPERSAMPLING, column::SUPERSAMPLING] for row in steps for column in steps]
+    majority = samples[0].copy()
+    # Only where samples differ are they counted: 0.4 ms instead of 4 for all pixels.
+    mixed = np.logical_or.reduce([sample != majority for sample in samples[1:]])
+    chosen = np.stack([sample[mixed] for sample in samples])
+    counts = np.stack([(chosen == part).sum(0) for part in range(len(PART_NAMES))])
+    covered = 2 * counts[0] <= len(samples)
+    majority[mixed] = np.where(covered, 1 + counts[1:].argmax(0), 0)
     return majority
 
 
 def _mean_place(surface: _Surface, person: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     """Mean place on the template of each pixel's samples that see the person, float16 (H, W, 3)."""
-    pixel, places = surface.coarse[person], surface.attributes[person, :3]
-    count = np.bincount(pixel, minlength=foreground.size)
+    count = np.bincount(surface.coarse[person], minlength=foreground.size)
     seen = np.flatnonzero(count)
     result = np.zeros((foreground.size, 3), np.float16)
     for axis in range(3):
-        sums = np.bincount(pixel, places[:, axis])
+        sums = np.bincount(surface.coarse, surface.attributes[:, axis])  # the stool's places are 0
         result[seen, axis] = sums[seen] / count[seen] * foreground.ravel()[seen]
     return result.reshape(*foreground.shape, 3)

@@ -56,7 +56,7 @@ def surface_colours(look: Look, material: np.ndarray, attributes: np.ndarray) ->
     for kind, (paint_material, gloss) in _PAINTERS.items():
         chosen = np.flatnonzero(material == int(kind))
         if len(chosen):
-            albedo[chosen] = paint_material(look, attributes[chosen])
+            albedo[chosen] = paint_material(look, attributes.take(chosen, axis=0))
             specular[chosen] = gloss
     return albedo, specular
 

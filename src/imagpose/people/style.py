@@ -164,8 +164,11 @@ def _over(place: np.ndarray, seen: Seen, colours: np.ndarray) -> np.ndarray:
     height, width, _ = place.shape
     size, samples = height * width, seen.sampling**2
     free = 1 - np.bincount(seen.coarse, minlength=size) / samples
-    sums = [np.bincount(seen.coarse, colours[:, channel], size) / samples for channel in range(3)]
-    return (place.reshape(size, 3) * free[:, None] + np.stack(sums, 1)).reshape(height, width, 3)
+    result = np.empty((size, 3))
+    for channel in range(3):
+        sums = np.bincount(seen.coarse, colours[:, channel], size)
+        result[:, channel] = place[..., channel].ravel() * free + sums / samples
+    return result.reshape(height, width, 3)
 
 
 def _vivid(albedo: np.ndarray, amount: float) -> np.ndarray:

@@ -13,7 +13,7 @@ __all__ = ["ATTRIBUTES", "Template", "load_template", "smoothstep"]
 
 # Columns of the attributes that every mesh vertex carries and that the shader reads per pixel.
 ATTRIBUTES = (
-    "x", "y", "z", "normal_x", "normal_y", "normal_z", "along_arm", "around_arm_cos", "around_arm_sin", "arm", "lips",
+    "x", "y", "z", "normal_y", "along_arm", "around_arm_cos", "around_arm_sin", "arm",
 )  # fmt: skip
 # The origin of the template's axes relative to the middle of the hips, metres: a little behind and above it.
 _ORIGIN = np.array([0.0, 0.013, 0.032], np.float32)
@@ -74,7 +74,7 @@ def load_template() -> Template:
         along[near] = _along(vertices[near], shoulder, elbow, wrist)
         around[near] = _around(vertices[near], along[near], shoulder, elbow, wrist)
     attributes = np.concatenate(
-        [vertices, normals, along[:, None], around, arm[:, None], body.lips[:, None]], 1
+        [vertices, normals[:, 1:2], along[:, None], around, arm[:, None]], 1
     ).astype(np.float32)
     return Template(vertices, normals, arm, along, around, attributes, joints)
 

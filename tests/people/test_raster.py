@@ -90,3 +90,18 @@ def test_ties_go_to_the_lower_index_and_what_is_behind_the_camera_is_dropped():
     buffer = rasterize(pixels, depth, np.array([[3, 4, 5], [0, 1, 2], [2, 1, 0]]), 8, 8)
     assert set(np.unique(buffer.triangle)) == {-1, 1}
     assert np.isinf(buffer.depth[buffer.triangle < 0]).all()
+
+
+@pytest.mark.parametrize("apex", [(11.3, 17.8), (-40.0, 9.1), (16.5, 60.0)])
+def test_a_fan_of_slivers_leaves_no_gap(apex):
+    """Rows are narrowed by the edges before pixels are tested: steep, flat and needle-like triangles lose none."""
+    angle = np.linspace(0, 2 * np.pi, 721)
+    rim = np.array(apex) + 120 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    pixels = np.concatenate([[apex], rim])
+    faces = np.array([[0, k, k + 1] for k in range(1, 721)])
+    buffer = rasterize(pixels, np.ones(len(pixels)), faces, 32, 32)
+    assert (buffer.triangle >= 0).all()
+    across = np.stack(np.meshgrid(np.arange(32) + 0.5, np.arange(32) + 0.5), -1) - apex
+    sector = (np.arctan2(across[..., 1], across[..., 0]) % (2 * np.pi)) / (2 * np.pi / 720)
+    clear = abs(sector - np.rint(sector)) > 0.02
+    np.testing.assert_array_equal(buffer.triangle[clear], np.floor(sector[clear]))

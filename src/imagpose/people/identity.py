@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
@@ -164,9 +165,8 @@ def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Soli
     weights = body.skin[first].multiply(1 - alpha) + body.skin[second].multiply(alpha)
     skin, faces = [weights], [p.faces + start for p, start in zip(pieces, starts, strict=False)]
     material = [np.full(len(p.faces), p.material, np.uint8) for p in pieces]
-    close = np.unique(np.concatenate([body.faces[group] for group in _CLOSE_GROUPS]))
     count = int(starts[-1])
-    carries = [np.isin(first, close)]
+    carries = [_close(body)[first]]
     for solid in solids:
         vertices.append(_worn(body, rest, solid))
         all_normals.append(solid.normals)
@@ -240,6 +240,16 @@ def _carriers(keypoint: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return (keypoint,), tuple(bone + suffix for bone in _LIMB_BONES[joint])
 
 
+@lru_cache(maxsize=1)
+def _close(body: Body) -> np.ndarray:
+    """Whether a vertex of the body is no helper for hanging cloth or hair, bool (n,)."""
+    close = np.zeros(body.skin.shape[0], bool)
+    for group in _CLOSE_GROUPS:
+        close[body.faces[group]] = True
+    return close
+
+
+@lru_cache(maxsize=1)
 def _limbs(body: Body) -> np.ndarray:
     """Limb of each bone, uint8 (bones,)."""
     limbs = np.zeros(len(body.bone_names), np.uint8)

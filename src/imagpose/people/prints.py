@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -160,6 +161,7 @@ def paint(print_: Print, cloth: Cloth) -> np.ndarray:
     return colours
 
 
+@cache
 def contrasting(first: Colour, second: Colour) -> bool:
     """Whether two colours can be told apart where they alternate every few pixels."""
     return _distance(first, second) >= _LEAST_CONTRAST and abs(luma(first) - luma(second)) >= _LEAST_LUMA

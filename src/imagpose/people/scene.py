@@ -16,7 +16,7 @@ from imagpose.people.kinematics import Skeleton
 from imagpose.people.motion import DEEP_KINDS, Motion, Posture, interpolate_rotations, sample_motion, solve_motion
 from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL, Material
 from imagpose.people.raster import VisibilityBuffer, rasterize
-from imagpose.people.skinning import PosedMesh, pose_identity
+from imagpose.people.skinning import PosedMesh, normalize, pose_identity
 from imagpose.people.style import Seen, draw_view
 from imagpose.people.visibility import keypoint_confidence
 from imagpose.people.world import check_style, find_world
@@ -265,7 +265,7 @@ def _surface(mesh: PosedMesh, buffer: VisibilityBuffer) -> _Surface:
     corners = mesh.faces.take(seen, axis=0).astype(np.int32)
     interpolate = csr_matrix((weights.ravel(), corners.ravel(), starts), shape=(len(pixel), len(mesh.vertices)))
     normals = interpolate @ mesh.normals.astype(np.float32)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
+    normalize(normals)
     attributes = interpolate @ mesh.attributes
     width = buffer.triangle.shape[1]
     coarse = pixel // (SUPERSAMPLING * width) * (width // SUPERSAMPLING) + pixel % width // SUPERSAMPLING

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from imagpose.people.identity import Identity
 
-__all__ = ["LIMB_NAMES", "PosedMesh", "bone_transforms", "pose_identity", "turn_bone"]
+__all__ = ["LIMB_NAMES", "PosedMesh", "bone_transforms", "normalize", "pose_identity", "turn_bone"]
 
 LIMB_NAMES = (
     "torso", "head", "right_upper_arm", "right_forearm", "left_upper_arm", "left_forearm", "right_thigh", "right_shin",
@@ -37,6 +37,14 @@ class PosedMesh:
     attributes: np.ndarray
     keypoints: np.ndarray
     limbs: np.ndarray
+
+
+def normalize(vectors: np.ndarray) -> None:
+    """Bring vectors (n, 3) to length 1, in place. By columns: `numpy.linalg.norm` along rows of three is 3 times slower."""
+    x, y, z = vectors.T
+    length = np.maximum(np.sqrt(x * x + y * y + z * z), 1e-9)
+    for column in (x, y, z):
+        column /= length
 
 
 def turn_bone(above: np.ndarray, own: np.ndarray, head: np.ndarray) -> np.ndarray:
@@ -80,7 +88,7 @@ def pose_identity(identity: Identity, rotations: dict[str, np.ndarray]) -> Posed
     motion = (identity.skin @ flat).reshape(-1, 3, 4)
     vertices = np.einsum("nij,nj->ni", motion[:, :, :3], identity.rest_vertices) + motion[:, :, 3]
     normals = np.einsum("nij,nj->ni", motion[:, :, :3], identity.rest_normals)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    normalize(normals)
     joint_motion = (identity.keypoint_skin @ flat).reshape(-1, 3, 4)
     keypoints = np.einsum("nij,nj->ni", joint_motion[:, :, :3], identity.rest_keypoints) + joint_motion[:, :, 3]
     floor = np.array([0.0, 0.0, vertices[identity.carries, 2].min()], np.float32)

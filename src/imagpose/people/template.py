@@ -73,9 +73,7 @@ def load_template() -> Template:
         shoulder, elbow, wrist = (joints[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist"))
         along[near] = _along(vertices[near], shoulder, elbow, wrist)
         around[near] = _around(vertices[near], along[near], shoulder, elbow, wrist)
-    attributes = np.concatenate(
-        [vertices, normals[:, 1:2], along[:, None], around, arm[:, None]], 1
-    ).astype(np.float32)
+    attributes = np.concatenate([vertices, normals[:, 1:2], along[:, None], around, arm[:, None]], 1).astype(np.float32)
     return Template(vertices, normals, arm, along, around, attributes, joints)
 
 

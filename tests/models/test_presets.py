@@ -70,7 +70,7 @@ def test_input_channels_follow_from_the_latents(ablation: str, in_channels: int)
         parts = build_denoiser(f"mini-256{ablation}", encoder_width=12)
     assert parts.feature_tokens.config.latent_channels == parts.unet.config.out_channels == 16
     assert sum(weight.numel() for weight in parts.unet.parameters()) <= 30_000_000
-    assert parts.pose_encoder.config.block_channels == (8, 16, 32, 64)
+    assert parts.pose_encoder.config.block_channels == (16, 32, 64)
 
 
 def test_every_row_of_table_3_has_a_name() -> None:

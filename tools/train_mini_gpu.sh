@@ -112,6 +112,7 @@ bring_out() { # the EMA weights, and what tells of the run; nothing where there 
     CUDA_VISIBLE_DEVICES= "$python" tools/mini_gpu.py pieces --run "$work/denoiser" --out "$OUT/pieces" || return 0
     tar -C "$work/denoiser" --ignore-failed-read -cf "$OUT/records.tar" $(cd "$work/denoiser" && ls -d progress progress.csv 2> /dev/null) \
         weights/training.json 2> /dev/null
+    [ "$(cat "$facts" 2> /dev/null)" = "$now" ] || return 0 # replaced meanwhile: once more
     brought=$now
     echo "== pieces: $(tr -d '\n ' < "$facts")"
 }

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 
 from imagpose.metrics.pixels import foreground_box, psnr, ssim
-from imagpose.model_folder import WEIGHTS_ROOT
+from imagpose.model_folder import WEIGHTS_ROOT, ModelFiles
+from imagpose.models.loading import load_autoencoder
 from imagpose.people import VALIDATION_SEEDS, iterate_views
 
 HEIGHT, WIDTH = 128, 96
@@ -39,7 +39,7 @@ def main() -> None:
     boxes = [foreground_box(view.foreground) for view in views]
     pixels = torch.from_numpy(truths).movedim(-1, 1).float() / 127.5 - 1
     for folder in arguments.vae:
-        vae = AutoencoderKL.from_pretrained(folder).eval()
+        vae = load_autoencoder(ModelFiles(str(folder)))
         print(f"{folder}: {len(views)} views of {HEIGHT}x{WIDTH}")
         print("| noise | PSNR, dB | SSIM | SSIM in the box |\n| --- | --- | --- | --- |")
         with torch.no_grad():

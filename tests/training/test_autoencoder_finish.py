@@ -45,6 +45,7 @@ def values(tmp_path, trained) -> dict:
         "reduced_fraction": 0.0,
         "adversarial_start": 2,
         "adversarial_weight": 0.3,
+        "perceptual_weight": 0.2,
         "adam_betas": [0.5, 0.9],
     }
 

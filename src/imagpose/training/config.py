@@ -219,8 +219,8 @@ class AutoencoderFinishConfig(CropConfig):
     """The autoencoder's last phase: its decoder alone, for pictures that are as sharp as the truth."""
 
     autoencoder: Path = Field(description="Exported weights of the trained autoencoder (its run's weights/).")
-    perceptual_weight: float = Field(0.2, ge=0, description="Weight of the distance in EfficientNet-lite0's features.")
-    adversarial_weight: float = Field(0.02, ge=0, description="Weight of what the patch discriminator says.")
+    perceptual_weight: float = Field(0.1, ge=0, description="Weight of the distance in EfficientNet-lite0's features.")
+    adversarial_weight: float = Field(0.1, ge=0, description="Weight of what the patch discriminator says.")
     adversarial_start: int = Field(
         500,
         ge=0,

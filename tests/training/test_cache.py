@@ -8,11 +8,13 @@ import torch
 from fake_people import BLOCK, HEIGHT, VIEWS, WIDTH, cache_values, fake_views
 
 from imagpose import people
+from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.training import cache as cache_module
 from imagpose.training import shards
 from imagpose.training.cache import ViewCache, render_views, to_pixels
 from imagpose.training.canvas_data import cache_blocks
 from imagpose.training.config import ViewCacheConfig
+from imagpose.training.denoiser_cache import latents_fingerprint
 from imagpose.training.shards import Kind, add_kinds
 from imagpose.training.surface import surface_grid
 
@@ -171,3 +173,17 @@ def test_damaged_shard_is_named(config: ViewCacheConfig) -> None:
     shard.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=shard.name):
         render_views(config)
+
+
+def test_latents_know_the_encoder_and_not_the_decoder() -> None:
+    vae = PatchAutoencoderKL(block_out_channels=(8, 8), latent_channels=2, norm_num_groups=2)
+    before = latents_fingerprint(vae)
+    with torch.no_grad():
+        vae.decoder.conv_out.bias += 1
+        vae.post_quant_conv.bias += 1
+    assert latents_fingerprint(vae) == before
+    with torch.no_grad():
+        vae.encoder.conv_in.bias += 1
+    encoder_changed = latents_fingerprint(vae)
+    vae.register_to_config(scaling_factor=0.5)
+    assert len({before, encoder_changed, latents_fingerprint(vae)}) == 3

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL
 
 from imagpose.data.canvas import ViewTensors
 from imagpose.model_folder import ModelFiles
@@ -62,6 +63,16 @@ def fingerprint(files: ModelFiles) -> str:
     return digest.hexdigest()[:16]
 
 
+def latents_fingerprint(vae: AutoencoderKL) -> str:
+    """Short digest of what a VAE's latents depend on: not its decoder, which may be trained on beside a denoiser."""
+    settings = {name: value for name, value in vae.config.items() if not name.startswith(("_", "decoder"))}
+    digest = hashlib.sha256(repr(sorted(settings.items())).encode())
+    for name, weight in sorted(vae.state_dict().items()):
+        if name.startswith(("encoder.", "quant_conv.")):
+            digest.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def build_cache(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> list[Path]:
     """Make what the caches of the configuration lack besides rendered views, by the pipeline's own frozen networks.
 
@@ -88,8 +99,7 @@ def build_cache(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> list[Path
 def _kinds(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> dict[str, Kind]:
     """All that networks and drawings make of a view."""
     pipeline.to(run_device())
-    files = frozen_files(config)
-    vae, encoder = fingerprint(files.vae), fingerprint(files.image_encoder)
+    vae, encoder = latents_fingerprint(pipeline.vae), fingerprint(frozen_files(config).image_encoder)
     texture = pipeline.feature_tokens.config
     ranged = "" if texture.texture_range == "signed" else f" {texture.texture_range}"
     multiple = f"multiple {pipeline.view_multiple}"

@@ -53,7 +53,8 @@ def test_illegal_grids(text):
 
 def test_view_multiple():
     # Stable Diffusion's UNet has 4 levels: 8 of the VAE, halved three times.
-    assert [view_multiple(levels) for levels in (1, 2, 3, 4)] == [8, 16, 32, 64]
+    assert [view_multiple(levels, 8) for levels in (1, 2, 3, 4)] == [8, 16, 32, 64]
+    assert view_multiple(3, 16) == 64
 
 
 @pytest.mark.parametrize(

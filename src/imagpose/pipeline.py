@@ -21,7 +21,7 @@ from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.model_folder import check_loaded_weights, check_weight_files, resolve_model
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
-from imagpose.models.latents import decode_latents
+from imagpose.models.latents import decode_latents, spatial_factor
 from imagpose.pictures import to_pictures
 from imagpose.pipeline_conditions import JointConditions, encode_conditions, in_parts
 from imagpose.pipeline_inputs import Request, check_settings, check_size, read_requests
@@ -153,7 +153,7 @@ class IMAGPosePipeline(DiffusionPipeline):
     @property
     def view_multiple(self) -> int:
         """The sides of the views that the UNet sees are multiples of this many pixels."""
-        return view_multiple(len(self.unet.config.block_out_channels))
+        return view_multiple(len(self.unet.config.block_out_channels), spatial_factor(self.vae))
 
     def enable_vae_slicing(self) -> None:
         """Encodes and decodes one view at a time, to save memory."""

@@ -96,9 +96,9 @@ def untile(canvas: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
     return rearrange(canvas, "b c (rows h) (cols w) -> b (rows cols) c h w", rows=grid.rows, cols=grid.cols)
 
 
-def view_multiple(num_levels: int) -> int:
-    """Pixels of which a view's sides must be multiples: 8 (VAE) x 2 per halving of a UNet with `num_levels` levels."""
-    return 8 * 2 ** (num_levels - 1)
+def view_multiple(num_levels: int, factor: int) -> int:
+    """Pixels of which a view's sides must be multiples: the VAE's `factor`, twice for each halving of the UNet's levels."""
+    return factor * 2 ** (num_levels - 1)
 
 
 @dataclass(frozen=True)

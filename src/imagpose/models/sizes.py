@@ -24,6 +24,7 @@ from transformers import (
 from imagpose.model_folder import ModelFiles
 from imagpose.models.activations import Activations, count_activations
 from imagpose.models.autoencoder import autoencoder_class
+from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import Networks, preset_files
 from imagpose.models.presets import STABLE_DIFFUSION_VAE, Preset, around_unet, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet
@@ -33,7 +34,6 @@ __all__ = ["Memory", "build_empty", "count_parameters", "training_memory"]
 
 _NETWORKS = ("unet", "pose_encoder", "feature_tokens", "vae", "image_encoder")
 Precision = Literal["fp32", "bf16", "fp16"]
-_VAE_FACTOR = 8
 
 
 def build_empty(
@@ -165,7 +165,7 @@ def training_memory(
     frozen = 0 if cached else counts["vae"] + counts["image_encoder"]
     trained = sum(counts.values()) - counts["vae"] - counts["image_encoder"]
     half = precision != "fp32"
-    multiple = view_multiple(len(networks.unet.config.block_out_channels))
+    multiple = view_multiple(len(networks.unet.config.block_out_channels), spatial_factor(networks.vae))
     canvas = (-(-height // multiple) * multiple * grid.rows, -(-width // multiple) * multiple * grid.cols)
     kept = _canvas_activations(networks, canvas, grid, half)
     return Memory(
@@ -181,7 +181,8 @@ def training_memory(
 def _canvas_activations(networks: Networks, canvas: tuple[int, int], grid: ViewGrid, half: bool) -> Activations:
     """What is kept of one canvas of so many pixels (height, width)."""
     unet, tokens, image = networks.unet.config, networks.feature_tokens.config, networks.image_encoder.config
-    texture_side = tokens.texture_long_side // _VAE_FACTOR
+    factor = spatial_factor(networks.vae)
+    texture_side = tokens.texture_long_side // factor
 
     def empty(*shape: int) -> torch.Tensor:
         return torch.empty(1, *shape, device="meta")
@@ -189,7 +190,7 @@ def _canvas_activations(networks: Networks, canvas: tuple[int, int], grid: ViewG
     def run() -> None:
         texture = empty(tokens.latent_channels, texture_side, texture_side) if tokens.use_texture else None
         networks.unet(
-            empty(unet.in_channels, canvas[0] // _VAE_FACTOR, canvas[1] // _VAE_FACTOR),
+            empty(unet.in_channels, canvas[0] // factor, canvas[1] // factor),
             torch.empty(1, device="meta"),
             networks.feature_tokens(empty((224 // image.patch_size) ** 2 + 1, image.hidden_size), texture),
             networks.pose_encoder(empty(3, *canvas)),

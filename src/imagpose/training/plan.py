@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from imagpose.model_folder import resolve_model
+from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import Networks, load_image_processor
 from imagpose.models.presets import find_preset
 from imagpose.models.sizes import build_empty, count_parameters, training_memory
@@ -21,7 +22,6 @@ from imagpose.training.loop import global_batch
 from imagpose.training.processes import this_process
 from imagpose.views import ViewGrid, view_multiple
 
-_FACTOR = 8
 _GIB = 2**30
 _SKELETON_BYTES = 4096  # about, of a packed drawing at 256x192
 
@@ -65,16 +65,17 @@ def _padded(config: DenoiserConfig, networks: Networks) -> tuple[int, int]:
 
 
 def _multiple(networks: Networks) -> int:
-    return view_multiple(len(networks.unet.config.block_out_channels))
+    return view_multiple(len(networks.unet.config.block_out_channels), spatial_factor(networks.vae))
 
 
 def _sizes(config: DenoiserConfig, networks: Networks) -> list[tuple[str, str]]:
     height, width = _padded(config, networks)
+    factor = spatial_factor(networks.vae)
     padded = "" if (height, width) == (config.data.height, config.data.width) else f", padded to {height}x{width}"
     total = sum(config.grids.values())
     canvases = [
         f"{grid} ({share / total:.0%}): {grid.rows * height}x{grid.cols * width} pixels,"
-        f" {grid.rows * height // _FACTOR}x{grid.cols * width // _FACTOR} latents"
+        f" {grid.rows * height // factor}x{grid.cols * width // factor} latents"
         for grid, share in config.view_grids.items()
     ]
     return [("view", f"{config.data.height}x{config.data.width} pixels{padded}"), ("canvas", "; ".join(canvases))]
@@ -106,14 +107,14 @@ def _cache_size(pictures: int, networks: Networks, config: DenoiserConfig) -> st
     size = processor.crop_size if processor.do_center_crop else processor.size
     tokens = prod(size[side] // encoder.config.patch_size for side in ("height", "width")) + 1
     texture = networks.feature_tokens.config
-    channels = networks.unet.config.out_channels
-    halves = [channels * height * width / _FACTOR**2, tokens * encoder.config.hidden_size]
+    channels, factor = networks.unet.config.out_channels, spatial_factor(networks.vae)
+    halves = [channels * height * width / factor**2, tokens * encoder.config.hidden_size]
     if texture.use_texture:
         view = torch.empty(1, 3, config.data.height, config.data.width, device="meta")
-        halves.append(channels * prod(texture_pixels(view, texture.texture_long_side).shape[-2:]) / _FACTOR**2)
+        halves.append(channels * prod(texture_pixels(view, texture.texture_long_side).shape[-2:]) / factor**2)
     if any(recipe.low_resolution_share for _, recipe in config.recipes):
         height, width, _ = padding_of(config.data.height // 2, config.data.width // 2, _multiple(networks))
-        halves.append(channels * height * width / _FACTOR**2)
+        halves.append(channels * height * width / factor**2)
     return f"{pictures * (2 * sum(halves) + _SKELETON_BYTES) / _GIB:,.2f} GiB"
 
 

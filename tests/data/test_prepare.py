@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from small_people import contents, make_small, small_people
 
+from imagpose.data import rendered
 from imagpose.data.info import read_info, verify_dataset
 from imagpose.data.prepare import Person, Problem, write_dataset
 
@@ -200,3 +201,10 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
         (tmp_path / "info.json").write_text(json.dumps(values | change))
         with pytest.raises(ValueError, match=rf"not a data set of format version 1 \({words}"):
             read_info(tmp_path)
+
+
+def test_people_of_another_renderer_are_not_mixed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered.prepare_people(0, 1, 1, 32, 24, tmp_path / "people", workers=1)
+    monkeypatch.setattr(rendered, "RENDERER", rendered.RENDERER + 1)
+    with pytest.raises(ValueError, match=f"made with renderer {rendered.RENDERER - 1}, not {rendered.RENDERER}"):
+        rendered.prepare_people(0, 1, 1, 32, 24, tmp_path / "people", workers=1)

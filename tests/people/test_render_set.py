@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagpose.people import render_set as render_set_module
 from imagpose.people.parallel import iterate_views
 from imagpose.people.render_set import render_set
+from imagpose.people.world import RENDERER
 
 SIZE = {"height": 48, "width": 32}
 
@@ -53,7 +55,7 @@ def test_a_complete_set_is_left_alone_and_a_broken_one_is_made_again(tmp_path):
 
 def test_another_size_or_look_in_the_same_folder_is_refused(tmp_path):
     render_set(1, 1, 1, out=tmp_path, workers=1, **SIZE)
-    with pytest.raises(ValueError, match="48x32, world studio, style photographic, not 64x32"):
+    with pytest.raises(ValueError, match=r"48x32, world studio, style photographic, renderer \d+, not 64x32"):
         render_set(1, 1, 1, height=64, width=32, out=tmp_path, workers=1)
     with pytest.raises(ValueError, match="not 48x32, world varied"):
         render_set(1, 1, 1, out=tmp_path, workers=1, **SIZE, world="varied")
@@ -79,3 +81,10 @@ def test_processes_give_the_same_views_in_the_same_order():
         difference = abs(mine[0].picture.astype(int) - theirs[0].picture)
         assert difference.max() <= 1
         np.testing.assert_allclose(mine[0].pose.keypoints, theirs[0].pose.keypoints, atol=1e-3)
+
+
+def test_views_of_another_renderer_are_not_mixed_in(tmp_path, monkeypatch):
+    render_set(1, 1, 1, out=tmp_path, workers=1, **SIZE)
+    monkeypatch.setattr(render_set_module, "RENDERER", RENDERER + 1)
+    with pytest.raises(ValueError, match=f"renderer {RENDERER}, not 48x32, .* renderer {RENDERER + 1}"):
+        render_set(1, 2, 1, out=tmp_path, workers=1, **SIZE)

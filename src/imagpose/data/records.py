@@ -27,7 +27,7 @@ class ViewRecord:
         mask: grey picture as PNG, 255 on the person and 0 elsewhere, of the picture's size; None where unknown.
         split: "train", "validation", "test" or another name.
         source_file: what it was made from, relative to the raw data's folder.
-        style: name of the style that it was rendered in (`people.style.STYLES`); None where unknown, as of photographs.
+        style: name of the style that it was rendered in (`people.world.STYLE_NAMES`); None where unknown, as of photographs.
         parts: grey picture as PNG whose values index `people.outfit.PART_NAMES` (0 outside of the person), of the
             picture's size; None where unknown.
     """

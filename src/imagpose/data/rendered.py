@@ -12,7 +12,7 @@ from imagpose.data.prepare import Made, Person, write_dataset
 from imagpose.data.records import make_record
 from imagpose.people.parallel import render_identity
 from imagpose.people.splits import TEST_SEEDS, split_of
-from imagpose.people.world import check_style, find_world
+from imagpose.people.world import RENDERER, check_style, find_world
 
 __all__ = ["prepare_people"]
 
@@ -45,7 +45,8 @@ def prepare_people(
         workers: see `write_dataset`.
 
     Raises:
-        ValueError: a number is out of its range, no such world or style, or as `write_dataset`.
+        ValueError: a number is out of its range, no such world or style, or as `write_dataset`, which refuses to go on with
+            what another renderer began.
         OSError: as `write_dataset`.
     """
     if first_seed < 0 or count < 1 or views < 1:
@@ -61,7 +62,7 @@ def prepare_people(
     people = [Person(str(seed), split_of(seed), tuple(range(views))) for seed in seeds]
     settings = {
         "command": "people", "seed": first_seed, "count": count, "views": views, "size": (height, width),
-        "world": find_world(world).name,
+        "world": find_world(world).name, "renderer": RENDERER,
     }  # fmt: skip
     if style is not None:
         settings["style"] = check_style(style)

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from imagpose.people.parallel import in_order, render_identity
-from imagpose.people.world import check_style, find_world
+from imagpose.people.world import RENDERER, check_style, find_world
 from imagpose.pose import write_openpose_json
 
 __all__ = ["render_set"]
@@ -53,7 +53,7 @@ def render_set(
 
     Raises:
         ValueError: a number is out of its range, no such world or style, or the folder holds views of another size,
-            world or style.
+            world or style, or of another renderer.
     """
     if first_seed < 0 or count < 1 or views < 1:
         raise ValueError(f"seed {first_seed}, count {count}, views {views}: seed must be >= 0, count and views >= 1")
@@ -62,7 +62,7 @@ def render_set(
     folder = Path(out)
     seeds = range(first_seed, first_seed + count)
     drawn = find_world(world).style if style is None else lambda _: check_style(style)
-    wanted: dict[str, int | str] = {"height": height, "width": width, "world": world}
+    wanted: dict[str, int | str] = {"height": height, "width": width, "world": world, "renderer": RENDERER}
     missing = [s for s in seeds if not _is_complete(folder / str(s), views, {**wanted, "style": drawn(s)})]
     folder.mkdir(parents=True, exist_ok=True)
     write = partial(_write_identity, views=views, height=height, width=width, folder=folder, world=world, style=style)
@@ -88,7 +88,7 @@ def _write_identity(seed: int, views: int, height: int, width: int, folder: Path
         {"yaw": round(view.spec.yaw, 2), "kind": view.kind, "framing": view.spec.camera.framing} for view in rendered
     ]
     look = {"height": height, "width": width, "world": world, "style": rendered[0].spec.style}
-    mark = {"seed": seed, **look, "views": described}
+    mark = {"seed": seed, **look, "renderer": RENDERER, "views": described}
     temporary = target / f"{_MARK}.tmp"
     temporary.write_text(json.dumps(mark, indent=1))
     os.replace(temporary, target / _MARK)
@@ -105,7 +105,7 @@ def _is_complete(folder: Path, views: int, wanted: dict[str, int | str]) -> bool
     """Whether a folder holds at least `views` views of an identity.
 
     Raises:
-        ValueError: it holds views of another size, world or style than wanted.
+        ValueError: it holds views of another size, world or style, or of another renderer, than wanted.
     """
     try:
         mark = json.loads((folder / _MARK).read_text())
@@ -113,7 +113,8 @@ def _is_complete(folder: Path, views: int, wanted: dict[str, int | str]) -> bool
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
     if there != wanted:
-        held, asked = ("{height}x{width}, world {world}, style {style}".format(**look) for look in (there, wanted))
+        look = "{height}x{width}, world {world}, style {style}, renderer {renderer}"
+        held, asked = (look.format(**values) for values in (there, wanted))
         raise ValueError(f"{folder} holds views of {held}, not {asked}: choose another folder")
     names = (f"{number}{end}" for number in range(views) for end in (".png", "_mask.png", ".json"))
     return found >= views and all((folder / name).is_file() for name in names)

@@ -101,6 +101,14 @@ def test_batches_of_any_length_give_the_same(monkeypatch):
     assert feature_distance(one[:0], other[:0], masks[:0]).shape == (0,)
 
 
+def test_autocast_around_it_changes_nothing():
+    generator = torch.Generator().manual_seed(2)
+    one, other = (torch.rand(1, 3, 32, 32, generator=generator) * 2 - 1 for _ in range(2))
+    alone = feature_distance(one, other, torch.ones(1, 32, 32))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(feature_distance(one, other, torch.ones(1, 32, 32)), alone)
+
+
 def test_shapes_that_do_not_agree_are_refused():
     with pytest.raises(ValueError, match=r"masks are expected, not \(1, 3, 32, 32\), \(1, 3, 32, 32\), \(1, 16, 32\)"):
         feature_distance(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), torch.zeros(1, 16, 32))

@@ -22,6 +22,7 @@ from imagpose.training.checkpoints import list_checkpoints
 from imagpose.training.config import RunConfig
 from imagpose.training.loop import Training
 from imagpose.training.stage import ProgressReport
+from imagpose.training.stopping import StopRequests
 from imagpose.training.trainer import Trainer
 
 
@@ -246,6 +247,35 @@ def test_a_curve_with_other_measures_is_set_aside(config: RunConfig) -> None:
     Training(stage, often, "latest").run()
     assert (config.output / "progress.csv").read_text().splitlines()[0].endswith("detail")
     assert (config.output / "progress-1.csv").read_text().splitlines()[0].endswith("known_psnr")
+
+
+def test_rows_after_the_checkpoint_are_replaced(config: RunConfig) -> None:
+    often = changed(config, progress_every=2, checkpoint_every=4)
+    stage = CurveStage()
+    stage.at_step[7] = lambda: (_ for _ in ()).throw(KeyboardInterrupt)  # as a kill: no checkpoint after step 4
+    with pytest.raises(KeyboardInterrupt):
+        Training(stage, often).run()
+    before = (config.output / "progress.csv").read_text().splitlines()
+    Training(CurveStage(), often, "latest").run()
+    lines = (config.output / "progress.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in before[1:]] == [str(canvases) for canvases in range(2, 15, 2)]
+    assert [line.split(",")[0] for line in lines[1:]] == [str(canvases) for canvases in range(2, 21, 2)]
+
+
+def test_a_second_signal_lets_what_is_cut_short_clean_up(config: RunConfig) -> None:
+    cleaned = []
+
+    def measure() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("not cut short")
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            cleaned.append(True)
+
+    with StopRequests() as requests:
+        assert requests.unless_stopped(measure) is None
+        assert requests.received and cleaned
 
 
 def test_a_checkpoint_from_before_samples_were_counted(config: RunConfig) -> None:

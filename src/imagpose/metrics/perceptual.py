@@ -152,8 +152,9 @@ def feature_distance(pictures: torch.Tensor, truths: torch.Tensor, masks: torch.
         raise ValueError(f"(n, 3, H, W) pictures and truths and (n, H, W) masks are expected, not {shapes}")
     network = load_efficientnet()
     parts = zip(*(part.split(_AT_ONCE) for part in (pictures, truths, masks)), strict=True)
-    found = [
-        masked_distance(stage_features(network, ours), stage_features(network, theirs), mask)
-        for ours, theirs, mask in parts
-    ]
+    with torch.autocast(pictures.device.type, enabled=False):  # a run that validates in bf16 must print the same number
+        found = [
+            masked_distance(stage_features(network, ours), stage_features(network, theirs), mask)
+            for ours, theirs, mask in parts
+        ]
     return torch.cat(found) if found else torch.zeros(0)

@@ -178,6 +178,7 @@ class Records:
 def append_row(path: Path, row: dict[str, float]) -> None:
     """Add a row to a CSV whose header is the row's names; a kill leaves the file with or without the row.
 
+    The first column counts upwards: a run that goes on from a checkpoint replaces the rows that it had written after it.
     A file with another header is set aside as ``<name>-<number>.csv``, so that no value stands under a wrong name.
     """
     header = ",".join(row)
@@ -186,9 +187,10 @@ def append_row(path: Path, row: dict[str, float]) -> None:
         numbers = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
         os.replace(path, next(other for other in numbers if not other.exists()))
         lines = []
-    lines = [*(lines or [header]), ",".join(f"{value:.6g}" if value % 1 else f"{value:.0f}" for value in row.values())]
+    earlier = [line for line in lines[1:] if float(line.split(",")[0]) < next(iter(row.values()))]
+    written = ",".join(f"{value:.6g}" if value % 1 else f"{value:.0f}" for value in row.values())
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.write_text("\n".join([header, *earlier, written]) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 

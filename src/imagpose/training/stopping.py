@@ -38,6 +38,7 @@ class StopRequests:
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.received = True
         if self._measuring:
+            self._measuring = False  # once: another signal must not break off what follows
             raise _CutShort
 
     def unless_stopped(self, measure: Callable[[], Result]) -> Result | None:

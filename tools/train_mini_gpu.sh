@@ -28,9 +28,10 @@ limit_mib=64
 # In place of the configuration's: one grid, because each is compiled for itself (about a minute); phases of as many
 # canvases in larger batches; no decay, because how many steps fit is not known; nothing measured but the curve. The run
 # on a CPU goes on from there with its own.
+last_phase="{low_resolution_share: 0.1, pure_noise_share: 0.1}"
 faster=(
     "phases=[{steps: 800, low_resolution_share: 1.0, pure_noise_share: 1.0}, \
-        {steps: 800, low_resolution_share: 1.0, pure_noise_share: 0.2}, {low_resolution_share: 0.1, pure_noise_share: 0.1}]"
+        {steps: 800, low_resolution_share: 1.0, pure_noise_share: 0.2}, $last_phase]"
     precision=bf16 compile=true workers=12 batch_size=32 "grids={2x2: 1.0}"
     steps=1000000 lr_schedule=constant_with_warmup warmup_steps=300 ema_decay=0.998 export_minutes=2
     checkpoint_every=1000000 validate_every=1000000 sample_every=1000000 progress_every=100000 data.block=512
@@ -125,8 +126,10 @@ run() {
     section install
     mkdir -p "$work" && install || return 1
     config=$(configured "$work")
-    settings=("autoencoder=$home/.gpu/autoencoder" "image_encoder=$home/.gpu/image_encoder" threads=1 "${faster[@]}" "$@")
-    [ -d .gpu/initial ] && settings+=("initial=$home/.gpu/initial")
+    settings=("autoencoder=$home/.gpu/autoencoder" "image_encoder=$home/.gpu/image_encoder" threads=1 "${faster[@]}")
+    # Phases count a run's own steps: what has been trained already has the first ones behind it.
+    [ -d .gpu/initial ] && settings+=("initial=$home/.gpu/initial" "phases=[$last_phase]")
+    settings+=("$@")
 
     section render
     people=$("$python" tools/mini_gpu.py render --config "$config" --seconds "${IMAGPOSE_GPU_RENDER:-110}" "${settings[@]}") ||

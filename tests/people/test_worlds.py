@@ -1,5 +1,6 @@
 """Worlds: how often what is drawn, and what the views of a person share. Styles: what they change and what they keep."""
 
+import warnings
 from collections import Counter
 from itertools import pairwise
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from imagpose.people import make_identity, render_view, sample_view_specs
-from imagpose.people.backdrop import make_shoot
+from imagpose.people.backdrop import Ground, make_shoot
+from imagpose.people.outfit import Material
+from imagpose.people.style import Seen, draw_view
 from imagpose.people.world import HELD_OUT_STYLE, STYLE_NAMES, WORLDS, find_world
 
 PEOPLE, HEIGHT, WIDTH = 2000, 128, 88
@@ -116,6 +119,23 @@ def test_toon_has_dark_outlines_and_few_tones(drawings) -> None:
 def test_ink_is_grey(drawings) -> None:
     picture = drawings["ink"][0].picture.astype(int)
     assert (picture.max(-1) - picture.min(-1)).max() < 20
+
+
+def test_ink_needs_no_skin_in_sight() -> None:
+    shoot, size = make_shoot(3), (16, 16)
+    ground = Ground(
+        np.full((*size, 3), 0.9, np.float32), np.ones(size, np.float32), np.zeros((3, *size)), np.zeros(size, bool)
+    )
+    pixel = np.arange(40)
+    up = np.tile(np.array([0.0, 0.0, 1.0]), (40, 1))
+    glasses = Seen(
+        sampling=1, pixel=pixel, coarse=pixel, material=np.full(40, Material.GLASSES), normals=up, depth=np.full(40, 4.0),
+        rest=up, albedo=np.full((40, 3), 0.1, np.float32), specular=np.zeros(40, np.float32), forward=np.array([0.0, 1, 0]),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = draw_view("ink", shoot, ground, glasses)
+    assert picture.reshape(-1, 3)[pixel].min() > 0  # dark as its own colour makes it, no hole
 
 
 def test_unknown_names_are_refused() -> None:

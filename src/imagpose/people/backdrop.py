@@ -16,7 +16,17 @@ import numpy as np
 
 from imagpose.people.camera import Projection
 
-__all__ = ["BACKDROPS", "Ground", "Shoot", "lattice_noise", "make_shoot", "paint_backdrop", "shade", "stool"]
+__all__ = [
+    "BACKDROPS",
+    "Ground",
+    "Shoot",
+    "lattice_noise",
+    "make_shoot",
+    "paint_backdrop",
+    "shade",
+    "stool",
+    "towards_camera",
+]
 
 _LATTICE = 32
 _SHADOW_CELLS, _SHADOW_CELL = 88, 0.04

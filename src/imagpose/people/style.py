@@ -88,8 +88,9 @@ def _ink(shoot: Shoot, ground: Ground, seen: Seen) -> np.ndarray:
     grey = seen.albedo @ _INK_TONE
     wash = 0.12 + 0.86 * np.round(grey * 5) / 5
     skin = np.isin(seen.material, (Material.SKIN, *_ON_FACE))
-    if skin.any():  # what is drawn on a face stands out from the skin's own tone, a light one
-        usual = np.median(grey[seen.material == Material.SKIN])
+    bare = seen.material == Material.SKIN
+    if bare.any():  # what is drawn on a face stands out from the skin's own tone, a light one
+        usual = np.median(grey[bare])
         pale = 0.66 + 0.06 * np.round(5 * usual)
         wash[skin] = np.where(grey[skin] < 0.80 * usual, 0.25, np.where(grey[skin] > 1.25 * usual, 1.0, pale))
     row, column = np.divmod(seen.pixel, width * seen.sampling)

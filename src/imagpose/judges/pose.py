@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from imagpose.judges.shipped import Judge, load_judge, working_batches
+from imagpose.judges.shipped import Judge, convolutions, load_judge, working_batches
 from imagpose.views import Padding, pad_views
 
 __all__ = ["HEATMAP_STRIDE", "POSE_WEIGHTS", "PoseEstimator", "find_keypoints", "keypoints_from_heatmaps"]
@@ -37,8 +37,8 @@ class PoseEstimator(Judge):
             nn.Conv2d(3, _STEM, 3, stride=2, padding=1), nn.GroupNorm(8, _STEM), nn.SiLU(),
             nn.Conv2d(_STEM, _CHANNELS[0], 3, stride=2, padding=1),
         )  # fmt: skip
-        self.down = nn.ModuleList([_block(a, b) for a, b in pairwise((_CHANNELS[0], *_CHANNELS))])
-        self.up = nn.ModuleList([_block(wide + narrow, narrow) for narrow, wide in pairwise(_CHANNELS)])
+        self.down = nn.ModuleList([convolutions(a, b) for a, b in pairwise((_CHANNELS[0], *_CHANNELS))])
+        self.up = nn.ModuleList([convolutions(wide + narrow, narrow) for narrow, wide in pairwise(_CHANNELS)])
         self.heatmaps = nn.Conv2d(_CHANNELS[0], NUM_KEYPOINTS, 1)
         self.presence = nn.Sequential(nn.Linear(2 * _CHANNELS[-1], 64), nn.SiLU(), nn.Linear(64, NUM_KEYPOINTS))
 
@@ -85,13 +85,6 @@ def keypoints_from_heatmaps(logits: torch.Tensor) -> torch.Tensor:
     share = share / share.sum(dim=-1, keepdim=True)
     x, y = ((share * (cells + 0.5)).sum(dim=-1) for cells in (columns, rows))
     return torch.stack([x, y], dim=-1) * HEATMAP_STRIDE
-
-
-def _block(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
-        nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
-    )  # fmt: skip
 
 
 @cache

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["Judge", "load_judge", "resize", "save_judge", "working_batches", "working_size"]
+__all__ = ["Judge", "convolutions", "load_judge", "resize", "save_judge", "working_batches", "working_size"]
 
 _SMALLEST = 16  # pixels of a side
 _BATCH = 32  # pictures of 128 pixels' height at a time; fewer of larger ones
@@ -32,6 +32,14 @@ class Judge(nn.Module):
     def __init__(self, height: int = 256) -> None:
         super().__init__()
         self.height = height
+
+
+def convolutions(before: int, after: int) -> nn.Sequential:
+    """Two convolutions of 3 x 3, as on each level of a U-Net; (b, before, h, w) to (b, after, h, w)."""
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
+        nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
+    )  # fmt: skip
 
 
 JudgeT = TypeVar("JudgeT", bound=Judge)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from imagpose.judges.shipped import Judge, load_judge, resize, working_batches
+from imagpose.judges.shipped import Judge, convolutions, load_judge, resize, working_batches
 from imagpose.views import pad_views
 
 __all__ = ["SILHOUETTE_WEIGHTS", "SilhouetteNetwork", "find_foreground"]
@@ -30,8 +30,8 @@ class SilhouetteNetwork(Judge):
 
     def __init__(self, height: int = 128) -> None:
         super().__init__(height)
-        self.down = nn.ModuleList([_block(before, after) for before, after in pairwise((3, *_CHANNELS))])
-        self.up = nn.ModuleList([_block(wide + narrow, narrow) for narrow, wide in pairwise(_CHANNELS)])
+        self.down = nn.ModuleList([convolutions(before, after) for before, after in pairwise((3, *_CHANNELS))])
+        self.up = nn.ModuleList([convolutions(wide + narrow, narrow) for narrow, wide in pairwise(_CHANNELS)])
         self.out = nn.Conv2d(_CHANNELS[0], 1, 1)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -44,13 +44,6 @@ class SilhouetteNetwork(Judge):
             wide = functional.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
             hidden = block(torch.cat([wide, level], dim=1))
         return padding.crop(self.out(hidden))[:, 0]
-
-
-def _block(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
-        nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
-    )  # fmt: skip
 
 
 @cache

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
@@ -15,7 +13,7 @@ from imagpose.training.cache import to_pixels
 from imagpose.training.canvas_data import CanvasData
 from imagpose.training.denoiser_cache import encode_views
 from imagpose.training.denoiser_config import DenoiserConfig
-from imagpose.training.denoiser_samples import titled
+from imagpose.training.denoiser_samples import generate, titled
 from imagpose.training.half_views import padding_of
 from imagpose.training.stage import ProgressReport
 
@@ -41,7 +39,7 @@ def progress_report(
         people whose mask is known and marks something, if there are any.
     """
     people = range(min(PEOPLE, len(data.view_counts)))
-    outputs = _generate(pipeline, data, config, people)
+    outputs = [pictures[0] for pictures in generate(pipeline, data, config, people, "T1", STEPS, targets=1)]
     sources = [np.asarray(data.view(person, _SOURCE)[0]) for person in people]
     truths = [np.asarray(data.view(person, _TARGET)[0]) for person in people]
     measures = known | _measures(pipeline, data, config, outputs, sources, truths)
@@ -55,29 +53,6 @@ def progress_report(
 
 def _skeleton(data: CanvasData, person: int) -> np.ndarray:
     return np.asarray(draw_skeleton(data.view(person, _TARGET)[1]))
-
-
-def _generate(
-    pipeline: IMAGPosePipeline, data: CanvasData, config: DenoiserConfig, people: Sequence[int]
-) -> list[np.ndarray]:
-    """One picture uint8 (H, W, 3) of each."""
-    pipeline.set_progress_bar_config(disable=True)
-    pictures: list[np.ndarray] = []
-    for start in range(0, len(people), config.batch_size):
-        chosen = people[start : start + config.batch_size]
-        images = pipeline(
-            sources=[[data.view(person, _SOURCE)[0]] for person in chosen],
-            target_poses=[[data.view(person, _TARGET)[1]] for person in chosen],
-            scenario="T1",
-            height=data.height,
-            width=data.width,
-            num_inference_steps=STEPS,
-            guidance_scale=config.guidance_scale,
-            generator=[torch.Generator().manual_seed(person) for person in chosen],
-            return_dict=False,
-        )[0]
-        pictures += [np.asarray(image) for (image,) in images]
-    return pictures
 
 
 def _measures(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from imagpose.metrics.pixels import psnr
 from imagpose.models.latents import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pose import draw_skeleton
@@ -15,7 +16,6 @@ from imagpose.training.canvas_data import CanvasData
 from imagpose.training.canvas_draws import CanvasDraw
 from imagpose.training.denoiser_config import DenoiserConfig
 from imagpose.training.half_views import padding_of
-from imagpose.training.losses import psnr_and_ssim
 from imagpose.views import ViewGrid
 
 _TARGETS = 3
@@ -27,37 +27,46 @@ def target_views(data: CanvasData, identity: int) -> list[int]:
     return [1 + target % (int(data.view_counts[identity]) - 1) for target in range(_TARGETS)]
 
 
-def _generate(pipeline: IMAGPosePipeline, data: CanvasData, config: DenoiserConfig, people: int) -> torch.Tensor:
-    """Three views of the first people from view 0 on 2 x 2 canvases, uint8 (people, 3, H, W, 3)."""
+def generate(
+    pipeline: IMAGPosePipeline,
+    data: CanvasData,
+    config: DenoiserConfig,
+    people: Sequence[int],
+    scenario: str,
+    steps: int,
+    targets: int = _TARGETS,
+) -> np.ndarray:
+    """The first `targets` of `target_views` of people from view 0, with fixed noise; uint8 (people, targets, H, W, 3)."""
     pipeline.set_progress_bar_config(disable=True)
     images = []
-    for start in range(0, people, config.batch_size):
-        chosen = range(start, min(start + config.batch_size, people))
+    for start in range(0, len(people), config.batch_size):
+        chosen = people[start : start + config.batch_size]
+        shown = [target_views(data, identity)[:targets] for identity in chosen]
         images += pipeline(
             sources=[[data.view(identity, 0)[0]] for identity in chosen],
             target_poses=[
-                [data.view(identity, view)[1] for view in target_views(data, identity)] for identity in chosen
+                [data.view(identity, view)[1] for view in views] for identity, views in zip(chosen, shown, strict=True)
             ],
-            scenario="star",
+            scenario=scenario,
             height=data.height,
             width=data.width,
-            num_inference_steps=config.sample_steps,
+            num_inference_steps=steps,
             guidance_scale=config.guidance_scale,
             generator=[torch.Generator().manual_seed(identity) for identity in chosen],
             return_dict=False,
         )[0]
-    return torch.stack([_bytes(pictures) for pictures in images])
+    return np.stack([_bytes(pictures) for pictures in images])
 
 
-def _truth(data: CanvasData, people: int) -> torch.Tensor:
+def _truth(data: CanvasData, people: int) -> np.ndarray:
     """Uint8 (people, 3, H, W, 3)."""
-    return torch.stack(
+    return np.stack(
         [_bytes([data.view(identity, view)[0] for view in target_views(data, identity)]) for identity in range(people)]
     )
 
 
-def _bytes(pictures: Sequence[Image.Image]) -> torch.Tensor:
-    return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+def _bytes(pictures: Sequence[Image.Image]) -> np.ndarray:
+    return np.stack([np.asarray(picture) for picture in pictures])
 
 
 def held_out_psnr(
@@ -65,10 +74,13 @@ def held_out_psnr(
 ) -> dict[str, float]:
     """``psnr`` of generated targets over whole pictures, and ``psnr_of_copy`` of the source in their place."""
     people = min(people, len(data.view_counts))
-    truth = _truth(data, people).flatten(0, 1)
-    generated = _generate(pipeline, data, config, people).flatten(0, 1)
+    truth = np.concatenate(_truth(data, people))
+    generated = np.concatenate(generate(pipeline, data, config, range(people), "star", config.sample_steps))
     copied = _bytes([data.view(identity, 0)[0] for identity in range(people) for _ in range(_TARGETS)])
-    return {"psnr": psnr_and_ssim(generated, truth)[0], "psnr_of_copy": psnr_and_ssim(copied, truth)[0]}
+    return {
+        name: float(np.mean([psnr(*pair) for pair in zip(pictures, truth, strict=True)]))
+        for name, pictures in (("psnr", generated), ("psnr_of_copy", copied))
+    }
 
 
 def known_psnr(
@@ -108,7 +120,7 @@ def known_psnr(
             values += [_psnr_in_mask(data, *target, picture) for target, picture in zip(targets, pictures, strict=True)]
         measures[name] = values
     measures["known_psnr_of_copy"] = [
-        _psnr_in_mask(data, identity, view, np.asarray(data.view(identity, 0)[0], dtype=np.float32))
+        _psnr_in_mask(data, identity, view, np.asarray(data.view(identity, 0)[0]))
         for identity in chosen
         for view in range(1, 1 + _TARGETS)
     ]
@@ -138,9 +150,8 @@ def _fixed_draw(pipeline: IMAGPosePipeline, identities: np.ndarray, sources: int
 def _psnr_in_mask(data: CanvasData, identity: int, view: int, picture: np.ndarray) -> float:
     """PSNR (dB) of a picture (H, W, 3), 0 to 255, in the person's mask of a view; in all of it where that is not known."""
     mask = data.foreground(identity, view)
-    error = (picture - np.asarray(data.view(identity, view)[0], dtype=np.float32)) ** 2
-    inside = error if mask is None or not mask.any() else error[mask]
-    return float(10 * np.log10(255.0**2 / max(float(inside.mean()), 1e-3)))
+    truth = np.asarray(data.view(identity, view)[0])
+    return psnr(picture, truth) if mask is None or not mask.any() else psnr(picture, truth, mask)
 
 
 def titled(picture: np.ndarray, title: str) -> np.ndarray:
@@ -153,7 +164,8 @@ def titled(picture: np.ndarray, title: str) -> np.ndarray:
 def sample_rows(pipeline: IMAGPosePipeline, data: CanvasData, config: DenoiserConfig, people: int) -> np.ndarray:
     """One row per person: source, then skeleton, output and truth of each target; uint8 (people * H, 10 * W, 3)."""
     people = min(people, len(data.view_counts))
-    generated, truth = _generate(pipeline, data, config, people).numpy(), _truth(data, people).numpy()
+    generated = generate(pipeline, data, config, range(people), "star", config.sample_steps)
+    truth = _truth(data, people)
     rows = []
     for identity in range(people):
         row = [np.asarray(data.view(identity, 0)[0])]

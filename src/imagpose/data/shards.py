@@ -3,8 +3,7 @@
 Columns: ``identity``, ``view``, ``picture`` (struct of ``bytes`` and ``path``), ``width``, ``height``, ``keypoints``
 (18 x (x, y, confidence), flat, row by row), ``mask`` (as ``picture``, or null), ``split``, ``source_file``, and, which
 older shards lack, ``style`` (string, or null) and ``parts`` (as ``mask``). The schema's metadata tell `datasets` which
-columns are pictures. Source: own; the convention of the metadata is that
-of Hugging Face `datasets`.
+columns are pictures. Source: own; the convention of the metadata is that of Hugging Face `datasets`.
 """
 
 from __future__ import annotations

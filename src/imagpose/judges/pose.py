@@ -1,7 +1,7 @@
 """Key points told from a picture, so that generated people can be judged by the pose they were asked to take.
 
-Source: own; the shape of the network is U-Net's (Ronneberger et al., 2015), one
-heatmap per key point as in Xiao et al., "Simple baselines for human pose estimation and tracking", 2018.
+Source: own; the shape of the network is U-Net's (Ronneberger et al., 2015), one heatmap per key point as in Xiao et al.,
+"Simple baselines for human pose estimation and tracking", 2018.
 """
 
 from __future__ import annotations

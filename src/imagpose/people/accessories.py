@@ -9,7 +9,7 @@ import numpy as np
 from imagpose.people.body import load_body
 from imagpose.people.hair import scalp_field
 from imagpose.people.outfit import Material
-from imagpose.people.prints import sample_unlike
+from imagpose.people.prints import Colour, sample_unlike
 from imagpose.people.solids import Solid, box, ellipsoid, ring
 from imagpose.people.surface import Piece, cut_surface
 from imagpose.people.template import Template, smoothstep
@@ -23,8 +23,6 @@ __all__ = [
     "accessory_solids",
     "sample_accessories",
 ]
-
-Colour = tuple[float, float, float]
 
 _HAT_COLOURS: tuple[Colour, ...] = (
     (0.12, 0.12, 0.14), (0.80, 0.12, 0.14), (0.12, 0.26, 0.60), (0.94, 0.92, 0.88), (0.14, 0.45, 0.28), (0.96, 0.72, 0.14),

@@ -115,10 +115,8 @@ def outlined(hair: Colour, skin: Colour) -> bool:
 
 def facial_hair(hair: Colour, skin: Colour) -> Colour:
     """The hair's colour, made darker until it stands out against the skin."""
-    colour, dark = (
-        np.array(hair) * 0.9,
-        np.array((0.20, 0.11, 0.06) if max(hair) - min(hair) > 0.1 else (0.15, 0.15, 0.15)),
-    )
+    colour = np.array(hair) * 0.9
+    dark = np.array((0.20, 0.11, 0.06) if max(hair) - min(hair) > 0.1 else (0.15, 0.15, 0.15))
     for _ in range(20):
         if abs(luma(_colour(colour)) - luma(skin)) >= _LEAST_CONTRAST:
             break
@@ -219,11 +217,8 @@ def _paint_mouth(face: Face, side: np.ndarray, z: np.ndarray, front: np.ndarray,
     lips = front & (across**2 + (up / half_height) ** 2 < 1)
     colours[lips] = face.lips
     if face.mouth == "grin":
-        colours[front & ((side / (half_width - 0.006)) ** 2 + (up / (half_height - 0.0055)) ** 2 < 1)] = (
-            0.95,
-            0.95,
-            0.93,
-        )
+        teeth = front & ((side / (half_width - 0.006)) ** 2 + (up / (half_height - 0.0055)) ** 2 < 1)
+        colours[teeth] = (0.95, 0.95, 0.93)
     elif face.mouth == "full":
         colours[lips & (up > 0.0)] *= 0.7
 

@@ -112,11 +112,8 @@ def hair_solids(style: str, size: float) -> list[Solid]:
     def on_head(centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Solid:
         return ellipsoid(centre, radii, Material.HAIR, bone="head", power=0.75)
 
-    if style in (
-        "long",
-        "parted",
-        "bob",
-    ):  # a mass behind and a lock on each side, thick enough to have a clear outline
+    if style in ("long", "parted", "bob"):
+        # A mass behind and a lock on each side, thick enough to have a clear outline.
         end = 0.60 if style == "bob" else 0.46 - 0.05 * size
         middle, half = (0.80 + end) / 2, (0.80 - end) / 2
         lock = 0.63 if style == "bob" else 0.56

@@ -182,19 +182,12 @@ def render_view(
     person = surface.material != _SEAT
     fine_parts.ravel()[surface.pixel[person]] = PART_OF_MATERIAL[surface.material[person]]
     parts = _majority_part(fine_parts)
-    keypoints, keypoint_depth = fine.project(mesh.keypoints)
-    confidence = keypoint_confidence(keypoints, keypoint_depth, buffer, mesh.faces, mesh.limbs, fine_parts, _BARE_PARTS)
-    pose = Pose(
-        keypoints=np.concatenate([keypoints / SUPERSAMPLING, confidence[:, None]], 1).astype(np.float32),
-        width=width,
-        height=height,
-    )
     return View(
         spec=spec,
         kind=posture.kind,
         projection=projection,
         picture=draw_view(spec.style, shoot, ground, seen),
-        pose=pose,
+        pose=_seen_pose(mesh, fine, buffer, fine_parts),
         foreground=parts > 0,
         parts=parts,
         surface=_mean_place(surface, person, parts > 0),
@@ -288,6 +281,15 @@ def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarr
         specular=specular,
         forward=forward,
     )
+
+
+def _seen_pose(mesh: PosedMesh, fine: Projection, buffer: VisibilityBuffer, fine_parts: np.ndarray) -> Pose:
+    """Key points in the picture's pixels, and how well each is seen."""
+    keypoints, depth = fine.project(mesh.keypoints)
+    confidence = keypoint_confidence(keypoints, depth, buffer, mesh.faces, mesh.limbs, fine_parts, _BARE_PARTS)
+    height, width = (side // SUPERSAMPLING for side in fine_parts.shape)
+    points = np.concatenate([keypoints / SUPERSAMPLING, confidence[:, None]], 1).astype(np.float32)
+    return Pose(points, width, height)
 
 
 def _majority_part(fine: np.ndarray) -> np.ndarray:

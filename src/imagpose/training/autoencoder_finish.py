@@ -6,8 +6,8 @@ An L1 loss is content with the median of all pictures that the latents leave pos
     L_D = relu(1 - D(x)) + relu(1 + D(y))                          for the discriminator D,
 
 with y the reconstruction from noisy latents and the weights of pixels, as in stage 1, and d the distance in
-EfficientNet-lite0's features. The
-encoder stays as it is, bit by bit, so that latents, their scale and a denoiser trained on them remain valid.
+EfficientNet-lite0's features. The encoder stays as it is, bit by bit, so that latents, their scale and a denoiser trained
+on them remain valid.
 
 One optimiser minimises L_G + L_D. In L_G the weights of D are constants, in L_D y is one, so each network gets the gradient
 of its own loss only; both take their steps at once. Source: Esser et al., "Taming transformers", 2021, for the recipe;

@@ -221,6 +221,8 @@ class DenoiserConfig(RunConfig):
         recipes = [recipe for _, recipe in self.recipes]
         if not self.zero_terminal_snr and any(recipe.pure_noise_share for recipe in recipes):
             raise ValueError("pure_noise_share needs zero_terminal_snr: without it no timestep is pure noise")
+        if self.min_snr_gamma is not None and any(recipe.pure_noise_share for recipe in recipes):
+            raise ValueError("min_snr_gamma weighs pure noise with 0: remove it or pure_noise_share")
         if any(recipe.reads_surfaces for recipe in recipes) and not isinstance(self.data, ViewCacheConfig):
             raise ValueError("attention_weight and person_weight need rendered people, a data set has no surfaces")
         if any(recipe.low_resolution_share for recipe in recipes) and (self.data.height % 2 or self.data.width % 2):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,10 +18,12 @@ from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.denoiser_config import DenoiserConfig
 from imagpose.training.denoiser_networks import build_pipeline, canvases_seen
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def mini_gpu() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "mini_gpu.py"
+    path = ROOT / "tools" / "mini_gpu.py"
     spec = importlib.util.spec_from_file_location("mini_gpu", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -68,3 +73,32 @@ def test_missing_pieces_and_networks_are_named(mini_gpu: ModuleType, config: Den
 def test_rendering_ends_with_a_whole_block_once_time_is_up(mini_gpu: ModuleType, config: DenoiserConfig) -> None:
     assert mini_gpu.render_for(config, 1e-9) == config.data.block
     assert mini_gpu.render_for(config, 600) == config.data.identities
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_run_that_goes_on_skips_the_first_phases(tmp_path: Path, goes_on: bool) -> None:
+    tree = tmp_path / "tree"
+    for name in ("tools/train_mini_gpu.sh", "configs/mini/denoiser.yaml"):
+        (tree / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, tree / name)
+    if goes_on:
+        (tree / ".gpu" / "initial").mkdir(parents=True)
+    interpreter = tmp_path / "python"  # notes what is asked, and says how many people there are and in which blocks
+    interpreter.write_text(
+        f'#!/usr/bin/env bash\nprintf "%s\\n" "$*" >> {tmp_path}/asked\n'
+        'case "$*" in *" render "*) echo 128 ;; "- "*.yaml*) cat > /dev/null; echo 64 0 ;; esac\n'
+    )
+    interpreter.chmod(0o755)
+    environment = {
+        "PYTHON": str(interpreter),
+        "OUT": str(tmp_path / "out"),
+        "IMAGPOSE_GPU_WORK": str(tmp_path / "work"),
+    }
+    command = [str(tree / "tools" / "train_mini_gpu.sh"), "run", "batch_size=7"]
+    subprocess.run(command, env=os.environ | environment, check=True, timeout=60)
+    (trained,) = [line for line in (tmp_path / "asked").read_text().splitlines() if " train denoiser " in line]
+    config = next(tmp_path.glob("work/denoiser.yaml"))
+    assert f"--config {config} " in trained and "data.identities=128" in trained
+    *_, phases = trained.split(" phases=")
+    assert phases.partition("]")[0].count("{") == (1 if goes_on else 3) and "batch_size=7" in phases
+    assert (f"initial={tree}/.gpu/initial" in trained) == goes_on

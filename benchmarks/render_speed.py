@@ -1,6 +1,6 @@
 """How many views of synthetic people are rendered per second, on one core and on all.
 
-python benchmarks/render_speed.py [--identities 24] [--views 8] [--size 128x96] [--workers 1 2]
+python benchmarks/render_speed.py [--identities 24] [--views 8] [--size 256x192] [--workers 1 2]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identities", type=int, default=24)
     parser.add_argument("--views", type=int, default=8)
-    parser.add_argument("--size", default="128x96", help="height x width in pixels")
+    parser.add_argument("--size", default="256x192", help="height x width in pixels")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, os.cpu_count() or 1])
     arguments = parser.parse_args()
     height, width = (int(side) for side in arguments.size.split("x"))

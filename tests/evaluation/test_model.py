@@ -8,7 +8,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
+from typer.testing import CliRunner
 
+from imagpose.cli.evaluate import app
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import write_pairs
 from imagpose.data.prepare import Person, write_dataset
@@ -18,10 +20,15 @@ from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.model import evaluate_on_dataset
 from imagpose.evaluation.model_pictures import Sampling
 from imagpose.evaluation.networks import Needs, Network, Networks
+from imagpose.evaluation.statistics import bootstrap_mean
+from imagpose.metrics.colour import part_colour_errors
+from imagpose.metrics.detail import detail_correlation, gradient_energy
+from imagpose.metrics.perceptual import feature_distance
 from imagpose.metrics.pixels import psnr, ssim
 from imagpose.models.latents import decode_latents, encode_latents
 from imagpose.pictures import to_tensor
 from imagpose.pose import Pose
+from imagpose.views import ViewGrid
 
 HEIGHT, WIDTH = 42, 36  # the height is no multiple of what the autoencoder below halves to
 ABSENT = Networks(Needs("needs L: pip install"), Needs("needs F"), Needs("needs I"))
@@ -103,6 +110,7 @@ def run(tmp_path, data, pipeline):
     def evaluate(out="out", **changes):
         settings = {"workers": 1, "networks": ABSENT, "sampling": Sampling(3, 1.5), **changes}
         table = evaluate_on_dataset(tmp_path / out, str(tmp_path / "known"), data, **settings)
+        evaluate.out = tmp_path / out
         return table, json.loads((tmp_path / out / "summary.json").read_text())
 
     return evaluate
@@ -250,6 +258,12 @@ def test_page_and_table(run, tmp_path):
         ({"scenarios": ("T1", "T5")}, "scenario 'T5'"),
         ({"scenarios": ()}, "some of T1,T2,T3,star"),
         ({"scenarios": ("T1", "T1")}, "each once"),
+        ({"scenarios": ("1-8",)}, r"scenario '1-8': .* or sources:targets, for example 1:8"),
+        ({"scenarios": ("0:2",)}, "scenario '0:2'"),
+        ({"scenarios": ("5:9",)}, "scenario 5:9: no pair of the list can be asked for"),
+        ({"grids": ()}, "grid is ''"),
+        ({"grids": (ViewGrid(2, 2), ViewGrid(2, 2))}, "grid is '2x2,2x2'; .* each once"),
+        ({"grids": (ViewGrid(1, 1),)}, "at least 2 views"),
         ({"seeds": 0}, "seeds is 0"),
         ({"protocols": ("old",)}, "protocol is 'old'"),
         ({"sampling": Sampling(0, 2.0)}, "num_inference_steps"),
@@ -297,11 +311,176 @@ def test_rendered_people_are_judged(tmp_path, pipeline, monkeypatch):
     assert rows["copy of the source"]["pck"] < rows["T1"]["pck"] - 0.2
     assert rows["copy of the source"]["iou"] < rows["T1"]["iou"] - 0.2
     assert "Identity: 12 real views of 3 people are searched." in summary["notes"]
-    head, real = table.splitlines()[0], table.splitlines()[-1]
+    lines = table.split("\n\n")[0].splitlines()
+    head, real = lines[0], lines[-1]
     column = head.split("|").index(" PCK@0.1 ↑ ")
     assert real.startswith("| real test pictures |")
     assert real.split("|")[column].strip().startswith(f"{rows['T1']['pck']:.4f}")
     assert "_real" not in json.dumps([own["column"] for own in summary["comparisons"]])
+
+
+def make_styled(person):
+    """As `make_person`, with a part map (skin above tops) and, of one person, another style."""
+    records = []
+    for plain in make_person(person)[0]:
+        parts = np.where(plain.foreground(), np.where(np.arange(HEIGHT)[:, None] < 18, 1, 3), 0).astype(np.uint8)
+        style = "toon" if person.identity == "bo" else "photographic"
+        settings = {"identity": plain.identity, "view": plain.view, "split": plain.split, "source_file": plain.view}
+        mask = Image.fromarray(plain.foreground()).convert("L")
+        records.append(make_record(plain.decode(), plain.pose, mask=mask, style=style, parts=parts, **settings))
+    return records, []
+
+
+@pytest.fixture
+def styled(tmp_path):
+    write_dataset(tmp_path / "styled", PEOPLE, make_styled, {}, workers=1)
+    write_pairs(PAIRS, tmp_path / "styled" / "pairs-test.csv")
+    return tmp_path / "styled"
+
+
+def rows_of(summary, method, style=None):
+    """Clean rows of first samples by key."""
+    found = summary["methods"][method]
+    rows = found["rows"] if style is None else found["styles"][style]
+    return {row["key"]: row for row in rows if row["protocol"] == "clean" and row["best_of"] == 1}
+
+
+def test_measures_of_the_person_are_those_of_the_arrays(pipeline, styled, tmp_path):
+    table = evaluate_on_dataset(
+        tmp_path / "out", str(tmp_path / "known"), styled, workers=1, networks=ABSENT, sampling=Sampling(3, 1.5),
+        protocols=("clean",),
+    )  # fmt: skip
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    pictures = tmp_path / "out" / "pictures"
+    views = {f"{own.identity}/{own.view}": own for own in PersonDataset(styled, "test").stream()}
+    expected = []
+    for (source, target), name in zip(PAIRS, ("ann/a_to_b", "ann/a_to_c%3F", "bo/x_to_y"), strict=True):
+        given, truth = views[source], views[target]
+        made, true, mask = read(pictures / "T1" / f"{name}_0.png"), np.asarray(truth.decode()), truth.foreground()
+        errors = part_colour_errors(made, true, truth.part_map())
+        assert set(errors) == {1, 3}
+        pixels = [to_tensor([Image.fromarray(own)]) for own in (made, np.asarray(given.decode()), true)]
+        distances = [float(feature_distance(own, pixels[2], torch.from_numpy(mask)[None])) for own in pixels[:2]]
+        expected.append(
+            [gradient_energy(made, mask), gradient_energy(true, mask), detail_correlation(made, true, mask)]
+            + [errors[1], errors[3], *distances]
+        )
+    of_made, of_true, detail, skin, top, made, copied = np.mean(expected, axis=0)
+    rows = rows_of(summary, "T1")
+    assert rows["gradient_ratio"]["value"] == pytest.approx(of_made / of_true)
+    assert rows["detail"]["value"] == pytest.approx(detail)
+    assert rows["colour_skin"]["value"] == pytest.approx(skin) and rows["colour_top"]["value"] == pytest.approx(top)
+    assert rows["colour"]["value"] == pytest.approx((skin + top) / 2)
+    assert rows["features_over_copy"]["value"] == pytest.approx(made / copied, rel=1e-4)
+    assert rows["colour_hair"]["value"] is None and "on 100 pixels" in rows["colour_hair"]["needs"]
+    assert rows["pck_relative"]["needs"] == "needs rendered people, or for key points --detect"
+    assert rows_of(summary, "copy of the source")["features_over_copy"]["value"] == pytest.approx(1)
+    assert rows_of(summary, "autoencoder alone")["features_over_autoencoder"]["value"] == pytest.approx(1)
+    assert rows["gradient_ratio"]["count"] == 3 and rows["gradient_ratio"]["low"] < rows["gradient_ratio"]["high"]
+
+    assert set(summary["methods"]["T1"]["styles"]) == {"photographic", "toon"}
+    toon = rows_of(summary, "T1", "toon")
+    assert toon["detail"]["value"] == pytest.approx(expected[2][2]) and toon["detail"]["count"] == 1
+    photographic = rows_of(summary, "T1", "photographic")
+    assert photographic["gradient_ratio"]["value"] == pytest.approx(
+        (expected[0][0] + expected[1][0]) / (expected[0][1] + expected[1][1])
+    )
+    whole, person = table.split("\n\n")
+    assert whole.startswith("| clean | SSIM") and person.startswith("| clean, the person alone | gradient energy")
+    assert [line.split(" | ")[0] for line in person.splitlines()[2:]] == [
+        f"| {method}{style}"
+        for method in ("copy of the source", "autoencoder alone", "T1")
+        for style in ("", ", photographic", ", toon")
+    ]
+
+
+def test_what_a_data_set_lacks_is_said(run):
+    _, summary = run(networks=Networks(*[Needs("needs X")] * 4))
+    rows = rows_of(summary, "T1")
+    assert rows["gradient_ratio"]["value"] > 0  # there are masks
+    assert rows["colour"]["needs"] == "needs part maps of the references: a data set of imagpose prepare people"
+    assert rows["features_over_copy"]["needs"] == "needs X"
+    assert summary["methods"]["T1"]["styles"] == {}
+
+
+def test_intervals_are_over_people(run):
+    _, summary = run(scenarios=("T1",))
+    row = rows_of(summary, "T1")["psnr"]
+    values = pyarrow.parquet.read_table(run.out / "pairs.parquet").to_pydict()
+    own = np.array(
+        [psnr for method, psnr in zip(values["method"], values["clean_psnr"], strict=True) if method == "T1"]
+    )
+    expected = bootstrap_mean(own, people=np.array(["ann", "ann", "bo"]))
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((expected.mean, expected.low, expected.high))
+    assert (row["low"], row["high"]) != pytest.approx((bootstrap_mean(own).low, bootstrap_mean(own).high))
+
+
+def test_requests_of_any_size_on_any_grid(run, pipeline, tmp_path):
+    _, summary = run(scenarios=("T1", "2:2"), grids=(ViewGrid(2, 2), ViewGrid(1, 3)), protocols=("clean",))
+    asked = [(call["scenario"], str(call["grid"]), len(call["sources"])) for call in pipeline.calls]
+    assert asked == [("T1", "2x2", 3), (None, "2x2", 1), ("T1", "1x3", 3), (None, "1x3", 1)]
+    for call in pipeline.calls[1::2]:
+        joints = [[tuple(pose.keypoints[0, :2]) for pose in poses] for poses in call["poses"]]
+        assert joints == [[(3, 1), (3, 2)]]  # ann/b and ann/c?; bo has three views
+        np.testing.assert_array_equal(np.asarray(call["sources"][0][1]), picture("ann", 3))
+    assert list(summary["methods"])[2:] == ["T1", "2:2", "T1 on 1x3", "2:2 on 1x3"]
+    assert [summary["methods"][name]["pairs"] for name in ("T1", "2:2", "2:2 on 1x3")] == [3, 2, 2]
+    assert summary["settings"]["left_out"] == {"T1": 0, "2:2": 1, "T1 on 1x3": 0, "2:2 on 1x3": 1}
+    made = sorted(str(path.relative_to(tmp_path / "out/pictures")) for path in (tmp_path / "out").glob("*/2%3A2*/*/*"))
+    assert made == [
+        f"2%3A2{grid}/ann/a_to_{view}_0.png" for grid in (" on 1x3", "") for view in ("b", "c%3F")
+    ]  # fmt: skip
+    seeds = {call["generator"][0].initial_seed() for call in pipeline.calls}
+    assert len(seeds) == 4
+
+
+def test_views_that_fill_a_request_are_measured(run, tmp_path):
+    _, summary = run(scenarios=("1:4",), grids=(ViewGrid(3, 3),), protocols=("clean",))
+    assert summary["methods"]["1:4 on 3x3"]["pairs"] == 4 and summary["settings"]["pairs"] == len(PAIRS)
+    assert summary["methods"]["copy of the source"]["pairs"] == len(PAIRS)
+    assert (tmp_path / "out/pictures/autoencoder/ann/e.png").is_file()
+    rows = rows_of(summary, "1:4 on 3x3")
+    assert rows["features_over_autoencoder"]["count"] == rows["detail"]["count"] == 4
+    (compared,) = (
+        own for own in summary["comparisons"] if own["method"] == "1:4 on 3x3" and own["column"] == "clean_psnr"
+    )
+    assert compared["pairs"] == 2  # those of the list
+
+
+def test_mini_is_asked_for_eight_poses_on_nine_slots(tmp_path):
+    prepare_people(2_500_100, 1, 9, 128, 96, tmp_path / "people", workers=1)
+    settings = ["--data", str(tmp_path / "people"), "--limit", "1", "--steps", "1", "--workers", "1"]
+    outcome = CliRunner().invoke(
+        app,
+        [
+            "model",
+            *settings,
+            "--request",
+            "1:8",
+            "--grid",
+            "3x3",
+            "--protocol",
+            "clean",
+            "--out",
+            str(tmp_path / "out"),
+        ],
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert "| 1:8 on 3x3 |" in outcome.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["methods"]["1:8 on 3x3"]["pairs"] == 8 and "T1" not in summary["methods"]
+    rows = rows_of(summary, "1:8 on 3x3")
+    for key in (
+        "gradient_ratio",
+        "detail",
+        "features_over_copy",
+        "features_over_autoencoder",
+        "colour",
+        "iou",
+        "pck_relative",
+    ):
+        assert rows[key]["count"] == 8 and np.isfinite(rows[key]["value"]), key
+    assert len(list((tmp_path / "out" / "pictures" / "1%3A8 on 3x3").rglob("*.png"))) == 8
 
 
 def test_a_limit_takes_the_same_pairs_again(run, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from imagpose.data.pairs import write_pairs
 from imagpose.evaluation.model_requests import Request, check_pairs, plan_requests, read_view_pairs
+from imagpose.views import ViewGrid
 
 VIEWS = {"ann": [f"ann/{view}" for view in "abcde"], "bo": ["bo/x", "bo/y", "bo/z"]}
 PAIRS = [("ann/b", "ann/a"), ("bo/x", "bo/y"), ("ann/b", "ann/d"), ("ann/b", "ann/c"), ("ann/b", "ann/e")]
@@ -42,6 +43,42 @@ def test_three_poses_share_the_canvas_of_star_even_where_the_list_has_fewer():
     assert all(set(own.companions).isdisjoint({*own.sources, *own.targets}) for own in requests)
 
 
+def test_the_scenarios_fill_other_grids():
+    views = {"ann": [f"ann/{view}" for view in "abcdefghij"], "bo": VIEWS["bo"]}
+    pairs = [("ann/b", f"ann/{view}") for view in "acdefghij"] + [("bo/x", "bo/y")]
+    grid = ViewGrid(3, 3)
+    star, _ = plan_requests("star", pairs, views, grid)
+    assert [len(own.targets) for own in star] == [8, 1, 1] and star[1].poses == tuple(
+        f"ann/{view}" for view in "jacdefgh"
+    )
+    three, left_out = plan_requests("T3", pairs, views, grid)
+    assert {len(own.sources) for own in three} == {8} and left_out == 1
+    assert {own.grid for own in (*star, *three, *plan_requests("T1", pairs, views, grid)[0])} == {grid}
+    assert star[0].name == "star on 3x3" and plan_requests("T1", pairs, views)[0][0].name == "T1"
+
+
+def test_a_request_of_two_sources_and_three_targets():
+    requests, left_out = plan_requests("2:3", PAIRS, VIEWS, ViewGrid(2, 3))
+    assert left_out == 1  # bo has three views
+    assert [(own.sources, own.targets, own.companions) for own in requests] == [
+        (("ann/b", "ann/e"), ("ann/a", "ann/d", "ann/c"), ()),
+        (("ann/b", "ann/a"), ("ann/e",), ("ann/c", "ann/d")),
+    ]
+
+
+def test_requests_are_filled_and_no_target_is_asked_for_twice():
+    views = {"ann": [f"ann/{view}" for view in "abcdef"], "bo": ["bo/x", "bo/y", "bo/z"]}
+    requests, left_out = plan_requests("1:3", PAIRS, views, ViewGrid(2, 2))
+    assert [(own.sources, own.targets, own.companions) for own in requests] == [
+        (("ann/b",), ("ann/a", "ann/d", "ann/c"), ()), (("ann/b",), ("ann/e", "ann/f"), ("ann/a",)),
+    ]  # fmt: skip
+    assert left_out == 1
+    pairs = [pair for own in requests for pair in own.pairs]
+    assert len(set(pairs)) == len(pairs) == 5
+    for own in requests:
+        assert len(own.poses) == 3 and len({*own.sources, *own.poses}) == 4 and own.plan_scenario is None
+
+
 def test_every_request_and_sample_has_noise_of_its_own():
     requests = [
         request for scenario in ("T1", "T2", "T3", "star") for request in plan_requests(scenario, PAIRS, VIEWS)[0]
@@ -77,5 +114,6 @@ def test_pairs_must_be_of_one_known_identity():
         check_pairs([*PAIRS, ("cy/a", "ann/q"), ("cy/a", "ann/a")], VIEWS)
     with pytest.raises(ValueError, match=r"pairs of two identities: 1 \(ann/a to bo/x\)"):
         check_pairs([("ann/a", "bo/x")], VIEWS)
-    with pytest.raises(ValueError, match="scenario 'T4': T1, T2, T3, star expected"):
-        plan_requests("T4", PAIRS, VIEWS)
+    for scenario in ("T4", "1:0", "1-8", ":3", "1:8:2"):
+        with pytest.raises(ValueError, match=f"scenario '{scenario}': T1, T2, T3, star expected, or sources:targets"):
+            plan_requests(scenario, PAIRS, VIEWS)

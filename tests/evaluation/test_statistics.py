@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from imagpose.evaluation import statistics
-from imagpose.evaluation.statistics import bootstrap_mean, compare_paired
+from imagpose.evaluation.statistics import bootstrap_mean, bootstrap_ratio, compare_paired
 
 
 def test_the_interval_is_that_of_a_normal_mean():
@@ -34,6 +34,39 @@ def test_the_interval_does_not_depend_on_how_much_is_drawn_at_once(monkeypatch):
     monkeypatch.setattr(statistics, "_AT_ONCE", 333)
     assert bootstrap_mean(values) == whole
     assert bootstrap_mean(values, seed=1) != whole
+
+
+def test_pairs_of_one_person_count_as_one_draw():
+    of_people = np.random.default_rng(5).normal(size=12)
+    repeated, people = of_people.repeat(9), np.arange(12).repeat(9).astype(str)
+    order = np.random.default_rng(6).permutation(len(people))
+    grouped, alone = bootstrap_mean(repeated[order], people=people[order]), bootstrap_mean(of_people)
+    assert grouped.mean == pytest.approx(alone.mean)
+    assert grouped.high - grouped.low == pytest.approx(alone.high - alone.low, rel=0.1)
+    naive = bootstrap_mean(repeated)
+    assert naive.high - naive.low < 0.5 * (grouped.high - grouped.low)  # a third
+    difference = compare_paired(repeated, repeated - 1 + repeated, people=people).difference
+    assert difference.high - difference.low > 2 * (naive.high - naive.low)
+
+
+def test_a_ratio_of_means_by_a_plain_loop():
+    rng = np.random.default_rng(7)
+    values, over, people = rng.random(9), rng.random(9) + 0.5, np.array(list("aabbbccdd"))
+    found = bootstrap_ratio(values, over, seed=2, people=people)
+    assert found.mean == pytest.approx(values.sum() / over.sum())
+    draws = np.random.default_rng(2).integers(0, 4, (2000, 4))
+    ratios = []
+    for draw in draws:
+        chosen = np.concatenate([np.flatnonzero(people == "abcd"[number]) for number in draw])
+        ratios.append(values[chosen].sum() / over[chosen].sum())
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(ratios, [2.5, 97.5])))
+
+
+def test_resamples_without_a_denominator_do_not_count():
+    found = bootstrap_ratio(np.array([1.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0]))
+    assert found.mean == 2 and np.isfinite([found.low, found.high]).all()
+    with pytest.raises(ValueError, match="mean of 0"):
+        bootstrap_ratio(np.ones(3), np.zeros(3))
 
 
 def test_a_single_value_is_its_own_interval():

@@ -34,13 +34,20 @@ def evaluate_people(
 
 
 @app.command(
-    "model", epilog="Example: imagpose evaluate model --data data/people --scenario T1,T3 --seeds 3 --out evaluation"
+    "model", epilog="Example: imagpose evaluate model --data data/people --request 1:8 --grid 3x3 --out evaluation"
 )
 def evaluate_model(
     data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
     out: Annotated[Path, typer.Option(help="Folder for summary.json, pairs.parquet, report.html and the pictures.")],
     model: Model = "mini",
-    scenario: Annotated[str, typer.Option(help="Some of T1,T2,T3,star.")] = "T1",
+    scenario: Annotated[
+        str | None, typer.Option(help="Some of T1,T2,T3,star; default: T1, or none beside --request.")
+    ] = None,
+    request: Annotated[
+        list[str] | None,
+        typer.Option(metavar="S:T", help="Sources and targets of a request, for example 1:8; several are allowed."),
+    ] = None,
+    grid: Annotated[str, typer.Option(help="Rows x columns of a canvas; several, as 2x2,3x3, by turns.")] = "2x2",
     pairs: Annotated[
         Path | None, typer.Option(help="CSV source,target; default: pairs-test.csv of the data set, or all pairs.")
     ] = None,
@@ -56,13 +63,28 @@ def evaluate_model(
 ) -> None:
     """Measure a model on a data set's test split, beside copying the source and the autoencoder alone."""
     from imagpose.evaluation.model import Sampling, evaluate_on_dataset
+    from imagpose.views import ViewGrid
 
+    default = None if request else "T1"
+    scenarios = (scenario or default or "").split(",") if scenario or default else []
     table = evaluate_on_dataset(
-        out, model, data, tuple(scenario.split(",")), pairs, seeds, tuple(protocol.split(",")),
-        Sampling(steps, guidance), workers, limit=limit, detect=detect,
+        out, model, data, (*scenarios, *(request or ())), pairs, seeds, tuple(protocol.split(",")),
+        Sampling(steps, guidance), workers, limit=limit, detect=detect, grids=[*map(ViewGrid.parse, grid.split(","))],
     )  # fmt: skip
     if table:
         typer.echo(f"{table}\n\n{out / 'report.html'}")
+
+
+@app.command(epilog="Example: imagpose evaluate judges --data data/people --people 100")
+def judges(
+    data: Annotated[Path, typer.Option(help="Data set of imagpose prepare people, with a split test.")],
+    people: Annotated[int, typer.Option(help="How many of its test people.")] = 100,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
+) -> None:
+    """What every measure gives on real pictures, and on the same blurred or halved: quality is what falls."""
+    from imagpose.evaluation.blur_check import check_measures
+
+    typer.echo(check_measures(data, people, out))
 
 
 @app.command(

@@ -27,12 +27,21 @@ class Pair:
         name: path below its folder, without ending, with forward slashes.
         samples: generated pictures, in the order of their numbers; one where there are no several samples.
         reference, mask: files; the mask is None where the masks' folder has none of this name.
+        parts: file of the reference's part map (values index `people.outfit.PART_NAMES`); None where unknown.
+        source: file of the view that the samples were made from; None where unknown.
+        reconstruction: file of the reference through the model's autoencoder; None where unknown.
+        person, style: whom the reference shows, and in which style it was rendered; None where unknown.
     """
 
     name: str
     samples: tuple[Path, ...]
     reference: Path
     mask: Path | None
+    parts: Path | None = None
+    source: Path | None = None
+    reconstruction: Path | None = None
+    person: str | None = None
+    style: str | None = None
 
 
 def list_pictures(folder: Path, role: str) -> dict[str, Path]:

@@ -13,9 +13,9 @@ import torch
 from imagpose.evaluation.field_metrics import cubic_resize
 from imagpose.evaluation.networks import Network
 from imagpose.evaluation.parts import Files, Parts
-from imagpose.evaluation.pixels import read_field_pair, read_rgb
+from imagpose.evaluation.pixels import read_field_pair, read_mask, read_rgb
 
-__all__ = ["lpips_values", "set_features"]
+__all__ = ["feature_values", "lpips_values", "set_features"]
 
 _VERSION = "1"  # of what is computed, for the values that are kept
 _LPIPS_PART, _FEATURE_PART = 64, 128
@@ -31,6 +31,31 @@ def lpips_values(parts: Parts, protocol: str, items: Sequence[Files], network: N
     work = partial(_distances, run=network.run, read=_clean_pair if protocol == "clean" else _field_pair)
     what = f"{protocol}-lpips {_VERSION} {network.identity}"
     return parts.values(what, items, _LPIPS_PART, work, shared=False)[:, 0]
+
+
+def feature_values(parts: Parts, items: Sequence[Files], network: Network) -> np.ndarray:
+    """Distance (n,) in a network's features of (generated, reference, mask) files, inside the mask.
+
+    Raises:
+        ValueError: damaged pictures, or a mask that marks nothing.
+    """
+    what = f"feature-distances {_VERSION} {network.identity}"
+    work = partial(_feature_distances, run=network.run)
+    return parts.values(what, items, _BATCH, work, shared=False)[:, 0]
+
+
+def _feature_distances(items: Sequence[Files], run: Callable[..., torch.Tensor]) -> np.ndarray:
+    found = []
+    for batch in _batches([_masked_pair(*item) for item in items], lambda own: own[0].shape):
+        one, other, masks = (torch.from_numpy(np.stack(own)) for own in zip(*batch, strict=True))
+        found.append(run(one.movedim(-1, 1), other.movedim(-1, 1), masks).double().numpy())
+    return np.concatenate(found)[:, None]
+
+
+def _masked_pair(generated: Path | None, reference: Path | None, mask: Path | None) -> tuple[np.ndarray, ...]:
+    assert mask is not None
+    pair = _clean_pair(generated, reference)
+    return *pair, read_mask(mask, pair[1])
 
 
 def set_features(

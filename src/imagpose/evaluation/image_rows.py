@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagpose.evaluation.networks import Needs
-from imagpose.evaluation.statistics import bootstrap_mean
+from imagpose.evaluation.pixels import BODY_PARTS
+from imagpose.evaluation.statistics import bootstrap_mean, bootstrap_ratio
 
 __all__ = [
     "METRICS",
@@ -37,6 +38,8 @@ class Metric:
         definition: what decides its value.
         absent: what it needs where no pair has a value.
         batch: the field drops what does not fill a batch of so many pictures; 1 where all are counted.
+        ratio: of a measure that is the ratio of two means: the names of their values.
+        of_person: whether it is shown with those of the person alone.
     """
 
     key: str
@@ -45,6 +48,8 @@ class Metric:
     definition: str
     absent: str = ""
     batch: int = 1
+    ratio: tuple[str, str] | None = None
+    of_person: bool = False
 
     def counted(self, pictures: int) -> int:
         """How many of so many pictures are counted."""
@@ -56,6 +61,14 @@ _FIELD_FID = "torchvision's ImageNet Inception, its input in the wrong range; wh
 _FLOOR = "what real pictures get: "
 _JUDGE = "what the judge makes of real pictures: "
 _MASKS = "needs masks of the references (--masks)"
+_NO_PARTS = "needs part maps of the references: a data set of imagpose prepare people"
+_NO_PART = "needs part maps that show it on 100 pixels"
+_NO_SOURCE = "needs the source of each pair and masks: imagpose evaluate model"
+_GRADIENT = "mean gradient of the luma in the mask, output over truth: 1 is right, less is blurred"
+_DETAIL = "luma between Gaussians of 1 and 4 pixels, correlation with the truth in the mask"
+_FEATURES = "EfficientNet-lite0, 4 stages, in the mask; mean over that of "
+_COLOUR = "CIE 1976 difference of mean colours in the truth's parts of 100 pixels or more; mean over parts"
+_RELATIVE = "over what the judge makes of real pictures"
 _PCK = "asked key points found again within 0.1 of the longer side of their box"
 _OKS = "COCO's sigmas without the neck, area: the person's mask"
 _IOU = "silhouette found in the picture, renderer's mask"
@@ -64,6 +77,36 @@ _RANK1 = (
 )
 _RANK1_OPEN = "the same, only the target left out of the gallery"
 _OTHERS = "needs people of more views"
+
+
+def _of_person(
+    key: str, name: str, higher: bool, definition: str, absent: str, ratio: tuple[str, str] | None = None
+) -> Metric:
+    return Metric(key, name, higher, definition, absent, ratio=ratio, of_person=True)
+
+
+_OF_PERSON = (
+    _of_person("gradient_ratio", "gradient energy", True, _GRADIENT, _MASKS, ("gradient", "gradient_real")),
+    _of_person("detail", "detail correlation", True, _DETAIL, _MASKS),
+    _of_person(
+        "features_over_copy", "features / copying", False, _FEATURES + "the source in its place", _NO_SOURCE,
+        ("features", "features_copy"),
+    ),
+    _of_person(
+        "features_over_autoencoder", "features / autoencoder", False, _FEATURES + "the truth through the autoencoder",
+        _NO_SOURCE, ("features", "features_autoencoder"),
+    ),
+    _of_person("colour", "colour error", False, _COLOUR, _NO_PARTS),
+    _of_person(
+        "pck_relative", "PCK@0.1, relative", True, f"{_PCK}, {_RELATIVE}", "needs two key points",
+        ("pck", "pck_real"),
+    ),
+    _of_person("rank1_relative", "rank-1, relative", True, f"{_RANK1}, {_RELATIVE}", _OTHERS, ("rank1", "rank1_real")),
+    *(
+        _of_person(f"colour_{part}", f"colour error, {part}", False, _COLOUR.partition(";")[0], _NO_PART)
+        for part in BODY_PARTS
+    ),
+)  # fmt: skip
 METRICS: dict[str, tuple[Metric, ...]] = {
     "clean": (
         Metric("ssim", "SSIM", True, "Gaussian window of 1.5 pixels, data range 255"),
@@ -90,6 +133,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
             _JUDGE + _RANK1_OPEN,
             _OTHERS,
         ),
+        *_OF_PERSON,
     ),
     "field": (
         Metric("ssim", "SSIM", True, "Gaussian window of 1.2 pixels, data range: the prediction's own"),
@@ -105,6 +149,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
 _ORDER = (
     "ssim", "ssim_51", "psnr", "ssim_mask", "psnr_mask", "lpips", "fid_train", "fid_real", "fid_reference", "pck",
     "pck_real", "oks", "oks_real", "iou", "iou_real", "rank1", "rank1_real", "rank1_open", "rank1_open_real",
+    *(metric.key for metric in _OF_PERSON),
 )  # fmt: skip
 REAL = {"fid_train": "fid_real"} | {key: f"{key}_real" for key in ("pck", "oks", "iou", "rank1", "rank1_open")}
 """Measures that real pictures are held against too, and the measure that says what they get."""
@@ -119,8 +164,8 @@ class Row:
         key, name, definition, higher: see `Metric`.
         best_of: 1 for the first sample of every pair; k for the best of k, chosen by SSIM against the reference.
         count: pictures counted.
-        value: mean over them, or the distance of a set; None where something is absent.
-        low, high: 95 % bootstrap interval of the mean; None for distances of sets.
+        value: mean over them, ratio of two means, or the distance of a set; None where something is absent.
+        low, high: 95 % bootstrap interval over people, or over pairs where people are not known; None for distances.
         needs: what is absent.
     """
 
@@ -137,16 +182,35 @@ class Row:
     needs: str | None = None
 
 
-def mean_row(protocol: str, metric: Metric, values: np.ndarray | Needs, best_of: int = 1) -> Row:
-    """The mean of one value per pair, (n,); pairs without a value (NaN) are left out."""
-    if isinstance(values, Needs):
-        return _row(protocol, metric, best_of, 0, needs=str(values))
-    counted = values[: metric.counted(len(values))]
-    counted = counted[~np.isnan(counted)]
-    if not len(counted):
+def mean_row(
+    protocol: str,
+    metric: Metric,
+    values: np.ndarray | Needs,
+    best_of: int = 1,
+    people: np.ndarray | None = None,
+    over: np.ndarray | Needs | None = None,
+) -> Row:
+    """The mean of one value per pair, (n,); pairs without a value (NaN) are left out.
+
+    Args:
+        people: (n,) whom each pair shows, for the interval.
+        over: (n,) of a ratio, what the mean is divided by.
+    """
+    absent = next((own for own in (values, over) if isinstance(own, Needs)), None)
+    if absent is not None or isinstance(values, Needs) or isinstance(over, Needs):
+        return _row(protocol, metric, best_of, 0, needs=str(absent))
+    counted = np.arange(len(values)) < metric.counted(len(values))
+    counted &= ~np.isnan(values) & ~np.isnan(values if over is None else over)
+    if not counted.any():
         return _row(protocol, metric, best_of, 0, needs=metric.absent)
-    interval = bootstrap_mean(counted)
-    return _row(protocol, metric, best_of, len(counted), interval.mean, interval.low, interval.high)
+    people = None if people is None else people[counted]
+    if over is None:
+        interval = bootstrap_mean(values[counted], people=people)
+    elif not over[counted].any():
+        return _row(protocol, metric, best_of, 0, needs="needs a mean other than 0 to be held against")
+    else:
+        interval = bootstrap_ratio(values[counted], over[counted], people=people)
+    return _row(protocol, metric, best_of, int(counted.sum()), interval.mean, interval.low, interval.high)
 
 
 def distance_row(protocol: str, metric: Metric, distance: float | Needs, count: int, best_of: int = 1) -> Row:

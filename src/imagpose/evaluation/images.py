@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from imagpose.evaluation.folders import check_readable, check_sizes, find_pairs, list_pictures
@@ -61,6 +62,8 @@ def evaluate_images(
     folders = {"generated": Path(generated), "reference": Path(reference)}
     folders |= {role: Path(path) for role, path in (("train", train), ("masks", masks)) if path is not None}
     pairs = find_pairs(folders["generated"], folders["reference"], folders.get("masks"))
+    if data is not None:  # whose views are named "<identity>/<view>"
+        pairs = [replace(pair, person=pair.name.rpartition("/")[0]) for pair in pairs]
     sizes = check_sizes(pairs, resizing="clean" not in protocols)
     trained = None if train is None else list(list_pictures(Path(train), "train").values())
     check_readable(trained or ())
@@ -68,10 +71,11 @@ def evaluate_images(
     judged = views if isinstance(views, Needs) else JudgedPairs(views, [pair.name for pair in pairs])
 
     parts = Parts(Path(out) / "parts", workers)
-    rows, values = measure_pairs(pairs, protocols, parts, networks or find_networks(), sizes, trained, judged)
+    measures = measure_pairs(pairs, protocols, parts, networks or find_networks(), sizes, trained, judged)
     notes = [] if isinstance(views, Needs) or "clean" not in protocols else [views.note]
-    write_results(Path(out), folders, protocols, pairs, rows, values, notes, time.perf_counter() - started)
-    return markdown_table(rows, protocols)
+    seconds = time.perf_counter() - started
+    write_results(Path(out), folders, protocols, pairs, measures.rows, measures.values, notes, seconds)
+    return markdown_table(measures.rows, protocols)
 
 
 def check_settings(out: Path, protocols: Sequence[str], workers: int | None) -> None:

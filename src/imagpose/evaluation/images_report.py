@@ -24,8 +24,8 @@ __all__ = [
 ]  # fmt: skip
 
 HOW_TO_READ = (
-    "Means with their 95 % bootstrap interval over pairs; n is the number of pictures counted. Only numbers of one"
-    " protocol compare with each other."
+    "Means with their 95 % bootstrap interval, over people where they are known, else over pairs; n is the number of"
+    " pictures counted. Only numbers of one protocol compare with each other."
 )
 
 _PACKAGES = ("numpy", "scipy", "scikit-image", "Pillow", "torch", "torchvision", "lpips", "torch-fidelity")
@@ -98,14 +98,12 @@ def pictured_strips(
     pairs: Sequence[Pair],
     values: dict[str, np.ndarray],
     protocol: str,
-    sources: Sequence[Path] | None = None,
     prefix: str = "",
 ) -> list[Strip]:
     """The worst, the median and the best pairs by the SSIM of one protocol, first samples only.
 
     Args:
         values: see `write_results`.
-        sources: the source of each pair, shown first where known.
         prefix: of the titles.
     """
     order = values[f"{protocol}_ssim"][:, 0].argsort(kind="stable")
@@ -115,7 +113,7 @@ def pictured_strips(
 
     def figure(number: int) -> Figure:
         pair = pairs[number]
-        source = [("source", sources[number])] if sources else []
+        source = [("source", pair.source)] if pair.source else []
         pictures = [*source, ("reference", pair.reference), ("generated", pair.samples[0])]
         return Figure(pair.name, pictures, {name: float(own[number, 0]) for name, own in values.items()})
 

@@ -1,4 +1,4 @@
-"""Measures a model on the test split of a prepared data set, in the scenarios of the paper, beside what needs no model.
+"""Measures a model on the test split of a prepared data set: the paper's scenarios and requests of any size, any grid.
 
 Behind `imagpose evaluate model`: generates (`model_pictures`), measures (`pair_measures`), reports (`model_report`).
 """
@@ -31,13 +31,21 @@ from imagpose.evaluation.judged_views import JudgedPairs
 from imagpose.evaluation.judging import open_judged_views
 from imagpose.evaluation.model_pictures import Pictures, Sampling, find_made, generate, reconstruct
 from imagpose.evaluation.model_report import Method, write_model_report
-from imagpose.evaluation.model_requests import Request, check_pairs, plan_requests, read_view_pairs
+from imagpose.evaluation.model_requests import (
+    PAPER_GRID,
+    Request,
+    check_pairs,
+    method_name,
+    plan_requests,
+    read_view_pairs,
+)
 from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
 from imagpose.evaluation.protocol import load_pipeline
 from imagpose.model_folder import resolve_model
 from imagpose.pipeline_inputs import check_settings as check_sampling
+from imagpose.views import ViewGrid
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
@@ -51,7 +59,7 @@ _Asked = tuple[tuple[str, ...], str]  # the sources and the target of a pair
 
 @dataclass(frozen=True)
 class _Run:
-    """What is generated: the pairs, and per scenario the requests and how many pairs they leave out."""
+    """What is generated: the pairs, and per scenario and grid the requests and how many pairs they leave out."""
 
     dataset: PersonDataset
     pairs: list[ViewPair]
@@ -59,6 +67,12 @@ class _Run:
     left_out: dict[str, int]
     seeds: int
     sampling: Sampling
+
+    @property
+    def measured(self) -> list[ViewPair]:
+        """All pairs that something is measured of: those of the list, and what requests of any size add."""
+        asked = [pair for requests in self.requests.values() for request in requests for pair in request.pairs]
+        return list(dict.fromkeys([*self.pairs, *asked]))
 
 
 def evaluate_on_dataset(
@@ -75,6 +89,7 @@ def evaluate_on_dataset(
     limit: int | None = None,
     others: Mapping[str, Path] | None = None,
     detect: str | None = None,
+    grids: Sequence[ViewGrid] = (PAPER_GRID,),
 ) -> str:
     """Writes `summary.json`, `pairs.parquet`, `report.html` and the pictures into a folder.
 
@@ -85,7 +100,7 @@ def evaluate_on_dataset(
         out: the folder; one model, data set, list of pairs and sampling per folder.
         model: `"mini"`, the folder of a saved pipeline, or a Hub id.
         data: a data set of `imagpose prepare` with a split "test".
-        scenarios: of "T1", "T2", "T3", "star", see `plan_requests`.
+        scenarios: of "T1", "T2", "T3", "star" and "S:T", see `plan_requests`.
         pairs: CSV with the columns `source,target`; `pairs-test.csv` of the data set, or all pairs by the field's
             rule, if not given.
         seeds: number of samples per pair, each of its own noise.
@@ -93,6 +108,7 @@ def evaluate_on_dataset(
         limit: at most so many pairs of the list, always the same ones (`sample_pairs`), in the list's order.
         others: pictures of other methods, by name: folders with "<identity>/<source>_to_<target>.png" for every pair.
         detect: "cpu" or "cuda": pose is measured in photographs too, see `open_judged_views`.
+        grids: each scenario is asked for on each of them.
 
     Returns:
         The tables, Markdown; empty in other processes than the first.
@@ -109,14 +125,14 @@ def evaluate_on_dataset(
     resolved = resolve_model(model)
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; at least 1 expected")
-    run = _plan(data, scenarios, pairs, seeds, sampling, limit)
+    run = _plan(data, scenarios, pairs, seeds, sampling, limit, grids)
     theirs = _find_others(others or {}, run)
     views = open_judged_views(data, detect)
     _claim(out, resolved, run)
 
     pictures = Pictures(out / "pictures")
-    size = _store_views(run, pictures)
-    methods_compared = _compared(run, pictures, theirs)
+    size, styles = _store_views(run, pictures)
+    methods_compared = _compared(run, pictures, theirs, styles)
     for name in theirs:
         check_sizes(methods_compared[name].pairs, resizing="clean" not in protocols)
     # The first processes to be ready wait for the last, which may take hours.
@@ -127,14 +143,14 @@ def evaluate_on_dataset(
     if not state.is_main_process:
         return ""
     networks = networks or find_networks()
-    reconstruct(pipeline, list(dict.fromkeys(target for _, target in run.pairs)), pictures)
+    reconstruct(pipeline, list(dict.fromkeys(target for _, target in run.measured)), pictures)
     train = _store_train(data, pictures) if _wants_train(protocols, networks) else None
     methods = []
     for name, compared in methods_compared.items():
         own = compared.pairs
         judged = views if isinstance(views, Needs) else JudgedPairs(views, compared.targets, compared.sources)
-        rows, values = measure_pairs(own, protocols, Parts(out / "parts", workers), networks, {size}, train, judged)
-        methods.append(Method(name, own, [pictures.view(given[0]) for given in compared.sources], rows, values))
+        measures = measure_pairs(own, protocols, Parts(out / "parts", workers), networks, {size}, train, judged)
+        methods.append(Method(name, own, measures))
     settings = {
         "model": model, "data": str(data), "pairs": len(run.pairs), "seeds": seeds, "left_out": run.left_out,
         "judges": None if isinstance(views, Needs) or "clean" not in protocols else views.note, **asdict(sampling),
@@ -154,9 +170,13 @@ def _plan(
     seeds: int,
     sampling: Sampling,
     limit: int | None = None,
+    grids: Sequence[ViewGrid] = (PAPER_GRID,),
 ) -> _Run:
     if not scenarios or len(set(scenarios)) < len(scenarios):
-        raise ValueError(f"scenario is {','.join(scenarios)!r}; some of T1,T2,T3,star expected, each once")
+        text = "some of T1,T2,T3,star expected, or sources:targets, each once"
+        raise ValueError(f"scenario is {','.join(scenarios)!r}; {text}")
+    if not grids or len(set(grids)) < len(grids) or min(grid.num_views for grid in grids) < 2:
+        raise ValueError(f"grid is {','.join(map(str, grids))!r}; grids of at least 2 views expected, each once")
     dataset = PersonDataset(data, _SPLIT)
     views = {
         identity: [f"{identity}/{record.view}" for record in dataset.views(identity)] for identity in dataset.identities
@@ -171,7 +191,11 @@ def _plan(
     if limit is not None and limit < len(listed):
         chosen = set(sample_pairs(listed, limit))
         listed = [pair for pair in listed if pair in chosen]
-    planned = {scenario: plan_requests(scenario, listed, views) for scenario in scenarios}
+    planned = {
+        method_name(scenario, grid): plan_requests(scenario, listed, views, grid)
+        for grid in grids
+        for scenario in scenarios
+    }
     empty = [scenario for scenario, (requests, _) in planned.items() if not requests]
     if empty:
         raise ValueError(
@@ -230,22 +254,24 @@ def _generate(pipeline: IMAGPosePipeline, run: _Run, pictures: Pictures, process
                     progress.advance(task, done)
 
 
-def _store_views(run: _Run, pictures: Pictures) -> tuple[int, int]:
-    """Writes all views of the pairs; gives their width and height.
+def _store_views(run: _Run, pictures: Pictures) -> tuple[tuple[int, int], dict[str, str | None]]:
+    """Writes all views of the pairs; gives their width and height, and the style of each.
 
     Raises:
         ValueError: they have several sizes.
     """
-    wanted = {name for pair in run.pairs for name in pair}
-    sizes = set()
+    wanted = {name for pair in run.measured for name in pair}
+    sizes: set[tuple[int, int]] = set()
+    styles: dict[str, str | None] = {}
     for identity in dict.fromkeys(name.rpartition("/")[0] for name in wanted):
         records = [own for own in run.dataset.views(identity) if f"{own.identity}/{own.view}" in wanted]
         sizes |= {(record.width, record.height) for record in records}
+        styles |= {f"{own.identity}/{own.view}": own.style for own in records}
         pictures.store_views(records)
     if len(sizes) > 1:
         shown = ", ".join(f"{width}x{height}" for width, height in sorted(sizes)[:3])
         raise ValueError(f"views of several sizes ({shown}, width x height): prepare the data set with --size")
-    return sizes.pop()
+    return sizes.pop(), styles
 
 
 def _store_train(data: Path, pictures: Pictures) -> list[Path] | None:
@@ -276,26 +302,46 @@ class _Compared:
     sources: list[tuple[str, ...]]
 
 
-def _compared(run: _Run, pictures: Pictures, theirs: Mapping[str, list[Path]]) -> dict[str, _Compared]:
-    """What is compared, per method; `theirs` has a file for every pair."""
+def _compared(
+    run: _Run, pictures: Pictures, theirs: Mapping[str, list[Path]], styles: Mapping[str, str | None]
+) -> dict[str, _Compared]:
+    """What is compared, per method; `theirs` has a file for every pair, `styles` each view's."""
     alone: list[_Asked] = [((source,), target) for source, target in run.pairs]
     copies = [[pictures.view(source)] for source, _ in run.pairs]
     decoded = [[pictures.view(target, "autoencoder")] for _, target in run.pairs]
-    methods = {name: _method(alone, made, pictures) for name, made in zip(_OWN_METHODS, (copies, decoded), strict=True)}
+    methods = {
+        name: _method(alone, made, pictures, styles) for name, made in zip(_OWN_METHODS, (copies, decoded), strict=True)
+    }
     for scenario, requests in run.requests.items():
         asked: list[_Asked] = [(request.sources, target) for request in requests for target in request.targets]
         made = [
             [pictures.generated(scenario, (sources[0], target), number) for number in range(run.seeds)]
             for sources, target in asked
         ]
-        methods[scenario] = _method(asked, made, pictures)
-    return methods | {name: _method(alone, [[file] for file in files], pictures) for name, files in theirs.items()}
+        methods[scenario] = _method(asked, made, pictures, styles)
+    others = {name: _method(alone, [[file] for file in files], pictures, styles) for name, files in theirs.items()}
+    return methods | others
 
 
-def _method(asked: list[_Asked], made: list[list[Path]], pictures: Pictures) -> _Compared:
-    pairs = []
-    for (sources, target), files in zip(asked, made, strict=True):
-        mask = pictures.view(target, "masks")
-        found = mask if mask.is_file() else None
-        pairs.append(Pair(f"{sources[0]} to {target}", tuple(files), pictures.view(target), found))
+def _method(
+    asked: list[_Asked], made: list[list[Path]], pictures: Pictures, styles: Mapping[str, str | None]
+) -> _Compared:
+    def known(target: str, kind: str) -> Path | None:
+        file = pictures.view(target, kind)
+        return file if file.is_file() else None
+
+    pairs = [
+        Pair(
+            f"{sources[0]} to {target}",
+            tuple(files),
+            pictures.view(target),
+            known(target, "masks"),
+            known(target, "parts"),
+            pictures.view(sources[0]),
+            pictures.view(target, "autoencoder"),
+            target.rpartition("/")[0],
+            styles[target],
+        )
+        for (sources, target), files in zip(asked, made, strict=True)
+    ]
     return _Compared(pairs, [target for _, target in asked], [sources for sources, _ in asked])

@@ -2,6 +2,7 @@
 
 views/<identity>/<view>.png                         what the data set has
 masks/<identity>/<view>.png                         where it has masks
+parts/<identity>/<view>.png                         where it has part maps
 autoencoder/<identity>/<view>.png                   the view encoded and decoded
 <scenario>/<identity>/<source>_to_<target>_<n>.png  generated in run n
 train/<identity>/<view>.png                         the training pictures, where a network wants them
@@ -55,18 +56,19 @@ class Pictures:
         return self.folder / kind / _text(identity) / f"{_text(view)}.png"
 
     def generated(self, scenario: str, pair: ViewPair, number: int) -> Path:
-        """File of what one run generated for a pair."""
+        """File of what one run generated for a pair; `scenario` with its grid, as `Request.name`."""
         (source, target) = (_text(name.rpartition("/")[2]) for name in pair)
-        return self.folder / scenario / _text(pair[0].rpartition("/")[0]) / f"{source}_to_{target}_{number}.png"
+        return self.folder / _text(scenario) / _text(pair[0].rpartition("/")[0]) / f"{source}_to_{target}_{number}.png"
 
     def store_views(self, records: Iterable[ViewRecord], kind: str = "views") -> None:
-        """Write pictures, and masks beside "views" where the records have them."""
+        """Write pictures, and masks and part maps beside "views" where the records have them."""
         for record in records:
             name = f"{record.identity}/{record.view}"
             _save(record.decode(), self.view(name, kind))
-            if kind == "views" and record.mask is not None:
-                with Image.open(io.BytesIO(record.mask), formats=("PNG",)) as mask:
-                    _save(mask, self.view(name, "masks"))
+            for beside, encoded in (("masks", record.mask), ("parts", record.parts)):
+                if kind == "views" and encoded is not None:
+                    with Image.open(io.BytesIO(encoded), formats=("PNG",)) as map_of_pixels:
+                        _save(map_of_pixels, self.view(name, beside))
 
 
 def _text(name: str) -> str:
@@ -116,21 +118,21 @@ def generate(
     missing = [
         request
         for request in requests
-        if not all(pictures.generated(request.scenario, pair, number).is_file() for pair in request.pairs)
+        if not all(pictures.generated(request.name, pair, number).is_file() for pair in request.pairs)
     ]
     yield len(requests) - len(missing)
     for start in range(0, len(missing), _REQUESTS_AT_ONCE):
         batch = missing[start : start + _REQUESTS_AT_ONCE]
         for request, images in zip(batch, answer_requests(pipeline, batch, dataset, number, sampling), strict=True):
             for pair, image in zip(request.pairs, images[: len(request.targets)], strict=True):
-                _save(image, pictures.generated(request.scenario, pair, number))
+                _save(image, pictures.generated(request.name, pair, number))
         yield len(batch)
 
 
 def answer_requests(
     pipeline: IMAGPosePipeline, requests: Sequence[Request], dataset: PersonDataset, number: int, sampling: Sampling
 ) -> list[list[Image.Image]]:
-    """The pictures of some requests of one scenario, one per pose, those of the targets first."""
+    """The pictures of some requests of one scenario on one grid, one per pose, those of the targets first."""
     import torch
 
     records = [
@@ -143,7 +145,8 @@ def answer_requests(
         sources=[[view.decode() for view in views] for views in sources],
         target_poses=[[view.pose for view in views] for views in targets],
         source_poses=[[view.pose for view in views] for views in sources],
-        scenario=requests[0].scenario,
+        grid=requests[0].grid,
+        scenario=requests[0].plan_scenario,
         height=targets[0][0].height,
         width=targets[0][0].width,
         num_inference_steps=sampling.steps,

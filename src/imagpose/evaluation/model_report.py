@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.image_rows import METRICS, REAL, Metric, Row, cell_text
+from imagpose.evaluation.image_rows import METRICS, REAL, Row, cell_text
 from imagpose.evaluation.images_report import (
     HOW_TO_READ,
     library_versions,
@@ -23,11 +23,13 @@ from imagpose.evaluation.images_report import (
     replace_file,
 )
 from imagpose.evaluation.page import build_page, html_table
+from imagpose.evaluation.pair_measures import Measures
 from imagpose.evaluation.statistics import compare_paired
 
 __all__ = ["Method", "write_model_report"]
 
 Line = tuple[str, list[Row | None]]
+_SAME_FOR_ALL = ("_real", "features_copy", "features_autoencoder")  # ends of columns that no method decides
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,13 @@ class Method:
 
     Attributes:
         name: a scenario, or what needs no model.
-        pairs, sources: what was compared, and the source of each pair.
-        rows, values: see `measure_pairs`.
+        pairs: what was compared.
+        measures: of the pairs.
     """
 
     name: str
     pairs: Sequence[Pair]
-    sources: Sequence[Path]
-    rows: Sequence[Row]
-    values: dict[str, np.ndarray]
+    measures: Measures
 
 
 def write_model_report(
@@ -60,12 +60,17 @@ def write_model_report(
     Returns:
         The tables, Markdown.
     """
-    lines = {protocol: _lines(protocol, methods) for protocol in protocols}
+    tables = [
+        table
+        for protocol in protocols
+        for of_person in (False, True)
+        if len((table := _table(protocol, of_person, methods)).head) > 1
+    ]
     notes = [
         f"{name}: {count:,} pairs left out, too few views" for name, count in settings["left_out"].items() if count
     ]
     notes += [settings["judges"]] if settings["judges"] else []
-    notes += dict.fromkeys(note for method in methods for note in notes_of(method.pairs, method.rows))
+    notes += dict.fromkeys(note for method in methods for note in notes_of(method.pairs, method.measures.rows))
     comparisons = [own for method in methods[1:] for own in _comparisons(method, methods[0])]
     notes += [
         f"{own['method']} against {own['against']}, {own['column']}: {own['difference']['mean']:+.4f}"
@@ -81,8 +86,9 @@ def write_model_report(
         "methods": {
             method.name: {
                 "pairs": len(method.pairs),
-                "rows": [asdict(row) for row in method.rows],
-                "means_of_samples": {name: _finite_means(own) for name, own in method.values.items()},
+                "rows": [asdict(row) for row in method.measures.rows],
+                "styles": {style: [asdict(row) for row in rows] for style, rows in method.measures.styles.items()},
+                "means_of_samples": {name: _finite_means(own) for name, own in method.measures.values.items()},
             }
             for method in methods
         },
@@ -96,49 +102,60 @@ def write_model_report(
         f"{settings['steps']} steps, guidance {settings['guidance']:g}, {settings['seeds']} sample(s) per pair."
         f" {HOW_TO_READ}",
         notes,
-        [html_table(_head(protocol, methods), lines[protocol], defined=False) for protocol in protocols],
+        [html_table(table.head, table.lines, defined=False) for table in tables],
         [
             strip
             for method in methods[2:]
-            for strip in pictured_strips(method.pairs, method.values, protocols[0], method.sources, f"{method.name}: ")
+            for strip in pictured_strips(method.pairs, method.measures.values, protocols[0], f"{method.name}: ")
         ],
         ", ".join(f"{name} {number}" for name, number in library_versions().items()) + ".",
     )
-    tables = [
-        pair_table(method.pairs, method.values).add_column(
+    values = [
+        pair_table(method.pairs, method.measures.values).add_column(
             0, "method", pyarrow.array([method.name] * sum(len(pair.samples) for pair in method.pairs))
         )
         for method in methods
     ]
-    table = pyarrow.concat_tables(tables, promote_options="default")
-    replace_file(out / "pairs.parquet", lambda path: pyarrow.parquet.write_table(table, path))
+    joined = pyarrow.concat_tables(values, promote_options="default")
+    replace_file(out / "pairs.parquet", lambda path: pyarrow.parquet.write_table(joined, path))
     replace_file(out / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
     replace_file(out / "summary.json", lambda path: path.write_text(json.dumps(summary, indent=1) + "\n"))
-    return "\n\n".join(_markdown(_head(protocol, methods), lines[protocol]) for protocol in protocols)
+    return "\n\n".join(_markdown(table.head, table.lines) for table in tables)
 
 
-def _columns(protocol: str, methods: Sequence[Method]) -> list[Metric]:
-    """The measures that there are rows of, without those of real pictures, which have a line of their own."""
-    measured = {row.key for method in methods for row in method.rows if row.protocol == protocol}
-    return [own for own in METRICS[protocol] if own.key in measured and own.key not in REAL.values()]
+@dataclass(frozen=True)
+class _Table:
+    """Titles of the columns, the first of them the table's, and its lines."""
+
+    head: list[str]
+    lines: list[Line]
 
 
-def _head(protocol: str, methods: Sequence[Method]) -> list[str]:
-    return [protocol, *(f"{own.name} {'↑' if own.higher else '↓'}" for own in _columns(protocol, methods))]
+def _table(protocol: str, of_person: bool, methods: Sequence[Method]) -> _Table:
+    """The measures of the person alone, or the others. There is a line per method.
 
-
-def _lines(protocol: str, methods: Sequence[Method]) -> list[Line]:
-    """A line per method; the best of its samples in a line of its own; real pictures last."""
+    The best of a method's samples and each style have lines of their own; real pictures come last, where some judge or
+    floor says what they get.
+    """
+    rows = [(method, row) for method in methods for row in method.measures.rows if row.protocol == protocol]
+    measured = {row.key for _, row in rows}
+    metrics = [own for own in METRICS[protocol] if own.key in measured and own.of_person == of_person]
+    metrics = [own for own in metrics if own.key not in REAL.values()]  # which have a line of their own
     lines: list[Line] = []
-    keys = [metric.key for metric in _columns(protocol, methods)]
     for method in methods:
-        rows = {(row.best_of, row.key): row for row in method.rows if row.protocol == protocol}
-        for best_of in sorted({number for number, _ in rows}):
+        for best_of in sorted({row.best_of for own, row in rows if own is method}):
+            found = {row.key: row for own, row in rows if own is method and row.best_of == best_of}
             title = method.name if best_of == 1 else f"{method.name}, best of {best_of} by SSIM"
-            lines.append((title, [rows.get((best_of, key)) for key in keys]))
-    real = {row.key: row for row in methods[0].rows if row.protocol == protocol}
-    lines.append(("real test pictures", [real.get(REAL.get(key, "")) for key in keys]))
-    return lines
+            lines.append((title, [found.get(metric.key) for metric in metrics]))
+        for style, own_rows in method.measures.styles.items():
+            found = {row.key: row for row in own_rows if row.protocol == protocol}
+            lines.append((f"{method.name}, {style}", [found.get(metric.key) for metric in metrics]))
+    real = {row.key: row for method, row in rows if method is methods[0]}
+    cells = [real.get(REAL.get(metric.key, "")) for metric in metrics]
+    if any(cells):
+        lines.append(("real test pictures", cells))
+    title = f"{protocol}, the person alone" if of_person else protocol
+    return _Table([title, *(f"{own.name} {'↑' if own.higher else '↓'}" for own in metrics)], lines)
 
 
 def _markdown(head: Sequence[str], lines: Sequence[Line]) -> str:
@@ -161,13 +178,14 @@ def _comparisons(method: Method, against: Method) -> list[dict[str, Any]]:
     shared = [(number, places[pair.name]) for number, pair in enumerate(method.pairs) if pair.name in places]
     own, others = map(list, zip(*shared, strict=True))
     found: list[dict[str, Any]] = []
-    for column in method.values:
-        if column.endswith("_real"):
+    people = np.array([method.pairs[number].person for number in own])
+    for column in method.measures.values:
+        if column.endswith(_SAME_FOR_ALL):
             continue
-        one, other = method.values[column][own, 0], against.values[column][others, 0]
+        one, other = method.measures.values[column][own, 0], against.measures.values[column][others, 0]
         known = np.isfinite(one) & np.isfinite(other)
         if known.any():
-            comparison = compare_paired(one[known], other[known])
+            comparison = compare_paired(one[known], other[known], people=people[known])
             names = {"method": method.name, "against": against.name, "column": column, "pairs": int(known.sum())}
             found.append(names | asdict(comparison))
     return found

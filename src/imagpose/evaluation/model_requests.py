@@ -1,4 +1,4 @@
-"""From a list of pairs to what is asked of a model in each scenario.
+"""From a list of pairs to what is asked of a model in each scenario of the paper, and in requests of any S and T.
 
 A pair names a source and a target, both "<identity>/<view>" of a prepared data set.
 """
@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagpose.data.pairs import Pair as ViewPair
 from imagpose.evaluation.folders import refuse
-from imagpose.views import SCENARIOS
+from imagpose.views import SCENARIOS, ViewGrid
 
-__all__ = ["STAR_POSES", "Request", "check_pairs", "plan_requests", "read_view_pairs"]
+__all__ = ["PAPER_GRID", "Request", "check_pairs", "method_name", "plan_requests", "read_view_pairs"]
 
-STAR_POSES = 3  # poses of one request of IMAGPose*, on the paper's grid
-_SOURCES = 3  # different sources of T3
+PAPER_GRID = ViewGrid(2, 2)
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,28 @@ class Request:
     """One call of the pipeline.
 
     Attributes:
-        scenario: "T1", "T2", "T3" or "star".
+        scenario: "T1", "T2", "T3", "star", or "S:T".
         sources: views that are given; the first is the pairs' source.
         targets: views whose poses are asked for, one per picture.
         companions: views whose poses are generated on the same canvas besides; their pictures are not kept.
+        grid: of the canvases.
     """
 
     scenario: str
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     companions: tuple[str, ...] = ()
+    grid: ViewGrid = PAPER_GRID
+
+    @property
+    def name(self) -> str:
+        """Of the scenario and its grid, as reports have it."""
+        return method_name(self.scenario, self.grid)
+
+    @property
+    def plan_scenario(self) -> str | None:
+        """What `views.plan` is told; None for a request "S:T"."""
+        return self.scenario if self.scenario in SCENARIOS else None
 
     @property
     def poses(self) -> tuple[str, ...]:
@@ -49,8 +61,13 @@ class Request:
 
     def seed(self, number: int) -> int:
         """Seed of the request's noise in the run `number`: its own, whatever else is generated beside it."""
-        text = repr((number, self.scenario, self.sources, self.targets))
+        text = repr((number, self.name, self.sources, self.targets))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+def method_name(scenario: str, grid: ViewGrid) -> str:
+    """A scenario on a grid, which is named unless it is the paper's."""
+    return scenario if grid == PAPER_GRID else f"{scenario} on {grid}"
 
 
 def read_view_pairs(path: Path) -> list[ViewPair]:
@@ -91,43 +108,81 @@ def check_pairs(pairs: Sequence[ViewPair], views: Mapping[str, Sequence[str]]) -
 
 
 def plan_requests(
-    scenario: str, pairs: Sequence[ViewPair], views: Mapping[str, Sequence[str]]
+    scenario: str, pairs: Sequence[ViewPair], views: Mapping[str, Sequence[str]], grid: ViewGrid = PAPER_GRID
 ) -> tuple[list[Request], int]:
-    """What is asked of the model for a list of pairs.
+    """What is asked of the model for a list of pairs, on canvases of V slots.
 
-    T1 and T2 take one pair each. T3 adds the first two other views of the identity, in the data set's order, that are
-    not the target. `star` asks for three targets of one source at a time, in the order of the list; where the list has
-    fewer, the first other views of the identity keep them company, so that three poses share the canvas.
+    T1 and T2 take one pair each. T3 adds the first V - 2 other views of the identity, in the data set's order, that are
+    not the target. `star` asks for V - 1 targets of one source at a time, in the order of the list; where the list has
+    fewer, the first other views of the identity keep them company, so that V - 1 poses share the canvas. "S:T" asks for
+    T targets of one source at a time, given S - 1 further views; where the list has fewer, other views of the identity
+    become targets too, whether or not they are on the list.
 
     Returns:
-        The requests, and the number of pairs left out: those of T3 whose identity has too few views.
+        The requests, and the number of pairs of the list left out: those whose identity has too few views.
 
     Raises:
         ValueError: an unknown scenario.
     """
-    if scenario not in SCENARIOS:
-        raise ValueError(f"scenario {scenario!r}: {', '.join(SCENARIOS)} expected")
-    if scenario == "star":
-        targets: dict[str, list[str]] = {}
-        for source, target in pairs:
-            targets.setdefault(source, []).append(target)
-        chunks = [
-            (source, own[i : i + STAR_POSES]) for source, own in targets.items() for i in range(0, len(own), STAR_POSES)
-        ]
-        return [_star_request(source, own, views[_identity(source)]) for source, own in chunks], 0
-    if scenario != "T3":
-        return [Request(scenario, (source,), (target,)) for source, target in pairs], 0
-    requests = []
+    counts = re.fullmatch(r"([1-9][0-9]{0,2}):([1-9][0-9]{0,2})", scenario)
+    if scenario not in SCENARIOS and counts is None:
+        text = f"{', '.join(SCENARIOS)} expected, or sources:targets, for example 1:8"
+        raise ValueError(f"scenario {scenario!r}: {text}")
+    if scenario in ("T1", "T2"):
+        return [Request(scenario, (source,), (target,), grid=grid) for source, target in pairs], 0
+    if scenario == "T3":
+        requests = [_three_sources(pair, views[_identity(pair[0])], grid) for pair in pairs]
+        return [own for own in requests if own], sum(own is None for own in requests)
+    targets: dict[str, list[str]] = {}
     for source, target in pairs:
-        others = [name for name in views[_identity(source)] if name not in (source, target)]
-        if len(others) >= _SOURCES - 1:
-            requests.append(Request(scenario, (source, *others[: _SOURCES - 1]), (target,)))
-    return requests, len(pairs) - len(requests)
+        targets.setdefault(source, []).append(target)
+    if counts is None:
+        chunks = [(source, own) for source, listed in targets.items() for own in _chunks(listed, grid.num_views - 1)]
+        return [_star_request(source, own, views[_identity(source)], grid) for source, own in chunks], 0
+    asked = int(counts[1]), int(counts[2])
+    own = [_sized_requests(source, listed, views[_identity(source)], asked, grid) for source, listed in targets.items()]
+    return [request for requests, _ in own for request in requests], sum(left_out for _, left_out in own)
 
 
-def _star_request(source: str, targets: Sequence[str], views: Sequence[str]) -> Request:
+def _chunks(values: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def _three_sources(pair: ViewPair, views: Sequence[str], grid: ViewGrid) -> Request | None:
+    """T3 of a pair; None where the identity has too few views."""
+    source, target = pair
+    others = [name for name in views if name not in pair][: grid.num_views - 2]
+    return Request("T3", (source, *others), (target,), grid=grid) if len(others) == grid.num_views - 2 else None
+
+
+def _star_request(source: str, targets: Sequence[str], views: Sequence[str], grid: ViewGrid) -> Request:
     others = [name for name in views if name not in (source, *targets)]
-    return Request("star", (source,), tuple(targets), tuple(others[: STAR_POSES - len(targets)]))
+    return Request("star", (source,), tuple(targets), tuple(others[: grid.num_views - 1 - len(targets)]), grid)
+
+
+def _sized_requests(
+    source: str, listed: Sequence[str], views: Sequence[str], asked: tuple[int, int], grid: ViewGrid
+) -> tuple[list[Request], int]:
+    """Requests of S sources and T targets for the listed targets of a source, and how many of these are left out.
+
+    No target is asked for twice: where a chunk is filled with views that others ask for, they are companions.
+    """
+    num_sources, num_targets = asked
+    requests, taken, left_out = [], set(listed), 0
+    for chunk in _chunks(listed, num_targets):
+        others = [name for name in views if name not in (source, *chunk)]
+        further, rest = others[: num_sources - 1], others[num_sources - 1 :]
+        free = [name for name in rest if name not in taken]
+        filling = [*free, *(name for name in rest if name in taken)][: num_targets - len(chunk)]
+        if len(further) < num_sources - 1 or len(chunk) + len(filling) < num_targets:
+            left_out += len(chunk)
+            continue
+        new = tuple(name for name in filling if name not in taken)
+        taken |= set(new)
+        companions = tuple(name for name in filling if name not in new)
+        name = f"{num_sources}:{num_targets}"
+        requests.append(Request(name, (source, *further), (*chunk, *new), companions, grid))
+    return requests, left_out
 
 
 def _identity(name: str) -> str:

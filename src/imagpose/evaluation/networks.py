@@ -9,13 +9,18 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch.nn import functional
 
-__all__ = ["Network", "Networks", "Needs", "find_fid", "find_field_inception", "find_lpips", "find_networks"]
+from imagpose.metrics.perceptual import feature_distance, load_efficientnet
+
+__all__ = [
+    "Network", "Networks", "Needs", "find_efficientnet", "find_fid", "find_field_inception", "find_lpips",
+    "find_networks",
+]  # fmt: skip
 
 _PYTORCH = "https://download.pytorch.org/models/"
 _TORCH_FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
@@ -49,11 +54,13 @@ class Networks:
         lpips: two batches (b, 3, H, W), float, to distances (b,). It expects [-1, 1]; the field gives it [0, 1].
         fid: uint8 (b, 3, H, W) to features (b, 2048).
         field_inception: float (b, 3, H, W) in [0, 1] to features (b, 2048).
+        features: as `metrics.perceptual.feature_distance`, on the CPU.
     """
 
     lpips: Network | Needs
     fid: Network | Needs
     field_inception: Network | Needs
+    features: Network | Needs = field(default_factory=lambda: find_efficientnet())
 
 
 def find_networks() -> Networks:
@@ -63,6 +70,15 @@ def find_networks() -> Networks:
         ValueError: a weights file is damaged or another network's.
     """
     return Networks(find_lpips(), find_fid(), find_field_inception())
+
+
+def find_efficientnet() -> Network | Needs:
+    """EfficientNet-lite0's features, whose weights come as a package."""
+    try:
+        load_efficientnet()
+    except ValueError as error:
+        return Needs(f"needs features: {error}")
+    return Network(feature_distance, "EfficientNet-lite0")
 
 
 def find_lpips() -> Network | Needs:

@@ -134,7 +134,7 @@ def _strip(strip: Strip) -> str:
 def _figure(figure: Figure) -> str:
     lines = []
     for protocol, metrics in METRICS.items():
-        own = [(metric, figure.values.get(f"{protocol}_{metric.key}", np.nan)) for metric in metrics]
+        own = [(metric, _of_figure(figure, protocol, metric)) for metric in metrics]
         text = " · ".join(_value(metric, value) for metric, value in own if not np.isnan(value))
         lines.append(f"<small>{escape(protocol)}: {escape(text)}</small>" if text else "")
     pictures = "".join(
@@ -145,6 +145,14 @@ def _figure(figure: Figure) -> str:
         f'<figure><div class="row">{pictures}</div>'
         f"<figcaption>{escape(figure.name)}{''.join(lines)}</figcaption></figure>"
     )
+
+
+def _of_figure(figure: Figure, protocol: str, metric: Metric) -> float:
+    """The value of one picture; NaN where it has none."""
+    top, bottom = (figure.values.get(f"{protocol}_{key}", np.nan) for key in metric.ratio or (metric.key, ""))
+    if metric.ratio is None:
+        return top
+    return top / bottom if bottom else np.nan
 
 
 def _value(metric: Metric, value: float) -> str:

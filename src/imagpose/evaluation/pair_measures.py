@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.frechet import frechet_distance, gaussian
-from imagpose.evaluation.image_networks import lpips_values, set_features
+from imagpose.evaluation.image_networks import feature_values, lpips_values, set_features
 from imagpose.evaluation.image_rows import METRICS, REAL, Metric, Row, distance_row, mean_row
 from imagpose.evaluation.judged_views import JudgedPairs
 from imagpose.evaluation.judging import judge_pairs
@@ -18,15 +19,31 @@ from imagpose.evaluation.networks import Needs, Network, Networks
 from imagpose.evaluation.parts import Files, Parts
 from imagpose.evaluation.pixels import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
 
-__all__ = ["measure_pairs"]
+__all__ = ["Measures", "measure_pairs"]
 
-_VERSION = "1"  # of what is computed, for the values that are kept
+_VERSION = "2"  # of what is computed, for the values that are kept
 _PIXEL_PART = 32
 # Which set is held against which.
 _SETS = {
     "fid_train": ("generated", "train"), "fid_real": ("reference", "train"), "fid_reference": ("generated", "reference"),
 }  # fmt: skip
 _Values = dict[str, "np.ndarray | Needs"]
+_UNKNOWN = Needs("needs the source of each pair and masks: imagpose evaluate model")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What was measured of pairs.
+
+    Attributes:
+        rows: of the protocols; the first samples, then, where there are several, the best by SSIM.
+        values: per column `<protocol>_<measure>`, (pairs, samples), NaN where a pair has none.
+        styles: rows of the first samples of each style; empty where the pairs do not have several.
+    """
+
+    rows: list[Row]
+    values: dict[str, np.ndarray]
+    styles: dict[str, list[Row]]
 
 
 def measure_pairs(
@@ -37,7 +54,7 @@ def measure_pairs(
     sizes: set[tuple[int, int]],
     train: Sequence[Path] | None,
     judged: JudgedPairs | Needs,
-) -> tuple[list[Row], dict[str, np.ndarray]]:
+) -> Measures:
     """The rows of the protocols, and the values behind them.
 
     Args:
@@ -47,20 +64,19 @@ def measure_pairs(
         train: training pictures; None where there are none.
         judged: which views of rendered people the pairs are of, or what the clean protocol's judges need.
 
-    Returns:
-        The rows; per column `<protocol>_<measure>` the values (pairs, samples), NaN where a pair has none.
-
     Raises:
         ValueError: damaged pictures, masks that mark nothing.
     """
-    rows: list[Row] = []
-    columns: dict[str, np.ndarray] = {}
+    styles = sorted({pair.style for pair in pairs if pair.style is not None})
+    measures = Measures([], {}, {style: [] for style in styles if len(styles) > 1})
     for protocol in protocols:
         job = _Job(protocol, pairs, train, sizes, parts, networks, judged)
         values = job.pair_values()
-        rows += job.rows(values)
-        columns |= {f"{protocol}_{key}": own for key, own in values.items() if not isinstance(own, Needs)}
-    return rows, columns
+        measures.rows.extend(job.rows(values))
+        for style, rows in measures.styles.items():
+            rows += job.mean_rows(values, np.array([pair.style == style for pair in pairs]))
+        measures.values.update({f"{protocol}_{key}": own for key, own in values.items() if not isinstance(own, Needs)})
+    return measures
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,9 @@ class _Job:
     def pair_values(self) -> _Values:
         """Per measure, values (pairs, samples), or what it needs."""
         items: list[Files] = [(sample, pair.reference) for pair in self.pairs for sample in pair.samples]
-        masked: list[Files] = [(sample, pair.reference, pair.mask) for pair in self.pairs for sample in pair.samples]
+        masked: list[Files] = [
+            (sample, pair.reference, pair.mask, pair.parts) for pair in self.pairs for sample in pair.samples
+        ]
         clean = self.protocol == "clean"
         keys: tuple[str, ...] = CLEAN_PIXELS if clean else FIELD_PIXELS
         work, files = (clean_pixels, masked) if clean else (field_pixels, items)
@@ -93,12 +111,32 @@ class _Job:
         shape = len(self.pairs), len(self.pairs[0].samples)
         values: _Values = {key: pixels[:, column].reshape(shape) for column, key in enumerate(keys)}
         if clean:
-            values |= judge_pairs(self.pairs, self.judged, self.parts)
+            values |= judge_pairs(self.pairs, self.judged, self.parts) | self._feature_values()
         network = self.networks.lpips
         if isinstance(network, Needs):
             return values | {"lpips": network}
         distances = lpips_values(self.parts, self.protocol, items, network)
         return values | {"lpips": distances.reshape(shape)}
+
+    def _feature_values(self) -> _Values:
+        """Distances in a network's features: of the samples, of the copied source, of the reconstruction."""
+        network = self.networks.features
+        made: list[list[Files]] = [[(own, pair.reference, pair.mask) for own in pair.samples] for pair in self.pairs]
+        copied: list[list[Files]] = [
+            [(pair.source, pair.reference, pair.mask)] * len(pair.samples) for pair in self.pairs
+        ]
+        decoded: list[list[Files]] = [
+            [(pair.reconstruction, pair.reference, pair.mask)] * len(pair.samples) for pair in self.pairs
+        ]
+        columns = {"features": made, "features_copy": copied, "features_autoencoder": decoded}
+        distinct: list[Files] = [item for item in dict.fromkeys(chain(*made, *copied, *decoded)) if None not in item]
+        if isinstance(network, Needs) or not any(None not in item for item in chain(*copied)):
+            return {"features": network if isinstance(network, Needs) else _UNKNOWN}
+        found = dict(zip(distinct, feature_values(self.parts, distinct, network), strict=True))
+        return {
+            name: np.array([[found.get(item, np.nan) for item in own] for own in items])
+            for name, items in columns.items()
+        }
 
     def rows(self, values: _Values) -> list[Row]:
         """The rows of the first samples, then, where there are several, of the best by SSIM."""
@@ -110,17 +148,34 @@ class _Job:
 
     def _rows_of(self, values: _Values, chosen: np.ndarray, best_of: int) -> list[Row]:
         """The rows of one chosen sample per pair."""
+        rows = self._mean_rows(values, np.arange(len(self.pairs)), chosen, best_of)
+        generated = [pair.samples[number] for pair, number in zip(self.pairs, chosen, strict=True)]
+        for metric in METRICS[self.protocol]:
+            if metric.key in _SETS and not (best_of > 1 and metric.key in REAL.values()):
+                rows.append(self._distance(metric, generated, best_of))
+        place = {metric.key: number for number, metric in enumerate(METRICS[self.protocol])}
+        return sorted(rows, key=lambda row: place[row.key])
+
+    def mean_rows(self, values: _Values, which: np.ndarray) -> list[Row]:
+        """The rows of means of some pairs' first samples; `which` is bool (pairs,)."""
+        numbers = np.flatnonzero(which)
+        return self._mean_rows(values, numbers, np.zeros(len(numbers), int), 1)
+
+    def _mean_rows(self, values: _Values, numbers: np.ndarray, chosen: np.ndarray, best_of: int) -> list[Row]:
+        """The rows of means and of ratios of means, of the chosen sample of the pairs of these numbers."""
+        shown = np.array([pair.person or "" for pair in self.pairs])[numbers]
+        people = shown if all(shown) else None
+
+        def own(key: str) -> np.ndarray | Needs:
+            value = values[key]
+            return value if isinstance(value, Needs) else value[numbers, chosen]
+
         rows = []
         for metric in METRICS[self.protocol]:
-            if best_of > 1 and metric.key in REAL.values():
-                continue
-            if metric.key in values:
-                value = values[metric.key]
-                own = value if isinstance(value, Needs) else value[np.arange(len(chosen)), chosen]
-                rows.append(mean_row(self.protocol, metric, own, best_of))
-            elif metric.key in _SETS:
-                generated = [pair.samples[number] for pair, number in zip(self.pairs, chosen, strict=True)]
-                rows.append(self._distance(metric, generated, best_of))
+            top, bottom = metric.ratio or (metric.key, None)
+            if top in values and not (best_of > 1 and metric.key in REAL.values()):
+                over = None if bottom is None else own(bottom if bottom in values else top)  # both are absent then
+                rows.append(mean_row(self.protocol, metric, own(top), best_of, people, over))
         return rows
 
     def _distance(self, metric: Metric, generated: list[Path], best_of: int) -> Row:

@@ -25,7 +25,7 @@ from imagpose.judges.pose import POSE_WEIGHTS, find_keypoints
 from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
 from imagpose.metrics.pixels import mask_iou
 
-__all__ = ["RenderedPeople"]
+__all__ = ["RenderedPeople", "judge_views"]
 
 _VERSION = "1"  # of what is computed, for the values that are kept
 
@@ -54,7 +54,7 @@ class RenderedPeople(JudgedViews):
         against the renderer's mask. `rank1`: 1 where the nearest real view shows the right person; the target and its
         sources are left out of the gallery, and where the sources are not known the measure is called `rank1_open`.
         """
-        made, real = values_of_pairs(pairs, judged, parts, f"people {_VERSION} {_weights()}", _judge)
+        made, real = values_of_pairs(pairs, judged, parts, f"people {_VERSION} {_weights()}", judge_views)
         samples = made.shape[1]
         values: dict[str, np.ndarray | Needs] = {}
         for column, key in enumerate(("pck", "oks", "iou")):
@@ -85,8 +85,8 @@ def _weights() -> str:
     return digest.hexdigest()[:16]
 
 
-def _judge(pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -> np.ndarray:
-    """Rows of PCK, OKS, silhouette IoU and the embedding."""
+def judge_views(pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -> np.ndarray:
+    """Rows of PCK, OKS, silhouette IoU and the embedding (n, 3 + 128) of pictures uint8 (H, W, 3) of some views."""
     found = [
         one
         for run in _equal_sizes(pictures)

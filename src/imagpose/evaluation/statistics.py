@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Comparison", "Interval", "bootstrap_mean", "compare_paired"]
+__all__ = ["Comparison", "Interval", "bootstrap_mean", "bootstrap_ratio", "compare_paired"]
 
 _RESAMPLES = 2000
 _AT_ONCE = 2_000_000  # numbers drawn at a time, so that many pairs do not fill the memory
@@ -34,28 +34,46 @@ class Comparison:
     wins: float
 
 
-def bootstrap_mean(values: np.ndarray, seed: int = 0) -> Interval:
+def bootstrap_mean(values: np.ndarray, seed: int = 0, people: np.ndarray | None = None) -> Interval:
     """The mean and its 95 % percentile bootstrap interval, of 2,000 resamples.
-
-    The values are taken as independent. Source: Efron, 1979.
 
     Args:
         values: finite, (n,), n at least 1. The interval of a single value is the value.
         seed: of the resampling, so that a report can be regenerated.
+        people: (n,) whom each value is of; values of one person are drawn together. None: all are independent.
     """
+    return bootstrap_ratio(values, np.ones(len(values)), seed, people)
+
+
+def bootstrap_ratio(values: np.ndarray, over: np.ndarray, seed: int = 0, people: np.ndarray | None = None) -> Interval:
+    """The mean of `values` over the mean of `over`, (n,) of the same pairs, with its interval as `bootstrap_mean`.
+
+    Numerator and denominator are drawn together; resamples whose denominator is 0 do not count.
+    Source: Efron, 1979; by groups: Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8.
+
+    Raises:
+        ValueError: the mean of `over` is 0.
+    """
+    if not over.sum():
+        raise ValueError("a ratio to a mean of 0 has no value")
+    person = np.arange(len(values)) if people is None else np.unique(people, return_inverse=True)[1]
+    tops, bottoms = (np.bincount(person, own.astype(np.float64)) for own in (values, over))
     generator = np.random.default_rng(seed)
-    rows = max(1, _AT_ONCE // len(values))
+    rows = max(1, _AT_ONCE // len(tops))
     sizes = [min(rows, _RESAMPLES - start) for start in range(0, _RESAMPLES, rows)]
-    means = [values[generator.integers(0, len(values), (size, len(values)))].mean(1) for size in sizes]
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high))
+    drawn = [generator.integers(0, len(tops), (size, len(tops))) for size in sizes]
+    sums = np.concatenate([np.stack([tops[own].sum(1), bottoms[own].sum(1)], 1) for own in drawn])
+    top, bottom = sums[sums[:, 1] != 0].T
+    low, high = np.percentile(top / bottom, [2.5, 97.5])
+    return Interval(float(values.mean() / over.mean()), float(low), float(high))
 
 
-def compare_paired(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Comparison:
+def compare_paired(one: np.ndarray, other: np.ndarray, seed: int = 0, people: np.ndarray | None = None) -> Comparison:
     """How much higher the values of one method are than those of another, pair by pair.
 
     Args:
         one, other: finite, (n,), of the same pairs in the same order.
+        seed, people: see `bootstrap_mean`.
 
     Raises:
         ValueError: the numbers of values differ.
@@ -63,4 +81,4 @@ def compare_paired(one: np.ndarray, other: np.ndarray, seed: int = 0) -> Compari
     if one.shape != other.shape:
         raise ValueError(f"{len(one)} and {len(other)} values; a paired comparison needs the same pairs")
     wins = np.mean(one > other) + np.mean(one == other) / 2
-    return Comparison(bootstrap_mean(one - other, seed), float(wins))
+    return Comparison(bootstrap_mean(one - other, seed, people), float(wins))

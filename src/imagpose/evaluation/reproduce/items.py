@@ -18,7 +18,7 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo, read_info
 from imagpose.evaluation.model import evaluate_on_dataset, scenario_requests
 from imagpose.evaluation.model_pictures import Sampling
-from imagpose.evaluation.model_requests import STAR_POSES
+from imagpose.evaluation.model_requests import PAPER_GRID
 from imagpose.evaluation.protocol import load_pipeline
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures
@@ -263,7 +263,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     _start()
     samplings = [Sampling(number, measuring.sampling.guidance) for number in steps]
     planned = scenario_requests(measuring.data, ("T1", "star"), measuring.limit)
-    full = [request for request in planned["star"] if len(request.poses) == STAR_POSES]
+    full = [request for request in planned["star"] if len(request.poses) == PAPER_GRID.num_views - 1]
     counts = {"T1": len(planned["T1"]), "star": len(full)}
     if min(counts.values()) < requests:
         raise ValueError(

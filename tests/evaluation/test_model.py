@@ -1,6 +1,7 @@
 """`imagpose evaluate model` with a pipeline whose pictures are known beforehand."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet
@@ -413,6 +414,21 @@ def test_intervals_are_over_people(run):
     expected = bootstrap_mean(own, people=np.array(["ann", "ann", "bo"]))
     assert (row["value"], row["low"], row["high"]) == pytest.approx((expected.mean, expected.low, expected.high))
     assert (row["low"], row["high"]) != pytest.approx((bootstrap_mean(own).low, bootstrap_mean(own).high))
+    copied = np.array(values["clean_psnr"][:3])
+    (found,) = (
+        one["difference"] for one in summary["comparisons"] if (one["method"], one["column"]) == ("T1", "clean_psnr")
+    )
+    wanted = bootstrap_mean(own - copied, people=np.array(["ann", "ann", "bo"]))
+    assert (found["low"], found["high"]) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_captions_have_ratios_of_one_picture(run):
+    run(protocols=("clean",))
+    values = pyarrow.parquet.read_table(run.out / "pairs.parquet").to_pydict()
+    ratios = [one / other for one, other in zip(values["clean_gradient"], values["clean_gradient_real"], strict=True)]
+    page = (run.out / "report.html").read_text()
+    found = re.findall(r"gradient energy ([0-9.]+)", page)
+    assert found and set(found) <= {f"{ratio:.3f}" for ratio in ratios}
 
 
 def test_requests_of_any_size_on_any_grid(run, pipeline, tmp_path):

@@ -16,6 +16,7 @@ from imagpose.evaluation.judging import judge_pairs
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.parts import Parts
 from imagpose.evaluation.rendered_people import RenderedPeople
+from imagpose.evaluation.statistics import bootstrap_mean
 from imagpose.judges.identity import IDENTITY_WEIGHTS, embed_people, first_ranks
 from imagpose.judges.pose import POSE_WEIGHTS, find_keypoints
 from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
@@ -158,6 +159,9 @@ def test_a_folder_of_pictures_gets_the_rows(data, references, tmp_path):
     assert "| PCK@0.1 of the references ↑ |" in table
     values = pyarrow.parquet.read_table(tmp_path / "with" / "pairs.parquet")["clean_pck"].to_numpy()
     assert rows["pck"]["value"] == pytest.approx(values.mean())
+    people = np.arange(PEOPLE).repeat(VIEWS)
+    expected = bootstrap_mean(values, people=people)
+    assert (rows["pck"]["low"], rows["pck"]["high"]) == pytest.approx((expected.low, expected.high))
 
     table, summary = evaluate("without")
     assert "| PCK@0.1 ↑ | needs the references' poses and people: a data set (--data) |" in table

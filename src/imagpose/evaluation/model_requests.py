@@ -165,20 +165,19 @@ def _sized_requests(
 ) -> tuple[list[Request], int]:
     """Requests of S sources and T targets for the listed targets of a source, and how many of these are left out.
 
-    No target is asked for twice: where a chunk is filled with views that others ask for, they are companions.
+    No target is asked for twice: where the last chunk is filled with listed views, they are companions.
     """
     num_sources, num_targets = asked
-    requests, taken, left_out = [], set(listed), 0
+    requests, left_out = [], 0
     for chunk in _chunks(listed, num_targets):
         others = [name for name in views if name not in (source, *chunk)]
         further, rest = others[: num_sources - 1], others[num_sources - 1 :]
-        free = [name for name in rest if name not in taken]
-        filling = [*free, *(name for name in rest if name in taken)][: num_targets - len(chunk)]
+        free = [name for name in rest if name not in listed]
+        filling = [*free, *(name for name in rest if name in listed)][: num_targets - len(chunk)]
         if len(further) < num_sources - 1 or len(chunk) + len(filling) < num_targets:
             left_out += len(chunk)
             continue
-        new = tuple(name for name in filling if name not in taken)
-        taken |= set(new)
+        new = tuple(name for name in filling if name not in listed)
         companions = tuple(name for name in filling if name not in new)
         name = f"{num_sources}:{num_targets}"
         requests.append(Request(name, (source, *further), (*chunk, *new), companions, grid))

@@ -21,7 +21,7 @@ from imagpose.pose import Pose
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checked") / "people"
-    prepare_people(2_400_000, 3, 3, 128, 96, folder, workers=1)
+    prepare_people(2_400_000, 3, 3, 256, 176, folder, workers=1)
     return folder
 
 
@@ -51,7 +51,7 @@ def test_the_table_and_its_numbers(data, tmp_path):
     pictures = np.stack([np.asarray(own.decode()) for own in records])
     soft = np.stack([ALTERED["blurred, sigma 1.5"](own) for own in pictures])
     shares = [
-        pck(found, own.keypoints, counted_points(own.keypoints, 96, 128))
+        pck(found, own.keypoints, counted_points(own.keypoints, 176, 256))
         for found, own in zip(find_keypoints(soft), records, strict=True)
     ]
     assert blurred["PCK@0.1"]["mean"] == pytest.approx(np.nanmean(shares))

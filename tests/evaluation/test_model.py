@@ -296,7 +296,7 @@ class TruthfulPipeline(StandInPipeline):
 
 def test_rendered_people_are_judged(tmp_path, pipeline, monkeypatch):
     data = tmp_path / "rendered"
-    prepare_people(2_500_000, 3, 4, 128, 96, data, workers=1)
+    prepare_people(2_500_000, 3, 4, 256, 176, data, workers=1)
     monkeypatch.setattr(evaluation, "load_pipeline", lambda name: TruthfulPipeline(data))
     table = evaluate_on_dataset(
         tmp_path / "out", str(tmp_path / "known"), data, ("T1", "T3"), workers=1, networks=ABSENT, protocols=("clean",),

@@ -15,7 +15,7 @@ from imagpose.people import iterate_views
 @pytest.fixture(scope="module")
 def people():
     """Three people: the first view of each is what is asked for, the other two are the gallery."""
-    shown = [views for _, views in iterate_views(range(2_600_000, 2_600_003), 3, 128, 96, workers=1)]
+    shown = [views for _, views in iterate_views(range(2_600_000, 2_600_003), 3, 256, 176, workers=1)]
     return JudgedPeople(
         np.stack([views[0].picture for views in shown]),
         np.stack([views[0].foreground for views in shown]),
@@ -29,7 +29,7 @@ def people():
 def test_the_truth_gets_what_the_judges_say_of_it(people):
     measures = people.measure(people.truths)
     points = zip(find_keypoints(people.truths), people.keypoints, strict=True)
-    shares = [pck(found, asked, counted_points(asked, 96, 128)) for found, asked in points]
+    shares = [pck(found, asked, counted_points(asked, 176, 256)) for found, asked in points]
     assert measures["pck"] == pytest.approx(np.mean(shares)) and measures["pck_relative"] == 1
     outlines = zip(find_foreground(people.truths), people.masks, strict=True)
     assert measures["iou"] == pytest.approx(np.mean([mask_iou(*own) for own in outlines]))
@@ -47,7 +47,7 @@ def test_others_in_their_place_are_wrong(people):
 
 
 def test_bad_input_is_named(people):
-    with pytest.raises(ValueError, match=r"outputs have the shape \(3, 64, 96, 3\)"):
+    with pytest.raises(ValueError, match=r"outputs have the shape \(3, 64, 176, 3\)"):
         people.measure(people.truths[:, :64])
     given = [people.truths, people.masks, people.keypoints, people.people, people.gallery, people.owners]
     with pytest.raises(ValueError, match="3, 2, 3, 3.* as many of each"):

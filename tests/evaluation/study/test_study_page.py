@@ -23,7 +23,7 @@ def browser() -> Iterator:
         installed += filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
         found = next((path for path in installed if Path(path).exists()), None)
         if found is None:
-            pytest.skip("needs a Chromium: playwright install chromium")
+            pytest.skip("needs a Chromium: apt-get install chromium, or playwright install chromium")
         chromium = playwright.chromium.launch(executable_path=found)
         yield chromium
         chromium.close()

@@ -15,6 +15,7 @@ from tiny_models import CLIP_SIDE, CROSS_ATTENTION, picture, pose, save_base, sa
 from transformers import CLIPVisionModel, Dinov2Model
 
 from imagpose import IMAGPosePipeline
+from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.models.loading import Networks, load_networks
 from imagpose.models.scheduler import build_scheduler
 
@@ -211,6 +212,15 @@ def test_damaged_and_incomplete_weights(own: dict[str, Path]) -> None:
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ValueError, match=f"damaged weights file {path}"):
         load(own)
+
+
+def test_presets_without_a_base_take_their_own_embedded_networks() -> None:
+    small, large = load_networks("mini"), load_networks("mini-256")
+    assert small.vae.config.latent_channels == 4 and large.vae.config.latent_channels == 16
+    assert isinstance(large.vae, PatchAutoencoderKL) and large.unet.config.in_channels == 33
+    size = large.image_processor.size
+    tokens = large.image_encoder(torch.zeros(1, 3, size["height"], size["width"])).last_hidden_state
+    assert tokens.shape == (1, 55, 192)
 
 
 def test_what_does_not_fit_is_refused(own: dict[str, Path]) -> None:

@@ -90,15 +90,16 @@ def preset_files(
     Raises:
         ValueError: a base for `mini`, which has none.
     """
-    if preset.base is None or preset.image_encoder is None:
+    if preset.own is not None:
         if base is not None:
             raise ValueError(f"preset {preset.name} has no base ({base} given): its UNet starts from scratch")
-        own = str(model_folder.WEIGHTS_ROOT / "mini")
+        own = str(model_folder.WEIGHTS_ROOT / preset.own.folder)
         return PresetFiles(
             None,
             ModelFiles(own, "vae") if autoencoder is None else ModelFiles(str(autoencoder)),
             ModelFiles(own, "image_encoder") if image_encoder is None else ModelFiles(str(image_encoder)),
         )
+    assert preset.base is not None and preset.image_encoder is not None
     repository = preset.base.repository
     place = repository if base is None else str(base)
     encoder_repository = preset.image_encoder.repository

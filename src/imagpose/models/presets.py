@@ -96,10 +96,12 @@ class OwnNetworks:
     """The networks of a preset that has no base.
 
     Attributes:
+        folder: of the embedded weights, where its VAE and image encoder lie.
         unet: arguments of IMAGPoseUNet; `out_channels` are those of the VAE's latents, 4 if it is not there.
         pose_channels: widths of the pose encoder.
     """
 
+    folder: str
     unet: dict[str, Any]
     pose_channels: tuple[int, ...]
 
@@ -163,6 +165,7 @@ _SMALL: dict[str, Any] = {
     "cross_view_heads": 2,
 }
 MINI = OwnNetworks(
+    folder="mini",
     unet={
         **_SMALL,
         "block_out_channels": (64, 144, 224),
@@ -175,6 +178,7 @@ MINI = OwnNetworks(
 """Views of 128x96, 4 latent channels, about 16.5 million parameters in the UNet. Few, wide heads: on a CPU they run faster
 than many narrow ones. (In diffusers the entry `attention_head_dim` is the number of heads.)"""
 MINI_256 = OwnNetworks(
+    folder="mini-256",
     unet={
         **_SMALL,
         "out_channels": 16,
@@ -252,8 +256,8 @@ PRESETS = {
         replace(_FULL, unet={**_FULL.unet, **OFFICIAL_CROSS_VIEW}),
     ),
 }
-"""`mini`; `mini-256`, its second generation, without weights yet; every row of Table 3; `official`: the published code's
-model, cross-view attention as it has it."""
+"""`mini`; `mini-256`, its second generation, whose UNet has no weights yet; every row of Table 3; `official`: the published
+code's model, cross-view attention as it has it."""
 
 
 def find_preset(name: str) -> Preset:

@@ -122,7 +122,7 @@ run() {
     local budget=${IMAGPOSE_GPU_SECONDS:-540} people block first_seed config left
     : "${OUT:?a folder for the results}"
     mkdir -p "$OUT"
-    work=${IMAGPOSE_GPU_WORK:-/tmp/mini}
+    work=${IMAGPOSE_GPU_WORK:-$home/runs/gpu}
     section install
     mkdir -p "$work" && install || return 1
     config=$(configured "$work")

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from imagpose.people import identity
-from imagpose.people.body import load_body
+from imagpose.people.body import LIMB_NAMES, load_body
 from imagpose.people.hair import HAIR_STYLES, sample_hair_style
 from imagpose.people.identity import make_identity
 from imagpose.people.kinematics import rotation
 from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL, Material, sample_outfit
 from imagpose.people.proportions import Build, apply_build, limb_girths
 from imagpose.people.raster import rasterize
-from imagpose.people.skinning import LIMB_NAMES, pose_identity
+from imagpose.people.skinning import pose_identity
 from imagpose.people.solids import box
 from imagpose.people.template import ATTRIBUTES, load_template
 from imagpose.pose import KEYPOINT_NAMES

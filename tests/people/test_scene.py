@@ -8,11 +8,12 @@ import pytest
 
 from imagpose.people import scene
 from imagpose.people.backdrop import make_shoot, paint_backdrop, shade, stool
+from imagpose.people.body import LIMB_NAMES
 from imagpose.people.camera import Camera, Projection, ViewSpec, frame_person, turn
 from imagpose.people.identity import make_identity
 from imagpose.people.motion import sample_motion
 from imagpose.people.raster import VisibilityBuffer
-from imagpose.people.skinning import LIMB_NAMES, pose_identity
+from imagpose.people.skinning import pose_identity
 from imagpose.people.template import load_template
 from imagpose.people.visibility import keypoint_confidence
 from imagpose.pose import KEYPOINT_NAMES

@@ -9,13 +9,12 @@ import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
 from imagpose.people.accessories import accessory_pieces, accessory_solids, sample_accessories
-from imagpose.people.body import Body, RestBody, load_body, vertex_normals
+from imagpose.people.body import LIMB_NAMES, Body, RestBody, load_body, vertex_normals
 from imagpose.people.face import calm_normals, sample_face
 from imagpose.people.hair import hair_pieces, hair_solids, sample_hair_style
 from imagpose.people.outfit import garment_pieces, garment_solids, sample_outfit
 from imagpose.people.proportions import apply_build, limb_girths, sample_build
 from imagpose.people.shading import Look, surface_colours
-from imagpose.people.skinning import LIMB_NAMES
 from imagpose.people.solids import Solid
 from imagpose.people.surface import Piece
 from imagpose.people.template import ATTRIBUTES, load_template
@@ -52,7 +51,7 @@ class Identity:
         faces: (m, 3). material: uint8 (m,).
         attributes: float32 (n, len(ATTRIBUTES)).
         carries: bool (n,), whether a vertex can rest on the floor: not hanging cloth, hair or a bag.
-        limbs: uint8 (n,), index into `skinning.LIMB_NAMES`.
+        limbs: uint8 (n,), index into `body.LIMB_NAMES`.
         girths: thickness of each limb relative to the template's, by `proportions.LIMB_SEGMENTS`.
         rest_keypoints: (18, 3), and the bones that carry them: keypoint_skin, sparse (18, bones).
     """

@@ -10,12 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from imagpose.people.identity import Identity
 
-__all__ = ["LIMB_NAMES", "PosedMesh", "bone_transforms", "normalize", "pose_identity", "turn_bone"]
-
-LIMB_NAMES = (
-    "torso", "head", "right_upper_arm", "right_forearm", "left_upper_arm", "left_forearm", "right_thigh", "right_shin",
-    "left_thigh", "left_shin",
-)  # fmt: skip
+__all__ = ["PosedMesh", "bone_transforms", "normalize", "pose_identity", "turn_bone"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +22,7 @@ class PosedMesh:
         faces: int (m, 3). material: uint8 (m,), `outfit.Material`.
         attributes: float32 (n, len(ATTRIBUTES)) in the template's axes.
         keypoints: float32 (18, 3), OpenPose order, metres.
-        limbs: uint8 (n,), index into `LIMB_NAMES`.
+        limbs: uint8 (n,), index into `body.LIMB_NAMES`.
     """
 
     vertices: np.ndarray

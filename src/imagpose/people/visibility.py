@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from imagpose.people.body import LIMB_NAMES
 from imagpose.people.raster import VisibilityBuffer
-from imagpose.people.skinning import LIMB_NAMES
 
 __all__ = ["HIDDEN", "OUTSIDE", "VISIBLE", "keypoint_confidence"]
 

@@ -21,11 +21,11 @@ from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.model import evaluate_on_dataset
 from imagpose.evaluation.model_pictures import Sampling
 from imagpose.evaluation.networks import Needs, Network, Networks
-from imagpose.evaluation.statistics import bootstrap_mean
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
 from imagpose.metrics.perceptual import feature_distance
 from imagpose.metrics.pixels import psnr, ssim
+from imagpose.metrics.statistics import bootstrap_mean
 from imagpose.models.latents import decode_latents, encode_latents
 from imagpose.pictures import to_tensor
 from imagpose.pose import Pose

@@ -16,11 +16,11 @@ from imagpose.evaluation.judging import judge_pairs
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.parts import Parts
 from imagpose.evaluation.rendered_people import RenderedPeople
-from imagpose.evaluation.statistics import bootstrap_mean
 from imagpose.judges.identity import IDENTITY_WEIGHTS, embed_people, first_ranks
 from imagpose.judges.pose import POSE_WEIGHTS, find_keypoints
 from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
 from imagpose.metrics.keypoints import counted_points, oks, pck
+from imagpose.metrics.statistics import bootstrap_mean
 
 PEOPLE, VIEWS, HEIGHT, WIDTH = 6, 4, 256, 176
 FIRST = 2_777_000  # of the test split

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from imagpose.judges.silhouette import SilhouetteNetwork, find_foreground
+from imagpose.judges.silhouette import SilhouetteNetwork, emptied, find_foreground, soft_iou
 from imagpose.metrics.pixels import mask_iou
 from imagpose.people import iterate_views
 
@@ -45,3 +45,21 @@ def test_sides_that_cannot_be_halved():
     network = SilhouetteNetwork().eval()
     pixels = torch.randn(2, 3, 37, 21)
     assert network(pixels).shape == (2, 37, 21)
+
+
+def test_soft_iou_of_masks_is_their_iou() -> None:
+    one, other = torch.zeros(2, 4, 5), torch.zeros(2, 4, 5)
+    one[0, :2], other[0, 1:3] = 1, 1  # 5 pixels in both, 15 in either
+    assert soft_iou(one, other).tolist() == pytest.approx([1 / 3, 1.0], abs=1e-3)
+
+
+def test_emptied_pictures_show_the_margin_only() -> None:
+    width = 30
+    pixels = torch.arange(width).float().expand(3, 3, 8, width).clone()
+    foreground = torch.zeros(3, 8, width, dtype=torch.bool)
+    foreground[:, 2:5, 15:20] = True
+    foreground[1, 4, 3] = True  # reaches into the margin
+    shown, mask = emptied(pixels, foreground, torch.tensor([True, True, False]))
+    assert shown[0, 0, 0].tolist() == [*range(12), *reversed(range(12)), *range(6)]
+    assert not mask[0].any()
+    assert torch.equal(shown[1:], pixels[1:]) and torch.equal(mask[1:], foreground[1:])

@@ -26,11 +26,11 @@ from imagpose.evaluation.images_report import replace_file
 from imagpose.evaluation.judged_views import SPLIT
 from imagpose.evaluation.networks import Needs, find_efficientnet
 from imagpose.evaluation.rendered_people import judge_views
-from imagpose.evaluation.statistics import Interval, bootstrap_ratio
 from imagpose.judges.identity import first_ranks
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
 from imagpose.metrics.pixels import psnr, ssim
+from imagpose.metrics.statistics import Interval, bootstrap_ratio
 
 __all__ = ["ALTERED", "check_measures", "halve"]
 

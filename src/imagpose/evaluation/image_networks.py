@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imagpose.evaluation.field_metrics import cubic_resize
 from imagpose.evaluation.networks import Network
 from imagpose.evaluation.parts import Files, Parts
 from imagpose.evaluation.pixels import read_field_pair, read_mask, read_rgb
+from imagpose.metrics.field import cubic_resize
 
 __all__ = ["feature_values", "lpips_values", "set_features"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.pixels import BODY_PARTS
-from imagpose.evaluation.statistics import bootstrap_mean, bootstrap_ratio
+from imagpose.metrics.statistics import bootstrap_mean, bootstrap_ratio
 
 __all__ = [
     "METRICS",

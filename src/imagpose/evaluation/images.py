@@ -1,7 +1,7 @@
 """Measures a folder of generated pictures against a folder of references, whoever made them.
 
 Behind `imagpose evaluate images`. Two protocols: `clean`, as the libraries define the metrics, and `field`, as the
-scripts behind the published tables compute them (`field_metrics`, `networks`).
+scripts behind the published tables compute them (`metrics.field`, `networks`).
 """
 
 from __future__ import annotations

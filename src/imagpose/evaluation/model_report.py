@@ -24,7 +24,7 @@ from imagpose.evaluation.images_report import (
 )
 from imagpose.evaluation.page import build_page, html_table
 from imagpose.evaluation.pair_measures import Measures
-from imagpose.evaluation.statistics import compare_paired
+from imagpose.metrics.statistics import compare_paired
 
 __all__ = ["Method", "write_model_report"]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.frechet import frechet_distance, gaussian
 from imagpose.evaluation.image_networks import feature_values, lpips_values, set_features
 from imagpose.evaluation.image_rows import METRICS, REAL, Metric, Row, distance_row, mean_row
 from imagpose.evaluation.judged_views import JudgedPairs
@@ -18,6 +17,7 @@ from imagpose.evaluation.judging import judge_pairs
 from imagpose.evaluation.networks import Needs, Network, Networks
 from imagpose.evaluation.parts import Files, Parts
 from imagpose.evaluation.pixels import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
+from imagpose.metrics.frechet import frechet_distance, gaussian
 
 __all__ = ["Measures", "measure_pairs"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from imagpose.evaluation.field_metrics import cubic_resize, field_ssim, field_ssim_window
 from imagpose.evaluation.parts import Files
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
+from imagpose.metrics.field import cubic_resize, field_ssim, field_ssim_window
 from imagpose.metrics.pixels import psnr, ssim
 from imagpose.people.outfit import PART_NAMES
 from imagpose.pictures import load_picture

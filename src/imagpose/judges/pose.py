@@ -6,6 +6,7 @@ Source: own; the shape of the network is U-Net's (Ronneberger et al., 2015), one
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,15 +17,20 @@ from torch import nn
 from torch.nn import functional
 
 from imagpose.judges.shipped import Judge, convolutions, load_judge, working_batches
+from imagpose.pose.keypoints import MIRRORED
 from imagpose.views import Padding, pad_views
 
-__all__ = ["HEATMAP_STRIDE", "POSE_WEIGHTS", "PoseEstimator", "find_keypoints", "keypoints_from_heatmaps"]
+__all__ = [
+    "HEATMAP_STRIDE", "POSE_WEIGHTS", "PoseEstimator", "Reach", "find_keypoints", "heatmap_loss", "keypoints_from_heatmaps",
+    "move",
+]  # fmt: skip
 
 POSE_WEIGHTS = Path(__file__).parent / "weights" / "pose_estimator.safetensors"
 NUM_KEYPOINTS = 18
 HEATMAP_STRIDE = 4  # pixels per cell of a heatmap
 _STEM = 24
 _CHANNELS = (40, 64, 96, 128)
+_SPREAD = 1.0  # cells: standard deviation of the target on a heatmap
 _WINDOW = 2  # cells on each side of the highest that share in the position
 
 
@@ -110,3 +116,81 @@ def find_keypoints(pictures: np.ndarray) -> np.ndarray:
             points = network.keypoints(pixels).numpy()
         found.append(points * np.array([width / pixels.shape[-1], height / pixels.shape[-2], 1], np.float32))
     return np.concatenate(found) if found else np.zeros((0, NUM_KEYPOINTS, 3), np.float32)
+
+
+def heatmap_loss(logits: torch.Tensor, positions: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the softmax over each heatmap against a Gaussian around the key point, mean over those present.
+
+    Args:
+        logits: (b, n, h, w).
+        positions: (b, n, 2) x, y in pixels.
+        present: (b, n), 1 where the key point lies in the picture.
+    """
+    height, width = logits.shape[-2:]
+    columns = (torch.arange(width, device=logits.device) + 0.5) * HEATMAP_STRIDE
+    rows = (torch.arange(height, device=logits.device) + 0.5) * HEATMAP_STRIDE
+    spread = 2 * (_SPREAD * HEATMAP_STRIDE) ** 2
+    across = -(columns - positions[..., :1]).square() / spread
+    along = -(rows - positions[..., 1:]).square() / spread
+    target = (along[..., :, None] + across[..., None, :]).flatten(2).softmax(dim=-1)
+    entropy = -(target * logits.flatten(2).log_softmax(dim=-1)).sum(dim=-1)
+    return (entropy * present).sum() / present.sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far `move` goes at most.
+
+    Attributes:
+        turn: degrees.
+        zoom: enlargement, at least 1; 1 / zoom is the smallest.
+        shift: share of the picture's sides.
+    """
+
+    turn: float
+    zoom: float
+    shift: float
+
+
+def move(
+    pixels: torch.Tensor, keypoints: torch.Tensor, reach: Reach, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirror, turn, zoom and shift pictures together with their key points.
+
+    Args:
+        pixels: (b, 3, H, W).
+        keypoints: (b, 18, 3) x, y in pixels and confidence.
+        reach: bounds of what is drawn.
+        rng: draws everything.
+
+    Returns:
+        Both moved; a key point that leaves the picture has confidence 0.
+    """
+    count, _, height, width = pixels.shape
+    size = torch.tensor([width, height], dtype=torch.float32)
+    turn = np.deg2rad(rng.uniform(-reach.turn, reach.turn, count))
+    zoom = reach.zoom ** rng.uniform(-1, 1, count)
+    shift = torch.from_numpy(rng.uniform(-reach.shift, reach.shift, (count, 2)).astype(np.float32)) * size
+    mirrored = torch.from_numpy(rng.random(count) < 0.5)
+
+    pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+    swapped = keypoints[:, list(MIRRORED)]
+    swapped = torch.cat([width - swapped[..., :1], swapped[..., 1:]], dim=-1)
+    keypoints = torch.where(mirrored[:, None, None], swapped, keypoints)
+
+    cosine, sine = (torch.from_numpy((zoom * part).astype(np.float32)) for part in (np.cos(turn), np.sin(turn)))
+    forward = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], 1)  # about the middle
+    places = (keypoints[..., :2] - size / 2) @ forward.transpose(1, 2) + size / 2 + shift[:, None]
+    inside = ((places >= 0) & (places < size)).all(dim=-1)
+    confidence = torch.where(inside, keypoints[..., 2], 0.0)
+
+    # grid_sample goes from a place in the output to one in the input, in halves of the picture's sides.
+    halves = size / 2
+    backward = torch.linalg.inv(forward)
+    linear = backward * halves[None, None, :] / halves[None, :, None]
+    offset = -(backward @ shift[..., None])[..., 0] / halves
+    sampling = functional.affine_grid(
+        torch.cat([linear, offset[..., None]], -1), list(pixels.shape), align_corners=False
+    )
+    moved = functional.grid_sample(pixels, sampling, mode="bilinear", padding_mode="border", align_corners=False)
+    return moved, torch.cat([places, confidence[..., None]], dim=-1)

@@ -19,10 +19,11 @@ from torch.nn import functional
 from imagpose.judges.shipped import Judge, convolutions, load_judge, resize, working_batches
 from imagpose.views import pad_views
 
-__all__ = ["SILHOUETTE_WEIGHTS", "SilhouetteNetwork", "find_foreground"]
+__all__ = ["SILHOUETTE_WEIGHTS", "SilhouetteNetwork", "emptied", "find_foreground", "soft_iou"]
 
 SILHOUETTE_WEIGHTS = Path(__file__).parent / "weights" / "silhouette.safetensors"
 _CHANNELS = (16, 32, 56, 80, 96)
+_MARGIN = 12  # pixels at the side of a picture, which seldom show the person
 
 
 class SilhouetteNetwork(Judge):
@@ -70,3 +71,21 @@ def find_foreground(pictures: np.ndarray, network: SilhouetteNetwork | None = No
             logits = network(pixels.to(device))[:, None].float()
             found.append((resize(logits, size)[:, 0] > 0).cpu().numpy())
     return np.concatenate(found) if found else np.zeros((0, *size), dtype=bool)
+
+
+def soft_iou(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Overlap over union (b,) of masks (b, H, W) with values in [0, 1]; 1 where both are empty."""
+    both, either = (one * other).sum(dim=(1, 2)), (one + other - one * other).sum(dim=(1, 2))
+    return (both + 1e-3) / (either + 1e-3)
+
+
+def emptied(pixels: torch.Tensor, foreground: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The chosen (b,) pictures (b, 3, H, W) without their person: the left margin and its mirror image, side by side.
+
+    Pictures stay as they are where the person (b, H, W) reaches into the margin.
+    """
+    width = pixels.shape[-1]
+    empty = chosen & ~foreground[..., :_MARGIN].any(dim=(1, 2))
+    margin = pixels[..., :_MARGIN]
+    place = torch.cat([margin, margin.flip(-1)], dim=-1).repeat(1, 1, 1, -(-width // (2 * _MARGIN)))[..., :width]
+    return torch.where(empty[:, None, None, None], place, pixels), foreground & ~empty[:, None, None]

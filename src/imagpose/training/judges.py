@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from imagpose.judges.degrade import coarsen, degrade
 from imagpose.judges.identity import IdentityNetwork
-from imagpose.judges.pose import HEATMAP_STRIDE, PoseEstimator
+from imagpose.judges.pose import PoseEstimator, Reach, heatmap_loss, move
 from imagpose.judges.shipped import Judge, resize, save_judge, working_size
-from imagpose.judges.silhouette import SilhouetteNetwork
-from imagpose.pose.keypoints import MIRRORED
+from imagpose.judges.silhouette import SilhouetteNetwork, emptied, soft_iou
 from imagpose.training.cache import ViewCache, to_pixels
 from imagpose.training.config import (
     IdentityConfig,
@@ -25,14 +25,11 @@ from imagpose.training.config import (
     RenderedRunConfig,
     SilhouetteConfig,
 )
-from imagpose.training.degrade import coarsen, degrade
 from imagpose.training.metric_learning import MetricLearningStage
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 from imagpose.training.trainer import rendered_trainer
 
 _VALIDATION_CHUNK = 32
-_SPREAD = 1.0  # cells: standard deviation of the target on a heatmap
-_MARGIN = 12  # pixels at the side of a picture, which seldom show the person
 _CLOSE = 0.05  # of the picture's height: a key point is found when it lies within
 
 
@@ -77,8 +74,9 @@ class PoseEstimatorStage(ViewJudgeStage):
         config = self.config
         rng = keyed_rng(config.seed, step, samples.start)
         chosen = self.drawn_views(rng)
+        reach = Reach(config.largest_turn, config.largest_zoom, config.largest_shift)
         pixels, keypoints = move(
-            to_pixels(self.cache.get("pictures", *chosen)), self.cache.get("keypoints", *chosen), config, rng
+            to_pixels(self.cache.get("pictures", *chosen)), self.cache.get("keypoints", *chosen), reach, rng
         )
         generator = keyed_generator(config.seed, step, samples.start)
         return {"pixels": degrade(pixels, generator, blur=False), "keypoints": keypoints}
@@ -194,89 +192,6 @@ class IdentityStage(MetricLearningStage):
     def export(self, folder: Path) -> None:
         """``identity.safetensors``, half precision."""
         save_judge(self.network, folder / "identity.safetensors")
-
-
-def soft_iou(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Overlap over union (b,) of masks (b, H, W) with values in [0, 1]; 1 where both are empty."""
-    both, either = (one * other).sum(dim=(1, 2)), (one + other - one * other).sum(dim=(1, 2))
-    return (both + 1e-3) / (either + 1e-3)
-
-
-def emptied(pixels: torch.Tensor, foreground: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The chosen (b,) pictures (b, 3, H, W) without their person: the left margin and its mirror image, side by side.
-
-    Pictures stay as they are where the person (b, H, W) reaches into the margin.
-    """
-    width = pixels.shape[-1]
-    empty = chosen & ~foreground[..., :_MARGIN].any(dim=(1, 2))
-    margin = pixels[..., :_MARGIN]
-    place = torch.cat([margin, margin.flip(-1)], dim=-1).repeat(1, 1, 1, -(-width // (2 * _MARGIN)))[..., :width]
-    return torch.where(empty[:, None, None, None], place, pixels), foreground & ~empty[:, None, None]
-
-
-def heatmap_loss(logits: torch.Tensor, positions: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the softmax over each heatmap against a Gaussian around the key point, mean over those present.
-
-    Args:
-        logits: (b, n, h, w).
-        positions: (b, n, 2) x, y in pixels.
-        present: (b, n), 1 where the key point lies in the picture.
-    """
-    height, width = logits.shape[-2:]
-    columns = (torch.arange(width, device=logits.device) + 0.5) * HEATMAP_STRIDE
-    rows = (torch.arange(height, device=logits.device) + 0.5) * HEATMAP_STRIDE
-    spread = 2 * (_SPREAD * HEATMAP_STRIDE) ** 2
-    across = -(columns - positions[..., :1]).square() / spread
-    along = -(rows - positions[..., 1:]).square() / spread
-    target = (along[..., :, None] + across[..., None, :]).flatten(2).softmax(dim=-1)
-    entropy = -(target * logits.flatten(2).log_softmax(dim=-1)).sum(dim=-1)
-    return (entropy * present).sum() / present.sum().clamp(min=1)
-
-
-def move(
-    pixels: torch.Tensor, keypoints: torch.Tensor, config: PoseEstimatorConfig, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mirror, turn, zoom and shift pictures together with their key points.
-
-    Args:
-        pixels: (b, 3, H, W).
-        keypoints: (b, 18, 3) x, y in pixels and confidence.
-        config: `largest_turn`, `largest_zoom`, `largest_shift`.
-        rng: draws everything.
-
-    Returns:
-        Both moved; a key point that leaves the picture has confidence 0.
-    """
-    count, _, height, width = pixels.shape
-    size = torch.tensor([width, height], dtype=torch.float32)
-    turn = np.deg2rad(rng.uniform(-config.largest_turn, config.largest_turn, count))
-    zoom = config.largest_zoom ** rng.uniform(-1, 1, count)
-    shift = (
-        torch.from_numpy(rng.uniform(-config.largest_shift, config.largest_shift, (count, 2)).astype(np.float32)) * size
-    )
-    mirrored = torch.from_numpy(rng.random(count) < 0.5)
-
-    pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
-    swapped = keypoints[:, list(MIRRORED)]
-    swapped = torch.cat([width - swapped[..., :1], swapped[..., 1:]], dim=-1)
-    keypoints = torch.where(mirrored[:, None, None], swapped, keypoints)
-
-    cosine, sine = (torch.from_numpy((zoom * part).astype(np.float32)) for part in (np.cos(turn), np.sin(turn)))
-    forward = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], 1)  # about the middle
-    places = (keypoints[..., :2] - size / 2) @ forward.transpose(1, 2) + size / 2 + shift[:, None]
-    inside = ((places >= 0) & (places < size)).all(dim=-1)
-    confidence = torch.where(inside, keypoints[..., 2], 0.0)
-
-    # grid_sample goes from a place in the output to one in the input, in halves of the picture's sides.
-    halves = size / 2
-    backward = torch.linalg.inv(forward)
-    linear = backward * halves[None, None, :] / halves[None, :, None]
-    offset = -(backward @ shift[..., None])[..., 0] / halves
-    sampling = functional.affine_grid(
-        torch.cat([linear, offset[..., None]], -1), list(pixels.shape), align_corners=False
-    )
-    moved = functional.grid_sample(pixels, sampling, mode="bilinear", padding_mode="border", align_corners=False)
-    return moved, torch.cat([places, confidence[..., None]], dim=-1)
 
 
 train_pose_estimator = rendered_trainer(PoseEstimatorConfig, PoseEstimatorStage)

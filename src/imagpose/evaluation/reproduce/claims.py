@@ -10,7 +10,7 @@ import numpy as np
 
 from imagpose.evaluation.image_rows import METRICS
 from imagpose.evaluation.reproduce.measured import Measured
-from imagpose.evaluation.statistics import Comparison, compare_paired
+from imagpose.metrics.statistics import Comparison, compare_paired
 
 __all__ = ["Claim", "claim_table", "verdict"]
 

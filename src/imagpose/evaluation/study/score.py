@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imagpose.evaluation.statistics import Interval, bootstrap_mean
 from imagpose.evaluation.study.files import Key, Sheet, read_key, read_sheet
+from imagpose.metrics.statistics import Interval, bootstrap_mean
 
 __all__ = ["StudyResult", "score_study", "wilson_interval"]
 

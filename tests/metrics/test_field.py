@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from imagpose.evaluation.field_metrics import cubic_resize, field_ssim, field_ssim_window
+from imagpose.metrics.field import cubic_resize, field_ssim, field_ssim_window
 
 
 @pytest.fixture

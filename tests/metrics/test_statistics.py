@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from imagpose.evaluation import statistics
-from imagpose.evaluation.statistics import bootstrap_mean, bootstrap_ratio, compare_paired
+from imagpose.metrics import statistics
+from imagpose.metrics.statistics import bootstrap_mean, bootstrap_ratio, compare_paired
 
 
 def test_the_interval_is_that_of_a_normal_mean():

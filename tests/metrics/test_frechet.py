@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from imagpose.evaluation.frechet import frechet_distance, gaussian
+from imagpose.metrics.frechet import frechet_distance, gaussian
 
 
 def by_square_root(one, other):

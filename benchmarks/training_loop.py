@@ -20,9 +20,9 @@ from diffusers.training_utils import EMAModel
 
 from imagpose.data.rendered import prepare_people
 from imagpose.training.denoiser import DenoiserStage
-from imagpose.training.denoiser_cache import build_cache
-from imagpose.training.denoiser_config import DenoiserConfig
-from imagpose.training.denoiser_networks import build_pipeline
+from imagpose.training.denoiser.cache import build_cache
+from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.networks import build_pipeline
 
 HEIGHT, WIDTH = 128, 96
 

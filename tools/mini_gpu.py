@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from imagpose.training.cache import render_views
-from imagpose.training.config import ViewCacheConfig, load_config
-from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.configs import ViewCacheConfig, load_config
+from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.export import export_pipeline
 
 FROZEN = {"autoencoder": "vae", "image_encoder": "image_encoder"}

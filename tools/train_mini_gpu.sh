@@ -138,8 +138,8 @@ run() {
     read -r block first_seed < <("$python" - "$config" "${settings[@]}" << 'END'
 import sys
 
-from imagpose.training.config import load_config
-from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.configs import load_config
+from imagpose.training.denoiser.config import DenoiserConfig
 
 data = load_config(DenoiserConfig, sys.argv[1], sys.argv[2:]).data
 print(data.block, data.first_seed)

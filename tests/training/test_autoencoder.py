@@ -9,7 +9,7 @@ from torch.nn import functional
 from imagpose.models import PatchAutoencoderKL
 from imagpose.training.autoencoder import AutoencoderStage, to_bytes, train_autoencoder
 from imagpose.training.cache import render_views, to_pixels
-from imagpose.training.config import AutoencoderConfig
+from imagpose.training.configs import AutoencoderConfig
 
 TINY = {"block_out_channels": [8, 12], "latent_channels": 6, "norm_num_groups": 2}
 

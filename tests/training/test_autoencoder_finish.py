@@ -17,7 +17,7 @@ from imagpose.training.autoencoder_finish import (
     train_autoencoder_finish,
 )
 from imagpose.training.cache import render_views
-from imagpose.training.config import AutoencoderFinishConfig
+from imagpose.training.configs import AutoencoderFinishConfig
 from imagpose.training.losses import gradient_loss
 
 pytestmark = pytest.mark.skipif(

@@ -12,9 +12,9 @@ from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.training import cache as cache_module
 from imagpose.training import shards
 from imagpose.training.cache import ViewCache, render_views, to_pixels
-from imagpose.training.canvas_data import cache_blocks
-from imagpose.training.config import ViewCacheConfig
-from imagpose.training.denoiser_cache import latents_fingerprint
+from imagpose.training.configs import ViewCacheConfig
+from imagpose.training.denoiser.cache import latents_fingerprint
+from imagpose.training.denoiser.data import cache_blocks
 from imagpose.training.shards import Kind, add_kinds
 from imagpose.training.surface import surface_grid
 

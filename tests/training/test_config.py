@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from imagpose.training.config import (
+from imagpose.training.configs import (
     AutoencoderConfig,
     AutoencoderFinishConfig,
     DecoderConfig,
@@ -17,7 +17,7 @@ from imagpose.training.config import (
     load_config,
     parse_duration,
 )
-from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.views import ViewGrid
 
 CONFIGS = Path(__file__).parents[2] / "configs"

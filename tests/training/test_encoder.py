@@ -7,7 +7,7 @@ from fake_people import fake_views
 from transformers import BitImageProcessorPil, Dinov2Model
 
 from imagpose.training.cache import render_views
-from imagpose.training.config import EncoderConfig
+from imagpose.training.configs import EncoderConfig
 from imagpose.training.encoder import EncoderStage, train_encoder
 from imagpose.training.metric_learning import augment, before_plain_colour
 

@@ -9,7 +9,7 @@ from imagpose.judges.identity import IdentityNetwork
 from imagpose.judges.pose import PoseEstimator
 from imagpose.judges.silhouette import SilhouetteNetwork
 from imagpose.training.cache import render_views
-from imagpose.training.config import PoseEstimatorConfig, SilhouetteConfig
+from imagpose.training.configs import PoseEstimatorConfig, SilhouetteConfig
 from imagpose.training.judges import (
     PoseEstimatorStage,
     SilhouetteStage,

@@ -19,11 +19,12 @@ from torch import nn
 
 from imagpose.training import compilation, loop
 from imagpose.training.checkpoints import list_checkpoints
-from imagpose.training.config import RunConfig
+from imagpose.training.configs import RunConfig
 from imagpose.training.loop import Training
+from imagpose.training.run import Trainer
+from imagpose.training.schedule import build_schedule, schedule_phase
 from imagpose.training.stage import ProgressReport
 from imagpose.training.stopping import StopRequests
-from imagpose.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -46,10 +47,10 @@ def checkpoints(config: RunConfig) -> list[str]:
 
 def test_hold_decay_holds_then_falls_to_zero(config: RunConfig) -> None:
     optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = loop.build_schedule(config, optimizer)
+    schedule = build_schedule(config, optimizer)
     rates = [schedule.lr_lambdas[0](step) for step in range(11)]
     assert rates == pytest.approx([0, 0.5, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
-    phases = [config.schedule_phase(step) for step in range(11)]
+    phases = [schedule_phase(config, step) for step in range(11)]
     assert phases == ["warm-up"] * 2 + ["hold"] * 4 + ["decay"] * 4 + ["finished"]
 
 

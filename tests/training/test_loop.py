@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from imagpose.training import checkpoints
 from imagpose.training.checkpoints import list_checkpoints
-from imagpose.training.config import RunConfig
+from imagpose.training.configs import RunConfig
 from imagpose.training.loop import Training
 
 

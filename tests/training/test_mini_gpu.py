@@ -15,8 +15,8 @@ import torch
 from tiny_networks import denoiser_values
 
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.training.denoiser_config import DenoiserConfig
-from imagpose.training.denoiser_networks import build_pipeline, canvases_seen
+from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.networks import build_pipeline, canvases_seen
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from imagpose.training import checkpoints
 from imagpose.training.checkpoints import list_checkpoints
-from imagpose.training.config import RunConfig
+from imagpose.training.configs import RunConfig
 from imagpose.training.loop import Training
 
 HANGS = 600
@@ -206,7 +206,7 @@ def test_a_signal_to_all_processes_leaves_the_workers_alive(config: RunConfig, n
 
 
 def test_fp16_needs_a_gpu(config: RunConfig) -> None:
-    from imagpose.training.loop import prepare_run
+    from imagpose.training.run import prepare_run
 
     with pytest.raises(ValueError, match="fp16 needs a GPU"):
         prepare_run(config.model_copy(update={"precision": "fp16"}), ())

@@ -17,8 +17,8 @@ from fake_people import without_people
 from safetensors.torch import load_file
 from tiny_networks import denoiser_values
 
-from imagpose.training import loop
-from imagpose.training.config import RunConfig
+from imagpose.training import processes
+from imagpose.training.configs import RunConfig
 from imagpose.training.denoiser import train_denoiser
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "accelerate" / "fsdp_8x80gb.yaml"
@@ -86,14 +86,14 @@ class _Sharding:
 def test_what_the_loop_cannot_shard_is_refused(
     run_values: dict, monkeypatch: pytest.MonkeyPatch, version: int, checkpointing: bool, message: str
 ) -> None:
-    monkeypatch.setattr(loop, "Accelerator", lambda **_: _Sharding(version, checkpointing))
+    monkeypatch.setattr(processes, "Accelerator", lambda **_: _Sharding(version, checkpointing))
     with pytest.raises(ValueError, match=message):
-        loop.build_accelerator(RunConfig.model_validate(without_people(run_values)))
+        processes.build_accelerator(RunConfig.model_validate(without_people(run_values)))
 
 
 def test_a_launchers_number_of_accumulated_batches_divides_nothing(
     run_values: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
-    accelerator = loop.build_accelerator(RunConfig.model_validate(without_people(run_values)))
+    accelerator = processes.build_accelerator(RunConfig.model_validate(without_people(run_values)))
     assert accelerator.gradient_accumulation_steps == 1

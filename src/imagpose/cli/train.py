@@ -10,7 +10,7 @@ import typer
 from imagpose.cli.options import Config, Overrides
 
 if TYPE_CHECKING:
-    from imagpose.training.trainer import Trainer
+    from imagpose.training.run import Trainer
 
 app = typer.Typer(help="Train the four stages and the judges of evaluation; export what ships.", no_args_is_help=True)
 
@@ -123,7 +123,7 @@ def export(
 def _train(
     trainer: Trainer, config: Path, overrides: list[str] | None, resume: str | None, stop_after: str | None
 ) -> None:
-    from imagpose.training.config import parse_duration
+    from imagpose.training.configs import parse_duration
 
     outcome = trainer(config, overrides, resume, None if stop_after is None else parse_duration(stop_after))
     measures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.validation.items())

@@ -26,10 +26,10 @@ from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import load_autoencoder
 from imagpose.training.cache import ViewCache
-from imagpose.training.config import AutoencoderConfig, CropConfig
+from imagpose.training.configs import AutoencoderConfig, CropConfig
 from imagpose.training.losses import gradient_loss, weighted_l1
+from imagpose.training.run import rendered_trainer
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng, start_from
-from imagpose.training.trainer import rendered_trainer
 from imagpose.views import pad_views
 
 _VALIDATION_PICTURES = 200

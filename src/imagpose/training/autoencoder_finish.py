@@ -35,10 +35,10 @@ from imagpose.metrics.perceptual import (
 from imagpose.model_folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.training.autoencoder import CropStage, noisy_latents, to_bytes
-from imagpose.training.config import AutoencoderFinishConfig
+from imagpose.training.configs import AutoencoderFinishConfig
 from imagpose.training.losses import gradient_loss, weighted_l1
+from imagpose.training.run import rendered_trainer
 from imagpose.training.stage import Batch
-from imagpose.training.trainer import rendered_trainer
 
 _WIDTHS = (32, 64, 128)  # of the discriminator; its cells are 8 pixels apart and see 46
 _FEATURE_PICTURES = 48

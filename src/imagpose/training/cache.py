@@ -26,7 +26,7 @@ from imagpose.data.canvas import ViewTensors
 from imagpose.people.splits import TRAIN_SEEDS, VALIDATION_SEEDS
 from imagpose.people.world import RENDERER
 from imagpose.pose import Pose, draw_skeleton
-from imagpose.training.config import ViewCacheConfig
+from imagpose.training.configs import ViewCacheConfig
 from imagpose.training.shards import Tensors, load_shard, save_shard, stored_facts
 from imagpose.training.surface import CELL, MULTIPLE, surface_grid
 from imagpose.views import pad_views

@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from imagpose.training.average import AveragedWeights
+from imagpose.training.ema import AveragedWeights
+from imagpose.training.stage import Stage
 
 _NAME = re.compile(r"step-(\d{8})")
 
@@ -185,3 +187,23 @@ def refuse_later(folder: Path, step: int) -> None:
             f"step {step} is to be resumed, but {folder} holds {later[-1].name}: remove what is later than step {step}, or"
             " use another output folder"
         )
+
+
+def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:
+    """Write the stage's weights into `folder` through a temporary folder, with ``training.json`` that holds `facts`."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        stage.export(partial)
+        (partial / "training.json").write_text(json.dumps({"stage": stage.name, **facts}, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def exported_step(output: Path) -> int | None:
+    """Steps after which a run's weights were exported; None where it has none."""
+    facts = output / "weights" / "training.json"
+    return int(json.loads(facts.read_text())["step"]) if facts.is_file() else None

@@ -19,13 +19,12 @@ from imagpose.pictures import to_pictures
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pose import Pose
 from imagpose.training.cache import Tensors, ViewCache
-from imagpose.training.config import DecoderConfig
-from imagpose.training.denoiser_cache import fingerprint
-from imagpose.training.loop import prepare_run
+from imagpose.training.configs import DecoderConfig
+from imagpose.training.denoiser.cache import fingerprint
 from imagpose.training.losses import psnr_and_ssim, reconstruction_loss
 from imagpose.training.processes import run_device, this_process, wait_for_everyone
+from imagpose.training.run import Trainer, prepare_run
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
-from imagpose.training.trainer import Trainer
 
 _AT_ONCE = 4  # canvases
 _VALIDATION_PEOPLE = 32

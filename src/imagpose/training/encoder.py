@@ -11,10 +11,10 @@ from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 from imagpose.model_folder import ModelFiles
 from imagpose.models.loading import load_image_encoder
 from imagpose.pictures import encoder_pixels
-from imagpose.training.config import EncoderConfig
+from imagpose.training.configs import EncoderConfig
 from imagpose.training.metric_learning import MetricLearningStage
+from imagpose.training.run import rendered_trainer
 from imagpose.training.stage import start_from
-from imagpose.training.trainer import rendered_trainer
 
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)

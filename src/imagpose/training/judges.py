@@ -19,15 +19,15 @@ from imagpose.judges.pose import PoseEstimator, Reach, heatmap_loss, move
 from imagpose.judges.shipped import Judge, resize, save_judge, working_size
 from imagpose.judges.silhouette import SilhouetteNetwork, emptied, soft_iou
 from imagpose.training.cache import ViewCache, to_pixels
-from imagpose.training.config import (
+from imagpose.training.configs import (
     IdentityConfig,
     PoseEstimatorConfig,
     RenderedRunConfig,
     SilhouetteConfig,
 )
 from imagpose.training.metric_learning import MetricLearningStage
+from imagpose.training.run import rendered_trainer
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
-from imagpose.training.trainer import rendered_trainer
 
 _VALIDATION_CHUNK = 32
 _CLOSE = 0.05  # of the picture's height: a key point is found when it lies within

@@ -6,30 +6,21 @@ resumed run repeats the uninterrupted one exactly.
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import GradientAccumulationPlugin, set_seed
-from diffusers.optimization import get_scheduler
-from torch.distributed.fsdp import MixedPrecisionPolicy
-from torch.optim.lr_scheduler import LambdaLR
+from accelerate.utils import set_seed
 from torch.utils.data import DataLoader, Dataset
-from transformers import get_wsd_schedule
 
-from imagpose.training.average import AveragedWeights, is_sharded, whole
-from imagpose.training.cache import check_split, render_views
 from imagpose.training.checkpoints import (
     Progress,
+    export_stage,
     find_checkpoint,
     keep_for_ever,
     last_good,
@@ -40,82 +31,15 @@ from imagpose.training.checkpoints import (
     writing,
 )
 from imagpose.training.compilation import compile_networks
-from imagpose.training.config import RunConfig, ViewCacheConfig
-from imagpose.training.processes import main_process_first, run_device, this_process
-from imagpose.training.records import Outcome, Records, import_wandb
+from imagpose.training.configs import RunConfig
+from imagpose.training.ema import AveragedWeights
+from imagpose.training.log import Outcome, Records
+from imagpose.training.processes import build_accelerator, global_batch, whole
+from imagpose.training.schedule import build_schedule, schedule_phase
 from imagpose.training.stage import Batch, Stage
 from imagpose.training.stopping import StopRequests, ignore_stop_requests
 
 _REASONS = ("finished", "stopped", "interrupted")
-
-
-def prepare_run(config: RunConfig, people: Sequence[Any]) -> None:
-    """Set the threads, check precision and seeds, render the views that are missing.
-
-    Args:
-        config: the run.
-        people: data and validation of the run; only rendered ones matter here.
-
-    Raises:
-        ValueError: fp16 without a GPU, identities outside of their split, or a cache that was made with other settings.
-    """
-    if config.precision == "fp16" and run_device().type != "cuda":
-        raise ValueError("precision fp16 needs a GPU; bf16 and fp32 work on a CPU")
-    if config.wandb is not None:
-        import_wandb()
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    check_split(*people)
-    with main_process_first():
-        for views in people:
-            if isinstance(views, ViewCacheConfig):
-                render_views(views)
-
-
-def global_batch(config: RunConfig) -> int:
-    """Samples of one optimiser step, over all processes and accumulated batches."""
-    return config.batch_size * config.gradient_accumulation * this_process()[1]
-
-
-def build_accelerator(config: RunConfig) -> Accelerator:
-    """Accelerate as the launcher has set it up, but for what the configuration says.
-
-    Raises:
-        ValueError: the launcher asks for FSDP in a way that the loop cannot work with.
-    """
-    accelerator = Accelerator(
-        mixed_precision="no" if config.precision == "fp32" else config.precision,
-        cpu=not torch.cuda.is_available(),
-        step_scheduler_with_optimizer=False,
-        # Gradients are averaged in the loop; a launcher's number would divide them once more.
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-    )
-    if is_sharded(accelerator):
-        plugin = accelerator.state.fsdp_plugin
-        if not accelerator.is_fsdp2:
-            raise ValueError("FSDP needs fsdp_version: 2, see configs/accelerate/fsdp_8x80gb.yaml")
-        if plugin.activation_checkpointing:
-            raise ValueError(
-                "fsdp_activation_checkpointing: use gradient_checkpointing=true of the configuration instead"
-            )
-        # Autocast, as without sharding: FSDP's own casts round the noise, its variance and the loss to half precision.
-        plugin.mixed_precision_policy = MixedPrecisionPolicy()
-    return accelerator
-
-
-def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer) -> LambdaLR:
-    """The learning rate over the run's steps."""
-    if config.lr_schedule == "hold_decay":
-        return get_wsd_schedule(
-            optimizer,
-            num_warmup_steps=config.warmup_steps,
-            num_decay_steps=config.steps - config.decay_start,
-            num_training_steps=config.steps,
-            decay_type="linear",
-        )
-    return get_scheduler(
-        config.lr_schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=config.steps
-    )
 
 
 class Training:
@@ -326,7 +250,7 @@ class Training:
         return {
             "step": outcome.step,
             "steps": self.config.steps,
-            "phase": self.config.schedule_phase(outcome.step),
+            "phase": schedule_phase(self.config, outcome.step),
             self.stage.sample_name: outcome.samples,
             "seconds": round(outcome.seconds),
         }
@@ -373,23 +297,3 @@ def batch_loader(stage: Stage, config: RunConfig, first_step: int, accelerator: 
         worker_init_fn=lambda _: ignore_stop_requests(),
         pin_memory=accelerator.device.type == "cuda",
     )
-
-
-def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:
-    """Write the stage's weights into `folder` through a temporary folder, with ``training.json`` that holds `facts`."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        stage.export(partial)
-        (partial / "training.json").write_text(json.dumps({"stage": stage.name, **facts}, indent=2) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def exported_step(output: Path) -> int | None:
-    """Steps after which a run's weights were exported; None where it has none."""
-    facts = output / "weights" / "training.json"
-    return int(json.loads(facts.read_text())["step"]) if facts.is_file() else None

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from skimage.metrics import structural_similarity
 
-from imagpose.training.config import ReconstructionConfig
+from imagpose.training.configs import ReconstructionConfig
 
 
 def weighted_l1(output: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
 from imagpose.training.cache import ViewCache
-from imagpose.training.config import MetricLearningConfig
+from imagpose.training.configs import MetricLearningConfig
 from imagpose.training.stage import Batch, Stage, keyed_rng
 
 _VALIDATION_CHUNK = 64

@@ -13,13 +13,12 @@ from imagpose.models.loading import Networks, load_image_processor
 from imagpose.models.presets import find_preset
 from imagpose.models.sizes import build_empty, count_parameters, training_memory
 from imagpose.pictures import texture_pixels
-from imagpose.training.canvas_data import open_dataset
-from imagpose.training.config import ViewCacheConfig, load_config
-from imagpose.training.denoiser_config import DatasetConfig, DenoiserConfig
-from imagpose.training.denoiser_networks import frozen_files
+from imagpose.training.configs import ViewCacheConfig, load_config
+from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
+from imagpose.training.denoiser.data import open_dataset
+from imagpose.training.denoiser.networks import frozen_files
 from imagpose.training.half_views import padding_of
-from imagpose.training.loop import global_batch
-from imagpose.training.processes import this_process
+from imagpose.training.processes import global_batch, this_process
 from imagpose.views import ViewGrid, view_multiple
 
 _GIB = 2**30

@@ -1,4 +1,4 @@
-"""The processes of a run, as Accelerate sees them: which one this is, what it runs on, who goes first."""
+"""The processes of a run, as Accelerate sees them: which one this is, what it runs on, what they share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
+from accelerate.utils import GradientAccumulationPlugin
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.tensor import DTensor
+
+from imagpose.training.configs import RunConfig
 
 
 def _state() -> PartialState:
@@ -33,3 +38,44 @@ def main_process_first() -> AbstractContextManager[None]:
 def wait_for_everyone() -> None:
     """Return when all processes have come here."""
     _state().wait_for_everyone()
+
+
+def global_batch(config: RunConfig) -> int:
+    """Samples of one optimiser step, over all processes and accumulated batches."""
+    return config.batch_size * config.gradient_accumulation * this_process()[1]
+
+
+def build_accelerator(config: RunConfig) -> Accelerator:
+    """Accelerate as the launcher has set it up, but for what the configuration says.
+
+    Raises:
+        ValueError: the launcher asks for FSDP in a way that the loop cannot work with.
+    """
+    accelerator = Accelerator(
+        mixed_precision="no" if config.precision == "fp32" else config.precision,
+        cpu=not torch.cuda.is_available(),
+        step_scheduler_with_optimizer=False,
+        # Gradients are averaged in the loop; a launcher's number would divide them once more.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+    )
+    if is_sharded(accelerator):
+        plugin = accelerator.state.fsdp_plugin
+        if not accelerator.is_fsdp2:
+            raise ValueError("FSDP needs fsdp_version: 2, see configs/accelerate/fsdp_8x80gb.yaml")
+        if plugin.activation_checkpointing:
+            raise ValueError(
+                "fsdp_activation_checkpointing: use gradient_checkpointing=true of the configuration instead"
+            )
+        # Autocast, as without sharding: FSDP's own casts round the noise, its variance and the loss to half precision.
+        plugin.mixed_precision_policy = MixedPrecisionPolicy()
+    return accelerator
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether a process holds a part of each weight only."""
+    return accelerator.distributed_type.value == "FSDP"
+
+
+def whole(weight: torch.Tensor) -> torch.Tensor:
+    """A weight as one process sees it, gathered if it is sharded. Every process calls it."""
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight

@@ -14,9 +14,9 @@ from safetensors import safe_open
 from imagpose.data.info import read_info
 from imagpose.evaluation.images_report import replace_file
 from imagpose.models.presets import ABLATIONS
-from imagpose.training.config import load_config
+from imagpose.training.configs import load_config
 from imagpose.training.denoiser import train_denoiser
-from imagpose.training.denoiser_config import DatasetConfig, DenoiserConfig
+from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 
 __all__ = ["TrainingRuns", "trained_parameters"]
 

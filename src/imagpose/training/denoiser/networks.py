@@ -20,7 +20,7 @@ from imagpose.models.loading import (
 from imagpose.models.presets import find_preset
 from imagpose.models.scheduler import build_scheduler
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.denoiser.config import DenoiserConfig
 
 
 def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from imagpose.models.scheduler import build_scheduler
-from imagpose.training.objective import (
+from imagpose.training.denoiser.objective import (
     denoising_loss,
     min_snr_weights,
     person_weights,

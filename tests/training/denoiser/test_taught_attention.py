@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from imagpose.models.unet import IMAGPoseUNet
-from imagpose.training.taught_attention import AttentionTeacher, find_correspondence
+from imagpose.training.denoiser.attention import AttentionTeacher, find_correspondence
 from imagpose.views import ViewGrid
 
 

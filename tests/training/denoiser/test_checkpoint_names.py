@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny_networks import denoiser_values
 
 from imagpose.training.denoiser import DenoiserStage, fill_caches
-from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.loop import Training
 
 ENTRIES = json.loads(Path(__file__).with_name("checkpoint_entries.json").read_text())

@@ -16,14 +16,13 @@ from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline_conditions import encode_conditions
 from imagpose.pipeline_inputs import read_requests
 from imagpose.pose import Pose, draw_skeleton
-from imagpose.training import denoiser_progress
-from imagpose.training.denoiser import DenoiserStage, train_denoiser, visible_skeletons
-from imagpose.training.denoiser_cache import build_cache
-from imagpose.training.denoiser_config import DenoiserConfig
-from imagpose.training.denoiser_networks import build_pipeline
-from imagpose.training.denoiser_samples import sample_rows
+from imagpose.training.denoiser import DenoiserStage, progress, train_denoiser, visible_skeletons
+from imagpose.training.denoiser.cache import build_cache
+from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.networks import build_pipeline
+from imagpose.training.denoiser.preview import sample_rows
 from imagpose.training.export import export_pipeline
-from imagpose.training.loop import prepare_run
+from imagpose.training.run import prepare_run
 from imagpose.views import ViewGrid
 
 
@@ -350,7 +349,7 @@ def test_the_curve_shows_t1_of_held_out_people_and_measures_it(
         compared.append(pictures)
         return {"gradient_ratio": 0.5}
 
-    monkeypatch.setattr(denoiser_progress, "measure_pictures", measure)
+    monkeypatch.setattr(progress, "measure_pictures", measure)
     report = stage.measure_progress()
     data = stage.held_out
     people = range(len(data.view_counts))

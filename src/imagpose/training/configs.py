@@ -125,20 +125,6 @@ class RunConfig(Section):
         """Steps done when the decay of hold_decay begins."""
         return self.steps - round(self.decay_share * self.steps)
 
-    def schedule_phase(self, step: int) -> str:
-        """Phase of the learning-rate schedule after `step` steps: ``warm-up``, ``hold``, ``decay`` or ``finished``.
-
-        The constant schedules hold to the end; linear and cosine decay from the warm-up on.
-        """
-        if step >= self.steps:
-            return "finished"
-        if step < self.warmup_steps:
-            return "warm-up"
-        holds = self.lr_schedule.startswith("constant") or (
-            self.lr_schedule == "hold_decay" and step < self.decay_start
-        )
-        return "hold" if holds else "decay"
-
 
 class RenderedRunConfig(RunConfig):
     """A run on rendered people."""

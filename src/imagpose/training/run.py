@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from imagpose.training.config import RenderedRunConfig, RunConfig, load_config
-from imagpose.training.loop import Training, exported_step, prepare_run
-from imagpose.training.records import Outcome
+import torch
+
+from imagpose.training.cache import check_split, render_views
+from imagpose.training.checkpoints import exported_step
+from imagpose.training.configs import RenderedRunConfig, RunConfig, ViewCacheConfig, load_config
+from imagpose.training.log import Outcome, import_wandb
+from imagpose.training.loop import Training
+from imagpose.training.processes import main_process_first, run_device
 from imagpose.training.stage import Stage
 
 ConfigT = TypeVar("ConfigT", bound=RunConfig)
@@ -62,3 +67,26 @@ def rendered_trainer(config: type[RenderedT], stage: Callable[[RenderedT], Stage
         return stage(values)
 
     return Trainer(config, build)
+
+
+def prepare_run(config: RunConfig, people: Sequence[Any]) -> None:
+    """Set the threads, check precision and seeds, render the views that are missing.
+
+    Args:
+        config: the run.
+        people: data and validation of the run; only rendered ones matter here.
+
+    Raises:
+        ValueError: fp16 without a GPU, identities outside of their split, or a cache that was made with other settings.
+    """
+    if config.precision == "fp16" and run_device().type != "cuda":
+        raise ValueError("precision fp16 needs a GPU; bf16 and fp32 work on a CPU")
+    if config.wandb is not None:
+        import_wandb()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    check_split(*people)
+    with main_process_first():
+        for views in people:
+            if isinstance(views, ViewCacheConfig):
+                render_views(views)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from imagpose.training.canvas_draws import (
+from imagpose.training.denoiser.draw import (
     CanvasDraw,
     DrawSettings,
     Recipe,

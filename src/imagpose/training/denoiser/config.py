@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from imagpose.data.augment import AugmentSettings
-from imagpose.training.canvas_draws import Recipe
-from imagpose.training.config import (
+from imagpose.training.configs import (
     TAGS,
     Fraction,
     LearningRateSchedule,
@@ -19,6 +18,7 @@ from imagpose.training.config import (
     Section,
     ViewCacheConfig,
 )
+from imagpose.training.denoiser.draw import Recipe
 from imagpose.views import ViewGrid
 
 

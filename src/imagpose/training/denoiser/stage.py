@@ -11,27 +11,24 @@ from diffusers.models.attention_processor import AttnProcessor
 from imagpose.models.conditions import unet_input
 from imagpose.models.latents import encode_latents
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.training.canvas_data import CanvasData, open_data
-from imagpose.training.canvas_draws import CanvasDraw, DrawSettings, Recipe, draw_batch, draw_noise
-from imagpose.training.config import load_config
-from imagpose.training.denoiser_cache import build_cache, encode_features, encode_views, kinds_of
-from imagpose.training.denoiser_config import DenoiserConfig
-from imagpose.training.denoiser_networks import build_pipeline, canvases_seen
-from imagpose.training.denoiser_progress import progress_report
-from imagpose.training.denoiser_samples import held_out_psnr, known_psnr, sample_rows, titled
-from imagpose.training.half_views import halve_pixels
-from imagpose.training.loop import global_batch, prepare_run
-from imagpose.training.objective import (
+from imagpose.training.denoiser.attention import AttentionTeacher
+from imagpose.training.denoiser.cache import encode_features, encode_views, kinds_of
+from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.data import CanvasData, open_data
+from imagpose.training.denoiser.draw import CanvasDraw, DrawSettings, Recipe, draw_batch, draw_noise
+from imagpose.training.denoiser.networks import canvases_seen
+from imagpose.training.denoiser.objective import (
     denoising_loss,
     min_snr_weights,
     person_weights,
     predicted_latents,
     prediction_target,
 )
-from imagpose.training.processes import wait_for_everyone
+from imagpose.training.denoiser.preview import held_out_psnr, known_psnr, sample_rows, titled
+from imagpose.training.denoiser.progress import progress_report
+from imagpose.training.half_views import halve_pixels
+from imagpose.training.processes import global_batch
 from imagpose.training.stage import Batch, ProgressReport, Stage
-from imagpose.training.taught_attention import AttentionTeacher
-from imagpose.training.trainer import Trainer
 from imagpose.views import ViewGrid, pad_views, tile, untile, visible_share
 
 _VALIDATION_BATCHES = 8
@@ -277,33 +274,3 @@ def _slot_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Ten
         "loss_masked": (error * (1.0 - mask)).sum() / (1.0 - mask).sum(),
         "loss_visible": (error * mask).sum() / visible,
     }
-
-
-def cache_denoiser(config_path: str | Path, overrides: list[str] | None = None) -> list[Path]:
-    """Fill the caches only; returns their folders.
-
-    Raises:
-        FileNotFoundError, OSError, ValueError: see `load_config` and `build_pipeline`; or the configuration has no cache.
-    """
-    config = load_config(DenoiserConfig, config_path, overrides)
-    folders = fill_caches(config)[1]
-    if not folders:
-        raise ValueError(f"{config_path}: no cache is configured; name a folder, for example data.cache=runs/cache")
-    return folders
-
-
-def fill_caches(config: DenoiserConfig) -> tuple[IMAGPosePipeline, list[Path]]:
-    """Render, build the networks, cache what is configured."""
-    pipeline = build_pipeline(config)
-    prepare_run(config, (config.data, config.validation))
-    folders = build_cache(config, pipeline)
-    wait_for_everyone()
-    return pipeline, folders
-
-
-def _prepared(config: DenoiserConfig) -> DenoiserStage:
-    pipeline, _ = fill_caches(config)
-    return DenoiserStage(config, pipeline)
-
-
-train_denoiser = Trainer(DenoiserConfig, _prepared)

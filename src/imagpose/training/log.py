@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from imagpose.training.config import RunConfig
+from imagpose.training.configs import RunConfig
 from imagpose.training.stage import ProgressReport, Stage
 
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from imagpose.training.processes import is_sharded, whole
 from imagpose.training.stage import Stage
 
 
@@ -106,13 +107,3 @@ class AveragedWeights:
             {**state, **buffers}, strict=False
         )  # not strict: buffers that are no part of a state
         return self._whole.to(self.accelerator.device).eval()
-
-
-def is_sharded(accelerator: Accelerator) -> bool:
-    """Whether a process holds a part of each weight only."""
-    return accelerator.distributed_type.value == "FSDP"
-
-
-def whole(weight: torch.Tensor) -> torch.Tensor:
-    """A weight as one process sees it, gathered if it is sharded. Every process calls it."""
-    return weight.full_tensor() if isinstance(weight, DTensor) else weight

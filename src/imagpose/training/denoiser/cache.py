@@ -17,11 +17,11 @@ from imagpose.model_folder import ModelFiles
 from imagpose.models.latents import encode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline_conditions import encode_image_tokens, encode_texture
-from imagpose.training.canvas_data import cache_blocks
-from imagpose.training.canvas_draws import Recipe
-from imagpose.training.config import Precision
-from imagpose.training.denoiser_config import DenoiserConfig
-from imagpose.training.denoiser_networks import frozen_files
+from imagpose.training.configs import Precision
+from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.data import cache_blocks
+from imagpose.training.denoiser.draw import Recipe
+from imagpose.training.denoiser.networks import frozen_files
 from imagpose.training.half_views import halve_pixels
 from imagpose.training.processes import run_device, this_process
 from imagpose.training.shards import Kind, add_kinds

@@ -19,9 +19,9 @@ from imagpose.data.records import fit_mask
 from imagpose.pictures import fit_pose, fit_view
 from imagpose.pose import Pose
 from imagpose.training.cache import RenderedBlock, ViewCache, seed_blocks
-from imagpose.training.canvas_draws import CanvasDraw
-from imagpose.training.config import ViewCacheConfig
-from imagpose.training.denoiser_config import DatasetConfig
+from imagpose.training.configs import ViewCacheConfig
+from imagpose.training.denoiser.config import DatasetConfig
+from imagpose.training.denoiser.draw import CanvasDraw
 from imagpose.training.half_views import fit_surface, halve_pixels, halve_skeletons, padding_of
 from imagpose.training.shards import Block, Tensors, load_shard
 from imagpose.training.skeletons import unpack_skeletons

@@ -12,9 +12,9 @@ from imagpose.metrics.pixels import psnr
 from imagpose.models.latents import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pose import draw_skeleton
-from imagpose.training.canvas_data import CanvasData
-from imagpose.training.canvas_draws import CanvasDraw
-from imagpose.training.denoiser_config import DenoiserConfig
+from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.data import CanvasData
+from imagpose.training.denoiser.draw import CanvasDraw
 from imagpose.training.half_views import padding_of
 from imagpose.views import ViewGrid
 

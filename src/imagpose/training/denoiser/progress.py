@@ -10,10 +10,10 @@ from imagpose.models.latents import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pose import draw_skeleton
 from imagpose.training.cache import to_pixels
-from imagpose.training.canvas_data import CanvasData
-from imagpose.training.denoiser_cache import encode_views
-from imagpose.training.denoiser_config import DenoiserConfig
-from imagpose.training.denoiser_samples import generate, titled
+from imagpose.training.denoiser.cache import encode_views
+from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.data import CanvasData
+from imagpose.training.denoiser.preview import generate, titled
 from imagpose.training.half_views import padding_of
 from imagpose.training.stage import ProgressReport
 

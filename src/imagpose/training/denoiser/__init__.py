@@ -1,0 +1,51 @@
+"""Stage 3: UNet, pose encoder and feature tokens trained together on Eq. 4, with the masking strategy of §3.3.
+
+`config` says what can be chosen, `networks` builds, `cache` computes once what frozen networks make of a view, `data` lays
+views into canvases as `draw` has drawn them, `objective` is Eq. 4, `stage` puts them together, `preview` shows and measures
+what comes out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imagpose.pipeline import IMAGPosePipeline
+from imagpose.training.configs import load_config
+from imagpose.training.denoiser.cache import build_cache
+from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.networks import build_pipeline
+from imagpose.training.denoiser.stage import DenoiserStage
+from imagpose.training.processes import wait_for_everyone
+from imagpose.training.run import Trainer, prepare_run
+
+__all__ = ["DenoiserConfig", "DenoiserStage", "cache_denoiser", "fill_caches", "train_denoiser"]
+
+
+def cache_denoiser(config_path: str | Path, overrides: list[str] | None = None) -> list[Path]:
+    """Fill the caches only; returns their folders.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: see `load_config` and `build_pipeline`; or the configuration has no cache.
+    """
+    config = load_config(DenoiserConfig, config_path, overrides)
+    folders = fill_caches(config)[1]
+    if not folders:
+        raise ValueError(f"{config_path}: no cache is configured; name a folder, for example data.cache=runs/cache")
+    return folders
+
+
+def fill_caches(config: DenoiserConfig) -> tuple[IMAGPosePipeline, list[Path]]:
+    """Render, build the networks, cache what is configured."""
+    pipeline = build_pipeline(config)
+    prepare_run(config, (config.data, config.validation))
+    folders = build_cache(config, pipeline)
+    wait_for_everyone()
+    return pipeline, folders
+
+
+def _prepared(config: DenoiserConfig) -> DenoiserStage:
+    pipeline, _ = fill_caches(config)
+    return DenoiserStage(config, pipeline)
+
+
+train_denoiser = Trainer(DenoiserConfig, _prepared)

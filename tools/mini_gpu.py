@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import shutil
 import tarfile
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from imagpose.io import partial_folder
 from imagpose.training.cache import render_views
 from imagpose.training.configs import ViewCacheConfig, load_config
 from imagpose.training.denoiser.config import DenoiserConfig
@@ -82,17 +82,13 @@ def write_pieces(run: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "pipeline"
         export_pipeline(run, folder)
-        partial = out.with_name(f"{out.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         for frozen in FROZEN.values():
             shutil.rmtree(folder / frozen)
-        for path in (folder / "unet").glob("*.safetensors"):
-            shutil.move(path, partial)
-        with tarfile.open(partial / "rest.tar", "w") as archive:
-            archive.add(folder, ".")
-        shutil.rmtree(out, ignore_errors=True)
-        os.replace(partial, out)
+        with partial_folder(out, replace=True) as partial:
+            for path in (folder / "unet").glob("*.safetensors"):
+                shutil.move(path, partial)
+            with tarfile.open(partial / "rest.tar", "w") as archive:
+                archive.add(folder, ".")
 
 
 def join_pieces(pieces: Path, frozen: Path, out: Path) -> None:

@@ -7,9 +7,7 @@ computes what we do with cross-view attention behind every resnet, the VAE on wh
 
 from __future__ import annotations
 
-import os
 import pickle
-import shutil
 import warnings
 from collections.abc import Callable
 from inspect import signature
@@ -21,6 +19,7 @@ from diffusers import DDIMScheduler, ModelMixin, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
+from imagpose.io import partial_folder
 from imagpose.model_folder import ModelFiles, check_weight_files, resolve_model
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.loading import load_autoencoder, load_image_encoder
@@ -108,7 +107,8 @@ def from_official(
         view_width=width,
         vae_scope="joint",
     )
-    _write(Path(out), pipeline.save_pretrained)
+    with partial_folder(Path(out)) as partial:
+        pipeline.save_pretrained(partial)
 
 
 def to_official(model: str | Path, out: str | Path) -> list[Path]:
@@ -148,12 +148,9 @@ def to_official(model: str | Path, out: str | Path) -> list[Path]:
         "pose_guider": pose_encoder_to_official(stored["pose_encoder"]),
         "patch": texture_to_official(stored["feature_tokens"]),
     }
-
-    def write(partial: Path) -> None:
+    with partial_folder(out) as partial:
         for name, weights in contents.items():
             torch.save(weights, partial / f"{name}-0.pth")
-
-    _write(out, write)
     return [out / f"{name}-0.pth" for name in contents]
 
 
@@ -278,16 +275,3 @@ def _stored_weights(folder: Path) -> Weights:
     for path in sorted(folder.glob("*.safetensors")):
         weights |= load_file(path)
     return weights
-
-
-def _write(out: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a folder beside `out`, which then becomes `out`."""
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        write(partial)
-        os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

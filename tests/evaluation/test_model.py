@@ -218,10 +218,10 @@ def test_a_run_continues_and_refuses_another_ones_folder(run, pipeline, tmp_path
     assert lost.read_bytes() == before and kept.stat().st_mtime_ns == time  # and the same again
     run(scenarios=("T1", "T2"), seeds=1)  # more of the same run
     for changes, message in (
-        ({"sampling": Sampling(4, 1.5)}, "sampling differ"), ({"pairs": tmp_path / "few.csv"}, "pairs differ"),
+        ({"sampling": Sampling(4, 1.5)}, "steps differ"), ({"pairs": tmp_path / "few.csv"}, "pairs differ"),
     ):  # fmt: skip
         write_pairs(PAIRS[:2], tmp_path / "few.csv")
-        with pytest.raises(ValueError, match=f"out holds pictures of another run .*{message}"):
+        with pytest.raises(ValueError, match=f"out holds results of other settings .*{message}"):
             run(**changes)
     (tmp_path / "known" / "weights").write_text("other")
     with pytest.raises(ValueError, match="model differ"):

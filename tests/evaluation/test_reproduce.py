@@ -106,8 +106,8 @@ def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tm
     assert items.table7(measuring(out, data), TrainingRuns(out, data, config, 2)) == table
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
     for runs, words in (
-        (TrainingRuns(out, data, config, 3), "another steps"),
-        (TrainingRuns(out, data, config, 2, ("learning_rate=1.0",)), "another learning_rate"),
+        (TrainingRuns(out, data, config, 3), "steps differ"),
+        (TrainingRuns(out, data, config, 2, ("learning_rate=1.0",)), "learning_rate differ"),
     ):
         with pytest.raises(ValueError, match=words):
             items.table7(measuring(out, data), runs)

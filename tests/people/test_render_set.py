@@ -49,7 +49,7 @@ def test_a_complete_set_is_left_alone_and_a_broken_one_is_made_again(tmp_path):
         name: time for name, time in first.items() if name.startswith("3/")
     }
     assert "4/1.json" in second and "5/set.json" in second
-    assert not [name for name in second if name.endswith(".tmp")]
+    assert not [name for name in second if name.endswith(".partial")]
     assert render_set(3, 1, 3, out=tmp_path, workers=1, **SIZE) == 1  # more views than before
 
 

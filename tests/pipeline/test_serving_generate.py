@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from imagpose import __version__
+from imagpose.io import staged_folder
 from imagpose.pose import draw_skeleton, read_pose, write_openpose_json
-from imagpose.serving.files import save_generated_png, staged_folder
+from imagpose.provenance import save_generated_png
 from imagpose.serving.generate import generate_files
 from imagpose.serving.sheet import CELL_HEIGHT, GAP, LABEL_HEIGHT, draw_sheet
 

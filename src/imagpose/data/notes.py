@@ -32,7 +32,7 @@ from imagpose.data.info import (
     read_info,
     sha256_of,
 )
-from imagpose.data.shards import temporary
+from imagpose.io import partial_file, write_json, write_text
 
 __all__ = ["Note", "Problem", "begin", "finish", "finished_info", "noting", "read_note", "write_note"]
 
@@ -91,7 +91,7 @@ def begin(folder: Path, asked: dict[str, Any]) -> Path:
     state.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob("*.partial"):
         left_over.unlink()
-    _write_text(state / _SETTINGS, json.dumps(asked))
+    write_json(state / _SETTINGS, asked, indent=None)
     return state
 
 
@@ -131,7 +131,7 @@ def write_note(
     pictures = sum(count for _, count in stored)
     info = ShardInfo(**dict(_file_info(shard)), split=split, pictures=pictures, identities=len(stored))
     note = Note(shard=info, people=list(stored), problems=list(problems))
-    _write_text(_note_path(state, shard), note.model_dump_json())
+    write_text(_note_path(state, shard), note.model_dump_json() + "\n")
     return note
 
 
@@ -153,7 +153,7 @@ def finish(folder: Path, asked: dict[str, Any], notes: Sequence[Note], problems:
     """
     everything = [*problems, *(problem for note in notes for problem in note.problems)]
     _write_index(folder / INDEX, notes)
-    with temporary(folder / PROBLEMS) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with partial_file(folder / PROBLEMS) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "problem", "skipped"))
         writer.writerows((problem.file, problem.problem, "yes" if problem.skipped else "no") for problem in everything)
@@ -169,7 +169,7 @@ def finish(folder: Path, asked: dict[str, Any], notes: Sequence[Note], problems:
         shards=shards,
         index=_file_info(folder / INDEX),
     )
-    _write_text(folder / INFO, info.model_dump_json(indent=1))
+    write_text(folder / INFO, info.model_dump_json(indent=1) + "\n")
     shutil.rmtree(folder / _STATE)
     return info
 
@@ -186,10 +186,5 @@ def _write_index(path: Path, notes: Sequence[Note]) -> None:
         for row_group, (identity, pictures) in enumerate(note.people)
     ]
     columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * len(INDEX_SCHEMA)
-    with temporary(path) as partial:
+    with partial_file(path) as partial:
         pq.write_table(pa.table(columns, schema=INDEX_SCHEMA), partial)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with temporary(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from imagpose.data.info import read_info
-from imagpose.data.shards import open_shard, temporary
+from imagpose.data.shards import open_shard
+from imagpose.io import partial_file
 
 __all__ = ["Pair", "pairs_by_rule", "pairs_of_dataset", "read_pairs", "sample_pairs", "stored_names", "write_pairs"]
 
@@ -122,7 +123,7 @@ def read_pairs(path: Path | str, name_of: Callable[[str], str | None]) -> list[P
 
 def write_pairs(pairs: Iterable[Pair], path: Path) -> None:
     """Write our own list: a CSV with the columns ``source,target``."""
-    with temporary(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with partial_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_HEADER)
         writer.writerows(pairs)

@@ -6,7 +6,6 @@ The result depends neither on where a run was broken off nor on the number of pr
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from imagpose.data.info import DatasetInfo
 from imagpose.data.notes import Note, Problem, begin, finish, finished_info, read_note, write_note
 from imagpose.data.records import ViewRecord
 from imagpose.data.shards import write_shard
+from imagpose.io import json_digest
 from imagpose.people.parallel import in_order
 
 __all__ = ["Made", "Person", "Problem", "write_dataset"]
@@ -115,8 +115,7 @@ def _lay_out(people: Sequence[Person], views_per_shard: int) -> dict[str, list[P
 
 
 def _fingerprint(people: Sequence[Person], problems: Sequence[Problem]) -> str:
-    content = json.dumps([[asdict(entry) for entry in entries] for entries in (people, problems)])
-    return hashlib.sha256(content.encode()).hexdigest()
+    return json_digest([[asdict(entry) for entry in entries] for entries in (people, problems)])
 
 
 def _make_missing(

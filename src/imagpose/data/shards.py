@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagpose.data.records import ViewRecord
+from imagpose.io import partial_file
 
-__all__ = ["SCHEMA", "open_shard", "read_person", "temporary", "write_shard"]
+__all__ = ["SCHEMA", "open_shard", "read_person", "write_shard"]
 
 _POINTS = 18 * 3
 _TEXT = {"dtype": "string", "_type": "Value"}
@@ -76,7 +76,7 @@ def write_shard(path: Path) -> Iterator[Callable[[Sequence[ViewRecord]], None]]:
         OSError: the file cannot be written.
     """
     with (
-        temporary(path) as partial,
+        partial_file(path) as partial,
         # Statistics of pictures would repeat whole pictures in the footer, which every reader loads.
         pq.ParquetWriter(
             partial, SCHEMA, compression=_COMPRESSION, use_dictionary=["split", "style"], write_statistics=["identity"]
@@ -127,15 +127,3 @@ def read_person(shard: pq.ParquetFile, row_group: int) -> list[ViewRecord]:
         ViewRecord(**row | {"keypoints": keypoints} | {name: (row[name] or {}).get("bytes") for name in pictures})
         for row, keypoints in zip(table.drop_columns(["keypoints"]).to_pylist(), points, strict=True)
     ]
-
-
-@contextlib.contextmanager
-def temporary(path: Path) -> Iterator[Path]:
-    """A name to write to, which becomes `path` at the end of the block, or is removed if the block fails."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

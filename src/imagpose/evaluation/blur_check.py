@@ -6,7 +6,6 @@ reaches without it, a blur reaches too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -22,10 +21,10 @@ from scipy.ndimage import gaussian_filter
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
 from imagpose.data.records import ViewRecord
-from imagpose.evaluation.images_report import replace_file
 from imagpose.evaluation.judged_views import SPLIT
 from imagpose.evaluation.networks import Needs, find_efficientnet
 from imagpose.evaluation.rendered_people import judge_views
+from imagpose.io import write_json
 from imagpose.judges.identity import first_ranks
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
@@ -101,7 +100,7 @@ def check_measures(data: Path | str, people: int = 100, out: Path | None = None)
     if out is not None:
         numbers = {name: {key: asdict(value) for key, value in own.items()} for name, own in intervals.items()}
         summary = {"data": str(data), "people": len(shown), "views": len(owners), "measures": numbers}
-        replace_file(Path(out), lambda path: path.write_text(json.dumps(summary, indent=1) + "\n"))
+        write_json(Path(out), summary)
     return f"{len(owners):,} views of {len(shown):,} people\n\n{_table(intervals)}"
 
 

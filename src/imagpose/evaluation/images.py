@@ -19,6 +19,7 @@ from imagpose.evaluation.judging import open_judged_views
 from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
+from imagpose.io import check_output_folder
 
 __all__ = ["check_settings", "evaluate_images"]
 
@@ -85,5 +86,4 @@ def check_settings(out: Path, protocols: Sequence[str], workers: int | None) -> 
         raise ValueError(f"protocol is {','.join(protocols)!r}; clean, field or clean,field expected")
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; at least 1 expected")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"output folder {out} exists and is not a folder")
+    check_output_folder(out)

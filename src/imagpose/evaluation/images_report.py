@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,10 +15,11 @@ import pyarrow.parquet
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.image_rows import Row, side_by_side
 from imagpose.evaluation.page import Figure, Strip, build_page, html_table
+from imagpose.io import partial_file, write_json, write_text
 from imagpose.version import __version__
 
 __all__ = [
-    "HOW_TO_READ", "library_versions", "notes_of", "pair_table", "pictured_strips", "replace_file", "write_results",
+    "HOW_TO_READ", "library_versions", "notes_of", "pair_table", "pictured_strips", "write_results",
 ]  # fmt: skip
 
 HOW_TO_READ = (
@@ -74,9 +73,10 @@ def write_results(
         + ". " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
     )  # fmt: skip
     table = pair_table(pairs, values)
-    replace_file(out / "pairs.parquet", lambda path: pyarrow.parquet.write_table(table, path))
-    replace_file(out / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
-    replace_file(out / "summary.json", lambda path: path.write_text(json.dumps(summary, indent=1) + "\n"))
+    with partial_file(out / "pairs.parquet") as partial:
+        pyarrow.parquet.write_table(table, partial)
+    write_text(out / "report.html", page)
+    write_json(out / "summary.json", summary)
 
 
 def pair_table(pairs: Sequence[Pair], values: dict[str, np.ndarray]) -> pyarrow.Table:
@@ -157,10 +157,3 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file under a temporary name, then rename it."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    write(temporary)
-    os.replace(temporary, path)

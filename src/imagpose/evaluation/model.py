@@ -6,7 +6,6 @@ Behind `imagpose evaluate model`: generates (`model_pictures`), measures (`pair_
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +25,6 @@ from imagpose.data.pairs import pairs_of_dataset, sample_pairs
 from imagpose.evaluation.folders import Pair, check_sizes
 from imagpose.evaluation.image_rows import PROTOCOLS
 from imagpose.evaluation.images import check_settings
-from imagpose.evaluation.images_report import replace_file
 from imagpose.evaluation.judged_views import JudgedPairs
 from imagpose.evaluation.judging import open_judged_views
 from imagpose.evaluation.model_pictures import Pictures, Sampling, find_made, generate, reconstruct
@@ -43,6 +41,7 @@ from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
 from imagpose.evaluation.protocol import load_pipeline
+from imagpose.io import claim_folder
 from imagpose.model_folder import resolve_model
 from imagpose.pipeline_inputs import check_settings as check_sampling
 from imagpose.views import ViewGrid
@@ -228,18 +227,7 @@ def _claim(out: Path, model: str, run: _Run) -> None:
         "pairs": hashlib.sha256(repr(run.pairs).encode()).hexdigest(),
         "sampling": asdict(run.sampling),
     }
-    file = out / "settings.json"
-    if not file.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        replace_file(file, lambda path: path.write_text(json.dumps(mine, indent=1)))
-        return
-    try:
-        found = json.loads(file.read_text())
-    except ValueError:
-        found = {}
-    other = [key for key, value in mine.items() if not isinstance(found, dict) or found.get(key) != value]
-    if other:
-        raise ValueError(f"{out} holds pictures of another run ({', '.join(other)} differ): choose another folder")
+    claim_folder(out, mine)
 
 
 def _generate(pipeline: IMAGPosePipeline, run: _Run, pictures: Pictures, process: int, processes: int) -> None:

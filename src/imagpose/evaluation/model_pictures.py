@@ -13,7 +13,6 @@ A file is there only when it is complete, and is not made again.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from imagpose.data.pairs import Pair as ViewPair
 from imagpose.data.records import ViewRecord
 from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.model_requests import Request
+from imagpose.io import partial_file
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
@@ -80,9 +80,8 @@ def _save(picture: Image.Image, path: Path) -> None:
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    picture.save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with partial_file(path) as partial:
+        picture.save(partial, format="PNG")
 
 
 def find_made(folder: Path, pairs: Sequence[ViewPair]) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from imagpose.evaluation.images_report import (
     notes_of,
     pair_table,
     pictured_strips,
-    replace_file,
 )
 from imagpose.evaluation.page import build_page, html_table
 from imagpose.evaluation.pair_measures import Measures
+from imagpose.io import partial_file, write_json, write_text
 from imagpose.metrics.statistics import compare_paired
 
 __all__ = ["Method", "write_model_report"]
@@ -117,9 +116,10 @@ def write_model_report(
         for method in methods
     ]
     joined = pyarrow.concat_tables(values, promote_options="default")
-    replace_file(out / "pairs.parquet", lambda path: pyarrow.parquet.write_table(joined, path))
-    replace_file(out / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
-    replace_file(out / "summary.json", lambda path: path.write_text(json.dumps(summary, indent=1) + "\n"))
+    with partial_file(out / "pairs.parquet") as partial:
+        pyarrow.parquet.write_table(joined, partial)
+    write_text(out / "report.html", page)
+    write_json(out / "summary.json", summary)
     return "\n\n".join(_markdown(table.head, table.lines) for table in tables)
 
 

@@ -8,7 +8,6 @@ deleted at any time.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from imagpose.evaluation.folders import refuse
+from imagpose.io import partial_file
 from imagpose.people.parallel import in_order
 
 __all__ = ["Files", "Parts"]
@@ -102,10 +102,8 @@ def _digest(what: str, chunk: Sequence[Files]) -> str:
 
 
 def _save(file: Path, values: np.ndarray) -> None:
-    temporary = file.with_suffix(".tmp")
-    with temporary.open("wb") as stream:
+    with partial_file(file) as partial, partial.open("wb") as stream:
         np.save(stream, values, allow_pickle=False)
-    os.replace(temporary, file)
 
 
 def _progress() -> Progress:

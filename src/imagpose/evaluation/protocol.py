@@ -19,6 +19,7 @@ from rich.progress import track
 from imagpose.evaluation.baselines import mean_colour_drawing
 from imagpose.evaluation.held_out import HeldOutPerson, held_out_people
 from imagpose.evaluation.report import Settings, draw_rows, markdown_table, summarise, write_report
+from imagpose.io import check_output_folder
 from imagpose.judges.identity import embed_people, first_ranks
 from imagpose.judges.pose import find_keypoints
 from imagpose.judges.silhouette import find_foreground
@@ -76,8 +77,7 @@ def evaluate_model(
     check_settings(steps, guidance, "feature", "pil")
     if isinstance(seed, bool) or not 0 <= seed < 2**62:
         raise ValueError(f"seed must be a whole number from 0 to 2**62 - 1, got {seed!r}")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"output folder {out} exists and is not a folder")
+    check_output_folder(out)
     held_out_people(identities, 16, 16)  # raises for an illegal number; renders nothing
     resolve_model(model)
     pipeline = load_pipeline(model)

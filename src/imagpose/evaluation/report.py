@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from imagpose.evaluation.held_out import HeldOutPerson
+from imagpose.io import partial_file, write_json, write_text
 from imagpose.pose import draw_skeleton
 from imagpose.version import __version__
 
@@ -148,13 +146,12 @@ def write_report(
         "seconds": round(seconds, 1),
         "versions": {"imagpose": __version__, **versions},
     }
-    picture = io.BytesIO()
-    Image.fromarray(rows).save(picture, format="PNG")
     out.mkdir(parents=True, exist_ok=True)
-    _replace(out / "pairs.json", json.dumps(pairs, indent=1).encode())
-    _replace(out / "rows.png", picture.getvalue())
-    _replace(out / "table.md", (_heading(settings) + markdown_table(measures) + "\n").encode())
-    _replace(out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+    write_json(out / "pairs.json", pairs)
+    with partial_file(out / "rows.png") as partial:
+        Image.fromarray(rows).save(partial, format="PNG")
+    write_text(out / "table.md", _heading(settings) + markdown_table(measures) + "\n")
+    write_json(out / "summary.json", summary)
 
 
 def _heading(settings: Settings) -> str:
@@ -162,9 +159,3 @@ def _heading(settings: Settings) -> str:
         f"Model {settings.model}, {settings.identities} held-out synthetic people, {settings.height}x{settings.width},"
         f" {settings.steps} steps, guidance {settings.guidance:g}, seed {settings.seed}; imagpose {__version__}.\n\n"
     )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

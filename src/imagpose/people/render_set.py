@@ -7,7 +7,6 @@ The folder holds `<seed>/<k>.png`, `<seed>/<k>.json` (OpenPose JSON) and `<seed>
 from __future__ import annotations
 
 import json
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from imagpose.io import partial_file, write_json
 from imagpose.people.parallel import in_order, render_identity
 from imagpose.people.world import RENDERER, check_style, find_world
 from imagpose.pose import write_openpose_json
@@ -89,16 +89,13 @@ def _write_identity(seed: int, views: int, height: int, width: int, folder: Path
     ]
     look = {"height": height, "width": width, "world": world, "style": rendered[0].spec.style}
     mark = {"seed": seed, **look, "renderer": RENDERER, "views": described}
-    temporary = target / f"{_MARK}.tmp"
-    temporary.write_text(json.dumps(mark, indent=1))
-    os.replace(temporary, target / _MARK)
+    write_json(target / _MARK, mark)
     return seed
 
 
 def _save_picture(picture: Image.Image, path: Path) -> None:
-    temporary = path.with_suffix(".png.tmp")
-    picture.save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with partial_file(path) as partial:
+        picture.save(partial, format="PNG")
 
 
 def _is_complete(folder: Path, views: int, wanted: dict[str, int | str]) -> bool:

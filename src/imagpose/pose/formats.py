@@ -7,7 +7,6 @@ Sources: OpenPose's output format (BODY_25, COCO), ControlNet / DWPose exports (
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from imagpose.io import write_text
 from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
 
 __all__ = [
@@ -188,14 +188,7 @@ def to_openpose(pose: Pose) -> dict[str, Any]:
 
 def write_openpose_json(pose: Pose, path: str | Path) -> None:
     """Write a pose as OpenPose JSON, see `to_openpose`."""
-    _write(Path(path), json.dumps(to_openpose(pose)) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write through a temporary name, so that no half file is left."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_text(Path(path), json.dumps(to_openpose(pose)) + "\n")
 
 
 def from_coco17(keypoints: Sequence[Sequence[float]] | np.ndarray, width: int, height: int) -> Pose:
@@ -249,7 +242,7 @@ def read_txt(path: str | Path, size: tuple[int, int] | None = None) -> Pose:
 def write_txt(pose: Pose, path: str | Path) -> None:
     """Write PIDM-style text, see `read_txt`; the frame's size is not part of the format."""
     lines = ["-1 -1" if c == 0 else f"{x:.2f} {y:.2f}" for x, y, c in pose.keypoints.tolist()]
-    _write(Path(path), "\n".join(lines) + "\n")
+    write_text(Path(path), "\n".join(lines) + "\n")
 
 
 def _with_confidence(places: np.ndarray) -> np.ndarray:
@@ -308,4 +301,4 @@ def write_annotation_csv(poses: Mapping[str, Pose], path: str | Path) -> None:
             raise ValueError(f"picture name {name!r} holds ':' or a line break, which the format cannot hold")
         places = np.where(pose.keypoints[:, 2:] > 0, np.rint(pose.keypoints[:, :2]), -1).astype(int)
         lines.append(f"{name}: {places[:, 1].tolist()}: {places[:, 0].tolist()}")
-    _write(Path(path), "\n".join(lines) + "\n")
+    write_text(Path(path), "\n".join(lines) + "\n")

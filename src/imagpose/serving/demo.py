@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from imagpose.io import check_output_folder, staged_folder
 from imagpose.model_folder import model_name, resolve_model
 from imagpose.pictures import load_picture
 from imagpose.pipeline_inputs import check_settings
 from imagpose.pose import Pose, draw_skeleton, read_pose
-from imagpose.serving.files import check_output_folder, save_generated_png, staged_folder
+from imagpose.provenance import save_generated_png
 from imagpose.serving.generate import load_pipeline, skeleton_size
 from imagpose.serving.page import Comparison, Section, build_page
 from imagpose.serving.sheet import draw_sheet

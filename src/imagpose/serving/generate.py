@@ -1,6 +1,5 @@
 """From files to files: the core of `imagpose generate`."""
 
-import json
 import platform
 import time
 from collections.abc import Sequence
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from imagpose import __version__
+from imagpose.io import check_output_folder, staged_folder, write_json
 from imagpose.model_folder import model_name, resolve_model
 from imagpose.pictures import load_picture
 from imagpose.pipeline_inputs import check_settings, read_requests
 from imagpose.pose import Pose, draw_skeleton, read_pose, read_skeleton_picture
-from imagpose.serving.files import check_output_folder, generated_by, save_generated_png, staged_folder
+from imagpose.provenance import generated_by, save_generated_png
 from imagpose.serving.sheet import draw_sheet
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def generate_files(
         for name, image in zip(names, images, strict=True):
             save_generated_png(image, stage / name, name_of_model)
         save_generated_png(request_sheet(inputs, images), stage / "sheet.png", name_of_model)
-        (stage / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(stage / "result.json", record, indent=2)
     return [out / name for name in (*names, "sheet.png", "result.json")]
 
 

@@ -8,7 +8,7 @@ from html import escape
 
 from PIL import Image
 
-from imagpose.serving.files import generated_by
+from imagpose.provenance import generated_by
 
 
 @dataclass(frozen=True)

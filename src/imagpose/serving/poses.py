@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from imagpose.io import check_output_folder, staged_folder
 from imagpose.pictures import load_picture
 from imagpose.pose import Pose, write_openpose_json
 from imagpose.pose.detection import PoseDetector
-from imagpose.serving.files import check_output_folder, staged_folder
 
 __all__ = ["detect_files"]
 

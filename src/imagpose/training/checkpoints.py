@@ -22,6 +22,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from imagpose.io import partial_folder, write_json
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.stage import Stage
 
@@ -65,9 +66,7 @@ def read_progress(path: Path) -> Progress:
 
 def keep_for_ever(path: Path) -> None:
     """Mark a checkpoint's folder, so that it is never removed."""
-    partial = path / "progress.json.partial"
-    partial.write_text(json.dumps(asdict(replace(read_progress(path), kept=True))))
-    os.replace(partial, path / "progress.json")
+    write_json(path / "progress.json", asdict(replace(read_progress(path), kept=True)), indent=None)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -105,7 +104,7 @@ def save_checkpoint(
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 save_file(weights, partial / "ema.safetensors")
-                (partial / "progress.json").write_text(json.dumps(asdict(progress)))
+                write_json(partial / "progress.json", asdict(progress), indent=None)
                 os.replace(partial, final)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -191,16 +190,9 @@ def refuse_later(folder: Path, step: int) -> None:
 
 def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:
     """Write the stage's weights into `folder` through a temporary folder, with ``training.json`` that holds `facts`."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with partial_folder(folder, replace=True) as partial:
         stage.export(partial)
-        (partial / "training.json").write_text(json.dumps({"stage": stage.name, **facts}, indent=2) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_json(partial / "training.json", {"stage": stage.name, **facts}, indent=2)
 
 
 def exported_step(output: Path) -> int | None:

@@ -13,6 +13,7 @@ import torch
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 
+from imagpose.io import partial_file
 from imagpose.model_folder import ModelFiles
 from imagpose.models.latents import decode_latents
 from imagpose.pictures import to_pictures
@@ -174,10 +175,11 @@ def _generated(config: DecoderConfig, pipeline: IMAGPosePipeline) -> Tensors:
     if not own.is_file():
         cache = ViewCache(config.data, ("latents",))
         people = range(process, min(config.people, cache.num_identities), count)
-        partial = own.with_suffix(".partial")
-        with torch.autocast(run_device().type, torch.bfloat16, enabled=config.precision == "bf16"):
+        with (
+            torch.autocast(run_device().type, torch.bfloat16, enabled=config.precision == "bf16"),
+            partial_file(own) as partial,
+        ):
             save_file(generate(pipeline, cache, config, people, show=process == 0), partial)
-        partial.replace(own)
     wait_for_everyone()
     parts = [load_file(folder / f"{index}-of-{count}.safetensors") for index in range(count)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

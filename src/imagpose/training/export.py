@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from imagpose.io import partial_folder
 from imagpose.pipeline import IMAGPosePipeline
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -40,17 +40,12 @@ def export_pipeline(
     for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module) and not all(p.isfinite().all() for p in component.parameters()):
             raise ValueError(f"{name} has weights that {dtype} cannot hold: use bf16")
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    pipeline.save_pretrained(partial, max_shard_size=max_file_size)
-    _forget_folders(partial)
-    if (weights / "training.json").is_file():
-        shutil.copy(weights / "training.json", partial)
-    sizes = {path.name: _bytes(path) for path in sorted(partial.iterdir()) if path.is_dir()}
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
-    return sizes
+    with partial_folder(folder, replace=True) as partial:
+        pipeline.save_pretrained(partial, max_shard_size=max_file_size)
+        _forget_folders(partial)
+        if (weights / "training.json").is_file():
+            shutil.copy(weights / "training.json", partial)
+        return {path.name: _bytes(path) for path in sorted(partial.iterdir()) if path.is_dir()}
 
 
 def _forget_folders(folder: Path) -> None:

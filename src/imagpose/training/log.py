@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from imagpose.io import write_text
 from imagpose.training.configs import RunConfig
 from imagpose.training.stage import ProgressReport, Stage
 
@@ -185,13 +185,11 @@ def append_row(path: Path, row: dict[str, float]) -> None:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if lines and lines[0] != header:
         numbers = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
-        os.replace(path, next(other for other in numbers if not other.exists()))
+        path.rename(next(other for other in numbers if not other.exists()))
         lines = []
     earlier = [line for line in lines[1:] if float(line.split(",")[0]) < next(iter(row.values()))]
     written = ",".join(f"{value:.6g}" if value % 1 else f"{value:.0f}" for value in row.values())
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text("\n".join([header, *earlier, written]) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, "\n".join([header, *earlier, written]) + "\n")
 
 
 def import_wandb() -> Any:

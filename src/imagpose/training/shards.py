@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from imagpose.data.canvas import ViewTensors
+from imagpose.io import partial_file
 
 Tensors = dict[str, torch.Tensor]
 
@@ -48,12 +48,8 @@ def load_shard(path: Path) -> Tensors:
 def save_shard(path: Path, facts: Mapping[str, str], tensors: Tensors) -> None:
     """Write a shard to a temporary name, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with partial_file(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata=dict(facts))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class Block(Protocol):

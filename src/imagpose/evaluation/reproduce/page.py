@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from imagpose.data.info import DatasetInfo
-from imagpose.evaluation.images_report import library_versions, replace_file
+from imagpose.evaluation.images_report import library_versions
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
 from imagpose.evaluation.reproduce.measured import Measured, absent_metrics, result_table, value_text
 from imagpose.evaluation.reproduce.published import PublishedRow, data_name
+from imagpose.io import write_text
 
 __all__ = ["ResultPage", "machine_text", "markdown", "write_page"]
 
@@ -75,7 +76,7 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in library_versions().items())
     parts += ["## Command", f"    {page.command}", f"{machine_text()}; {versions}."]
     text = "\n\n".join(parts) + "\n"
-    replace_file(out / f"{page.item}.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out / f"{page.item}.md", text)
     return table
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from imagpose.evaluation.image_rows import Metric
-from imagpose.evaluation.images_report import replace_file
 from imagpose.evaluation.reproduce.measured import Measured, shown_metrics
+from imagpose.io import partial_file
 
 __all__ = ["check_matplotlib", "draw_lines", "draw_speed"]
 
@@ -99,4 +99,5 @@ def _figure(panels: int, lines: int) -> tuple[Any, list[Any]]:
 
 
 def _save(figure: Any, path: Path) -> None:
-    replace_file(path, lambda temporary: figure.savefig(temporary, format="png"))
+    with partial_file(path) as partial:
+        figure.savefig(partial, format="png")

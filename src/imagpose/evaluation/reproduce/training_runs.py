@@ -12,7 +12,7 @@ from urllib.parse import quote
 from safetensors import safe_open
 
 from imagpose.data.info import read_info
-from imagpose.evaluation.images_report import replace_file
+from imagpose.io import claim_folder
 from imagpose.models.presets import ABLATIONS
 from imagpose.training.configs import load_config
 from imagpose.training.denoiser import train_denoiser
@@ -73,12 +73,7 @@ class TrainingRuns:
         if missing := [split for split in ("train", "test") if split not in info.splits]:
             raise ValueError(f"{self.data} has no split {' and no split '.join(missing)}: prepare it with both")
         configs = [load_config(DenoiserConfig, self.config, self._values("", own)) for own in changes]
-        mine = {"data": info.plan, "config": _shared(configs[0])}
-        file = self.out / "settings.json"
-        if file.is_file() and (other := _differences(json.loads(file.read_text()), mine)):
-            raise ValueError(f"{self.out} holds runs with another {', '.join(other)}: choose another folder")
-        self.out.mkdir(parents=True, exist_ok=True)
-        replace_file(file, lambda path: path.write_text(json.dumps(mine, indent=1)))
+        claim_folder(self.out, {"data": info.plan, "config": _shared(configs[0])})
 
     def train(self, name: str, changes: Sequence[str]) -> Path:
         """Train a run, or go on with it, or nothing if it is finished.
@@ -124,13 +119,6 @@ def _file_name(place: str) -> str:
 def _steps_done(weights: Path) -> int:
     file = weights / "training.json"
     return int(json.loads(file.read_text())["step"]) if file.is_file() else 0
-
-
-def _differences(found: dict[str, Any], mine: dict[str, Any]) -> list[str]:
-    """Names of the values that differ."""
-    other = [] if found.get("data") == mine["data"] else ["data set"]
-    old = found.get("config", {})
-    return other + [key for key, value in mine["config"].items() if old.get(key) != value]
 
 
 def trained_parameters(weights: Path) -> int:

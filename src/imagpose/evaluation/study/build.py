@@ -16,7 +16,6 @@ import json
 import math
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from PIL import Image
 
 from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.study.files import Key, SetItem, SingleItem
+from imagpose.io import json_digest, partial_folder, write_text
 from imagpose.pictures import fit_view, load_picture
 
 __all__ = ["StudySettings", "build_study"]
@@ -212,15 +212,9 @@ def _write(out: Path, questions: list[_Question], encoded: dict[Path, bytes], me
     secret = {"seed": seed, "subject": methods[0], "methods": methods, "items": items}
     key = Key.model_validate({"study": _digest(secret, shown, files), **secret})
 
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with partial_folder(out) as partial:
         _write_questionnaire(partial / "questionnaire", key.study, shown, files)
-        (partial / "key.json").write_text(key.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        write_text(partial / "key.json", key.model_dump_json(indent=1) + "\n")
     return out / "questionnaire" / "index.html"
 
 
@@ -230,7 +224,7 @@ def _digest(secret: dict, shown: list[dict], files: dict[str, bytes]) -> str:
     Answers to other questions or pictures are recognised by it. It tells nothing of the key, which holds the secret seed.
     """
     pictures = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    return hashlib.sha256(json.dumps([secret, shown, pictures]).encode()).hexdigest()[:20]
+    return json_digest([secret, shown, pictures])[:20]
 
 
 def _write_questionnaire(folder: Path, study: str, shown: list[dict], files: dict[str, bytes]) -> None:

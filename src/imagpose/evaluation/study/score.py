@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from imagpose.evaluation.study.files import Key, Sheet, read_key, read_sheet
+from imagpose.io import write_json, write_text
 from imagpose.metrics.statistics import Interval, bootstrap_mean
 
 __all__ = ["StudyResult", "score_study", "wilson_interval"]
@@ -138,11 +137,8 @@ def _write(result: StudyResult, out: Path) -> None:
         "rows": result.rows,
         "refused": result.refused,
     }
-    for file, text in (("summary.json", json.dumps(summary, indent=1)), ("report.md", _report(result))):
-        partial = out / f"{file}.partial"
-        # Names of files may hold bytes that are no text.
-        partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-        os.replace(partial, out / file)
+    write_json(out / "summary.json", summary)
+    write_text(out / "report.md", _report(result) + "\n", errors="backslashreplace")  # names of files may be no text
 
 
 def _report(result: StudyResult) -> str:

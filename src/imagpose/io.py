@@ -1,0 +1,156 @@
+"""Files and folders that appear whole or not at all, JSON and its digests, and folders that belong to one set of settings.
+
+A file is written under a temporary name beside its own and then renamed, which a file system does in one step: a reader
+never meets half a file, whatever kills the writer. Source: own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "check_output_folder", "claim_folder", "json_digest", "partial_file", "partial_folder", "staged_folder", "write_json",
+    "write_text",
+]  # fmt: skip
+
+_SETTINGS = "settings.json"
+
+
+@contextmanager
+def partial_file(path: Path) -> Iterator[Path]:
+    """A name to write to, which becomes `path` at the end of the block, or is removed if the block fails.
+
+    The name holds the process's number, so that two processes may write the same file; the last one wins.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def partial_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+    """An empty folder that becomes `path` at the end of the block, or is removed if the block fails.
+
+    Args:
+        path: the folder to make.
+        replace: whether what lies at `path` is removed first, when everything new has been written.
+
+    Raises:
+        OSError: something lies at `path` and is not to be replaced.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if replace:
+            shutil.rmtree(path, ignore_errors=True)
+        os.replace(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def staged_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` whose files are moved into `out` when the block ends without an error.
+
+    Files of the same name are replaced one by one, others in `out` stay. After an error nothing is left behind.
+    """
+    out = out.absolute()
+    created = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield stage
+        for path in sorted(file for file in stage.rglob("*") if file.is_file()):
+            target = out / path.relative_to(stage)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        for folder in created:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+    shutil.rmtree(stage)
+
+
+def write_text(path: Path, text: str, errors: str = "strict") -> None:
+    """Write a text as UTF-8; `errors` as in `str.encode`."""
+    with partial_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors=errors)
+
+
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    """Write what JSON can hold, keys in their order, with a line end."""
+    write_text(path, json.dumps(value, indent=indent) + "\n")
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of a value's JSON, 64 hexadecimal digits.
+
+    Keys count in their order: a dictionary whose keys are sorted or come from a dataclass has one digest. The form is
+    `json.dumps`'s own, because data sets on disk hold digests of it.
+    """
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def check_output_folder(out: Path) -> None:
+    """Look at the folder that results go to before any time is spent on them.
+
+    Raises:
+        ValueError: it is a file, or nothing can be written there.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"output folder {out} exists and is not a folder")
+    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ValueError(f"output folder {out} cannot be written: no permission in {parent}")
+
+
+def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Mark a folder, made where it is missing, as holding what these settings give: ``settings.json``.
+
+    Args:
+        folder: whose results are to be continued.
+        settings: of what JSON can hold; dictionaries in it are compared key by key.
+
+    Raises:
+        ValueError: it is marked with others; the message names those that differ.
+    """
+    mark = folder / _SETTINGS
+    if not mark.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(mark, settings)
+        return
+    try:
+        found = json.loads(mark.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if other := _differing(found, json.loads(json.dumps(settings))):
+        raise ValueError(f"{folder} holds results of other settings ({', '.join(other)} differ): choose another folder")
+
+
+def _differing(found: Any, wanted: Mapping[str, Any]) -> list[str]:
+    """Names of the values that differ, those of inner dictionaries in place of the dictionary's own."""
+    found = found if isinstance(found, dict) else {}
+    names: list[str] = []
+    for name, value in wanted.items():
+        if isinstance(value, dict):
+            names += _differing(found.get(name), value)
+        elif name not in found or found[name] != value:
+            names.append(name)
+    return names

@@ -1,0 +1,148 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from imagpose.io import (
+    check_output_folder,
+    claim_folder,
+    json_digest,
+    partial_file,
+    partial_folder,
+    staged_folder,
+    write_json,
+    write_text,
+)
+
+_SLOW_WRITER = """
+import sys, time
+from pathlib import Path
+from imagpose.io import partial_file
+with partial_file(Path(sys.argv[1])) as partial:
+    partial.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_file_is_replaced_when_it_is_whole(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text("old")
+    with partial_file(file) as partial:
+        partial.write_text("new")
+        assert file.read_text() == "old" and partial.parent == tmp_path
+    assert file.read_text() == "new" and names(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_file_leaves_the_one_before_and_nothing_else(tmp_path, error):
+    file = tmp_path / "a.json"
+    file.write_text("old")
+    with pytest.raises(error), partial_file(file) as partial:
+        partial.write_text("half")
+        raise error
+    assert file.read_text() == "old" and names(tmp_path) == ["a.json"]
+
+
+def test_a_killed_writer_leaves_the_file_before(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+    with subprocess.Popen(
+        [sys.executable, "-c", _SLOW_WRITER, str(file)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "writing\n"
+        process.kill()
+    assert file.read_text() == "old"
+    write_text(file, "new")
+    assert file.read_text() == "new"
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path):
+    folder, left_over = tmp_path / "model", tmp_path / "model.partial"
+    left_over.mkdir()
+    (left_over / "stale").write_text("")  # of a run that was killed
+    with partial_folder(folder) as partial:
+        (partial / "weights").write_text("new")
+        assert not folder.exists()
+    assert names(tmp_path) == ["model", "model/weights"]
+
+
+def test_a_folder_is_replaced_only_on_request_and_only_when_all_went_well(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").write_text("")
+    with pytest.raises(OSError), partial_folder(folder) as partial:
+        (partial / "new").write_text("")
+    with pytest.raises(ValueError), partial_folder(folder, replace=True) as partial:
+        raise ValueError
+    assert names(tmp_path) == ["model", "model/old"]
+    with partial_folder(folder, replace=True) as partial:
+        (partial / "new").write_text("")
+    assert names(tmp_path) == ["model", "model/new"]
+
+
+def test_a_stage_adds_its_files_together(tmp_path):
+    out = tmp_path / "a" / "out"
+    with pytest.raises(ValueError), staged_folder(out) as stage:
+        (stage / "1").write_text("")
+        raise ValueError
+    assert names(tmp_path) == []
+    out.mkdir(parents=True)
+    (out / "other").write_text("stays")
+    with staged_folder(out) as stage:
+        (stage / "inner").mkdir()
+        (stage / "inner" / "1").write_text("new")
+        assert names(out) == ["other"]
+    assert names(tmp_path) == ["a", "a/out", "a/out/inner", "a/out/inner/1", "a/out/other"]
+
+
+def test_json_is_written_in_utf_8_with_a_line_end_and_its_digest_is_stable(tmp_path):
+    value = {"b": [1, 2.5, None], "a": "ü"}
+    write_json(tmp_path / "a.json", value)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value and text.endswith("}\n") and text.index('"b"') < text.index('"a"')
+    assert json_digest(value) == hashlib.sha256(b'{"b": [1, 2.5, null], "a": "\\u00fc"}').hexdigest()
+    assert json_digest(value) != json_digest(dict(reversed(value.items())))
+
+
+def test_a_folder_belongs_to_its_first_settings(tmp_path):
+    folder, settings = tmp_path / "new" / "out", {"data": "x", "sampling": {"steps": 20, "grid": (2, 2)}}
+    claim_folder(folder, settings)
+    written = (folder / "settings.json").stat().st_mtime_ns
+    time.sleep(0.01)
+    claim_folder(folder, settings)
+    assert (folder / "settings.json").stat().st_mtime_ns == written
+    with pytest.raises(
+        ValueError, match=r"out holds results of other settings \(steps differ\): choose another folder"
+    ):
+        claim_folder(folder, {"data": "x", "sampling": {"steps": 10, "grid": (2, 2)}})
+    with pytest.raises(ValueError, match="data, grid, seed differ"):
+        claim_folder(folder, {"data": "y", "sampling": {"steps": 20, "grid": (2, 3)}, "seed": 1})
+    (folder / "settings.json").write_text("[damaged")
+    with pytest.raises(ValueError, match="data, steps, grid differ"):
+        claim_folder(folder, settings)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ValueError, match="no permission"):
+        check_output_folder(tmp_path / "a" / "b")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is not a folder"):
+        check_output_folder(tmp_path / "file")
+    with pytest.raises(ValueError):
+        check_output_folder(tmp_path / "file" / "inner")
+    check_output_folder(tmp_path / "a" / "b")
+    assert names(tmp_path) == ["file"]

@@ -18,6 +18,7 @@ from imagpose.metrics.pixels import foreground_box, psnr, ssim
 from imagpose.model_folder import WEIGHTS_ROOT, ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.people import VALIDATION_SEEDS, iterate_views
+from imagpose.pixels import bytes_to_signed, signed_to_bytes
 
 HEIGHT, WIDTH = 128, 96
 STRENGTHS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -37,7 +38,7 @@ def main() -> None:
     ]
     truths = np.stack([view.picture for view in views])
     boxes = [foreground_box(view.foreground) for view in views]
-    pixels = torch.from_numpy(truths).movedim(-1, 1).float() / 127.5 - 1
+    pixels = bytes_to_signed(truths)
     for folder in arguments.vae:
         vae = load_autoencoder(ModelFiles(str(folder)))
         print(f"{folder}: {len(views)} views of {HEIGHT}x{WIDTH}")
@@ -47,7 +48,7 @@ def main() -> None:
             for strength in STRENGTHS:
                 noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
                 decoded = vae.decode(latents + strength * latents.std() * noise).sample
-                found = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1).numpy()
+                found = signed_to_bytes(decoded).numpy()
                 pairs = list(zip(found, truths, strict=True))
                 boxed = [ssim(one, other, box) for (one, other), box in zip(pairs, boxes, strict=True)]
                 whole = np.mean([psnr(*pair) for pair in pairs]), np.mean([ssim(*pair) for pair in pairs])

@@ -7,16 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imagpose.pictures import (
-    encoder_pixels,
-    fit_pose,
-    fit_view,
-    load_picture,
-    picture_size,
-    texture_pixels,
-    to_pictures,
-    to_tensor,
-)
+from imagpose.pictures import fit_view, load_picture, picture_size
 from imagpose.pose import Pose, draw_skeleton
 
 
@@ -191,7 +182,7 @@ def test_pose_follows_its_picture_into_the_view(frame):
     points[[0, 4]] = [[frame[0] * 0.25, frame[1] * 0.3, 1], [frame[0] * 0.7, frame[1] * 0.8, 1]]
     pose = Pose(points, *frame)
     view = np.asarray(fit_view(draw_skeleton(pose), 176, 256), float)
-    fitted = fit_pose(pose, 176, 256)
+    fitted = pose.fit(176, 256)
     assert (fitted.width, fitted.height) == (176, 256)
     rows, columns = np.mgrid[:256, :176] + 0.5
     weight = view[..., 1]  # the wrist's colour has green, the nose's has none
@@ -200,49 +191,3 @@ def test_pose_follows_its_picture_into_the_view(frame):
     scale = min(176 / frame[0], 256 / frame[1])
     left, top = (176 - frame[0] * scale) / 2, (256 - frame[1] * scale) / 2
     np.testing.assert_allclose(fitted.keypoints[4, :2], points[4, :2] * scale + [left, top], atol=1)
-
-
-def test_tensors_and_pictures():
-    values = ramp()
-    pixels = to_tensor([Image.fromarray(values), Image.fromarray(values[::-1].copy())])
-    assert pixels.shape == (2, 3, 24, 32)
-    assert pixels[0, 1, 2, 3].item() == pytest.approx(values[2, 3, 1] / 255 * 2 - 1)
-    for index, flip in enumerate((values, values[::-1])):
-        np.testing.assert_array_equal(np.asarray(to_pictures(pixels)[index]), flip)
-    out_of_range = torch.tensor([-3.0, 3.0, 0.0]).view(1, 3, 1, 1).bfloat16()
-    assert to_pictures(out_of_range)[0].getpixel((0, 0)) == (0, 255, 128)
-
-
-def test_encoder_pixels_are_those_of_pillow_and_normalised():
-    values = np.asarray(Image.fromarray(ramp(60, 45)).resize((90, 120), Image.Resampling.BICUBIC))
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    result = encoder_pixels(to_tensor([Image.fromarray(values)]), (64, 48), mean, std)
-    reference = np.asarray(Image.fromarray(values).resize((48, 64), Image.Resampling.BICUBIC)) / 255.0
-    reference = (reference - mean) / std
-    assert result.shape == (1, 3, 64, 48)
-    assert np.abs(result[0].movedim(0, -1).numpy() - reference).mean() < 0.01
-    same = encoder_pixels(to_tensor([Image.fromarray(values)]), (120, 90), mean, std)
-    np.testing.assert_allclose(same[0].movedim(0, -1).numpy(), (values / 255.0 - mean) / std, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("size", "long_side", "expected"),
-    [
-        ((128, 96), 512, (512, 384)),
-        ((256, 176), 512, (512, 384)),
-        ((256, 176), 256, (256, 128)),
-        ((128, 64), 512, (512, 256)),
-        ((96, 512), 512, (128, 512)),
-        ((1024, 20), 256, (256, 128)),
-    ],
-)
-def test_texture_pixels_take_sides_that_are_multiples_of_128(size, long_side, expected):
-    pixels = torch.full((1, 3, *size), 0.25)
-    result = texture_pixels(pixels, long_side)
-    assert tuple(result.shape[-2:]) == expected
-    torch.testing.assert_close(result, torch.full((1, 3, *expected), 0.25))
-
-
-def test_texture_side_must_be_a_multiple_of_128():
-    with pytest.raises(ValueError, match="texture_long_side is 200"):
-        texture_pixels(torch.zeros(1, 3, 64, 64), 200)

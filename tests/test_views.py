@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from imagpose.views import SCENARIOS, Slot, ViewGrid, pad_views, plan, random_masks, tile, untile, view_multiple
+from imagpose.views import SCENARIOS, Slot, ViewGrid, plan, random_masks, tile, untile, view_multiple
 
 GRIDS = [ViewGrid(rows, cols) for rows in range(1, 5) for cols in range(1, 5)]
 
@@ -55,28 +55,6 @@ def test_view_multiple():
     # Stable Diffusion's UNet has 4 levels: 8 of the VAE, halved three times.
     assert [view_multiple(levels, 8) for levels in (1, 2, 3, 4)] == [8, 16, 32, 64]
     assert view_multiple(3, 16) == 64
-
-
-@pytest.mark.parametrize(
-    ("size", "multiple", "padded"),
-    [
-        ((256, 176), 64, (256, 192)),
-        ((512, 352), 64, (512, 384)),
-        ((128, 64), 64, (128, 64)),
-        ((128, 96), 32, (128, 96)),
-        ((33, 31), 32, (64, 32)),
-        ((1, 1), 8, (8, 8)),
-    ],
-)
-def test_padding_replicates_edges_and_comes_off_again(size, multiple, padded):
-    pixels = torch.rand(2, 4, 3, *size, generator=torch.Generator().manual_seed(2))
-    result, padding = pad_views(pixels, multiple)
-    assert result.shape == (2, 4, 3, *padded)
-    assert torch.equal(padding.crop(result), pixels)
-    top, left = (padded[0] - size[0]) // 2, (padded[1] - size[1]) // 2
-    rows = [min(max(row - top, 0), size[0] - 1) for row in range(padded[0])]
-    cols = [min(max(col - left, 0), size[1] - 1) for col in range(padded[1])]
-    assert torch.equal(result, pixels[..., rows, :][..., cols])
 
 
 def test_masks_have_a_uniform_number_of_masked_slots_at_random_places():

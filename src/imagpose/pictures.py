@@ -1,7 +1,6 @@
-"""Pictures in and out: loading with limits, fitting into a view, tensors, and the inputs of VAE and image encoder.
+"""Pictures from outside: loaded with limits, brought to RGB of 8 bits, fitted into a view. Knows no tensors.
 
-Training and the pipeline use the same functions, so that both see the same pixels. torch is imported where it is
-needed: loading and fitting work without it.
+Source: own.
 """
 
 from __future__ import annotations
@@ -9,22 +8,13 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from imagpose.pose import Pose
-
-if TYPE_CHECKING:
-    import torch
-
-__all__ = [
-    "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "encoder_pixels", "fit_pose", "fit_view", "load_picture", "picture_size",
-    "texture_pixels", "to_pictures", "to_tensor",
-]  # fmt: skip
+__all__ = ["MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "fit_view", "fitted_box", "load_picture", "picture_size"]
 
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
 # Pillow's other formats are rare, and some of them start programs (EPS).
@@ -32,7 +22,6 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # What Pillow raises for damaged files, depending on the format and the damage.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
 _LYING = (5, 6, 7, 8)  # EXIF orientations that turn a picture by 90 degrees
-_TEXTURE_MULTIPLE = 128
 
 
 def load_picture(source: Any) -> Image.Image:
@@ -152,9 +141,9 @@ def _from_array(values: np.ndarray) -> Image.Image:
 def fit_view(picture: Image.Image, width: int, height: int) -> Image.Image:
     """The picture as a view of `width` x `height`: as large as fits, its aspect kept, centred, its edges replicated.
 
-    `fit_pose` does the same to a pose in the picture's frame.
+    `Pose.fit` does the same to a pose in the picture's frame.
     """
-    fitted_width, fitted_height, left, top = _fit(picture.width, picture.height, width, height)
+    fitted_width, fitted_height, left, top = fitted_box(picture.width, picture.height, width, height)
     if (fitted_width, fitted_height) != picture.size:
         picture = picture.resize((fitted_width, fitted_height), Image.Resampling.LANCZOS)
     if (fitted_width, fitted_height) == (width, height):
@@ -163,76 +152,9 @@ def fit_view(picture: Image.Image, width: int, height: int) -> Image.Image:
     return Image.fromarray(np.pad(np.asarray(picture), sides, mode="edge"))
 
 
-def fit_pose(pose: Pose, width: int, height: int) -> Pose:
-    """The pose in the view that `fit_view` makes of its frame."""
-    fitted_width, fitted_height, left, top = _fit(pose.width, pose.height, width, height)
-    return pose.resize(fitted_width, fitted_height).crop(-left, -top, width, height)
-
-
-def _fit(width: int, height: int, view_width: int, view_height: int) -> tuple[int, int, int, int]:
+def fitted_box(width: int, height: int, view_width: int, view_height: int) -> tuple[int, int, int, int]:
+    """Where `fit_view` puts a frame of `width` x `height` in a view: its width and height there, left, top."""
     scale = min(view_width / width, view_height / height)
     fitted_width = max(1, min(view_width, round(width * scale)))
     fitted_height = max(1, min(view_height, round(height * scale)))
     return fitted_width, fitted_height, (view_width - fitted_width) // 2, (view_height - fitted_height) // 2
-
-
-def to_tensor(pictures: Iterable[Image.Image]) -> torch.Tensor:
-    """RGB pictures of one size as float32 (b, 3, H, W) in [-1, 1]."""
-    import torch
-
-    values = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
-    return values.movedim(-1, 1).float().div_(127.5).sub_(1.0)
-
-
-def to_pictures(pixels: torch.Tensor) -> list[Image.Image]:
-    """Pixels (b, 3, H, W) in [-1, 1] (clipped) as RGB pictures."""
-    values = ((pixels.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1).cpu().numpy()
-    return [Image.fromarray(value) for value in values]
-
-
-def encoder_pixels(
-    pixels: torch.Tensor, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
-) -> torch.Tensor:
-    """Input of the image encoder: resized (bicubic, antialiased) and normalised.
-
-    Args:
-        pixels: (b, 3, H, W) in [-1, 1].
-        size: height and width that the encoder takes.
-        mean, std: of values in [0, 1], per channel.
-    """
-    pixels = _resize(pixels, size)
-    shape = (1, 3, 1, 1)
-    return (pixels / 2 + 0.5 - pixels.new_tensor(mean).view(shape)) / pixels.new_tensor(std).view(shape)
-
-
-def texture_pixels(pixels: torch.Tensor, long_side: int) -> torch.Tensor:
-    """Input of the VAE for texture tokens: the long side `long_side`, the other a multiple of 128 (at least 128).
-
-    A 16 x 16 kernel on latents takes 128 pixels; small views are enlarged so that it fits (design decision, own).
-
-    Args:
-        pixels: (b, 3, H, W) in [-1, 1].
-        long_side: a multiple of 128.
-
-    Raises:
-        ValueError: `long_side` is no multiple of 128.
-    """
-    if long_side < _TEXTURE_MULTIPLE or long_side % _TEXTURE_MULTIPLE:
-        raise ValueError(f"texture_long_side is {long_side}; a multiple of {_TEXTURE_MULTIPLE} expected")
-    longest = max(pixels.shape[-2:])
-
-    def fitted(side: int) -> int:
-        return max(1, round(side * long_side / longest / _TEXTURE_MULTIPLE)) * _TEXTURE_MULTIPLE
-
-    return _resize(pixels, (fitted(pixels.shape[-2]), fitted(pixels.shape[-1])))
-
-
-def _resize(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    from torch.nn import functional
-
-    if tuple(pixels.shape[-2:]) == tuple(size):
-        return pixels
-    resized = functional.interpolate(
-        pixels.float(), size=tuple(size), mode="bicubic", antialias=True, align_corners=False
-    )
-    return resized.clamp(-1, 1).to(pixels.dtype)

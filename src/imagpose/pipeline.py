@@ -22,11 +22,11 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from imagpose.model_folder import check_loaded_weights, check_weight_files, resolve_model
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.latents import decode_latents, spatial_factor
-from imagpose.pictures import to_pictures
 from imagpose.pipeline_conditions import JointConditions, encode_conditions, in_parts
 from imagpose.pipeline_inputs import Request, check_settings, check_size, read_requests
 from imagpose.pipeline_output import IMAGPosePipelineOutput
-from imagpose.views import Padding, ViewGrid, tile, untile, view_multiple
+from imagpose.pixels import Padding, signed_to_pictures, signed_to_unit
+from imagpose.views import ViewGrid, tile, untile, view_multiple
 
 # diffusers writes ["imagpose", "Class"] into model_index.json, and finds the class again, only for libraries in this
 # table; without it the layout of our files would be frozen into every saved model.
@@ -392,8 +392,8 @@ def _chosen(views: torch.Tensor, starts: list[int], chosen: list[list[CanvasSlot
 def as_output(pixels: torch.Tensor, output_type: str) -> Any:
     """Pixels (n, 3, H, W) in [-1, 1] as `"pil"`, `"np"` or `"pt"` (see `IMAGPosePipelineOutput`)."""
     if output_type == "pil":
-        return to_pictures(pixels)
-    unit = (pixels / 2 + 0.5).clamp(0, 1)
+        return signed_to_pictures(pixels)
+    unit = signed_to_unit(pixels).clamp(0, 1)
     return unit if output_type == "pt" else unit.movedim(1, -1).cpu().numpy()
 
 

@@ -14,10 +14,10 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from imagpose.models import FeatureTokens
 from imagpose.models.conditions import null_features, unet_input
 from imagpose.models.latents import encode_latents
-from imagpose.pictures import encoder_pixels, texture_pixels, to_tensor
 from imagpose.pipeline_inputs import Request
+from imagpose.pixels import Padding, encoder_pixels, pad_views, pictures_to_signed, signed_to_unit, texture_pixels
 from imagpose.pose import Pose, draw_skeleton
-from imagpose.views import Padding, ViewGrid, pad_views, tile, untile
+from imagpose.views import ViewGrid, tile, untile
 
 if TYPE_CHECKING:
     from .pipeline import IMAGPosePipeline
@@ -152,7 +152,7 @@ def _encode_canvases(
 
 
 def _pixels(pipeline: IMAGPosePipeline, pictures: Sequence[Image.Image]) -> torch.Tensor:
-    return to_tensor(pictures).to(pipeline._execution_device)
+    return pictures_to_signed(pictures).to(pipeline._execution_device)
 
 
 def _encode_features(pipeline: IMAGPosePipeline, requests: Sequence[Request]) -> torch.Tensor:
@@ -173,7 +173,7 @@ def encode_texture(vae: AutoencoderKL, feature_tokens: FeatureTokens, pixels: to
         pixels: (b, 3, H, W) in [-1, 1]; brought to the size and range that `feature_tokens` is configured for.
     """
     enlarged = texture_pixels(pixels, feature_tokens.config.texture_long_side)
-    return encode_latents(vae, enlarged / 2 + 0.5 if feature_tokens.config.texture_range == "unit" else enlarged)
+    return encode_latents(vae, signed_to_unit(enlarged) if feature_tokens.config.texture_range == "unit" else enlarged)
 
 
 def encode_image_tokens(
@@ -200,7 +200,7 @@ def _encode_skeletons(
         size: width and height of the view, before padding.
     """
     drawings = [Image.new("RGB", size) if pose is None else draw_skeleton(pose) for pose in poses]
-    skeletons, _ = pad_views(_pixels(pipeline, drawings) / 2 + 0.5, pipeline.view_multiple)
+    skeletons, _ = pad_views(signed_to_unit(_pixels(pipeline, drawings)), pipeline.view_multiple)
     joint = tile(skeletons.unflatten(0, (-1, grid.num_views)), grid).to(pipeline.pose_encoder.dtype)
     return torch.cat([pipeline.pose_encoder(joint[rows]) for rows in in_parts(len(joint))])
 

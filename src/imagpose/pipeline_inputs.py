@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from imagpose.pictures import fit_pose, fit_view, load_picture
+from imagpose.pictures import fit_view, load_picture
 from imagpose.pose import Pose
 from imagpose.views import Plan, ViewGrid, plan
 
@@ -143,7 +143,7 @@ def _read_request(
         view = fit_view(picture, width, height)
         fitted_sources.append(view)
         on_picture = None if pose is None else pose.resize(*picture.size)
-        fitted_poses.append(None if on_picture is None else fit_pose(on_picture, width, height))
+        fitted_poses.append(None if on_picture is None else on_picture.fit(width, height))
     targets = []
     for index, pose in enumerate(target_list):
         assert pose is not None  # _as_poses lets None through only where `optional`
@@ -164,4 +164,4 @@ def _as_poses(value: Any, name: str, optional: bool = False) -> list[Pose | None
 def _fit_visible(pose: Pose, width: int, height: int, name: str) -> Pose:
     if not pose.inside.any():
         raise ValueError(f"{name} has no visible key point inside its frame of {pose.width} x {pose.height} pixels")
-    return fit_pose(pose, width, height)
+    return pose.fit(width, height)

@@ -1,4 +1,4 @@
-"""Views on a joint canvas: the grid, tiling, padding, masks, and the plan that lays sources and targets into canvases.
+"""Views on a joint canvas: the grid, tiling, masks, and the plan that lays sources and targets into canvases.
 
 Source: paper §3.3 (image-level conditioning: joint target, joint mask, joint pose) and §4.1 (scenarios); other grids,
 any number of sources and targets: own.
@@ -12,16 +12,13 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from torch.nn import functional
 
 __all__ = [
     "SCENARIOS",
     "Canvas",
-    "Padding",
     "Plan",
     "Slot",
     "ViewGrid",
-    "pad_views",
     "plan",
     "random_masks",
     "tile",
@@ -99,41 +96,6 @@ def untile(canvas: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
 def view_multiple(num_levels: int, factor: int) -> int:
     """Pixels of which a view's sides must be multiples: the VAE's `factor`, twice for each halving of the UNet's levels."""
     return factor * 2 ** (num_levels - 1)
-
-
-@dataclass(frozen=True)
-class Padding:
-    """Pixels added on each side by `pad_views`."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def crop(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Take the padding off again: (..., H, W)."""
-        height, width = pixels.shape[-2:]
-        return pixels[..., self.top : height - self.bottom, self.left : width - self.right]
-
-
-def pad_views(pixels: torch.Tensor, multiple: int) -> tuple[torch.Tensor, Padding]:
-    """Replicate the edges of pictures until both sides are multiples, the picture in the middle.
-
-    Args:
-        pixels: (..., c, H, W).
-        multiple: see `view_multiple`.
-
-    Returns:
-        The padded pictures and the padding, whose `crop` undoes it. 256x176 becomes 256x192 for 64.
-    """
-    height, width = pixels.shape[-2:]
-    extra_height, extra_width = -height % multiple, -width % multiple
-    padding = Padding(
-        extra_width // 2, extra_height // 2, extra_width - extra_width // 2, extra_height - extra_height // 2
-    )
-    flat = pixels.reshape(-1, *pixels.shape[-3:])
-    padded = functional.pad(flat, (padding.left, padding.right, padding.top, padding.bottom), mode="replicate")
-    return padded.reshape(*pixels.shape[:-2], *padded.shape[-2:]), padding
 
 
 def random_masks(

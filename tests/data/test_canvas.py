@@ -9,7 +9,7 @@ from small_people import small_picture, small_pose, small_record
 
 from imagpose.data.augment import UNCHANGED, Change
 from imagpose.data.canvas import load_views
-from imagpose.pictures import fit_pose, fit_view
+from imagpose.pictures import fit_view
 from imagpose.pose import draw_skeleton
 
 
@@ -41,7 +41,7 @@ def test_views_of_another_size_are_fitted() -> None:
     tensors = load_views([small_record("2", 0)], 80, 64, 16)
     picture = np.asarray(fit_view(small_picture(200), 64, 80)).astype(np.float64)
     assert np.allclose(tensors.pixels[0].numpy(), (picture / 127.5 - 1).transpose(2, 0, 1), atol=1e-6)
-    drawn = np.asarray(draw_skeleton(fit_pose(small_pose(200), 64, 80))).transpose(2, 0, 1)
+    drawn = np.asarray(draw_skeleton(small_pose(200).fit(64, 80))).transpose(2, 0, 1)
     assert np.array_equal(tensors.skeletons[0].numpy(), drawn)
     assert tensors.foreground is not None
     box = np.argwhere(tensors.foreground[0].numpy())

@@ -27,7 +27,7 @@ from imagpose.metrics.perceptual import feature_distance
 from imagpose.metrics.pixels import psnr, ssim
 from imagpose.metrics.statistics import bootstrap_mean
 from imagpose.models.latents import decode_latents, encode_latents
-from imagpose.pictures import to_tensor
+from imagpose.pixels import pictures_to_signed
 from imagpose.pose import Pose
 from imagpose.views import ViewGrid
 
@@ -183,7 +183,7 @@ def test_the_numbers_are_those_of_the_files(run, tmp_path):
 
 def test_the_autoencoder_alone_is_a_line(run, pipeline, tmp_path):
     run()
-    pixels = to_tensor([Image.fromarray(picture("ann", 1))])
+    pixels = pictures_to_signed([Image.fromarray(picture("ann", 1))])
     padded = torch.nn.functional.pad(pixels, (0, 0, 1, 1), mode="replicate")  # to a multiple of 4
     with torch.no_grad():
         decoded = decode_latents(pipeline.vae, encode_latents(pipeline.vae, padded))
@@ -360,7 +360,7 @@ def test_measures_of_the_person_are_those_of_the_arrays(pipeline, styled, tmp_pa
         made, true, mask = read(pictures / "T1" / f"{name}_0.png"), np.asarray(truth.decode()), truth.foreground()
         errors = part_colour_errors(made, true, truth.part_map())
         assert set(errors) == {1, 3}
-        pixels = [to_tensor([Image.fromarray(own)]) for own in (made, np.asarray(given.decode()), true)]
+        pixels = [pictures_to_signed([Image.fromarray(own)]) for own in (made, np.asarray(given.decode()), true)]
         distances = [float(feature_distance(own, pixels[2], torch.from_numpy(mask)[None])) for own in pixels[:2]]
         expected.append(
             [gradient_energy(made, mask), gradient_energy(true, mask), detail_correlation(made, true, mask)]

@@ -16,8 +16,8 @@ from transformers import CLIPImageProcessorPil
 
 from imagpose import IMAGPosePipeline
 from imagpose.convert import from_official, to_official
-from imagpose.pictures import encoder_pixels, to_tensor
 from imagpose.pipeline_conditions import encode_texture
+from imagpose.pixels import encoder_pixels, pictures_to_signed
 from imagpose.views import ViewGrid
 
 WIDTHS, CONTEXT = (32, 32, 64, 64), 24
@@ -131,14 +131,14 @@ def test_the_image_encoder_sees_what_clips_processor_makes(model: IMAGPosePipeli
     theirs = CLIPImageProcessorPil()(source.resize((224, 224)), return_tensors="pt").pixel_values
     processor = model.image_processor
     side = (processor.crop_size["height"], processor.crop_size["width"])
-    ours = encoder_pixels(to_tensor([source]), side, processor.image_mean, processor.image_std)
+    ours = encoder_pixels(pictures_to_signed([source]), side, processor.image_mean, processor.image_std)
     assert processor.do_center_crop
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0.02)  # theirs is rounded to 8 bits: 1 / 255 / 0.26
 
 
 @torch.no_grad()
 def test_texture_tokens_see_a_picture_between_0_and_1(model: IMAGPosePipeline) -> None:
-    pixels = to_tensor([picture(1, 128, 128)])
+    pixels = pictures_to_signed([picture(1, 128, 128)])
     expected = model.vae.encode((pixels + 1) / 2).latent_dist.mean * 0.18215
     torch.testing.assert_close(encode_texture(model.vae, model.feature_tokens, pixels), expected)
 

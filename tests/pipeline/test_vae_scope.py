@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from imagpose.pictures import to_tensor
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline_conditions import encode_conditions
 from imagpose.pipeline_inputs import read_requests
+from imagpose.pixels import pictures_to_signed
 from imagpose.views import ViewGrid
 
 HEIGHT, WIDTH = 32, 16
@@ -26,7 +26,7 @@ def test_joint_latents_are_those_of_the_canvas_laid_by_hand(joint: IMAGPosePipel
     requests, _ = read_requests(sources, [pose(0), pose(1)], None, ViewGrid(2, 2), None, HEIGHT, WIDTH)
     with torch.no_grad():
         conditions, _ = encode_conditions(joint, requests)
-        one, other = to_tensor(sources)
+        one, other = pictures_to_signed(sources)
         dark = torch.full((3, HEIGHT, WIDTH), -1.0)
         by_role = [one, other, dark, dark]
         canvas = torch.cat([torch.cat(by_role[:2], dim=2), torch.cat(by_role[2:], dim=2)], dim=1)

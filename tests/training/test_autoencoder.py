@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from imagpose.models import PatchAutoencoderKL
-from imagpose.training.autoencoder import AutoencoderStage, to_bytes, train_autoencoder
-from imagpose.training.cache import render_views, to_pixels
+from imagpose.pixels import bytes_to_signed, signed_to_bytes
+from imagpose.training.autoencoder import AutoencoderStage, train_autoencoder
+from imagpose.training.cache import render_views
 from imagpose.training.configs import AutoencoderConfig
 
 TINY = {"block_out_channels": [8, 12], "latent_channels": 6, "norm_num_groups": 2}
@@ -59,7 +60,7 @@ def test_crops_are_cut_from_cached_views(values: dict, stage: AutoencoderStage) 
     views = np.lib.stride_tricks.sliding_window_view(
         torch.stack([shard["pictures"] for shard in stage.cache._shards]).numpy(), (32, 32), axis=(3, 4)
     )
-    for crop in to_bytes(stage.batch(0, range(2))["pixels"]).movedim(-1, 1).numpy():
+    for crop in signed_to_bytes(stage.batch(0, range(2))["pixels"]).movedim(-1, 1).numpy():
         found = (views == crop).all(axis=(-1, -2, -3)) | (views == crop[..., ::-1]).all(axis=(-1, -2, -3))
         assert found.any()
 
@@ -81,7 +82,7 @@ def test_a_view_made_smaller_shows_the_same(values: dict, stage: AutoencoderStag
     views = torch.cat([shard["pictures"].flatten(0, 1) for shard in stage.cache._shards])
     for picture in small:  # a view of two colours, or its mirror image, averaged over blocks
         means = functional.adaptive_avg_pool2d(picture, 4)
-        known = functional.adaptive_avg_pool2d(to_pixels(views), 4)
+        known = functional.adaptive_avg_pool2d(bytes_to_signed(views), 4)
         distance = torch.minimum((known - means).abs().mean((1, 2, 3)), (known.flip(-1) - means).abs().mean((1, 2, 3)))
         assert float(distance.min()) < 0.05
 

@@ -9,9 +9,10 @@ from fake_people import BLOCK, HEIGHT, VIEWS, WIDTH, cache_values, fake_views
 
 from imagpose import people
 from imagpose.models.autoencoder import PatchAutoencoderKL
+from imagpose.pixels import bytes_to_signed
 from imagpose.training import cache as cache_module
 from imagpose.training import shards
-from imagpose.training.cache import ViewCache, render_views, to_pixels
+from imagpose.training.cache import ViewCache, render_views
 from imagpose.training.configs import ViewCacheConfig
 from imagpose.training.denoiser.cache import latents_fingerprint
 from imagpose.training.denoiser.data import cache_blocks
@@ -52,7 +53,7 @@ def test_the_surface_is_read_back(config: ViewCacheConfig) -> None:
 
 def test_pixels_are_in_minus_one_to_one() -> None:
     picture = torch.tensor([[[0, 128, 255]]], dtype=torch.uint8)
-    assert torch.allclose(to_pixels(picture)[:, 0, 0], torch.tensor([-1.0, 1 / 255, 1.0]), atol=1e-6)
+    assert torch.allclose(bytes_to_signed(picture)[:, 0, 0], torch.tensor([-1.0, 1 / 255, 1.0]), atol=1e-6)
 
 
 def test_half_precision_is_read_under_autocast_too(config: ViewCacheConfig) -> None:

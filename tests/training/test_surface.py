@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from imagpose.people import make_identity, render_view, sample_view_specs
+from imagpose.pixels import pad_views
 from imagpose.training.surface import pool_surface, surface_grid
-from imagpose.views import pad_views
 
 
 def _by_loop(surface: np.ndarray, foreground: np.ndarray, cell: int) -> np.ndarray:

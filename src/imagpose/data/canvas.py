@@ -11,9 +11,9 @@ from PIL import Image
 
 from imagpose.data.augment import UNCHANGED, Change, change_view
 from imagpose.data.records import ViewRecord, fit_mask
-from imagpose.pictures import fit_pose, fit_view, to_tensor
+from imagpose.pictures import fit_view
+from imagpose.pixels import pad_views, pictures_to_signed
 from imagpose.pose import draw_skeleton
-from imagpose.views import pad_views
 
 __all__ = ["ViewTensors", "load_views"]
 
@@ -24,7 +24,7 @@ class ViewTensors:
 
     Attributes:
         pixels: float32 (v, 3, H, W) in [-1, 1].
-        skeletons: uint8 (v, 3, H', W'), with the sides padded to the model's multiple (`views.pad_views`).
+        skeletons: uint8 (v, 3, H', W'), with the sides padded to the model's multiple (`pixels.pad_views`).
         foreground: bool (v, H, W); None where a view has no mask.
     """
 
@@ -49,7 +49,7 @@ def load_views(
     for record, change in zip(records, changes, strict=True):
         picture, pose, foreground = record.decode(), record.pose, record.foreground()
         if picture.size != (width, height):
-            picture, pose = fit_view(picture, width, height), fit_pose(pose, width, height)
+            picture, pose = fit_view(picture, width, height), pose.fit(width, height)
             if foreground is not None:
                 foreground = np.asarray(fit_mask(Image.fromarray(foreground), width, height)) > 127
         picture, pose, foreground = change_view(change, picture, pose, foreground)
@@ -59,7 +59,7 @@ def load_views(
     drawn = torch.from_numpy(np.stack(skeletons)).movedim(-1, 1)
     known = [mask for mask in masks if mask is not None]
     return ViewTensors(
-        pixels=to_tensor(pictures),
+        pixels=pictures_to_signed(pictures),
         skeletons=pad_views(drawn, multiple)[0],
         foreground=torch.from_numpy(np.stack(known)) if len(known) == len(masks) else None,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from imagpose.pictures import fit_pose, fit_view
+from imagpose.pictures import fit_view
 from imagpose.pose import Pose
 
 __all__ = ["ViewRecord", "fit_mask", "make_record"]
@@ -107,7 +107,7 @@ def make_record(
                 f"a view with a part map keeps its size of {height}x{width}, {size[0]}x{size[1]} asked for"
             )
         height, width = size
-        picture, pose, encoded = fit_view(picture, width, height), fit_pose(pose, width, height), None
+        picture, pose, encoded = fit_view(picture, width, height), pose.fit(width, height), None
         mask = None if mask is None else fit_mask(mask, width, height)
     return ViewRecord(
         identity=identity,

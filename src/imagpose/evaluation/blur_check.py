@@ -30,6 +30,7 @@ from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
 from imagpose.metrics.pixels import psnr, ssim
 from imagpose.metrics.statistics import Interval, bootstrap_ratio
+from imagpose.pixels import bytes_to_signed
 
 __all__ = ["ALTERED", "check_measures", "halve"]
 
@@ -117,7 +118,7 @@ def _measure(records: Sequence[ViewRecord], alter: _Alter) -> tuple[dict[str, li
     if not isinstance(network, Needs) and len({truth.shape for truth in truths}) == 1:
         masks = torch.from_numpy(np.stack([mask for record in records if (mask := record.foreground()) is not None]))
         stacks = (altered, truths[1:] + truths[:1], truths)
-        made, copies, pixels = (torch.from_numpy(np.stack(own)).movedim(-1, 1) / 127.5 - 1 for own in stacks)
+        made, copies, pixels = (bytes_to_signed(np.stack(own)) for own in stacks)
         rows["features / copying"] = network.run(made, pixels, masks).tolist()
         rows["features of a copy"] = network.run(copies, pixels, masks).tolist()
     return rows, judged[:, 3:]

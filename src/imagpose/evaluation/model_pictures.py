@@ -160,15 +160,15 @@ def reconstruct(pipeline: IMAGPosePipeline, names: Sequence[str], pictures: Pict
     import torch
 
     from imagpose.models.latents import decode_latents, encode_latents, spatial_factor
-    from imagpose.pictures import load_picture, to_pictures, to_tensor
-    from imagpose.views import pad_views
+    from imagpose.pictures import load_picture
+    from imagpose.pixels import pad_views, pictures_to_signed, signed_to_pictures
 
     missing = [name for name in names if not pictures.view(name, "autoencoder").is_file()]
     for start in range(0, len(missing), _VIEWS_AT_ONCE):
         batch = missing[start : start + _VIEWS_AT_ONCE]
-        pixels = to_tensor(load_picture(pictures.view(name)) for name in batch).to(pipeline.vae.device)
+        pixels = pictures_to_signed(load_picture(pictures.view(name)) for name in batch).to(pipeline.vae.device)
         padded, padding = pad_views(pixels, spatial_factor(pipeline.vae))
         with torch.inference_mode():
             decoded = padding.crop(decode_latents(pipeline.vae, encode_latents(pipeline.vae, padded)))
-        for name, picture in zip(batch, to_pictures(decoded), strict=True):
+        for name, picture in zip(batch, signed_to_pictures(decoded), strict=True):
             _save(picture, pictures.view(name, "autoencoder"))

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn import functional
 
 from imagpose.judges.shipped import Judge, convolutions, load_judge, working_batches
+from imagpose.pixels import Padding, pad_views
 from imagpose.pose.keypoints import MIRRORED
-from imagpose.views import Padding, pad_views
 
 __all__ = [
     "HEATMAP_STRIDE", "POSE_WEIGHTS", "PoseEstimator", "Reach", "find_keypoints", "heatmap_loss", "keypoints_from_heatmaps",

@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
+from imagpose.pixels import bytes_to_signed
+
 __all__ = ["Judge", "convolutions", "load_judge", "resize", "save_judge", "working_batches", "working_size"]
 
 _SMALLEST = 16  # pixels of a side
@@ -86,7 +88,7 @@ def working_batches(pictures: np.ndarray, working_height: int) -> Iterator[torch
     size = working_size(pictures.shape[1:3], working_height)
     count = max(1, _BATCH * 128 * 128 // working_height**2)
     for start in range(0, len(pictures), count):
-        pixels = torch.tensor(pictures[start : start + count]).movedim(-1, 1).float() / 127.5 - 1
+        pixels = bytes_to_signed(pictures[start : start + count])
         yield resize(pixels, size)
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from imagpose.judges.shipped import Judge, convolutions, load_judge, resize, working_batches
-from imagpose.views import pad_views
+from imagpose.pixels import pad_views
 
 __all__ = ["SILHOUETTE_WEIGHTS", "SilhouetteNetwork", "emptied", "find_foreground", "soft_iou"]
 

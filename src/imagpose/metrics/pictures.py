@@ -10,6 +10,7 @@ import numpy as np
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
 from imagpose.metrics.pixels import psnr, ssim
+from imagpose.pixels import bytes_to_signed
 
 __all__ = ["measure_pictures"]
 
@@ -79,7 +80,7 @@ def _feature_ratios(
         return {}
 
     def mean_distance(pictures: Sequence[np.ndarray]) -> float:
-        pixels, true = (torch.from_numpy(np.stack(own)).movedim(-1, 1) / 127.5 - 1 for own in (pictures, truths))
+        pixels, true = (bytes_to_signed(np.stack(own)) for own in (pictures, truths))
         return float(feature_distance(pixels, true, torch.from_numpy(np.stack(masks))).mean())
 
     of_outputs = mean_distance(outputs)

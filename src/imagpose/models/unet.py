@@ -218,5 +218,5 @@ class IMAGPoseUNet(UNet2DConditionModel):
         if height % (grid.rows * halvings) or width % (grid.cols * halvings):
             raise ValueError(
                 f"a canvas of {height}x{width} latents does not fit a grid of {grid}: each view's sides must be multiples"
-                f" of {halvings} (views.pad_views)"
+                f" of {halvings} (pixels.pad_views)"
             )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imagpose.pictures import fitted_box
+
 __all__ = ["KEYPOINT_NAMES", "LIMBS", "MIRRORED", "Pose"]
 
 KEYPOINT_NAMES = (
@@ -86,6 +88,11 @@ class Pose:
     def crop(self, left: float, top: float, width: int, height: int) -> Pose:
         """The pose in a part of the frame (or, with a negative start, in a larger frame)."""
         return self._moved(self.keypoints[:, :2] - np.array([left, top], np.float32), width, height)
+
+    def fit(self, width: int, height: int) -> Pose:
+        """The pose in the view of `width` x `height` that `pictures.fit_view` makes of its frame."""
+        fitted_width, fitted_height, left, top = fitted_box(self.width, self.height, width, height)
+        return self.resize(fitted_width, fitted_height).crop(-left, -top, width, height)
 
     def mirror(self) -> Pose:
         """The pose of the mirrored picture: left and right change places."""

@@ -25,12 +25,12 @@ from imagpose.model_folder import ModelFiles
 from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import load_autoencoder
+from imagpose.pixels import pad_views, signed_to_bytes
 from imagpose.training.cache import ViewCache
 from imagpose.training.configs import AutoencoderConfig, CropConfig
 from imagpose.training.losses import gradient_loss, weighted_l1
 from imagpose.training.run import rendered_trainer
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng, start_from
-from imagpose.views import pad_views
 
 _VALIDATION_PICTURES = 200
 _VALIDATION_NOISE = 0.2  # standard deviations of the latents
@@ -127,12 +127,12 @@ class CropStage(Stage):
         views = self.held_out(_VALIDATION_PICTURES)
         pixels, masks = cache.pixels(*views), cache.foreground(*views).numpy()
         half = functional.interpolate(pixels[::2], scale_factor=0.5, mode="bicubic", antialias=True).clamp(-1, 1)
-        outputs, truths = self.reconstruct(pixels), to_bytes(pixels)
+        outputs, truths = self.reconstruct(pixels), signed_to_bytes(pixels)
         shown = [number for number, mask in enumerate(masks) if mask.any()]
         return {
             "psnr": _mean_psnr(outputs, truths),
             "psnr_noise": _mean_psnr(self.reconstruct(pixels, _VALIDATION_NOISE), truths),
-            "psnr_half": _mean_psnr(self.reconstruct(half), to_bytes(half)),
+            "psnr_half": _mean_psnr(self.reconstruct(half), signed_to_bytes(half)),
             **measure_pictures(*(list(own[shown]) for own in (outputs.numpy(), truths.numpy(), masks))),
         }
 
@@ -152,7 +152,7 @@ class CropStage(Stage):
         for chunk in padded.split(_AT_ONCE):
             latents = self.vae.encode(chunk.to(device)).latent_dist.mean.float()
             latents = latents + noise * latents.std() * torch.randn(latents.shape, generator=generator).to(device)
-            chunks.append(to_bytes(padding.crop(self.vae.decode(latents).sample.float().cpu())))
+            chunks.append(signed_to_bytes(padding.crop(self.vae.decode(latents).sample.float().cpu())))
         return torch.cat(chunks)
 
     def compilable(self) -> tuple[torch.nn.Module, ...]:
@@ -176,7 +176,7 @@ class CropStage(Stage):
 
     def shown(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Rows of the sample grid, uint8 (n, H, W, 3): pixels (n, 3, H, W) and what is made of them."""
-        return [to_bytes(pixels), self.reconstruct(pixels)]
+        return [signed_to_bytes(pixels), self.reconstruct(pixels)]
 
     def export(self, folder: Path) -> None:
         """`save_pretrained`, with scaling_factor = 1 / standard deviation of the latents of training views."""
@@ -234,11 +234,6 @@ def build_autoencoder(config: AutoencoderConfig) -> PatchAutoencoderKL:
         sample_size=-(-side // multiple) * multiple,
         **model.model_dump(),
     )
-
-
-def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels (..., 3, H, W) in [-1, 1] as uint8 (..., H, W, 3)."""
-    return ((pixels.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).movedim(-3, -1)
 
 
 def _mean_psnr(outputs: torch.Tensor, truths: torch.Tensor) -> float:

@@ -34,7 +34,8 @@ from imagpose.metrics.perceptual import (
 )
 from imagpose.model_folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
-from imagpose.training.autoencoder import CropStage, noisy_latents, to_bytes
+from imagpose.pixels import bytes_to_signed, signed_to_bytes
+from imagpose.training.autoencoder import CropStage, noisy_latents
 from imagpose.training.configs import AutoencoderFinishConfig
 from imagpose.training.losses import gradient_loss, weighted_l1
 from imagpose.training.run import rendered_trainer
@@ -99,12 +100,12 @@ class AutoencoderFinishStage(CropStage):
         """As stage 1, and ``feature_distance`` inside the people's masks."""
         views = self.held_out(_FEATURE_PICTURES)
         pixels, masks = self.validation_cache.pixels(*views), self.validation_cache.foreground(*views)
-        outputs = self.reconstruct(pixels).movedim(-1, 1) / 127.5 - 1.0
+        outputs = bytes_to_signed(self.reconstruct(pixels))
         return super().validate() | {"feature_distance": float(feature_distance(outputs, pixels, masks).mean())}
 
     def shown(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """The truth, the reconstruction before this phase, the present one."""
-        return [to_bytes(pixels), self._before, self.reconstruct(pixels)]
+        return [signed_to_bytes(pixels), self._before, self.reconstruct(pixels)]
 
     def compilable(self) -> tuple[nn.Module, ...]:
         """The decoder."""

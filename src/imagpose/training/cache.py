@@ -25,11 +25,11 @@ from imagpose import people
 from imagpose.data.canvas import ViewTensors
 from imagpose.people.splits import TRAIN_SEEDS, VALIDATION_SEEDS
 from imagpose.people.world import RENDERER
+from imagpose.pixels import bytes_to_signed, pad_views
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.configs import ViewCacheConfig
 from imagpose.training.shards import Tensors, load_shard, save_shard, stored_facts
 from imagpose.training.surface import CELL, MULTIPLE, surface_grid
-from imagpose.views import pad_views
 
 
 def check_split(data: Any, validation: Any) -> None:
@@ -132,7 +132,7 @@ class ViewCache:
 
     def pixels(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Pictures (n, 3, H, W) in [-1, 1]."""
-        return to_pixels(self.get("pictures", identities, views))
+        return bytes_to_signed(self.get("pictures", identities, views))
 
     def foreground(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Foreground masks (n, H, W), bool."""
@@ -146,11 +146,6 @@ class ViewCache:
         pairs = self.get("parts", identities, views)
         both = torch.stack([pairs >> 4, pairs & 15], -1).flatten(1)
         return both[:, : height * width].unflatten(1, (height, width))
-
-
-def to_pixels(pictures: torch.Tensor) -> torch.Tensor:
-    """Pictures uint8 (..., H, W, 3) as float32 (..., 3, H, W) in [-1, 1]."""
-    return pictures.movedim(-1, -3).float() / 127.5 - 1.0
 
 
 def seed_blocks(config: ViewCacheConfig) -> list[range]:
@@ -191,4 +186,4 @@ class RenderedBlock:
         ]
         drawn = torch.from_numpy(np.stack(drawings)).movedim(-1, -3)
         skeletons = pad_views(drawn, self.multiple)[0].unflatten(0, views["keypoints"].shape[:2])
-        return ViewTensors(to_pixels(views["pictures"]), skeletons, foreground=None)
+        return ViewTensors(bytes_to_signed(views["pictures"]), skeletons, foreground=None)

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from imagpose.io import partial_file
 from imagpose.model_folder import ModelFiles
 from imagpose.models.latents import decode_latents
-from imagpose.pictures import to_pictures
 from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pixels import signed_to_bytes, signed_to_pictures
 from imagpose.pose import Pose
 from imagpose.training.cache import Tensors, ViewCache
 from imagpose.training.configs import DecoderConfig
@@ -99,9 +99,7 @@ class DecoderStage(Stage):
         device = next(self.parameters()).device
         height, width = self.config.data.height, self.config.data.width
         chunks = [decode_latents(self.vae, chunk.float().to(device)).float().cpu() for chunk in latents.split(8)]
-        return (
-            ((torch.cat(chunks)[..., :height, :width].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1)
-        )
+        return signed_to_bytes(torch.cat(chunks)[..., :height, :width])
 
     def export(self, folder: Path) -> None:
         """The whole pipeline with the new decoder."""
@@ -125,7 +123,7 @@ def generate(
             [keyed_rng(config.seed, 7, int(identity)).permutation(cache.num_views) for identity in chosen]
         )
         made = pipeline(
-            sources=[[picture] for picture in to_pictures(cache.pixels(chosen, orders[:, 0]))],
+            sources=[[picture] for picture in signed_to_pictures(cache.pixels(chosen, orders[:, 0]))],
             target_poses=[
                 _poses(cache, identity, order[1 : 1 + _TARGETS]) for identity, order in zip(chosen, orders, strict=True)
             ],

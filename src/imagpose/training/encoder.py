@@ -10,7 +10,7 @@ from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
 from imagpose.model_folder import ModelFiles
 from imagpose.models.loading import load_image_encoder
-from imagpose.pictures import encoder_pixels
+from imagpose.pixels import encoder_pixels
 from imagpose.training.configs import EncoderConfig
 from imagpose.training.metric_learning import MetricLearningStage
 from imagpose.training.run import rendered_trainer

@@ -8,14 +8,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from imagpose.pixels import Padding, pad_views
 from imagpose.training.surface import CELL, MULTIPLE, pool_surface
-from imagpose.views import Padding, pad_views
-
-
-def padding_of(height: int, width: int, multiple: int) -> tuple[int, int, Padding]:
-    """Height and width of a padded view, and its padding."""
-    padded, padding = pad_views(torch.zeros(1, height, width), multiple)
-    return padded.shape[-2], padded.shape[-1], padding
 
 
 def halve_pixels(pixels: torch.Tensor) -> torch.Tensor:
@@ -28,7 +22,7 @@ def halve_skeletons(skeletons: torch.Tensor, height: int, width: int, multiple: 
 
     To a grey level they are what `draw_skeleton` draws at half the size, which averages a larger drawing down as well.
     """
-    own = padding_of(height, width, multiple)[2].crop(skeletons)
+    own = Padding.to_multiple(height, width, multiple).crop(skeletons)
     return pad_views(halve_pixels(own.float()).round().to(torch.uint8), multiple)[0]
 
 
@@ -45,7 +39,10 @@ def fit_surface(surface: torch.Tensor, height: int, width: int, multiple: int, h
         ValueError: cells of the UNet's views do not consist of whole cells.
     """
     part = 2 if half else 1
-    stored, own = padding_of(height, width, MULTIPLE)[2], padding_of(height // part, width // part, multiple)[2]
+    stored, own = (
+        Padding.to_multiple(height, width, MULTIPLE),
+        Padding.to_multiple(height // part, width // part, multiple),
+    )
     sides = ((stored.left, own.left), (stored.right, own.right), (stored.top, own.top), (stored.bottom, own.bottom))
     margins = [divmod(part * there - here, part * CELL) for here, there in sides]
     if any(rest for _, rest in margins):

@@ -18,7 +18,8 @@ from imagpose.judges.identity import IdentityNetwork
 from imagpose.judges.pose import PoseEstimator, Reach, heatmap_loss, move
 from imagpose.judges.shipped import Judge, resize, save_judge, working_size
 from imagpose.judges.silhouette import SilhouetteNetwork, emptied, soft_iou
-from imagpose.training.cache import ViewCache, to_pixels
+from imagpose.pixels import bytes_to_signed
+from imagpose.training.cache import ViewCache
 from imagpose.training.configs import (
     IdentityConfig,
     PoseEstimatorConfig,
@@ -76,7 +77,7 @@ class PoseEstimatorStage(ViewJudgeStage):
         chosen = self.drawn_views(rng)
         reach = Reach(config.largest_turn, config.largest_zoom, config.largest_shift)
         pixels, keypoints = move(
-            to_pixels(self.cache.get("pictures", *chosen)), self.cache.get("keypoints", *chosen), reach, rng
+            bytes_to_signed(self.cache.get("pictures", *chosen)), self.cache.get("keypoints", *chosen), reach, rng
         )
         generator = keyed_generator(config.seed, step, samples.start)
         return {"pixels": degrade(pixels, generator, blur=False), "keypoints": keypoints}

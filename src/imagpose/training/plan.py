@@ -12,12 +12,11 @@ from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import Networks, load_image_processor
 from imagpose.models.presets import find_preset
 from imagpose.models.sizes import build_empty, count_parameters, training_memory
-from imagpose.pictures import texture_pixels
+from imagpose.pixels import padded_size, texture_pixels
 from imagpose.training.configs import ViewCacheConfig, load_config
 from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser.data import open_dataset
 from imagpose.training.denoiser.networks import frozen_files
-from imagpose.training.half_views import padding_of
 from imagpose.training.processes import global_batch, this_process
 from imagpose.views import ViewGrid, view_multiple
 
@@ -60,7 +59,7 @@ def _start(config: DenoiserConfig) -> str:
 
 
 def _padded(config: DenoiserConfig, networks: Networks) -> tuple[int, int]:
-    return padding_of(config.data.height, config.data.width, _multiple(networks))[:2]
+    return padded_size(config.data.height, config.data.width, _multiple(networks))
 
 
 def _multiple(networks: Networks) -> int:
@@ -112,7 +111,7 @@ def _cache_size(pictures: int, networks: Networks, config: DenoiserConfig) -> st
         view = torch.empty(1, 3, config.data.height, config.data.width, device="meta")
         halves.append(channels * prod(texture_pixels(view, texture.texture_long_side).shape[-2:]) / factor**2)
     if any(recipe.low_resolution_share for _, recipe in config.recipes):
-        height, width, _ = padding_of(config.data.height // 2, config.data.width // 2, _multiple(networks))
+        height, width = padded_size(config.data.height // 2, config.data.width // 2, _multiple(networks))
         halves.append(channels * height * width / factor**2)
     return f"{pictures * (2 * sum(halves) + _SKELETON_BYTES) / _GIB:,.2f} GiB"
 

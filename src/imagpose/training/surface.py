@@ -1,6 +1,6 @@
 """Which place of the body each part of a view shows, at the resolution of the latents: the kind ``surface`` of a cache.
 
-A view is padded as `views.pad_views` pads it (the picture in the middle) and cut into cells of 8 x 8 pixels; padding
+A view is padded as `pixels.pad_views` pads it (the picture in the middle) and cut into cells of 8 x 8 pixels; padding
 shows nobody. Source: own.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+
+from imagpose.pixels import Padding
 
 __all__ = ["CELL", "MULTIPLE", "pool_surface", "surface_grid"]
 
@@ -29,13 +31,12 @@ def surface_grid(surface: np.ndarray, foreground: np.ndarray) -> np.ndarray:
         all 0 where there are none.
     """
     height, width = foreground.shape
-    extra = -height % MULTIPLE, -width % MULTIPLE
-    borders = [(side // 2, side - side // 2) for side in extra]
+    padding = Padding.to_multiple(height, width, MULTIPLE)
     seen = (
         np.concatenate([surface.astype(np.float32), np.ones((height, width, 1), np.float32)], -1)
         * foreground[..., None]
     )
-    padded = np.pad(seen, [*borders, (0, 0)])
+    padded = np.pad(seen, [(padding.top, padding.bottom), (padding.left, padding.right), (0, 0)])
     rows, columns = padded.shape[0] // CELL, padded.shape[1] // CELL
     sums = padded.reshape(rows, CELL, columns, CELL, 4).sum((1, 3))
     places = sums[..., :3] / np.maximum(sums[..., 3:], 1)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from imagpose.pixels import Padding, pad_views
 from imagpose.pose import Pose, draw_skeleton
-from imagpose.training.half_views import fit_surface, halve_skeletons, padding_of
+from imagpose.training.half_views import fit_surface, halve_skeletons
 from imagpose.training.skeletons import pack_skeletons, unpack_skeletons
 from imagpose.training.surface import surface_grid
-from imagpose.views import pad_views
 
 
 def random_pose(seed: int, height: int = 256, width: int = 176) -> Pose:
@@ -49,7 +49,7 @@ def test_surface_lies_where_the_view_lies(half: bool) -> None:
     person[40:231, 60:121] = True
     found = fit_surface(torch.from_numpy(surface_grid(places, person))[None], 256, 176, 64, half)[0]
     cell = 16 if half else 8
-    side = padding_of(256 // 2, 176 // 2, 64)[2].left * 2 if half else padding_of(256, 176, 64)[2].left
+    side = Padding.to_multiple(256 // 2, 176 // 2, 64).left * 2 if half else Padding.to_multiple(256, 176, 64).left
     assert found.shape == ((16, 16, 4) if half else (32, 24, 4))
     for row, column in np.ndindex(found.shape[:2]):
         rows = slice(row * cell, (row + 1) * cell)

@@ -17,6 +17,7 @@ from imagpose.model_folder import ModelFiles
 from imagpose.models.latents import encode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline_conditions import encode_image_tokens, encode_texture
+from imagpose.pixels import pad_views
 from imagpose.training.configs import Precision
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.data import cache_blocks
@@ -26,7 +27,6 @@ from imagpose.training.half_views import halve_pixels
 from imagpose.training.processes import run_device, this_process
 from imagpose.training.shards import Kind, add_kinds
 from imagpose.training.skeletons import pack_skeletons
-from imagpose.views import pad_views
 
 _CHUNK = 16
 

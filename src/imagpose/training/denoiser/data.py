@@ -16,13 +16,14 @@ from imagpose.data.augment import draw_changes
 from imagpose.data.canvas import ViewTensors, load_views
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.records import fit_mask
-from imagpose.pictures import fit_pose, fit_view
+from imagpose.pictures import fit_view
+from imagpose.pixels import padded_size
 from imagpose.pose import Pose
 from imagpose.training.cache import RenderedBlock, ViewCache, seed_blocks
 from imagpose.training.configs import ViewCacheConfig
 from imagpose.training.denoiser.config import DatasetConfig
 from imagpose.training.denoiser.draw import CanvasDraw
-from imagpose.training.half_views import fit_surface, halve_pixels, halve_skeletons, padding_of
+from imagpose.training.half_views import fit_surface, halve_pixels, halve_skeletons
 from imagpose.training.shards import Block, Tensors, load_shard
 from imagpose.training.skeletons import unpack_skeletons
 from imagpose.training.stage import Batch, Drawn, keyed_rng
@@ -88,7 +89,7 @@ class CachedData(CanvasData):
 
     def skeletons(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Padded drawings uint8 (n, 3, H', W') of n (identity, view) pairs."""
-        height, width, _ = padding_of(self.height, self.width, self.multiple)
+        height, width = padded_size(self.height, self.width, self.multiple)
         return unpack_skeletons(self.get_each("skeletons", identities, views), height, width)
 
     def canvases(self, draw: CanvasDraw) -> Batch:
@@ -296,7 +297,7 @@ def open_data(config: ViewCacheConfig | DatasetConfig, kinds: tuple[str, ...], m
 
 def _fitted(dataset: PersonDataset, identity: int, view: int, width: int, height: int) -> tuple[Image.Image, Pose]:
     record = dataset.views(identity)[view]
-    return fit_view(record.decode(), width, height), fit_pose(record.pose, width, height)
+    return fit_view(record.decode(), width, height), record.pose.fit(width, height)
 
 
 def _fitted_mask(dataset: PersonDataset, identity: int, view: int, width: int, height: int) -> np.ndarray | None:

@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw
 from imagpose.metrics.pixels import psnr
 from imagpose.models.latents import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pixels import Padding, signed_to_bytes
 from imagpose.pose import draw_skeleton
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.data import CanvasData
 from imagpose.training.denoiser.draw import CanvasDraw
-from imagpose.training.half_views import padding_of
 from imagpose.views import ViewGrid
 
 _TARGETS = 3
@@ -112,10 +112,8 @@ def known_psnr(
         for start in range(0, len(chosen), config.batch_size):
             draw = _fixed_draw(pipeline, chosen[start : start + config.batch_size], sources)
             latents = predict(draw)[:, sources:].flatten(0, 1)
-            pixels = padding_of(data.height, data.width, pipeline.view_multiple)[2].crop(
-                decode_latents(pipeline.vae, latents).float().clamp(-1, 1)
-            )
-            pictures = ((pixels + 1) * 127.5).round().movedim(1, -1).cpu().numpy()
+            padding = Padding.to_multiple(data.height, data.width, pipeline.view_multiple)
+            pictures = signed_to_bytes(padding.crop(decode_latents(pipeline.vae, latents))).cpu().numpy()
             targets = [(identity, view) for identity in draw.identities for view in range(sources, 1 + _TARGETS)]
             values += [_psnr_in_mask(data, *target, picture) for target, picture in zip(targets, pictures, strict=True)]
         measures[name] = values

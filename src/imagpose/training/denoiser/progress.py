@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from imagpose.metrics.pictures import measure_pictures
 from imagpose.models.latents import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pixels import Padding, bytes_to_signed, signed_to_bytes
 from imagpose.pose import draw_skeleton
-from imagpose.training.cache import to_pixels
 from imagpose.training.denoiser.cache import encode_views
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.data import CanvasData
 from imagpose.training.denoiser.preview import generate, titled
-from imagpose.training.half_views import padding_of
 from imagpose.training.stage import ProgressReport
 
 PEOPLE = 40
@@ -82,9 +80,9 @@ def _measures(
 def _reconstructed(pipeline: IMAGPosePipeline, pictures: list[np.ndarray], at_once: int) -> list[np.ndarray]:
     """Pictures uint8 (H, W, 3) through the autoencoder alone."""
     made: list[np.ndarray] = []
-    for chunk in to_pixels(torch.from_numpy(np.stack(pictures))).split(at_once):
+    for chunk in bytes_to_signed(np.stack(pictures)).split(at_once):
         latents = encode_views(pipeline, chunk.to(pipeline.vae.device))
-        decoded = decode_latents(pipeline.vae, latents).float().clamp(-1, 1)
-        padding = padding_of(chunk.shape[-2], chunk.shape[-1], pipeline.view_multiple)[2]
-        made += list(((padding.crop(decoded) + 1) * 127.5).round().byte().movedim(1, -1).cpu().numpy())
+        decoded = decode_latents(pipeline.vae, latents)
+        padding = Padding.to_multiple(*chunk.shape[-2:], pipeline.view_multiple)
+        made += list(signed_to_bytes(padding.crop(decoded)).cpu().numpy())
     return made

@@ -11,6 +11,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from imagpose.models.conditions import unet_input
 from imagpose.models.latents import encode_latents
 from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pixels import pad_views
 from imagpose.training.denoiser.attention import AttentionTeacher
 from imagpose.training.denoiser.cache import encode_features, encode_views, kinds_of
 from imagpose.training.denoiser.config import DenoiserConfig
@@ -29,7 +30,7 @@ from imagpose.training.denoiser.progress import progress_report
 from imagpose.training.half_views import halve_pixels
 from imagpose.training.processes import global_batch
 from imagpose.training.stage import Batch, ProgressReport, Stage
-from imagpose.views import ViewGrid, pad_views, tile, untile, visible_share
+from imagpose.views import ViewGrid, tile, untile, visible_share
 
 _VALIDATION_BATCHES = 8
 _VALIDATION_SEED = 1_000_003

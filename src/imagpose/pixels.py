@@ -83,7 +83,8 @@ def padded_size(height: int, width: int, multiple: int) -> tuple[int, int]:
 
 def pad_views(pixels: torch.Tensor, multiple: int) -> tuple[torch.Tensor, Padding]:
     """Views (..., c, H, W) padded to multiples, and the padding, whose `crop` undoes it."""
-    padding = Padding.to_multiple(*pixels.shape[-2:], multiple)
+    height, width = pixels.shape[-2:]
+    padding = Padding.to_multiple(height, width, multiple)
     return padding.pad(pixels), padding
 
 

@@ -83,6 +83,6 @@ def _reconstructed(pipeline: IMAGPosePipeline, pictures: list[np.ndarray], at_on
     for chunk in bytes_to_signed(np.stack(pictures)).split(at_once):
         latents = encode_views(pipeline, chunk.to(pipeline.vae.device))
         decoded = decode_latents(pipeline.vae, latents)
-        padding = Padding.to_multiple(*chunk.shape[-2:], pipeline.view_multiple)
+        padding = Padding.to_multiple(chunk.shape[-2], chunk.shape[-1], pipeline.view_multiple)
         made += list(signed_to_bytes(padding.crop(decoded)).cpu().numpy())
     return made

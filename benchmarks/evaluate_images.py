@@ -12,8 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")  # before numpy starts its threads: one per process, as the workers have it
+from imagpose.workers import default_to_one_thread
+
+default_to_one_thread()  # before numpy starts its threads; the workers have one each
 
 import numpy as np
 from PIL import Image

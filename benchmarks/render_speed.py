@@ -9,10 +9,11 @@ import argparse
 import os
 import time
 
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")  # before numpy starts its threads: one per process, as the workers have it
+from imagpose.workers import default_to_one_thread
 
-from imagpose.people.parallel import iterate_views
+default_to_one_thread()  # before numpy starts its threads; the workers have one each
+
+from imagpose.people.render_set import iterate_views
 from imagpose.people.splits import RESERVED_FROM
 
 _FIRST_SEED = 5_000_000  # in no split

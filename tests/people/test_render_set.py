@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from imagpose.people import render_set as render_set_module
-from imagpose.people.parallel import iterate_views
-from imagpose.people.render_set import render_set
+from imagpose.people.render_set import iterate_views, render_set
 from imagpose.people.world import RENDERER
 
 SIZE = {"height": 48, "width": 32}

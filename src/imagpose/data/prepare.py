@@ -21,7 +21,7 @@ from imagpose.data.notes import Note, Problem, begin, finish, finished_info, rea
 from imagpose.data.records import ViewRecord
 from imagpose.data.shards import write_shard
 from imagpose.io import json_digest
-from imagpose.people.parallel import in_order
+from imagpose.workers import in_order
 
 __all__ = ["Made", "Person", "Problem", "write_dataset"]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from imagpose.data.info import DatasetInfo
 from imagpose.data.prepare import Made, Person, write_dataset
 from imagpose.data.records import make_record
-from imagpose.people.parallel import render_identity
+from imagpose.people.render_set import render_identity
 from imagpose.people.splits import TEST_SEEDS, split_of
 from imagpose.people.world import RENDERER, check_style, find_world
 

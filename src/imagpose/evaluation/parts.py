@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from imagpose.evaluation.folders import refuse
 from imagpose.io import partial_file
-from imagpose.people.parallel import in_order
+from imagpose.workers import in_order
 
 __all__ = ["Files", "Parts"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagpose.people.camera import Camera, ViewSpec
     from imagpose.people.identity import Identity, make_identity
     from imagpose.people.motion import Motion, Posture, sample_motion
-    from imagpose.people.parallel import iterate_views
+    from imagpose.people.render_set import iterate_views
     from imagpose.people.scene import (
         View,
         interpolate_motions,
@@ -36,7 +36,7 @@ _HOMES = {
     "Motion": "motion",
     "Posture": "motion",
     "sample_motion": "motion",
-    "iterate_views": "parallel",
+    "iterate_views": "render_set",
     "View": "scene",
     "interpolate_motions": "scene",
     "motion_of": "scene",

@@ -1,6 +1,6 @@
-"""Writes rendered identities into a folder, for `imagpose people`.
+"""Renders many identities on all cores: in memory, or into a folder, for `imagpose people`.
 
-The folder holds `<seed>/<k>.png`, `<seed>/<k>.json` (OpenPose JSON) and `<seed>/<k>_mask.png` per view, and
+Such a folder holds `<seed>/<k>.png`, `<seed>/<k>.json` (OpenPose JSON) and `<seed>/<k>_mask.png` per view, and
 `<seed>/set.json`, written last, which marks the identity as complete and says what its views show.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +16,48 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from imagpose.io import partial_file, write_json
-from imagpose.people.parallel import in_order, render_identity
+from imagpose.people.identity import make_identity
+from imagpose.people.scene import View, render_view, sample_view_specs
 from imagpose.people.world import RENDERER, check_style, find_world
 from imagpose.pose import write_openpose_json
+from imagpose.workers import in_order
 
-__all__ = ["render_set"]
+__all__ = ["iterate_views", "render_identity", "render_set"]
 
 _MARK = "set.json"
+
+
+def iterate_views(
+    seeds: Iterable[int],
+    views: int,
+    height: int,
+    width: int,
+    workers: int | None = None,
+    world: str = "studio",
+    style: str | None = None,
+) -> Iterator[tuple[int, list[View]]]:
+    """Render identities in memory, in the order of the seeds, whatever the number of workers.
+
+    Args:
+        seeds: identity seeds.
+        views: views per identity, at least 1.
+        height, width: pixels of a view.
+        workers: processes; None for one per core, 1 renders in this process.
+        world, style: see `scene.sample_view_specs`.
+
+    Yields:
+        The seed and its views.
+    """
+    work = partial(render_identity, views=views, height=height, width=width, world=world, style=style)
+    yield from in_order(work, seeds, workers)
+
+
+def render_identity(
+    seed: int, views: int, height: int, width: int, world: str = "studio", style: str | None = None
+) -> tuple[int, list[View]]:
+    """The seed and the first `views` views of its identity, see `scene.sample_view_specs`."""
+    identity = make_identity(seed)
+    return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views, world, style)]
 
 
 def render_set(

@@ -1,4 +1,7 @@
-"""Renders many identities on all cores and hands their views over in memory."""
+"""Processes and threads: work on many items on all cores, in the items' order.
+
+Every worker has one thread: several per process are many times slower on shared cores. Source: own.
+"""
 
 from __future__ import annotations
 
@@ -9,57 +12,30 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from functools import partial
 from typing import TypeVar
 
-from imagpose.people.identity import make_identity
-from imagpose.people.scene import View, render_view, sample_view_specs
-
-__all__ = ["in_order", "iterate_views", "render_identity"]
+__all__ = ["default_to_one_thread", "in_order"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_AHEAD = 4  # identities rendered in advance per worker, so that a slow consumer does not fill the memory
+_AHEAD = 4  # items worked on in advance per worker, so that a slow consumer does not fill the memory
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def iterate_views(
-    seeds: Iterable[int],
-    views: int,
-    height: int,
-    width: int,
-    workers: int | None = None,
-    world: str = "studio",
-    style: str | None = None,
-) -> Iterator[tuple[int, list[View]]]:
-    """Render identities in memory, in the order of the seeds, whatever the number of workers.
-
-    Args:
-        seeds: identity seeds.
-        views: views per identity, at least 1.
-        height, width: pixels of a view.
-        workers: processes; None for one per core, 1 renders in this process.
-        world, style: see `scene.sample_view_specs`.
-
-    Yields:
-        The seed and its views.
-    """
-    work = partial(render_identity, views=views, height=height, width=width, world=world, style=style)
-    yield from in_order(work, seeds, workers)
-
-
-def render_identity(
-    seed: int, views: int, height: int, width: int, world: str = "studio", style: str | None = None
-) -> tuple[int, list[View]]:
-    """The seed and the first `views` views of its identity, see `scene.sample_view_specs`."""
-    identity = make_identity(seed)
-    return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views, world, style)]
 
 
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int | None
 ) -> Generator[Result, None, None]:
-    """`work` of each item, in the items' order, in `workers` fresh processes of one thread each."""
+    """`work` of each item, in the items' order, in fresh processes of one thread each.
+
+    Args:
+        work: a function of a module, or a `functools.partial` of one, where there are several processes.
+        items: taken as they are needed, a few per process in advance.
+        workers: processes; None for one per core, 1 works in this process.
+
+    Raises:
+        concurrent.futures.process.BrokenProcessPool: a process was killed.
+        Exception: the first that `work` raises.
+    """
     workers = workers or os.cpu_count() or 1
     if workers == 1:
         yield from map(work, items)
@@ -79,6 +55,12 @@ def in_order(
                 future.cancel()
 
 
+def default_to_one_thread() -> None:
+    """Let numpy and torch, which are imported after this, use one thread unless the environment says otherwise."""
+    for name in _THREAD_VARIABLES:
+        os.environ.setdefault(name, "1")
+
+
 def _end_with_parent() -> None:
     """End this process when the one that started it is gone: after a kill, it would wait for work for ever."""
 
@@ -93,7 +75,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Children that start in this block use one thread: several per process are many times slower on shared cores."""
+    """Children that start in this block use one thread."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     try:

@@ -19,7 +19,7 @@ from imagpose.data.records import make_record
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.model import evaluate_on_dataset
-from imagpose.evaluation.model_pictures import Sampling
+from imagpose.evaluation.model_pictures import Sampling, colour_parts
 from imagpose.evaluation.networks import Needs, Network, Networks
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
@@ -377,6 +377,11 @@ def test_measures_of_the_person_are_those_of_the_arrays(pipeline, styled, tmp_pa
     assert rows["pck_relative"]["needs"] == "needs rendered people, or for key points --detect"
     assert rows_of(summary, "copy of the source")["features_over_copy"]["value"] == pytest.approx(1)
     assert rows_of(summary, "autoencoder alone")["features_over_autoencoder"]["value"] == pytest.approx(1)
+    drawn = [
+        psnr(colour_parts(np.asarray(given.decode()), given.part_map(), truth.part_map()), np.asarray(truth.decode()))
+        for given, truth in ([views[name] for name in pair] for pair in PAIRS)
+    ]
+    assert rows_of(summary, "mean colours")["psnr"]["value"] == pytest.approx(np.mean(drawn))
     assert rows["gradient_ratio"]["count"] == 3 and rows["gradient_ratio"]["low"] < rows["gradient_ratio"]["high"]
 
     assert set(summary["methods"]["T1"]["styles"]) == {"photographic", "toon"}
@@ -390,9 +395,17 @@ def test_measures_of_the_person_are_those_of_the_arrays(pipeline, styled, tmp_pa
     assert whole.startswith("| clean | SSIM") and person.startswith("| clean, the person alone | gradient energy")
     assert [line.split(" | ")[0] for line in person.splitlines()[2:]] == [
         f"| {method}{style}"
-        for method in ("copy of the source", "autoencoder alone", "T1")
+        for method in ("copy of the source", "autoencoder alone", "mean colours", "T1")
         for style in ("", ", photographic", ", toon")
     ]
+
+
+def test_parts_are_filled_with_their_colours_in_the_source():
+    picture = np.array([[[10, 0, 0], [20, 0, 0], [0, 40, 0]], [[30, 0, 0], [0, 0, 90], [0, 0, 101]]], np.uint8)
+    parts, target = np.array([[0, 0, 1], [0, 2, 2]], np.uint8), np.array([[2, 1], [0, 3], [0, 0]], np.uint8)
+    person = [0, 13, 64]  # mean of (0, 40, 0), (0, 0, 90), (0, 0, 101), for part 3, which the source does not show
+    expected = [[[0, 0, 96], [0, 40, 0]], [[20, 0, 0], person], [[20, 0, 0], [20, 0, 0]]]
+    np.testing.assert_array_equal(colour_parts(picture, parts, target), expected)
 
 
 def test_what_a_data_set_lacks_is_said(run):
@@ -401,7 +414,7 @@ def test_what_a_data_set_lacks_is_said(run):
     assert rows["gradient_ratio"]["value"] > 0  # there are masks
     assert rows["colour"]["needs"] == "needs part maps of the references: a data set of imagpose prepare people"
     assert rows["features_over_copy"]["needs"] == "needs X"
-    assert summary["methods"]["T1"]["styles"] == {}
+    assert summary["methods"]["T1"]["styles"] == {} and "mean colours" not in summary["methods"]
 
 
 def test_intervals_are_over_people(run):

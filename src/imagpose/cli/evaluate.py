@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imagpose.cli.options import Guidance, Model, Seed, Steps, Workers
+from imagpose.cli.options import Guidance, Model, Steps, Workers
 
 app = typer.Typer(help="Measure models and folders of pictures.", no_args_is_help=True)
 
@@ -20,17 +20,18 @@ Detector = Annotated[
 
 @app.command("people", epilog="Example: imagpose evaluate people --identities 100 --out evaluation")
 def evaluate_people(
-    out: Annotated[Path, typer.Option(help="Folder for summary.json, table.md, pairs.json and rows.png.")],
+    out: Annotated[Path, typer.Option(help="Folder for the rendered people and what evaluate model writes.")],
     model: Model = "mini",
     identities: Annotated[int, typer.Option(help="Number of held-out people.")] = 100,
     steps: Steps = 20,
     guidance: Guidance = 2.0,
-    seed: Seed = 0,
+    workers: Workers = None,
 ) -> None:
-    """Measure a model on held-out synthetic people, beside copying the source and a mean-colour oracle."""
-    from imagpose.evaluation.protocol import evaluate_model
+    """Render held-out synthetic people and measure a model on them: evaluate model with T1 and T3."""
+    from imagpose.evaluation.model_pictures import Sampling
+    from imagpose.evaluation.people import evaluate_on_people
 
-    typer.echo(evaluate_model(out, model=model, identities=identities, steps=steps, guidance=guidance, seed=seed))
+    _show(evaluate_on_people(out, model, identities, Sampling(steps, guidance), workers), out)
 
 
 @app.command(
@@ -71,8 +72,7 @@ def evaluate_model(
         out, model, data, (*scenarios, *(request or ())), pairs, seeds, tuple(protocol.split(",")),
         Sampling(steps, guidance), workers, limit=limit, detect=detect, grids=[*map(ViewGrid.parse, grid.split(","))],
     )  # fmt: skip
-    if table:
-        typer.echo(f"{table}\n\n{out / 'report.html'}")
+    _show(table, out)
 
 
 @app.command(epilog="Example: imagpose evaluate judges --data data/people --people 100")
@@ -112,4 +112,9 @@ def images(
     table = evaluate_images(
         generated, reference, out, train, masks, tuple(protocol.split(",")), workers, data=data, detect=detect
     )
-    typer.echo(f"{table}\n\n{out / 'report.html'}")
+    _show(table, out)
+
+
+def _show(table: str, out: Path) -> None:
+    if table:  # of several processes the first one measures
+        typer.echo(f"{table}\n\n{out / 'report.html'}")

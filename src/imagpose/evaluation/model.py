@@ -27,7 +27,15 @@ from imagpose.evaluation.image_rows import PROTOCOLS
 from imagpose.evaluation.images import check_settings
 from imagpose.evaluation.judged_views import JudgedPairs
 from imagpose.evaluation.judging import open_judged_views
-from imagpose.evaluation.model_pictures import Pictures, Sampling, find_made, generate, reconstruct
+from imagpose.evaluation.model_pictures import (
+    MEAN_COLOURS,
+    Pictures,
+    Sampling,
+    draw_mean_colours,
+    find_made,
+    generate,
+    reconstruct,
+)
 from imagpose.evaluation.model_report import Method, write_model_report
 from imagpose.evaluation.model_requests import (
     PAPER_GRID,
@@ -40,7 +48,6 @@ from imagpose.evaluation.model_requests import (
 from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
-from imagpose.evaluation.protocol import load_pipeline
 from imagpose.io import claim_folder
 from imagpose.model_folder import resolve_model
 from imagpose.pipeline_inputs import check_settings as check_sampling
@@ -49,10 +56,10 @@ from imagpose.views import ViewGrid
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["evaluate_on_dataset", "scenario_requests"]
+__all__ = ["evaluate_on_dataset", "load_pipeline", "scenario_requests"]
 
 _SPLIT, _TRAIN = "test", "train"
-_OWN_METHODS = ("copy of the source", "autoencoder alone")  # beside the scenarios
+_COPY, _AUTOENCODER = "copy of the source", "autoencoder alone"
 _Asked = tuple[tuple[str, ...], str]  # the sources and the target of a pair
 
 
@@ -142,6 +149,8 @@ def evaluate_on_dataset(
     if not state.is_main_process:
         return ""
     networks = networks or find_networks()
+    if MEAN_COLOURS in methods_compared:
+        draw_mean_colours(run.pairs, pictures)
     reconstruct(pipeline, list(dict.fromkeys(target for _, target in run.measured)), pictures)
     train = _store_train(data, pictures) if _wants_train(protocols, networks) else None
     methods = []
@@ -149,7 +158,7 @@ def evaluate_on_dataset(
         own = compared.pairs
         judged = views if isinstance(views, Needs) else JudgedPairs(views, compared.targets, compared.sources)
         measures = measure_pairs(own, protocols, Parts(out / "parts", workers), networks, {size}, train, judged)
-        methods.append(Method(name, own, measures))
+        methods.append(Method(name, own, measures, pictured=name in run.requests or name in theirs))
     settings = {
         "model": model, "data": str(data), "pairs": len(run.pairs), "seeds": seeds, "left_out": run.left_out,
         "judges": None if isinstance(views, Needs) or "clean" not in protocols else views.note, **asdict(sampling),
@@ -207,7 +216,7 @@ def _plan(
 def _find_others(others: Mapping[str, Path], run: _Run) -> dict[str, list[Path]]:
     """Per other method, its picture of every pair."""
     for name in others:
-        if name in (*_OWN_METHODS, *run.requests):
+        if name in (_COPY, _AUTOENCODER, MEAN_COLOURS, *run.requests):
             raise ValueError(f"method {name!r}: the name of what is measured anyway; choose another")
     return {name: find_made(folder, run.pairs) for name, folder in others.items()}
 
@@ -297,9 +306,10 @@ def _compared(
     alone: list[_Asked] = [((source,), target) for source, target in run.pairs]
     copies = [[pictures.view(source)] for source, _ in run.pairs]
     decoded = [[pictures.view(target, "autoencoder")] for _, target in run.pairs]
-    methods = {
-        name: _method(alone, made, pictures, styles) for name, made in zip(_OWN_METHODS, (copies, decoded), strict=True)
-    }
+    without = {_COPY: copies, _AUTOENCODER: decoded}
+    if all(pictures.view(name, "parts").is_file() for pair in run.pairs for name in pair):
+        without[MEAN_COLOURS] = [[pictures.generated(MEAN_COLOURS, pair, 0)] for pair in run.pairs]
+    methods = {name: _method(alone, made, pictures, styles) for name, made in without.items()}
     for scenario, requests in run.requests.items():
         asked: list[_Asked] = [(request.sources, target) for request in requests for target in request.targets]
         made = [
@@ -333,3 +343,16 @@ def _method(
         for (sources, target), files in zip(asked, made, strict=True)
     ]
     return _Compared(pairs, [target for _, target in asked], [sources for sources, _ in asked])
+
+
+def load_pipeline(model: str) -> IMAGPosePipeline:
+    """A pipeline by name or folder, on the GPU if there is one, without progress bars of its own."""
+    import diffusers
+    import transformers
+
+    from imagpose.pipeline import IMAGPosePipeline
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    pipeline = IMAGPosePipeline.from_pretrained(model)
+    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -5,6 +5,7 @@ masks/<identity>/<view>.png                         where it has masks
 parts/<identity>/<view>.png                         where it has part maps
 autoencoder/<identity>/<view>.png                   the view encoded and decoded
 <scenario>/<identity>/<source>_to_<target>_<n>.png  generated in run n
+mean colours/<identity>/<source>_to_<target>_0.png  the target's parts in the source's colours
 train/<identity>/<view>.png                         the training pictures, where a network wants them
 
 A file is there only when it is complete, and is not made again.
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import numpy as np
 from PIL import Image
 
 from imagpose.data.dataset import PersonDataset
@@ -31,7 +33,13 @@ from imagpose.io import partial_file
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["Pictures", "Sampling", "answer_requests", "find_made", "generate", "reconstruct"]
+__all__ = [
+    "MEAN_COLOURS", "Pictures", "Sampling", "answer_requests", "colour_parts", "draw_mean_colours", "find_made", "generate",
+    "reconstruct",
+]  # fmt: skip
+
+MEAN_COLOURS = "mean colours"
+"""Method that fills the target's true parts with the source's mean colours."""
 
 _REQUESTS_AT_ONCE, _VIEWS_AT_ONCE = 4, 8
 
@@ -172,3 +180,37 @@ def reconstruct(pipeline: IMAGPosePipeline, names: Sequence[str], pictures: Pict
             decoded = padding.crop(decode_latents(pipeline.vae, encode_latents(pipeline.vae, padded)))
         for name, picture in zip(batch, signed_to_pictures(decoded), strict=True):
             _save(picture, pictures.view(name, "autoencoder"))
+
+
+def draw_mean_colours(pairs: Sequence[ViewPair], pictures: Pictures) -> None:
+    """Write `colour_parts` of stored views with their part maps: what knowing outlines and colours alone is worth."""
+    for source, target in pairs:
+        views = pictures.view(source), pictures.view(source, "parts"), pictures.view(target, "parts")
+        given, source_parts, target_parts = (_read(file) for file in views)
+        drawing = colour_parts(given, source_parts, target_parts)
+        _save(Image.fromarray(drawing), pictures.generated(MEAN_COLOURS, (source, target), 0))
+
+
+def colour_parts(source: np.ndarray, source_parts: np.ndarray, target_parts: np.ndarray) -> np.ndarray:
+    """The target's true part map, every part filled with its mean colour in the source.
+
+    An oracle, for it knows the target's outline; it knows no texture, no shading and no face. A part that the source
+    does not show gets the mean colour of the whole person, the ground that of the source's ground.
+
+    Args:
+        source: uint8 (H, W, 3), in which a person is seen.
+        source_parts: uint8 (H, W), 0 outside of the person; target_parts: uint8 (H', W').
+
+    Returns:
+        uint8 (H', W', 3).
+    """
+    person = source[source_parts > 0].mean(0)
+    colours = np.tile(person, (max(int(source_parts.max()), int(target_parts.max())) + 1, 1))
+    for part in np.unique(source_parts):
+        colours[part] = source[source_parts == part].mean(0)
+    return colours.round().astype(np.uint8)[target_parts]
+
+
+def _read(file: Path) -> np.ndarray:
+    with Image.open(file) as picture:
+        return np.asarray(picture)

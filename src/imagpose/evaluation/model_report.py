@@ -39,11 +39,13 @@ class Method:
         name: a scenario, or what needs no model.
         pairs: what was compared.
         measures: of the pairs.
+        pictured: whether the page shows its best and worst pictures.
     """
 
     name: str
     pairs: Sequence[Pair]
     measures: Measures
+    pictured: bool
 
 
 def write_model_report(
@@ -104,7 +106,8 @@ def write_model_report(
         [html_table(table.head, table.lines, defined=False) for table in tables],
         [
             strip
-            for method in methods[2:]
+            for method in methods
+            if method.pictured
             for strip in pictured_strips(method.pairs, method.measures.values, protocols[0], f"{method.name}: ")
         ],
         ", ".join(f"{name} {number}" for name, number in library_versions().items()) + ".",

@@ -16,10 +16,9 @@ from accelerate import PartialState
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo, read_info
-from imagpose.evaluation.model import evaluate_on_dataset, scenario_requests
+from imagpose.evaluation.model import evaluate_on_dataset, load_pipeline, scenario_requests
 from imagpose.evaluation.model_pictures import Sampling
 from imagpose.evaluation.model_requests import PAPER_GRID
-from imagpose.evaluation.protocol import load_pipeline
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures
 from imagpose.evaluation.reproduce.page import ResultPage, write_page

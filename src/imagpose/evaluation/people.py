@@ -1,0 +1,48 @@
+"""`imagpose evaluate people`: held-out rendered people made into a data set, and `evaluate_on_dataset` on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imagpose.data.pairs import write_pairs
+from imagpose.data.rendered import prepare_people
+from imagpose.evaluation.model import evaluate_on_dataset
+from imagpose.evaluation.model_pictures import Sampling
+from imagpose.model_folder import resolve_model
+from imagpose.people.splits import TEST_SEEDS
+from imagpose.pipeline_inputs import check_settings
+
+__all__ = ["evaluate_on_people"]
+
+_VIEWS = 8  # four to choose sources from, view 0 from the front, then four to generate, one from each side
+_SCENARIOS = ("T1", "T3")
+
+
+def evaluate_on_people(out: Path, model: str, identities: int, sampling: Sampling, workers: int | None = None) -> str:
+    """Render the first people of the test split into ``<out>/people``, in the model's size, and measure the model there.
+
+    Of every person the front view is given (in T3 two further views besides) and four others are asked for: one each
+    from the front, from behind and from both sides.
+
+    Args:
+        out, model, sampling: see `evaluate_on_dataset`; the same command continues.
+        identities: number of people.
+        workers: processes that render and measure; None for one per core.
+
+    Returns:
+        The tables, Markdown.
+
+    Raises:
+        ValueError, OSError: see `evaluate_on_dataset` and `prepare_people`.
+    """
+    from imagpose.pipeline import IMAGPosePipeline
+
+    if not 1 <= identities <= len(TEST_SEEDS):
+        raise ValueError(f"identities is {identities}; 1 to {len(TEST_SEEDS):,} expected")
+    check_settings(sampling.steps, sampling.guidance, "feature", "pil")
+    config = IMAGPosePipeline.load_config(resolve_model(model))
+    data, pairs = out / "people", out / "pairs.csv"
+    size = config["view_height"], config["view_width"]
+    prepare_people(TEST_SEEDS[0], identities, _VIEWS, *size, data, workers=workers)
+    write_pairs([(f"{seed}/0", f"{seed}/{view}") for seed in TEST_SEEDS[:identities] for view in range(4, 8)], pairs)
+    return evaluate_on_dataset(out, model, data, _SCENARIOS, pairs, sampling=sampling, workers=workers)

@@ -1,0 +1,56 @@
+"""`imagpose evaluate people`: who is rendered, which pairs are asked for, and what is refused before anything is made."""
+
+import csv
+
+import pytest
+
+from imagpose.data.dataset import PersonDataset
+from imagpose.evaluation import people as evaluation
+from imagpose.evaluation.model_pictures import Sampling
+from imagpose.evaluation.people import evaluate_on_people
+from imagpose.people import TEST_SEEDS, sample_view_specs
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder that says in which size its model works."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model_index.json").write_text('{"_class_name": "IMAGPosePipeline", "view_height": 64, "view_width": 48}')
+    return str(folder)
+
+
+def test_what_is_measured(model, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(evaluation, "evaluate_on_dataset", lambda *given, **named: calls.append((given, named)) or "table")
+    out = tmp_path / "out"
+    assert evaluate_on_people(out, model, 2, Sampling(3, 1.5), workers=1) == "table"
+    (given, named) = calls[0]
+    assert given[:4] == (out, model, out / "people", ("T1", "T3")) and named["sampling"] == Sampling(3, 1.5)
+    dataset = PersonDataset(out / "people", "test")
+    assert list(dataset.identities) == [str(seed) for seed in TEST_SEEDS[:2]]
+    assert {(own.height, own.width) for own in dataset.stream()} == {(64, 48)}
+    with given[4].open(newline="") as file:
+        pairs = [(row["source"].split("/"), row["target"].split("/")) for row in csv.DictReader(file)]
+    assert len(pairs) == 8
+    for seed in TEST_SEEDS[:2]:
+        specs = sample_view_specs(seed, 8)
+        own = [(int(source[1]), int(target[1])) for source, target in pairs if source[0] == target[0] == str(seed)]
+        facing = [round(specs[target].yaw / 90) % 4 for _, target in own]
+        assert sorted(facing) == [0, 1, 2, 3]
+        assert {round(specs[source].yaw / 90) % 4 for source, _ in own} == {0}  # from the front
+
+
+@pytest.mark.parametrize(
+    ("identities", "sampling", "message"),
+    [
+        (0, Sampling(), "identities is 0"),
+        (1_000_001, Sampling(), "identities is 1000001"),
+        (1, Sampling(0), "num_inference_steps"),
+        (1, Sampling(guidance=float("nan")), "guidance_scale"),
+    ],
+)
+def test_bad_settings_write_nothing(model, tmp_path, identities, sampling, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_on_people(tmp_path / "out", model, identities, sampling)
+    assert not (tmp_path / "out").exists()

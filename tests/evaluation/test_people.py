@@ -22,7 +22,9 @@ def model(tmp_path):
 
 def test_what_is_measured(model, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(evaluation, "evaluate_on_dataset", lambda *given, **named: calls.append((given, named)) or "table")
+    monkeypatch.setattr(
+        evaluation, "evaluate_on_dataset", lambda *given, **named: calls.append((given, named)) or "table"
+    )
     out = tmp_path / "out"
     assert evaluate_on_people(out, model, 2, Sampling(3, 1.5), workers=1) == "table"
     (given, named) = calls[0]

@@ -41,6 +41,8 @@ def evaluate_on_people(out: Path, model: str, identities: int, sampling: Samplin
         raise ValueError(f"identities is {identities}; 1 to {len(TEST_SEEDS):,} expected")
     check_settings(sampling.steps, sampling.guidance, "feature", "pil")
     config = IMAGPosePipeline.load_config(resolve_model(model))
+    if not {"view_height", "view_width"} <= config.keys():
+        raise ValueError(f"model {model} does not say view_height and view_width: it is no IMAGPose pipeline")
     data, pairs = out / "people", out / "pairs.csv"
     size = config["view_height"], config["view_width"]
     prepare_people(TEST_SEEDS[0], identities, _VIEWS, *size, data, workers=workers)

@@ -6,9 +6,9 @@ import pytest
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.evaluation import people as evaluation
-from imagpose.evaluation.model_pictures import Sampling
 from imagpose.evaluation.people import evaluate_on_people
 from imagpose.people import TEST_SEEDS, sample_view_specs
+from imagpose.pipeline.sampling import Sampling
 
 
 @pytest.fixture
@@ -48,8 +48,6 @@ def test_what_is_measured(model, tmp_path, monkeypatch):
     [
         (0, Sampling(), "identities is 0"),
         (1_000_001, Sampling(), "identities is 1000001"),
-        (1, Sampling(0), "num_inference_steps"),
-        (1, Sampling(guidance=float("nan")), "guidance_scale"),
     ],
 )
 def test_bad_settings_write_nothing(model, tmp_path, identities, sampling, message):

@@ -17,13 +17,13 @@ from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.image_rows import METRICS, Row
 from imagpose.evaluation.model import scenario_requests
-from imagpose.evaluation.model_pictures import Sampling
 from imagpose.evaluation.reproduce import items, speed
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
 from imagpose.evaluation.reproduce.measured import Measured, result_table
 from imagpose.evaluation.reproduce.page import ResultPage, markdown, write_page
 from imagpose.evaluation.reproduce.published import published_table_1
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
+from imagpose.pipeline.sampling import Sampling
 
 pytest.importorskip("matplotlib")
 
@@ -78,7 +78,7 @@ def copying(monkeypatch) -> Copying:
 
     pipeline = Copying(IMAGPosePipeline.from_pretrained("mini").vae)
     for module in (evaluation, items):
-        monkeypatch.setattr(module, "load_pipeline", lambda name: pipeline)
+        monkeypatch.setattr(module, "load_pipeline", lambda *_: pipeline)
     return pipeline
 
 

@@ -16,7 +16,7 @@ from transformers import CLIPImageProcessorPil
 
 from imagpose import IMAGPosePipeline
 from imagpose.convert import from_official, to_official
-from imagpose.pipeline_conditions import encode_texture
+from imagpose.pipeline.conditions import encode_texture
 from imagpose.pixels import encoder_pixels, pictures_to_signed
 from imagpose.views import ViewGrid
 

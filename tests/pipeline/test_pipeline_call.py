@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from imagpose import IMAGPosePipeline, pipeline_conditions
+from imagpose import IMAGPosePipeline
 from imagpose.models import FeatureTokens, IMAGPoseUNet
 from imagpose.models.latents import decode_latents
 from imagpose.models.presets import ABLATIONS
+from imagpose.pipeline import conditions
 from imagpose.views import ViewGrid, plan, untile
 
 HEIGHT, WIDTH = 32, 16  # view of the tiny pipeline
@@ -89,7 +90,7 @@ def test_many_poses_go_through_the_networks_a_few_at_a_time(pipeline, picture, p
 
     images, batches = run()
     assert batches == [[16, 16, 6], [16, 16, 16, 7], [16, 3]]  # the UNet has two branches, each canvas three views
-    monkeypatch.setattr(pipeline_conditions, "_AT_ONCE", 1000)
+    monkeypatch.setattr(conditions, "_AT_ONCE", 1000)
     at_once, batches = run()
     assert batches == [[38], [55], [19]]
     np.testing.assert_allclose(images, at_once, atol=2e-4)

@@ -120,3 +120,26 @@ def test_the_null_features_are_zero(pipeline, picture, pose, monkeypatch):
     null, conditioned = states[0].chunk(2)
     assert not null.any()
     assert (conditioned[0] - conditioned[1]).abs().max() > 1e-4  # each request has its own F_C
+
+
+def test_outside_its_interval_guidance_costs_nothing_and_changes_nothing(pipeline, picture, pose, seeded, monkeypatch):
+    rows = []
+    original = pipeline.unet.forward
+
+    def record(sample, timestep, *args, **kwargs):
+        rows.append((int(timestep), len(sample)))
+        return original(sample, timestep, *args, **kwargs)
+
+    monkeypatch.setattr(pipeline.unet, "forward", record)
+
+    def run(**settings):
+        rows.clear()
+        call = {"num_inference_steps": 5, "output_type": "latent", "generator": seeded(0), **settings}
+        return pipeline([picture(0)], [pose(0)], **call).images
+
+    run(guidance_scale=3.0, guidance_interval=(0.2, 0.6))
+    assert rows == [(999, 1), (799, 1), (599, 2), (399, 2), (199, 1)]
+    never = run(guidance_scale=3.0, guidance_interval=(1.0, 1.0))
+    assert torch.equal(never, run(guidance_scale=1.0))
+    always = run(guidance_scale=3.0, guidance_interval=(0.0, 1.0))
+    assert torch.equal(always, run(guidance_scale=3.0)) and not torch.equal(always, never)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imagpose.pipeline_inputs import read_requests
+from imagpose.pipeline.requests import read_requests
 from imagpose.pose import Pose
 
 
@@ -77,6 +77,8 @@ def outside_pose():
         ({"scenario": "T9"}, "T9"),
         ({"guidance": "both"}, "guidance must be one of feature, full"),
         ({"guidance_scale": float("nan")}, "guidance_scale"),
+        ({"guidance_interval": (0.8, 0.2)}, "guidance_interval"),
+        ({"guidance_interval": 0.5}, "guidance_interval"),
         ({"num_inference_steps": 0}, "num_inference_steps"),
         ({"num_inference_steps": 2.5}, "num_inference_steps"),
         ({"output_type": "jpeg"}, "output_type"),

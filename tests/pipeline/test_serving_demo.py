@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from imagpose.people.splits import TEST_SEEDS
+from imagpose.pipeline.sampling import Sampling
 from imagpose.serving.demo import BACK, CASES, FRONT, PEOPLE_FOLDER, read_people, run_demo
 from imagpose.serving.page import Comparison, Section, build_page
 from imagpose.views import plan
@@ -56,7 +57,7 @@ def decode(image):
 def demo(tmp_path_factory, build_pipeline):
     folder = tmp_path_factory.mktemp("demo")
     build_pipeline().save_pretrained(folder / "tiny")
-    page = run_demo(folder / "out", model=str(folder / "tiny"), steps=1, guidance=1.0)
+    page = run_demo(folder / "out", model=str(folder / "tiny"), sampling=Sampling(1, 1.0))
     return folder / "out", Page(page.read_text(encoding="utf-8"))
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline_conditions import encode_conditions
-from imagpose.pipeline_inputs import read_requests
+from imagpose.pipeline.conditions import encode_conditions
+from imagpose.pipeline.requests import read_requests
 from imagpose.pixels import pictures_to_signed
 from imagpose.views import ViewGrid
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from imagpose.cli import convert, evaluate, prepare, reproduce, study, train
-from imagpose.cli.options import Config, Guidance, Model, Overrides, Seed, Steps, Style, Workers, World, parse_size
+from imagpose.cli.options import Config, Model, Overrides, Style, Workers, World, parse_size, with_sampling
 from imagpose.version import __version__
+
+if TYPE_CHECKING:
+    from imagpose.pipeline.sampling import Sampling
 
 app = typer.Typer(
     name="imagpose",
@@ -47,7 +50,9 @@ def _options(
 
 
 @app.command(epilog="Example: imagpose generate --source a.jpg --pose walk.json --pose wave.json --out pictures")
+@with_sampling
 def generate(
+    sampling: Sampling,
     out: Annotated[Path, typer.Option(help="Folder for target-0.png, ..., sheet.png and result.json.")],
     source: Annotated[
         list[Path] | None, typer.Option(help="Photo of the person, at least one; repeat for several.")
@@ -64,33 +69,29 @@ def generate(
     model: Model = "mini",
     scenario: Annotated[str | None, typer.Option(help="T1, T2, T3 or star; default: any number to any number.")] = None,
     grid: Annotated[str | None, typer.Option(help="Rows x columns of the joint canvas, default 2x2.")] = None,
-    steps: Steps = 20,
-    guidance: Guidance = 2.0,
-    seed: Seed = 0,
 ) -> None:
     """Generate one picture per pose, in the order of the poses."""
     from imagpose.serving.generate import generate_files
 
     files = generate_files(
-        source or (), pose or (), source_pose or (), out=out, model=model, scenario=scenario, grid=grid, steps=steps,
-        guidance=guidance, seed=seed,
+        source or (), pose or (), source_pose or (), out=out, model=model, scenario=scenario, grid=grid,
+        sampling=sampling,
     )  # fmt: skip
     for file in files:
         typer.echo(file)
 
 
 @app.command(epilog="Example: imagpose demo --out demo")
+@with_sampling
 def demo(
+    sampling: Sampling,
     out: Annotated[Path, typer.Option(help="Folder for the page and the pictures.")] = Path("demo"),
     model: Model = "mini",
-    steps: Steps = 20,
-    guidance: Guidance = 2.0,
-    seed: Seed = 0,
 ) -> None:
     """Show T1, T2, T3, IMAGPose* and six views in one pass on held-out people, as one HTML page."""
     from imagpose.serving.demo import run_demo
 
-    typer.echo(run_demo(out, model, steps, guidance, seed))
+    typer.echo(run_demo(out, model, sampling))
 
 
 @app.command(epilog="Example: imagpose people --seed 100 --count 20 --views 8 --size 256x176 --out people")

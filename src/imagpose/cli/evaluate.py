@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import Guidance, Model, Steps, Workers
+from imagpose.cli.options import Model, Workers, with_sampling
+
+if TYPE_CHECKING:
+    from imagpose.pipeline.sampling import Sampling
 
 app = typer.Typer(help="Measure models and folders of pictures.", no_args_is_help=True)
 
@@ -19,25 +22,26 @@ Detector = Annotated[
 
 
 @app.command("people", epilog="Example: imagpose evaluate people --identities 100 --out evaluation")
+@with_sampling
 def evaluate_people(
+    sampling: Sampling,
     out: Annotated[Path, typer.Option(help="Folder for the rendered people and what evaluate model writes.")],
     model: Model = "mini",
     identities: Annotated[int, typer.Option(help="Number of held-out people.")] = 100,
-    steps: Steps = 20,
-    guidance: Guidance = 2.0,
     workers: Workers = None,
 ) -> None:
     """Render held-out synthetic people and measure a model on them: evaluate model with T1 and T3."""
-    from imagpose.evaluation.model_pictures import Sampling
     from imagpose.evaluation.people import evaluate_on_people
 
-    _show(evaluate_on_people(out, model, identities, Sampling(steps, guidance), workers), out)
+    _show(evaluate_on_people(out, model, identities, sampling, workers), out)
 
 
 @app.command(
     "model", epilog="Example: imagpose evaluate model --data data/people --request 1:8 --grid 3x3 --out evaluation"
 )
+@with_sampling
 def evaluate_model(
+    sampling: Sampling,
     data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
     out: Annotated[Path, typer.Option(help="Folder for summary.json, pairs.parquet, report.html and the pictures.")],
     model: Model = "mini",
@@ -54,8 +58,6 @@ def evaluate_model(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Samples per pair.")] = 1,
     protocol: Protocol = "clean,field",
-    steps: Steps = 20,
-    guidance: Guidance = 2.0,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")
     ] = None,
@@ -63,14 +65,14 @@ def evaluate_model(
     workers: Workers = None,
 ) -> None:
     """Measure a model on a data set's test split, beside copying the source and the autoencoder alone."""
-    from imagpose.evaluation.model import Sampling, evaluate_on_dataset
+    from imagpose.evaluation.model import evaluate_on_dataset
     from imagpose.views import ViewGrid
 
     default = None if request else "T1"
     scenarios = (scenario or default or "").split(",") if scenario or default else []
     table = evaluate_on_dataset(
         out, model, data, (*scenarios, *(request or ())), pairs, seeds, tuple(protocol.split(",")),
-        Sampling(steps, guidance), workers, limit=limit, detect=detect, grids=[*map(ViewGrid.parse, grid.split(","))],
+        sampling, workers, limit=limit, detect=detect, grids=[*map(ViewGrid.parse, grid.split(","))],
     )  # fmt: skip
     _show(table, out)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
-Steps = Annotated[int, typer.Option(help="DDIM steps.")]
-Guidance = Annotated[float, typer.Option(help="Guidance scale; 1 switches guidance off.")]
-Seed = Annotated[int, typer.Option(help="Seed: the same seed gives the same pictures.")]
 Config = Annotated[Path, typer.Option(help="YAML configuration, see configs/.")]
 Overrides = Annotated[
     list[str] | None,
@@ -26,6 +26,68 @@ Style = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
+
+
+def _option(*names: str, help: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel="Sampling")
+
+
+# Fields of `pipeline.sampling.Sampling`: the options of every command that samples.
+_SAMPLING: dict[str, tuple[Any, Any]] = {
+    "steps": (Annotated[int, _option(help="Denoising steps.")], 20),
+    "guidance_scale": (
+        Annotated[float, _option("--guidance-scale", "--guidance", help="1 switches guidance off.")],
+        2.0,
+    ),
+    "guidance": (
+        Annotated[str, _option("--guidance-kind", help="feature (null F_C) or full (null F_C and F_I, Eq. 5).")],
+        "feature",
+    ),
+    "guidance_interval": (
+        Annotated[
+            tuple[float, float],
+            _option(metavar="LOW HIGH", help="Timesteps with guidance, from 0 (picture) to 1 (noise)."),
+        ],
+        (0.0, 1.0),
+    ),
+    "scheduler": (
+        Annotated[
+            str | None, _option(help="ddim, ddpm, dpm++, euler, euler-ancestral or unipc; default: the model's own.")
+        ],
+        None,
+    ),
+    "seed": (Annotated[int, _option(help="The same seed gives the same pictures.")], 0),
+}
+
+
+def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with all options of sampling in place of its argument `sampling`, behind its own.
+
+    An option of these names that the command has itself stays its own; its `sampling` has the default there.
+    """
+    hints = get_type_hints(command, localns={"Sampling": object}, include_extras=True)
+    own = inspect.signature(command).parameters.values()
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        parameter.replace(kind=keyword, annotation=hints[parameter.name])
+        for parameter in own
+        if parameter.name != "sampling"
+    ]
+    taken = [name for name in _SAMPLING if name not in hints]
+    for name in taken:
+        annotation, default = _SAMPLING[name]
+        parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
+
+    @wraps(command)
+    def sampled(**arguments: Any) -> None:
+        from imagpose.pipeline.sampling import Sampling
+
+        settings = {name: arguments.pop(name) for name in taken}
+        command(**arguments, sampling=Sampling(**settings))
+
+    sampled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    sampled.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return sampled
 
 
 def parse_size(text: str) -> tuple[int, int]:

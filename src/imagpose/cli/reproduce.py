@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import Guidance, Model, Steps, parse_named
+from imagpose.cli.options import Model, parse_named, with_sampling
 
 if TYPE_CHECKING:
     from imagpose.evaluation.reproduce.items import Measuring
     from imagpose.evaluation.reproduce.training_runs import TrainingRuns
+    from imagpose.pipeline.sampling import Sampling
 
 app = typer.Typer(
     help="Make the paper's tables and figures anew, on any prepared data set; see docs/reproduce.md.",
@@ -36,7 +37,9 @@ Overrides = Annotated[
 @app.command(
     epilog="Example: imagpose reproduce table1 --data data/deepfashion --model model --baseline CFLD=cfld --out results"
 )
+@with_sampling
 def table1(
+    sampling: Sampling,
     data: Data,
     out: Out,
     model: Model = "mini",
@@ -44,42 +47,42 @@ def table1(
         list[str] | None,
         typer.Option(help="NAME=FOLDER with IDENTITY/SOURCE_to_TARGET.png of every test pair; repeat for several."),
     ] = None,
-    steps: Steps = 20,
-    guidance: Guidance = 2.0,
     limit: Limit = None,
 ) -> None:
     """A model beside other methods' folders of pictures."""
     from imagpose.evaluation.reproduce import items
 
     baselines = {name: Path(folder) for name, folder in parse_named(baseline, "--baseline").items()}
-    _show(items.table1(_measuring(data, out, steps, guidance, limit), model, baselines), out, "table1")
+    _show(items.table1(_measuring(data, out, sampling, limit), model, baselines), out, "table1")
 
 
 @app.command(
     epilog="Example: imagpose reproduce table2 --data data/people --config configs/reproduce.yaml --budget 2000 --out out"
 )
+@with_sampling
 def table2(
+    sampling: Sampling,
     data: Data,
     config: Config,
     budget: Budget,
     out: Out,
     overrides: Overrides = None,
-    steps: Steps = 20,
-    guidance: Guidance = 2.0,
     limit: Limit = None,
 ) -> None:
     """What each module adds: B0 to B4 and the whole model, trained alike."""
     from imagpose.evaluation.reproduce import items
 
     runs = _runs(out, data, config, budget, overrides)
-    _show(items.table2(_measuring(data, out, steps, guidance, limit), runs), out, "table2")
+    _show(items.table2(_measuring(data, out, sampling, limit), runs), out, "table2")
 
 
 @app.command(
     epilog="Example: imagpose reproduce table3 --data data/people --config configs/reproduce.yaml --budget 2000"
     " --image-encoder small=runs/small/weights --image-encoder large=runs/large/weights --out results"
 )
+@with_sampling
 def table3(
+    sampling: Sampling,
     data: Data,
     config: Config,
     budget: Budget,
@@ -92,8 +95,6 @@ def table3(
         typer.Option(help="NAME=FOLDER (or Hub id) for the configuration's preset; weakest first, repeat for several."),
     ] = None,
     overrides: Overrides = None,
-    steps: Steps = 20,
-    guidance: Guidance = 2.0,
     limit: Limit = None,
 ) -> None:
     """Other bases and image encoders, trained alike."""
@@ -101,47 +102,47 @@ def table3(
 
     runs = _runs(out, data, config, budget, overrides)
     encoders = parse_named(image_encoder, "--image-encoder")
-    measuring = _measuring(data, out, steps, guidance, limit)
+    measuring = _measuring(data, out, sampling, limit)
     _show(items.table3(measuring, runs, preset or (), encoders), out, "table3")
 
 
 @app.command(
     epilog="Example: imagpose reproduce table7 --data data/people --config configs/reproduce.yaml --budget 2000 --out out"
 )
+@with_sampling
 def table7(
+    sampling: Sampling,
     data: Data,
     config: Config,
     budget: Budget,
     out: Out,
     overrides: Overrides = None,
-    steps: Steps = 20,
-    guidance: Guidance = 2.0,
     limit: Limit = None,
 ) -> None:
     """The joint canvas against views along the batch axis (M1), trained alike."""
     from imagpose.evaluation.reproduce import items
 
     runs = _runs(out, data, config, budget, overrides)
-    _show(items.table7(_measuring(data, out, steps, guidance, limit), runs), out, "table7")
+    _show(items.table7(_measuring(data, out, sampling, limit), runs), out, "table7")
 
 
 @app.command(epilog="Example: imagpose reproduce figure7 --data data/people --model mini --out results")
-def figure7(
-    data: Data, out: Out, model: Model = "mini", steps: Steps = 20, guidance: Guidance = 2.0, limit: Limit = None
-) -> None:
+@with_sampling
+def figure7(sampling: Sampling, data: Data, out: Out, model: Model = "mini", limit: Limit = None) -> None:
     """One model in its four scenarios: T1, T2, T3 and IMAGPose*."""
     from imagpose.evaluation.reproduce import items
 
-    _show(items.figure7(_measuring(data, out, steps, guidance, limit), model), out, "figure7")
+    _show(items.figure7(_measuring(data, out, sampling, limit), model), out, "figure7")
 
 
 @app.command(epilog="Example: imagpose reproduce figure8 --data data/people --model mini --steps 5,10,20 --out results")
+@with_sampling
 def figure8(
+    sampling: Sampling,
     data: Data,
     out: Out,
     model: Model = "mini",
     steps: Annotated[str, typer.Option(help="Numbers of DDIM steps.")] = "5,10,20,50",
-    guidance: Guidance = 2.0,
     limit: Limit = None,
     requests: Annotated[int, typer.Option(min=1, help="Calls that are timed per setting.")] = 5,
 ) -> None:
@@ -151,16 +152,15 @@ def figure8(
     numbers = [int(text) if text.strip().isdecimal() else 0 for text in steps.split(",")]
     if min(numbers) < 1 or len(set(numbers)) < len(numbers):
         raise ValueError(f"steps is {steps!r}; whole numbers from 1, each once, expected, for example 5,10,20")
-    measuring = _measuring(data, out, numbers[0], guidance, limit)
+    measuring = _measuring(data, out, sampling, limit)
     _show(items.figure8(measuring, model, numbers, requests), out, "figure8")
 
 
-def _measuring(data: Path, out: Path, steps: int, guidance: float, limit: int | None) -> Measuring:
-    from imagpose.evaluation.model_pictures import Sampling
+def _measuring(data: Path, out: Path, sampling: Sampling, limit: int | None) -> Measuring:
     from imagpose.evaluation.reproduce.items import Measuring
 
     command = shlex.join(["imagpose", *sys.argv[1:]])
-    return Measuring(out, data, Sampling(steps, guidance), limit, command)
+    return Measuring(out, data, sampling, limit, command)
 
 
 def _runs(out: Path, data: Path, config: Path, budget: int, overrides: list[str] | None) -> TrainingRuns:

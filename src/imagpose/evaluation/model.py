@@ -30,7 +30,6 @@ from imagpose.evaluation.judging import open_judged_views
 from imagpose.evaluation.model_pictures import (
     MEAN_COLOURS,
     Pictures,
-    Sampling,
     draw_mean_colours,
     find_made,
     generate,
@@ -50,13 +49,13 @@ from imagpose.evaluation.pair_measures import measure_pairs
 from imagpose.evaluation.parts import Parts
 from imagpose.io import claim_folder
 from imagpose.model_folder import resolve_model
-from imagpose.pipeline_inputs import check_settings as check_sampling
+from imagpose.pipeline.sampling import Sampling, load_pipeline
 from imagpose.views import ViewGrid
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["evaluate_on_dataset", "load_pipeline", "scenario_requests"]
+__all__ = ["evaluate_on_dataset", "scenario_requests"]
 
 _SPLIT, _TRAIN = "test", "train"
 _COPY, _AUTOENCODER = "copy of the source", "autoencoder alone"
@@ -125,7 +124,6 @@ def evaluate_on_dataset(
     started = time.perf_counter()
     out, data, sampling = Path(out), Path(data), sampling or Sampling()
     check_settings(out, protocols, workers)
-    check_sampling(sampling.steps, sampling.guidance, "feature", "pil")
     if not 1 <= seeds <= 1000:
         raise ValueError(f"seeds is {seeds}; 1 to 1000 expected")
     resolved = resolve_model(model)
@@ -143,7 +141,7 @@ def evaluate_on_dataset(
         check_sizes(methods_compared[name].pairs, resizing="clean" not in protocols)
     # The first processes to be ready wait for the last, which may take hours.
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
-    pipeline = load_pipeline(model).to(state.device)
+    pipeline = load_pipeline(model, sampling.scheduler).to(state.device)
     _generate(pipeline, run, pictures, state.process_index, state.num_processes)
     state.wait_for_everyone()
     if not state.is_main_process:
@@ -161,7 +159,8 @@ def evaluate_on_dataset(
         methods.append(Method(name, own, measures, pictured=name in run.requests or name in theirs))
     settings = {
         "model": model, "data": str(data), "pairs": len(run.pairs), "seeds": seeds, "left_out": run.left_out,
-        "judges": None if isinstance(views, Needs) or "clean" not in protocols else views.note, **asdict(sampling),
+        "judges": None if isinstance(views, Needs) or "clean" not in protocols else views.note,
+        "sampling": str(sampling), **asdict(sampling),
     }  # fmt: skip
     return write_model_report(out, settings, protocols, methods, time.perf_counter() - started)
 
@@ -343,16 +342,3 @@ def _method(
         for (sources, target), files in zip(asked, made, strict=True)
     ]
     return _Compared(pairs, [target for _, target in asked], [sources for sources, _ in asked])
-
-
-def load_pipeline(model: str) -> IMAGPosePipeline:
-    """A pipeline by name or folder, on the GPU if there is one, without progress bars of its own."""
-    import diffusers
-    import transformers
-
-    from imagpose.pipeline import IMAGPosePipeline
-
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    pipeline = IMAGPosePipeline.from_pretrained(model)
-    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -29,27 +29,19 @@ from imagpose.data.records import ViewRecord
 from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.model_requests import Request
 from imagpose.io import partial_file
+from imagpose.pipeline.sampling import Sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
 __all__ = [
-    "MEAN_COLOURS", "Pictures", "Sampling", "answer_requests", "colour_parts", "draw_mean_colours", "find_made", "generate",
-    "reconstruct",
+    "MEAN_COLOURS", "Pictures", "answer_requests", "colour_parts", "draw_mean_colours", "find_made", "generate", "reconstruct",
 ]  # fmt: skip
 
 MEAN_COLOURS = "mean colours"
 """Method that fills the target's true parts with the source's mean colours."""
 
 _REQUESTS_AT_ONCE, _VIEWS_AT_ONCE = 4, 8
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """See `IMAGPosePipeline.__call__`."""
-
-    steps: int = 20
-    guidance: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -156,9 +148,8 @@ def answer_requests(
         scenario=requests[0].plan_scenario,
         height=targets[0][0].height,
         width=targets[0][0].width,
-        num_inference_steps=sampling.steps,
-        guidance_scale=sampling.guidance,
-        generator=[torch.Generator().manual_seed(request.seed(number)) for request in requests],
+        **sampling.arguments(),
+        generator=[torch.Generator().manual_seed(request.seed(sampling.seed + number)) for request in requests],
         return_dict=False,
     )[0]
 

@@ -100,8 +100,7 @@ def write_model_report(
     }
     page = build_page(
         f"{settings['model']} on {Path(settings['data']).name}",
-        f"{settings['steps']} steps, guidance {settings['guidance']:g}, {settings['seeds']} sample(s) per pair."
-        f" {HOW_TO_READ}",
+        f"{settings['sampling']}, {settings['seeds']} sample(s) per pair. {HOW_TO_READ}",
         notes,
         [html_table(table.head, table.lines, defined=False) for table in tables],
         [

@@ -60,7 +60,7 @@ class Request:
         return [(self.sources[0], target) for target in self.targets]
 
     def seed(self, number: int) -> int:
-        """Seed of the request's noise in the run `number`: its own, whatever else is generated beside it."""
+        """Seed of the request's noise for the seed `number` of a run: its own, whatever else is generated beside it."""
         text = repr((number, self.name, self.sources, self.targets))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 

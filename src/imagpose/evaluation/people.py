@@ -7,10 +7,9 @@ from pathlib import Path
 from imagpose.data.pairs import write_pairs
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.model import evaluate_on_dataset
-from imagpose.evaluation.model_pictures import Sampling
 from imagpose.model_folder import resolve_model
 from imagpose.people.splits import TEST_SEEDS
-from imagpose.pipeline_inputs import check_settings
+from imagpose.pipeline.sampling import Sampling
 
 __all__ = ["evaluate_on_people"]
 
@@ -39,7 +38,6 @@ def evaluate_on_people(out: Path, model: str, identities: int, sampling: Samplin
 
     if not 1 <= identities <= len(TEST_SEEDS):
         raise ValueError(f"identities is {identities}; 1 to {len(TEST_SEEDS):,} expected")
-    check_settings(sampling.steps, sampling.guidance, "feature", "pil")
     config = IMAGPosePipeline.load_config(resolve_model(model))
     if not {"view_height", "view_width"} <= config.keys():
         raise ValueError(f"model {model} does not say view_height and view_width: it is no IMAGPose pipeline")

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
-from diffusers import DDIMScheduler
+if TYPE_CHECKING:
+    from diffusers import DDIMScheduler
 
-__all__ = ["build_scheduler"]
+__all__ = ["SCHEDULERS", "build_scheduler", "named_scheduler"]
+
+SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "ddpm": "DDPMScheduler",
+    "dpm++": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler-ancestral": "EulerAncestralDiscreteScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
+"""Schedulers to sample with, by the class of diffusers; all of them run on a schedule of zero terminal SNR."""
 
 
 def build_scheduler(
@@ -26,6 +38,8 @@ def build_scheduler(
     Raises:
         ValueError: zero terminal SNR with epsilon: at zero SNR the noise says nothing about the picture.
     """
+    from diffusers import DDIMScheduler
+
     if zero_terminal_snr and prediction_type == "epsilon":
         raise ValueError("zero_terminal_snr needs prediction_type v_prediction")
     return DDIMScheduler(
@@ -40,3 +54,9 @@ def build_scheduler(
         timestep_spacing="trailing",
         rescale_betas_zero_snr=zero_terminal_snr,
     )
+
+
+def named_scheduler(name: str, trained: Any) -> Any:
+    """The scheduler of a name of `SCHEDULERS`, with the noise schedule of the one that a model was trained with."""
+    kind = getattr(import_module("diffusers"), SCHEDULERS[name])
+    return kind.from_config(trained.config)

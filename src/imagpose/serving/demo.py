@@ -1,7 +1,7 @@
 """The demonstration: all scenarios on held-out synthetic people that ship with the package (`imagpose demo`)."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,10 @@ from PIL import Image
 from imagpose.io import check_output_folder, staged_folder
 from imagpose.model_folder import model_name, resolve_model
 from imagpose.pictures import load_picture
-from imagpose.pipeline_inputs import check_settings
+from imagpose.pipeline.sampling import Sampling, load_pipeline
 from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.provenance import save_generated_png
-from imagpose.serving.generate import load_pipeline, skeleton_size
+from imagpose.serving.generate import skeleton_size
 from imagpose.serving.page import Comparison, Section, build_page
 from imagpose.serving.sheet import draw_sheet
 from imagpose.views import ViewGrid, plan
@@ -106,12 +106,12 @@ CASES = (
 )
 
 
-def run_demo(out: Path, model: str = "mini", steps: int = 20, guidance: float = 2.0, seed: int = 0) -> Path:
+def run_demo(out: Path, model: str = "mini", sampling: Sampling = Sampling()) -> Path:
     """Runs all cases and writes, per case, a folder of PNG files, and `index.html` with everything in it.
 
     Args:
         out: folder for the results; nothing appears in it until all cases are done.
-        model, steps, guidance, seed: as for `generate_files`.
+        model, sampling: as for `generate_files`.
 
     Returns:
         the page.
@@ -120,15 +120,14 @@ def run_demo(out: Path, model: str = "mini", steps: int = 20, guidance: float = 
         ValueError, OSError: the model is not there, a setting is not legal, or `out` cannot be written.
     """
     out = Path(out)
-    check_settings(steps, guidance, "feature", "pil")
     check_output_folder(out)
     resolve_model(model)
     people = read_people(PEOPLE_FOLDER)
-    pipeline = load_pipeline(model)
+    pipeline = load_pipeline(model, sampling.scheduler)
     with staged_folder(out) as stage:
         name = model_name(model)
-        sections = [_run_case(pipeline, case, people, stage, name, steps, guidance, seed) for case in CASES]
-        settings = f"{steps} steps, guidance {guidance:g}, seed {seed}"
+        sections = [_run_case(pipeline, case, people, stage, name, sampling) for case in CASES]
+        settings = f"{replace(sampling, seed=0)}, seed {sampling.seed}"
         (stage / "index.html").write_text(build_page(sections, name, settings), encoding="utf-8")
     return out / "index.html"
 
@@ -152,9 +151,7 @@ def _run_case(
     people: dict[str, list[DemoView]],
     stage: Path,
     model: str,
-    steps: int,
-    guidance: float,
-    seed: int,
+    sampling: Sampling,
 ) -> Section:
     import torch
 
@@ -169,9 +166,8 @@ def _run_case(
         target_poses=[view.pose for view in targets],
         grid=case.grid,
         scenario=case.scenario,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        generator=torch.Generator().manual_seed(seed),
+        **sampling.arguments(),
+        generator=torch.Generator().manual_seed(sampling.seed),
         return_dict=False,
     )[0]
     seconds = time.perf_counter() - started

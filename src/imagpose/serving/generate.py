@@ -14,7 +14,8 @@ from imagpose import __version__
 from imagpose.io import check_output_folder, staged_folder, write_json
 from imagpose.model_folder import model_name, resolve_model
 from imagpose.pictures import load_picture
-from imagpose.pipeline_inputs import check_settings, read_requests
+from imagpose.pipeline.requests import read_requests
+from imagpose.pipeline.sampling import Sampling, load_pipeline
 from imagpose.pose import Pose, draw_skeleton, read_pose, read_skeleton_picture
 from imagpose.provenance import generated_by, save_generated_png
 from imagpose.serving.sheet import draw_sheet
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 
 POSE_FILE_SUFFIXES = (".json", ".txt")
 CHECK_VIEW_SIZE = (256, 256)  # inputs are checked before the model says its own view size; any legal size serves
-
-
-@dataclass(frozen=True)
-class GenerateSettings:
-    """What decides the pictures apart from the inputs; see `IMAGPosePipeline.__call__`."""
-
-    model: str = "mini"
-    scenario: str | None = None
-    grid: str | None = None
-    steps: int = 20
-    guidance: float = 2.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,9 +45,7 @@ def generate_files(
     model: str = "mini",
     scenario: str | None = None,
     grid: str | None = None,
-    steps: int = 20,
-    guidance: float = 2.0,
-    seed: int = 0,
+    sampling: Sampling = Sampling(),
 ) -> list[Path]:
     """Writes `target-0.png`, ... in the order of the poses, `sheet.png` and `result.json` into the folder `out`.
 
@@ -69,7 +56,8 @@ def generate_files(
         poses: target poses: OpenPose JSON, PIDM-style txt, or a picture of a rendered skeleton.
         source_poses: none, or one per source, in the same forms.
         model: `"mini"`, the folder of a saved pipeline, or a Hub id.
-        scenario, grid, steps, guidance, seed: see `IMAGPosePipeline.__call__` (guidance is its `guidance_scale`).
+        scenario, grid: see `IMAGPosePipeline.__call__`.
+        sampling: settings of sampling.
 
     Returns:
         the files written, `target-*.png` first.
@@ -78,23 +66,23 @@ def generate_files(
         ValueError, OSError: an input is not legal or not there; one line says which and what would be. Nothing has
             been written then.
     """
-    settings = GenerateSettings(model, scenario, grid, steps, guidance, seed)
     out = Path(out)
     check_output_folder(out)
     inputs = read_inputs(sources, poses, source_poses)
-    check_inputs(inputs, settings)
+    read_requests(inputs.sources, inputs.poses, inputs.source_poses, grid, scenario, *CHECK_VIEW_SIZE)
+    resolve_model(model)
 
     started = time.perf_counter()
-    pipeline = load_pipeline(model)
+    pipeline = load_pipeline(model, sampling.scheduler)
     loaded = time.perf_counter()
-    images = run_pipeline(pipeline, inputs, settings)
+    images = run_pipeline(pipeline, inputs, scenario, grid, sampling)
     seconds = {"load": round(loaded - started, 3), "generate": round(time.perf_counter() - loaded, 3)}
 
     name_of_model = model_name(model)
     names = [f"target-{index}.png" for index in range(len(images))]
     record = {
         "marked": generated_by(name_of_model),
-        "settings": asdict(settings),
+        "settings": {"model": model, "scenario": scenario, "grid": grid, **asdict(sampling)},
         "sources": [str(path) for path in sources],
         "poses": [str(path) for path in poses],
         "source_poses": [str(path) for path in source_poses],
@@ -149,30 +137,9 @@ def read_pose_file(path: Path, size: tuple[int, int] | None = None) -> Pose:
         raise ValueError(message) from error
 
 
-def check_inputs(inputs: GenerateInputs, settings: GenerateSettings) -> None:
-    """Raises `ValueError` for anything that the pipeline would refuse, and for a model that is not there."""
-    if isinstance(settings.seed, bool) or not 0 <= settings.seed < 2**63:
-        raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, got {settings.seed!r}")
-    check_settings(settings.steps, settings.guidance, "feature", "pil")
-    read_requests(inputs.sources, inputs.poses, inputs.source_poses, settings.grid, settings.scenario, *CHECK_VIEW_SIZE)
-    resolve_model(settings.model)
-
-
-def load_pipeline(model: str) -> "IMAGPosePipeline":
-    """The pipeline, on the GPU where there is one; loaded without the libraries' own progress bars."""
-    import diffusers
-    import torch
-    import transformers
-
-    from imagpose.pipeline import IMAGPosePipeline
-
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    pipeline = IMAGPosePipeline.from_pretrained(model)
-    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def run_pipeline(pipeline: "IMAGPosePipeline", inputs: GenerateInputs, settings: GenerateSettings) -> list[Image.Image]:
+def run_pipeline(
+    pipeline: "IMAGPosePipeline", inputs: GenerateInputs, scenario: str | None, grid: str | None, sampling: Sampling
+) -> list[Image.Image]:
     """One picture per target pose; the noise is drawn on the CPU, so that it is the same on any device."""
     import torch
 
@@ -180,11 +147,10 @@ def run_pipeline(pipeline: "IMAGPosePipeline", inputs: GenerateInputs, settings:
         sources=inputs.sources,
         target_poses=inputs.poses,
         source_poses=inputs.source_poses,
-        grid=settings.grid,
-        scenario=settings.scenario,
-        num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance,
-        generator=torch.Generator().manual_seed(settings.seed),
+        grid=grid,
+        scenario=scenario,
+        **sampling.arguments(),
+        generator=torch.Generator().manual_seed(sampling.seed),
         return_dict=False,
     )[0]
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from imagpose.people.world import find_world
+from imagpose.pipeline.sampling import Sampling
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -311,6 +312,11 @@ class DecoderConfig(ReconstructionConfig):
     generated_share: Fraction = Field(0.7, description="Share of generated latents; the others are encoded pictures.")
     sample_steps: Positive = Field(10, description="DDIM steps.")
     guidance_scale: float = Field(2.0, ge=1.0, description="Guidance of what is generated.")
+
+    @property
+    def sampling(self) -> Sampling:
+        """How views are generated."""
+        return Sampling(self.sample_steps, self.guidance_scale)
 
 
 ConfigType = TypeVar("ConfigType", bound=Section)

@@ -13,8 +13,8 @@ from PIL import Image
 from tiny_networks import denoiser_values
 
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline_conditions import encode_conditions
-from imagpose.pipeline_inputs import read_requests
+from imagpose.pipeline.conditions import encode_conditions
+from imagpose.pipeline.requests import read_requests
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.denoiser import DenoiserStage, progress, train_denoiser, visible_skeletons
 from imagpose.training.denoiser.cache import build_cache

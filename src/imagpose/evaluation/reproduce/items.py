@@ -16,8 +16,7 @@ from accelerate import PartialState
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo, read_info
-from imagpose.evaluation.model import evaluate_on_dataset, load_pipeline, scenario_requests
-from imagpose.evaluation.model_pictures import Sampling
+from imagpose.evaluation.model import evaluate_on_dataset, scenario_requests
 from imagpose.evaluation.model_requests import PAPER_GRID
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures
@@ -28,6 +27,7 @@ from imagpose.evaluation.reproduce.speed import seconds_per_picture
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
 from imagpose.model_folder import model_name
 from imagpose.models.presets import ABLATIONS, find_preset
+from imagpose.pipeline.sampling import Sampling, load_pipeline
 
 __all__ = ["Measuring", "figure7", "figure8", "table1", "table2", "table3", "table7"]
 
@@ -67,9 +67,8 @@ class Measuring:
 
         Items that give the same `name` share the pictures of the scenarios that they share.
         """
-        folder = (
-            self.out / "evaluations" / f"{name}-{self.sampling.steps}-{self.sampling.guidance:g}-{self.limit or 'all'}"
-        )
+        drawn = str(self.sampling).replace(", ", "-").replace(" ", "_")
+        folder = self.out / "evaluations" / f"{name}-{drawn}-{self.limit or 'all'}"
         evaluate_on_dataset(
             folder, model, self.data, scenarios, sampling=self.sampling, limit=self.limit, others=others
         )
@@ -97,7 +96,7 @@ class Measuring:
     @property
     def sampling_text(self) -> str:
         """A sentence for the page."""
-        return f"{self.sampling.steps} DDIM steps, guidance {self.sampling.guidance:g}."
+        return f"{self.sampling}."
 
 
 def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> str:
@@ -260,7 +259,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
         ValueError, OSError: see `evaluate_on_dataset`; too few requests of three poses; matplotlib is missing.
     """
     _start()
-    samplings = [Sampling(number, measuring.sampling.guidance) for number in steps]
+    samplings = [replace(measuring.sampling, steps=number) for number in steps]
     planned = scenario_requests(measuring.data, ("T1", "star"), measuring.limit)
     full = [request for request in planned["star"] if len(request.poses) == PAPER_GRID.num_views - 1]
     counts = {"T1": len(planned["T1"]), "star": len(full)}
@@ -273,7 +272,8 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
         for sampling in samplings
     ]
     asked = {"T1": planned["T1"][:requests], "star": full[:requests]}
-    seconds = seconds_per_picture(load_pipeline(model), asked, PersonDataset(measuring.data, "test"), samplings)
+    pipeline = load_pipeline(model, measuring.sampling.scheduler)
+    seconds = seconds_per_picture(pipeline, asked, PersonDataset(measuring.data, "test"), samplings)
     longest = float(np.median(seconds["T1", max(samplings, key=lambda own: own.steps)]))
     lines, points = [], []
     for scenario, name in (("T1", "T1"), ("star", _STAR)):
@@ -296,7 +296,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
         " picture of whole calls, image encoder and VAE included, one request at a time; medians with quartiles over"
         f" {requests} calls, all settings taking turns. Times as fast: against T1 with {most} steps. Times of another"
         " machine do not compare; the ratios do.",
-        [f"Model: {model_name(model)}, guidance {measuring.sampling.guidance:g}."],
+        [f"Model: {model_name(model)}, guidance {measuring.sampling.guidance_scale:g}."],
         lines,
         [Claim(f"{_STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]
         + [Claim(f"T1, {most} steps", f"T1, {own} steps") for own in steps if own != most],

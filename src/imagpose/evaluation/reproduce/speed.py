@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imagpose.data.dataset import PersonDataset
-from imagpose.evaluation.model_pictures import Sampling, answer_requests
+from imagpose.evaluation.model_pictures import answer_requests
 from imagpose.evaluation.model_requests import Request
+from imagpose.pipeline.sampling import Sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline

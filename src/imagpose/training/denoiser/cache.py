@@ -16,7 +16,7 @@ from imagpose.data.canvas import ViewTensors
 from imagpose.model_folder import ModelFiles
 from imagpose.models.latents import encode_latents
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline_conditions import encode_image_tokens, encode_texture
+from imagpose.pipeline.conditions import encode_image_tokens, encode_texture
 from imagpose.pixels import pad_views
 from imagpose.training.configs import Precision
 from imagpose.training.denoiser.config import DenoiserConfig

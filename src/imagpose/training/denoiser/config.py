@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from imagpose.data.augment import AugmentSettings
+from imagpose.pipeline.sampling import Sampling
 from imagpose.training.configs import (
     TAGS,
     Fraction,
@@ -237,6 +238,11 @@ class DenoiserConfig(RunConfig):
             recipes.append((first, Recipe(**{name: named.get(name, getattr(self, name)) for name in _RECIPE})))
             first += phase.steps or 0
         return tuple(recipes)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How held-out people are drawn."""
+        return Sampling(self.sample_steps, self.guidance_scale)
 
     @property
     def view_grids(self) -> dict[ViewGrid, float]:

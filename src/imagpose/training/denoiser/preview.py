@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from imagpose.metrics.pixels import psnr
 from imagpose.models.latents import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, signed_to_bytes
 from imagpose.pose import draw_skeleton
 from imagpose.training.denoiser.config import DenoiserConfig
@@ -33,7 +34,7 @@ def generate(
     config: DenoiserConfig,
     people: Sequence[int],
     scenario: str,
-    steps: int,
+    sampling: Sampling,
     targets: int = _TARGETS,
 ) -> np.ndarray:
     """The first `targets` of `target_views` of people from view 0, with fixed noise; uint8 (people, targets, H, W, 3)."""
@@ -50,9 +51,8 @@ def generate(
             scenario=scenario,
             height=data.height,
             width=data.width,
-            num_inference_steps=steps,
-            guidance_scale=config.guidance_scale,
-            generator=[torch.Generator().manual_seed(identity) for identity in chosen],
+            **sampling.arguments(),
+            generator=[torch.Generator().manual_seed(sampling.seed + identity) for identity in chosen],
             return_dict=False,
         )[0]
     return np.stack([_bytes(pictures) for pictures in images])
@@ -75,7 +75,7 @@ def held_out_psnr(
     """``psnr`` of generated targets over whole pictures, and ``psnr_of_copy`` of the source in their place."""
     people = min(people, len(data.view_counts))
     truth = np.concatenate(_truth(data, people))
-    generated = np.concatenate(generate(pipeline, data, config, range(people), "star", config.sample_steps))
+    generated = np.concatenate(generate(pipeline, data, config, range(people), "star", config.sampling))
     copied = _bytes([data.view(identity, 0)[0] for identity in range(people) for _ in range(_TARGETS)])
     return {
         name: float(np.mean([psnr(*pair) for pair in zip(pictures, truth, strict=True)]))
@@ -162,7 +162,7 @@ def titled(picture: np.ndarray, title: str) -> np.ndarray:
 def sample_rows(pipeline: IMAGPosePipeline, data: CanvasData, config: DenoiserConfig, people: int) -> np.ndarray:
     """One row per person: source, then skeleton, output and truth of each target; uint8 (people * H, 10 * W, 3)."""
     people = min(people, len(data.view_counts))
-    generated = generate(pipeline, data, config, range(people), "star", config.sample_steps)
+    generated = generate(pipeline, data, config, range(people), "star", config.sampling)
     truth = _truth(data, people)
     rows = []
     for identity in range(people):

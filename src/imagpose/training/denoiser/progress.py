@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from imagpose.metrics.pictures import measure_pictures
@@ -37,7 +39,10 @@ def progress_report(
         people whose mask is known and marks something, if there are any.
     """
     people = range(min(PEOPLE, len(data.view_counts)))
-    outputs = [pictures[0] for pictures in generate(pipeline, data, config, people, "T1", STEPS, targets=1)]
+    outputs = [
+        pictures[0]
+        for pictures in generate(pipeline, data, config, people, "T1", replace(config.sampling, steps=STEPS), targets=1)
+    ]
     sources = [np.asarray(data.view(person, _SOURCE)[0]) for person in people]
     truths = [np.asarray(data.view(person, _TARGET)[0]) for person in people]
     measures = known | _measures(pipeline, data, config, outputs, sources, truths)

@@ -7,6 +7,7 @@ Source: paper §3 (Fig. 2), Eq. 5 for guidance; the plan for any number of sourc
 import inspect
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from diffusers.schedulers import KarrasDiffusionSchedulers
+from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.model_folder import check_loaded_weights, check_weight_files, resolve_model
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.latents import decode_latents, spatial_factor
-from imagpose.pipeline_conditions import JointConditions, encode_conditions, in_parts
-from imagpose.pipeline_inputs import Request, check_settings, check_size, read_requests
-from imagpose.pipeline_output import IMAGPosePipelineOutput
+from imagpose.pipeline.conditions import JointConditions, encode_conditions, in_parts
+from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
+from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, signed_to_pictures, signed_to_unit
 from imagpose.views import ViewGrid, tile, untile, view_multiple
 
@@ -36,6 +38,22 @@ VAE_SCOPES = ("view", "joint")
 
 CanvasSlot = tuple[int, int]
 Generators = torch.Generator | list[torch.Generator] | None
+
+
+@dataclass
+class IMAGPosePipelineOutput(BaseOutput):
+    """Generated pictures of one request, or of a batch of requests.
+
+    Args:
+        images: one picture per target pose, in the order of the poses. By `output_type`: `"pil"` a list of T
+            `PIL.Image`, `"np"` an array (T, H, W, 3) in [0, 1], `"pt"` a tensor (T, 3, H, W) in [0, 1], `"latent"`
+            scaled latents (T, c, h, w) of the padded views. For a batch of requests: a list of these.
+        canvases: with `return_canvases`, one joint canvas (all slots, sources too, as the model drew them) per canvas
+            of the plan, in the same form: pictures of rows*H x cols*W pixels. `None` otherwise.
+    """
+
+    images: Any
+    canvases: Any | None = None
 
 
 class IMAGPosePipeline(DiffusionPipeline):
@@ -176,6 +194,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         num_inference_steps: int = 20,
         guidance_scale: float = 2.0,
         guidance: str = "feature",
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
         generator: Generators = None,
         latents: torch.Tensor | None = None,
         output_type: str = "pil",
@@ -196,9 +215,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             scenario: `"T1"`, `"T2"`, `"T3"`, `"star"` (paper §4.1), or `None` for the plan that fits S and T.
             height, width: size of the generated pictures in pixels; the size the model was trained on if not given.
                 Sides that the UNet cannot halve often enough are padded for it and cropped again.
-            num_inference_steps: denoising steps.
-            guidance_scale: 1 switches guidance off (and halves the work).
-            guidance: `"feature"` guides against a null F_C, `"full"` against null F_C and F_I (Eq. 5).
+            num_inference_steps, guidance_scale, guidance, guidance_interval: see `Sampling`.
             generator: source of the noise; a list gives every request its own. T1's choice among its candidates
                 is drawn from it first.
             latents: start noise (canvases, c, rows*h, cols*w), all requests' canvases in order, instead of drawn noise;
@@ -214,7 +231,8 @@ class IMAGPosePipeline(DiffusionPipeline):
         """
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
-        check_settings(num_inference_steps, guidance_scale, guidance, output_type)
+        sampling = Sampling(num_inference_steps, guidance_scale, guidance, guidance_interval)
+        check_output_type(output_type)
         self._check_callback_inputs(callback_on_step_end_tensor_inputs)
         size = self._view_size(height, width)
         requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)
@@ -227,8 +245,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         latents = self._denoise(
             noise if latents is None else self._check_latents(latents, noise),
             conditions,
-            guidance,
-            num_inference_steps,
+            sampling,
             [own for request, own in zip(requests, generators, strict=True) for _ in request.plan.canvases],
             callback_on_step_end,
             callback_on_step_end_tensor_inputs,
@@ -290,26 +307,27 @@ class IMAGPosePipeline(DiffusionPipeline):
         self,
         noise: torch.Tensor,
         conditions: JointConditions,
-        guidance: str,
-        num_inference_steps: int,
+        sampling: Sampling,
         generators: list[torch.Generator | None],
         callback: Callable | None,
         callback_inputs: list[str],
     ) -> torch.Tensor:
         """From noise to latents of all canvases; float32 outside the UNet whatever its dtype."""
-        self.scheduler.set_timesteps(num_inference_steps, device=noise.device)
+        self.scheduler.set_timesteps(sampling.steps, device=noise.device)
         timesteps = self.scheduler.timesteps
         self._num_timesteps = len(timesteps)
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         step_options = {"generator": generators} if takes_generator and generators[0] is not None else {}
-        both = conditions.without_image(guidance).concat(conditions)
+        both = conditions.without_image(sampling.guidance).concat(conditions)
+        low, high = sampling.guidance_interval
+        num_train_timesteps = self.scheduler.config.num_train_timesteps
         latents = noise * self.scheduler.init_noise_sigma
-        with self.progress_bar(total=num_inference_steps) as progress:
+        with self.progress_bar(total=sampling.steps) as progress:
             for index, t in enumerate(timesteps):
                 if self.interrupt:
                     continue
                 scaled = self.scheduler.scale_model_input(latents, t)
-                if self.do_classifier_free_guidance:
+                if self.do_classifier_free_guidance and low <= float(t) / num_train_timesteps <= high:
                     null, conditioned = self._predict(torch.cat([scaled, scaled]), t, both).chunk(2)
                     prediction = null + self.guidance_scale * (conditioned - null)
                 else:

@@ -14,13 +14,13 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from imagpose.models import FeatureTokens
 from imagpose.models.conditions import null_features, unet_input
 from imagpose.models.latents import encode_latents
-from imagpose.pipeline_inputs import Request
+from imagpose.pipeline.requests import Request
 from imagpose.pixels import Padding, encoder_pixels, pad_views, pictures_to_signed, signed_to_unit, texture_pixels
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.views import ViewGrid, tile, untile
 
 if TYPE_CHECKING:
-    from .pipeline import IMAGPosePipeline
+    from imagpose.pipeline.pipeline import IMAGPosePipeline
 
 _AT_ONCE = 16
 

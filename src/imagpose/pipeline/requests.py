@@ -1,6 +1,5 @@
 """Brings what a user hands to the pipeline into one checked form; touches no model."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from imagpose.pictures import fit_view, load_picture
 from imagpose.pose import Pose
 from imagpose.views import Plan, ViewGrid, plan
 
-GUIDANCE_KINDS = ("feature", "full")
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
 
@@ -77,14 +75,8 @@ def read_requests(
     return requests, True
 
 
-def check_settings(num_inference_steps: int, guidance_scale: float, guidance: str, output_type: str) -> None:
-    """Raises `ValueError` that names the first setting with an illegal value and the legal ones."""
-    if isinstance(num_inference_steps, bool) or not isinstance(num_inference_steps, int) or num_inference_steps < 1:
-        raise ValueError(f"num_inference_steps must be a whole number of at least 1, got {num_inference_steps!r}")
-    if not isinstance(guidance_scale, (int, float)) or not math.isfinite(guidance_scale):
-        raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale!r}")
-    if guidance not in GUIDANCE_KINDS:
-        raise ValueError(f"guidance must be one of {', '.join(GUIDANCE_KINDS)}, got {guidance!r}")
+def check_output_type(output_type: str) -> None:
+    """Raises `ValueError` for anything that is not one of `OUTPUT_TYPES`."""
     if output_type not in OUTPUT_TYPES:
         raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
 

@@ -67,7 +67,7 @@ class Measuring:
 
         Items that give the same `name` share the pictures of the scenarios that they share.
         """
-        drawn = str(self.sampling).replace(", ", "-").replace(" ", "_")
+        drawn = str(self.sampling).replace(" steps, guidance", "").replace(",", "").replace(" ", "-")
         folder = self.out / "evaluations" / f"{name}-{drawn}-{self.limit or 'all'}"
         evaluate_on_dataset(
             folder, model, self.data, scenarios, sampling=self.sampling, limit=self.limit, others=others

@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from imagpose import __version__
+from imagpose.version import __version__
 
 __all__ = ["generated_by", "save_generated_png"]
 

@@ -18,8 +18,8 @@ FREE = {"imagpose", "__main__"}  # what a user imports, and `python -m imagpose`
 Graph = dict[str, set[str]]
 
 # What other hands are mending just now; to be emptied.
-UNLISTED = {"convert", "model_folder", "pipeline_conditions", "pipeline_inputs", "pipeline_output"}
-CIRCLES = {"imagpose.pipeline"}
+UNLISTED = {"convert", "model_folder"}
+CIRCLES = {"imagpose.pipeline.pipeline"}
 ARROWS = {("serving", "imagpose")}
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from imagpose.models import PatchAutoencoderKL
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
-from imagpose.training.autoencoder import AutoencoderStage, train_autoencoder
+from imagpose.training.autoencoder import AutoencoderStage, _head_psnr, head_circle, train_autoencoder
 from imagpose.training.cache import render_views
 from imagpose.training.configs import AutoencoderConfig
 
@@ -241,3 +241,36 @@ def test_initial_weights_that_are_missing_or_do_not_fit(values: dict, stage: Aut
     config = AutoencoderConfig.model_validate(values | {"initial": tmp_path / "weights", "model": wider})
     with pytest.raises(ValueError, match=r"weights does not fit model: \d+ weights differ, first \S+"):
         AutoencoderStage(config)
+
+
+def test_batches_of_heads_are_small_crops_about_them(values: dict, stage: AutoencoderStage) -> None:
+    sizes = {"crop_size": 64, "head_fraction": 1, "head_crop_size": 32}
+    stage.config = AutoencoderConfig.model_validate(values | sizes)
+    batch = stage.batch(0, range(2))
+    assert batch["pixels"].shape == (8, 3, 32, 32)  # as many pixels as two crops of 64
+    marked = batch["weights"][:, 0] == stage.config.head_weight
+    assert marked.any(-1).any(-1).all()  # every view of these people shows a head
+    stage.config = AutoencoderConfig.model_validate(values | sizes | {"head_fraction": 0.5})
+    shapes = [stage.batch(step, range(2))["pixels"].shape for step in range(200)]
+    assert shapes.count((8, 3, 32, 32)) / 200 == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_crop_of_heads_larger_than_a_crop_is_refused(values: dict) -> None:
+    with pytest.raises(ValueError, match=r"head_crop_size \(64\) is larger than crop_size \(32\)"):
+        AutoencoderConfig.model_validate(values | {"head_crop_size": 64})
+
+
+def test_psnr_of_heads_looks_at_heads_alone(stage: AutoencoderStage) -> None:
+    people, views = stage.held_out(4)
+    truths = stage.validation_cache.get("pictures", people, views)
+    keypoints = stage.validation_cache.get("keypoints", people, views).numpy()
+    outputs = truths.clone()
+    for output, points in zip(outputs, keypoints, strict=True):
+        head = head_circle(points)
+        assert head is not None
+        (x, y), radius = head
+        rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+        away = ((rows - y).abs() > radius + 1) | ((columns - x).abs() > radius + 1)
+        output[away] = 255 - output[away]
+    assert _head_psnr(outputs, truths, keypoints) == 60
+    assert _head_psnr(255 - truths, truths, keypoints) < 10

@@ -79,16 +79,26 @@ class CropStage(Stage):
         }
 
     def crops(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """`batch_size` crops (b, 3, H, W) in [-1, 1] of views, or of views made smaller, half of them mirrored; weights.
+        """Crops (b, 3, H, W) in [-1, 1] of views, of views made smaller, or of heads, half of them mirrored; weights.
 
         Height and width of a batch's views shrink by their own factors, for texture tokens change the aspect as well.
-        A view that is narrower than a crop stays whole.
+        A view that is narrower than a crop stays whole. Crops of heads are small: a batch holds more of them.
         """
         config = self.config
+        # Where no batch shows heads alone, nothing is drawn for it: the other draws stay what they were.
+        if config.head_fraction and rng.random() < config.head_fraction:
+            crops = self._head_crops(rng)
+        else:
+            crops = self._view_crops(rng)
+        mirrored = torch.from_numpy(rng.random(len(crops)) < 0.5)
+        crops = torch.where(mirrored[:, None, None, None], crops.flip(-1), crops)
+        return crops[:, :3].clamp(-1, 1), crops[:, 3:].clamp(min=1)
+
+    def _view_crops(self, rng: np.random.Generator) -> torch.Tensor:
+        """`batch_size` crops (b, 4, H, W) at random places, their weights as a fourth channel."""
+        config = self.config
         count = config.batch_size
-        chosen = rng.integers(0, self.cache.num_identities, count), rng.integers(0, self.cache.num_views, count)
-        # The weights go along as a fourth channel.
-        views = torch.cat([self.cache.pixels(*chosen), self._weights(*chosen)[:, None]], dim=1)
+        views = self._weighted_views(*self._drawn(rng, count))
         if rng.random() < config.reduced_fraction:
             factor, scales = spatial_factor(self.vae), rng.uniform(config.smallest_scale, 1.0, 2)
             size = [max(1, round(s * side / factor)) * factor for s, side in zip(scales, views.shape[2:], strict=True)]
@@ -96,13 +106,33 @@ class CropStage(Stage):
         height, width = (min(config.crop_size, side) for side in views.shape[2:])
         tops = rng.integers(0, views.shape[2] - height + 1, count)
         lefts = rng.integers(0, views.shape[3] - width + 1, count)
-        crops = [
-            view[:, top : top + height, left : left + width] for view, top, left in zip(views, tops, lefts, strict=True)
-        ]
-        mirrored = torch.from_numpy(rng.random(count) < 0.5)
-        stacked = torch.stack(crops)
-        stacked = torch.where(mirrored[:, None, None, None], stacked.flip(-1), stacked)
-        return stacked[:, :3].clamp(-1, 1), stacked[:, 3:].clamp(min=1)
+        return torch.stack(
+            [
+                view[:, top : top + height, left : left + width]
+                for view, top, left in zip(views, tops, lefts, strict=True)
+            ]
+        )
+
+    def _head_crops(self, rng: np.random.Generator) -> torch.Tensor:
+        """Crops (n, 4, s, s) with the head about their middle, or anywhere in views without one, as `_view_crops`."""
+        config, side = self.config, self.config.head_crop_size
+        chosen = self._drawn(rng, config.batch_size * (config.crop_size // side) ** 2)
+        views, crops = self._weighted_views(*chosen), []
+        room = np.array(views.shape[2:]) - side
+        for view, points in zip(views, self.cache.get("keypoints", *chosen), strict=True):
+            head, corner = head_circle(points.numpy()), rng.integers(0, room + 1)
+            if head is not None:
+                off = rng.uniform(-side / 6, side / 6, 2)
+                corner = np.clip(head[0][::-1] - side / 2 + off, 0, room).astype(int)
+            top, left = corner
+            crops.append(view[:, top : top + side, left : left + side])
+        return torch.stack(crops)
+
+    def _drawn(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        return rng.integers(0, self.cache.num_identities, count), rng.integers(0, self.cache.num_views, count)
+
+    def _weighted_views(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        return torch.cat([self.cache.pixels(identities, views), self._weights(identities, views)[:, None]], dim=1)
 
     def _weights(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Weights (n, H, W) of the pixels of views: 1, on the person `person_weight`, on the head `head_weight`."""
@@ -121,6 +151,7 @@ class CropStage(Stage):
         """Measures of the reconstructions of held-out people, one view each.
 
         ``psnr``; ``psnr_noise``, with noise of 0.2 of the latents' spread; ``psnr_half``, of views of half the size;
+        ``psnr_head``, in the square that just holds the head, where one is seen;
         ``gradient_ratio``, ``detail_correlation``, ``psnr_mask`` and ``ssim_mask`` as `measure_pictures`.
         """
         cache = self.validation_cache
@@ -133,6 +164,7 @@ class CropStage(Stage):
             "psnr": _mean_psnr(outputs, truths),
             "psnr_noise": _mean_psnr(self.reconstruct(pixels, _VALIDATION_NOISE), truths),
             "psnr_half": _mean_psnr(self.reconstruct(half), signed_to_bytes(half)),
+            "psnr_head": _head_psnr(outputs, truths, cache.get("keypoints", *views).numpy()),
             **measure_pictures(*(list(own[shown]) for own in (outputs.numpy(), truths.numpy(), masks))),
         }
 
@@ -238,6 +270,19 @@ def build_autoencoder(config: AutoencoderConfig) -> PatchAutoencoderKL:
 
 def _mean_psnr(outputs: torch.Tensor, truths: torch.Tensor) -> float:
     return float(np.mean([psnr(*pair) for pair in zip(outputs.numpy(), truths.numpy(), strict=True)]))
+
+
+def _head_psnr(outputs: torch.Tensor, truths: torch.Tensor, keypoints: np.ndarray) -> float:
+    """Mean PSNR in the squares around the heads of pictures uint8 (n, H, W, 3); NaN where no head is seen."""
+    values = []
+    for output, truth, points in zip(outputs, truths, keypoints, strict=True):
+        head = head_circle(points)
+        if head is not None:
+            (x, y), radius = head
+            square = np.s_[max(0, int(y - radius)) : int(y + radius) + 1, max(0, int(x - radius)) : int(x + radius) + 1]
+            if output[square].numel():
+                values.append(psnr(output[square].numpy(), truth[square].numpy()))
+    return float(np.mean(values)) if values else float("nan")
 
 
 def head_circle(keypoints: np.ndarray) -> tuple[np.ndarray, float] | None:

@@ -168,6 +168,8 @@ class CropConfig(RenderedRunConfig):
     smallest_scale: Annotated[float, Field(gt=0, le=1)] = Field(
         0.5, description="Smallest factor of a side of those views; the largest is 1."
     )
+    head_fraction: Fraction = Field(0.0, description="Share of batches of small crops around heads, as many pixels.")
+    head_crop_size: Annotated[int, Field(ge=32, multiple_of=32)] = Field(32, description="Side of these in pixels.")
     gradient_weight: float = Field(1.5, ge=0, description="Weight of the gradient loss, a mean over three scales.")
     person_weight: float = Field(
         4.0,
@@ -189,6 +191,8 @@ class CropConfig(RenderedRunConfig):
         if self.crop_size > min(self.data.height, self.data.width):
             view = f"{self.data.height}x{self.data.width}"
             raise ValueError(f"crop_size ({self.crop_size}) is larger than a view ({view})")
+        if self.head_crop_size > self.crop_size:
+            raise ValueError(f"head_crop_size ({self.head_crop_size}) is larger than crop_size ({self.crop_size})")
         return self
 
 

@@ -31,8 +31,8 @@ def folders(tmp_path: Path) -> Path:
 
 def start(folders: Path, slowly: bool = False) -> subprocess.Popen[str]:
     """The command; `slowly`, it takes a second per part."""
-    slower = "import time; old = parts.in_order; parts.in_order = lambda *a: (time.sleep(1) or one for one in old(*a));"
-    code = f"from imagpose.evaluation import parts; {slower if slowly else ''} from imagpose.cli import main; main()"
+    slower = "import time; old = store.in_order; store.in_order = lambda *a: (time.sleep(1) or one for one in old(*a));"
+    code = f"from imagpose.evaluation import store; {slower if slowly else ''} from imagpose.cli import main; main()"
     options = ("--generated", "generated", "--reference", "reference", "--out", "out", "--workers", "1")
     return subprocess.Popen(
         [sys.executable, "-c", code, "evaluate", "images", *options],

@@ -13,7 +13,7 @@ from scipy.linalg import sqrtm
 from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from imagpose.evaluation import pair_measures
+from imagpose.evaluation import measure
 from imagpose.evaluation.images import evaluate_images
 from imagpose.evaluation.networks import Needs, Network, Networks
 
@@ -189,10 +189,10 @@ def test_the_field_drops_what_does_not_fill_a_batch(folders, tmp_path, networks,
     smaller = {"lpips": 2, "fid_train": 4, "fid_real": 4}
     field = tuple(
         metric if metric.key not in smaller else type(metric)(**{**vars(metric), "batch": smaller[metric.key]})
-        for metric in pair_measures.METRICS["field"]
+        for metric in measure.METRICS["field"]
     )
-    assert [metric.batch for metric in pair_measures.METRICS["field"]] == [1, 1, 1, 64, 128, 128]
-    monkeypatch.setitem(pair_measures.METRICS, "field", field)
+    assert [metric.batch for metric in measure.METRICS["field"]] == [1, 1, 1, 64, 128, 128]
+    monkeypatch.setitem(measure.METRICS, "field", field)
     _, rows = run(folders, tmp_path / "out", networks, protocols=("field",))
     pairs = [(one / 255, other / 255) for one, other in pictures(folders)]
     lpips = np.mean([(abs(one - other) * (1 + one) ** 2).mean() for one, other in pairs[:4]])
@@ -275,8 +275,8 @@ def test_the_best_of_several_samples_has_rows_of_its_own(folders, tmp_path, netw
 
 def test_a_second_run_computes_nothing_again(folders, tmp_path, networks, monkeypatch):
     first, _ = run(folders, tmp_path / "out", networks)
-    monkeypatch.setattr(pair_measures, "clean_pixels", lambda items: pytest.fail("computed again"))
-    monkeypatch.setattr(pair_measures, "field_pixels", lambda items: pytest.fail("computed again"))
+    monkeypatch.setattr(measure, "clean_pixels", lambda items: pytest.fail("computed again"))
+    monkeypatch.setattr(measure, "field_pixels", lambda items: pytest.fail("computed again"))
     idle = Networks(*(Network(lambda *inputs: pytest.fail("ran again"), name) for name in vars(networks)))
     assert run(folders, tmp_path / "out", idle)[0] == first
 

@@ -15,7 +15,6 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
-from imagpose.evaluation.image_rows import METRICS, Row
 from imagpose.evaluation.model import scenario_requests
 from imagpose.evaluation.reproduce import items, speed
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
@@ -23,6 +22,7 @@ from imagpose.evaluation.reproduce.measured import Measured, result_table
 from imagpose.evaluation.reproduce.page import ResultPage, markdown, write_page
 from imagpose.evaluation.reproduce.published import published_table_1
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
+from imagpose.evaluation.rows import METRICS, Row
 from imagpose.pipeline.sampling import Sampling
 
 pytest.importorskip("matplotlib")

@@ -21,9 +21,8 @@ from scipy.ndimage import gaussian_filter
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
 from imagpose.data.records import ViewRecord
-from imagpose.evaluation.judged_views import SPLIT
+from imagpose.evaluation.judging import SPLIT, judge_views
 from imagpose.evaluation.networks import Needs, find_efficientnet
-from imagpose.evaluation.rendered_people import judge_views
 from imagpose.io import write_json
 from imagpose.judges.identity import first_ranks
 from imagpose.metrics.colour import part_colour_errors

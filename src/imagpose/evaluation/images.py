@@ -12,13 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagpose.evaluation.folders import check_readable, check_sizes, find_pairs, list_pictures
-from imagpose.evaluation.image_rows import PROTOCOLS, markdown_table
 from imagpose.evaluation.images_report import write_results
-from imagpose.evaluation.judged_views import JudgedPairs
-from imagpose.evaluation.judging import open_judged_views
+from imagpose.evaluation.judging import JudgedPairs, open_judged_views
+from imagpose.evaluation.measure import Yardstick, measure_pairs
 from imagpose.evaluation.networks import Needs, Networks, find_networks
-from imagpose.evaluation.pair_measures import measure_pairs
-from imagpose.evaluation.parts import Parts
+from imagpose.evaluation.rows import PROTOCOLS, markdown_table
+from imagpose.evaluation.store import ValueStore
 from imagpose.io import check_output_folder
 
 __all__ = ["check_settings", "evaluate_images"]
@@ -71,8 +70,8 @@ def evaluate_images(
     views = open_judged_views(None if data is None else Path(data), detect)
     judged = views if isinstance(views, Needs) else JudgedPairs(views, [pair.name for pair in pairs])
 
-    parts = Parts(Path(out) / "parts", workers)
-    measures = measure_pairs(pairs, protocols, parts, networks or find_networks(), sizes, trained, judged)
+    store = ValueStore(Path(out) / "parts", workers)
+    measures = measure_pairs(pairs, judged, Yardstick(protocols, store, networks or find_networks(), sizes, trained))
     notes = [] if isinstance(views, Needs) or "clean" not in protocols else [views.note]
     seconds = time.perf_counter() - started
     write_results(Path(out), folders, protocols, pairs, measures.rows, measures.values, notes, seconds)

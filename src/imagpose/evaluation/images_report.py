@@ -13,8 +13,8 @@ import pyarrow
 import pyarrow.parquet
 
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.image_rows import Row, side_by_side
 from imagpose.evaluation.page import Figure, Strip, build_page, html_table
+from imagpose.evaluation.rows import Row, side_by_side
 from imagpose.io import partial_file, write_json, write_text
 from imagpose.version import __version__
 

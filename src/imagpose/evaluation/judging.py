@@ -1,26 +1,57 @@
-"""Which judges there are for a data set, and what they say of pairs of pictures."""
+"""What judges say of pictures: pose, silhouette and identity of rendered people, the pose of photographed ones.
+
+Each value stands beside what the same judge makes of the real picture. The shipped judges know rendered people only: a
+data set says in its info.json whether `imagpose prepare people` made it. In photographs RTMPose finds the key points
+again (the extra `pose` and its networks, see `pose.detection`); their outlines and identities are not judged.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
-from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.judged_views import JUDGED, SPLIT, JudgedPairs, JudgedViews
+from imagpose.data.records import ViewRecord
+from imagpose.evaluation.folders import Pair, refuse
 from imagpose.evaluation.networks import Needs
-from imagpose.evaluation.parts import Parts
-from imagpose.evaluation.photographs import Photographs
-from imagpose.evaluation.rendered_people import RenderedPeople
+from imagpose.evaluation.pixel_values import read_rgb
+from imagpose.evaluation.store import Files, ValueStore
+from imagpose.judges.identity import IDENTITY_WEIGHTS, embed_people, first_ranks
+from imagpose.judges.pose import POSE_WEIGHTS, find_keypoints
+from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
+from imagpose.metrics.keypoints import counted_points, oks, pck
+from imagpose.metrics.pixels import mask_iou
 from imagpose.pose.detection import PoseDetector
+from imagpose.pose.keypoints import Pose
 
-__all__ = ["judge_pairs", "open_judged_views"]
+__all__ = [
+    "SPLIT", "JudgedPairs", "JudgedViews", "Photographs", "RenderedPeople", "judge_pairs", "judge_views",
+    "open_judged_views",
+]  # fmt: skip
 
+JUDGED = ("pck", "oks", "iou", "rank1")
+"""Measures of the clean protocol that need to know which view a picture should show."""
+SPLIT = "test"
+"""The split that pictures are judged against."""
+_PART = 32
+Work = Callable[[Sequence[np.ndarray], Sequence[ViewRecord]], np.ndarray]
+"""Rows of values (n, k) of n pictures uint8 (H, W, 3) and the views that they should show."""
+NOT_RENDERED = Needs("needs rendered people: a data set of imagpose prepare people; the judges know no photographs")
 _NO_DATA = Needs("needs the references' poses and people: a data set (--data)")
 _NO_DETECTOR = Needs("needs rendered people, or for key points --detect")
+_VERSION = "1"  # of what is computed, for the values that are kept
 
 
 def open_judged_views(folder: Path | None, detect: str | None = None) -> JudgedViews | Needs:
@@ -47,6 +78,232 @@ def open_judged_views(folder: Path | None, detect: str | None = None) -> JudgedV
     return RenderedPeople(dataset) if detect is None else Photographs(dataset, PoseDetector(detect))
 
 
-def judge_pairs(pairs: Sequence[Pair], judged: JudgedPairs | Needs, parts: Parts) -> dict[str, np.ndarray | Needs]:
+def judge_pairs(pairs: Sequence[Pair], judged: JudgedPairs | Needs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
     """Per measure the values (pairs, samples), or what it needs; see `JudgedViews.judge`."""
-    return dict.fromkeys(JUDGED, judged) if isinstance(judged, Needs) else judged.views.judge(pairs, judged, parts)
+    return dict.fromkeys(JUDGED, judged) if isinstance(judged, Needs) else judged.views.judge(pairs, judged, store)
+
+
+class JudgedViews(ABC):
+    """The test split of a data set, and what judges pictures of its people."""
+
+    def __init__(self, dataset: PersonDataset) -> None:
+        self.dataset = dataset
+        self._known: dict[str, ViewRecord] = {}
+
+    def record(self, name: str) -> ViewRecord | None:
+        """The view "<identity>/<view>"; None where the split has none of this name."""
+        identity = name.rpartition("/")[0]
+        if name not in self._known and identity in set(self.dataset.identities):
+            self._known |= {f"{identity}/{own.view}": own for own in self.dataset.views(identity)}
+        return self._known.get(name)
+
+    @property
+    @abstractmethod
+    def note(self) -> str:
+        """What a reader of the numbers should know."""
+
+    @abstractmethod
+    def judge(self, pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
+        """Per measure of `JUDGED` the values (pairs, samples), or what it needs; with `_real` those of the references.
+
+        Raises:
+            ValueError: a reference that is no view of the data set, or of another size; damaged pictures.
+        """
+
+
+@dataclass(frozen=True)
+class JudgedPairs:
+    """Which views some pairs are of.
+
+    Attributes:
+        views: the data set's.
+        targets: per pair the view "<identity>/<view>" that was asked for.
+        sources: per pair the views that were given; None where that is not known.
+    """
+
+    views: JudgedViews
+    targets: Sequence[str]
+    sources: Sequence[Sequence[str]] | None = None
+
+
+def values_of_pairs(
+    pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore, what: str, work: Work
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `work` makes of the generated pictures (pairs, samples, k), and of the references (pairs, k).
+
+    Raises:
+        ValueError: a reference that is no view of the data set, or of another size; damaged pictures.
+    """
+    of_reference = dict(zip([pair.reference for pair in pairs], _records(pairs, judged), strict=True))
+    own = partial(_rows, work=work, of_reference=of_reference)
+    items: list[Files] = [(sample, pair.reference) for pair in pairs for sample in pair.samples]
+    references: list[Files] = [(pair.reference, pair.reference) for pair in pairs]
+    distinct = list(dict.fromkeys(references))
+    what = f"{what} {judged.views.dataset.info.plan}"
+    made = store.values(what, items, _PART, own, shared=False)
+    real = store.values(what, distinct, _PART, own, shared=False)
+    place = {item: number for number, item in enumerate(distinct)}
+    shape = len(pairs), len(pairs[0].samples)
+    return made.reshape(*shape, -1), real[[place[item] for item in references]]
+
+
+def _records(pairs: Sequence[Pair], judged: JudgedPairs) -> list[ViewRecord]:
+    """The view of each pair."""
+    found = [(target, judged.views.record(target)) for target in judged.targets]
+    strangers = [target for target, record in found if record is None]
+    dataset = judged.views.dataset
+    refuse(strangers, f"references that split {SPLIT} of {dataset.folder} has no view of")
+    records = [record for _, record in found if record is not None]
+    for pair, record in zip(pairs, records, strict=True):
+        height, width = read_rgb(pair.reference).shape[:2]
+        if (width, height) != (record.width, record.height):
+            raise ValueError(
+                f"{pair.reference} has {width}x{height} pixels, the data set's view {record.width}x{record.height}"
+            )
+    return records
+
+
+def _rows(items: Sequence[Files], work: Work, of_reference: dict) -> np.ndarray:
+    pictures = [read_rgb(picture) for picture, _ in items]
+    records = [of_reference[reference] for _, reference in items]
+    for picture, record in zip(pictures, records, strict=True):
+        if picture.shape[:2] != (record.height, record.width):
+            raise ValueError(
+                f"a picture of {picture.shape[1]}x{picture.shape[0]} pixels, another size than its reference"
+            )
+    return work(pictures, records)
+
+
+def keypoint_values(found: np.ndarray, record: ViewRecord, area: float) -> tuple[float, float]:
+    """PCK and OKS of key points (18, 2 or more) found in a picture that should show a view."""
+    counted = counted_points(record.keypoints, record.width, record.height)
+    return pck(found, record.keypoints, counted), oks(found, record.keypoints, counted, area)
+
+
+class RenderedPeople(JudgedViews):
+    """The test split of a data set of rendered people: what is true of each view, and the gallery of all."""
+
+    @cached_property
+    def gallery(self) -> tuple[np.ndarray, np.ndarray]:
+        """Names (m,) of all views of the split, and their embeddings (m, 128)."""
+        names, found = [], []
+        for identity in track(self.dataset.identities, "gallery", console=Console(stderr=True)):
+            records = self.dataset.views(identity)
+            names += [f"{identity}/{own.view}" for own in records]
+            found += [embed_people(run) for run in _equal_sizes([np.asarray(own.decode()) for own in records])]
+        return np.array(names), np.concatenate(found)
+
+    @property
+    def note(self) -> str:
+        """How large the gallery is, without which rank-1 says nothing."""
+        views = int(self.dataset.view_counts.sum())
+        return f"Identity: {views:,} real views of {len(self.dataset):,} people are searched."
+
+    def judge(self, pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
+        """`pck`, `oks`: key points found in the picture against those asked for. `iou`: silhouette found in the picture
+        against the renderer's mask. `rank1`: 1 where the nearest real view shows the right person; the target and its
+        sources are left out of the gallery, and where the sources are not known the measure is called `rank1_open`.
+        """
+        made, real = values_of_pairs(pairs, judged, store, f"people {_VERSION} {_weights()}", judge_views)
+        samples = made.shape[1]
+        values: dict[str, np.ndarray | Needs] = {}
+        for column, key in enumerate(("pck", "oks", "iou")):
+            values[key] = made[..., column]
+            values[f"{key}_real"] = real[:, column, None].repeat(samples, 1)
+        key = "rank1" if judged.sources is not None else "rank1_open"
+        values[key] = self._first_ranks(made[..., 3:], judged)
+        values[f"{key}_real"] = self._first_ranks(real[:, None, 3:], judged).repeat(samples, 1)
+        return values
+
+    def _first_ranks(self, embeddings: np.ndarray, judged: JudgedPairs) -> np.ndarray:
+        """1 or 0 per pair and sample, NaN where the gallery has no other view of the person."""
+        names, gallery = self.gallery
+        owners = np.array([name.rpartition("/")[0] for name in names])
+        wanted = np.array([target.rpartition("/")[0] for target in judged.targets])
+        left_out = names[None] == np.array(judged.targets)[:, None]
+        for number, sources in enumerate(judged.sources or ()):
+            left_out[number] |= np.isin(names, sources)
+        possible = ((owners[None] == wanted[:, None]) & ~left_out).any(axis=1)
+        ranks = [first_ranks(own, wanted, gallery, owners, left_out) for own in embeddings.swapaxes(0, 1)]
+        return np.where(possible[:, None], np.stack(ranks, 1).astype(np.float64), np.nan)
+
+
+def _weights() -> str:
+    digest = hashlib.sha256()
+    for file in (POSE_WEIGHTS, IDENTITY_WEIGHTS, SILHOUETTE_WEIGHTS):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def judge_views(pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -> np.ndarray:
+    """Rows of PCK, OKS, silhouette IoU and the embedding (n, 3 + 128) of pictures uint8 (H, W, 3) of some views."""
+    found = [
+        one
+        for run in _equal_sizes(pictures)
+        for one in zip(find_keypoints(run), find_foreground(run), embed_people(run), strict=True)
+    ]
+    rows = []
+    for (points, outline, embedding), record in zip(found, records, strict=True):
+        mask = record.foreground()
+        assert mask is not None  # rendered people have one
+        rows.append([*keypoint_values(points, record, float(mask.sum())), mask_iou(outline, mask), *embedding])
+    return np.array(rows, np.float64)
+
+
+def _equal_sizes(pictures: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Neighbours of one shape, stacked."""
+    for _, run in groupby(pictures, np.shape):
+        yield np.stack(list(run))
+
+
+class Photographs(JudgedViews):
+    """The test split of a data set of photographs, whose key points are those that it was prepared with."""
+
+    def __init__(self, dataset: PersonDataset, detector: PoseDetector) -> None:
+        super().__init__(dataset)
+        self.detector = detector
+
+    @property
+    def note(self) -> str:
+        """What finds the key points."""
+        return f"Key points are found by {self.detector.name}; a picture in which nobody is found counts as 0."
+
+    def judge(self, pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
+        """`pck`, `oks`: key points found in the picture against those asked for.
+
+        OKS takes the area of the person's mask where the data set has one, else that of the box around the key points
+        that count, which is larger. A key point that is not found is wrong, as all are where nobody is found.
+        """
+        what = f"keypoints {_VERSION} {self.detector.name}"
+        made, real = values_of_pairs(pairs, judged, store, what, self._work)
+        values: dict[str, np.ndarray | Needs] = dict.fromkeys(JUDGED, NOT_RENDERED)
+        for column, key in enumerate(("pck", "oks")):
+            values[key] = made[..., column]
+            values[f"{key}_real"] = real[:, column, None].repeat(made.shape[1], 1)
+        return values
+
+    def _work(self, pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -> np.ndarray:
+        rows = [
+            keypoint_values(_found(self.detector, picture), record, _area(record))
+            for picture, record in zip(pictures, records, strict=True)
+        ]
+        return np.array(rows, np.float64)
+
+
+def _found(detector: Callable[[Image.Image], Pose], picture: np.ndarray) -> np.ndarray:
+    """Places (18, 2) of the key points, infinitely far away where there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of several people the largest counts
+            points = detector(Image.fromarray(picture)).keypoints
+    except ValueError:  # nobody was found
+        return np.full((18, 2), np.inf)
+    return np.where(points[:, 2:] > 0, points[:, :2], np.inf)
+
+
+def _area(record: ViewRecord) -> float:
+    mask = record.foreground()
+    if mask is not None:
+        return float(mask.sum())
+    counted = counted_points(record.keypoints, record.width, record.height)
+    return float(np.ptp(record.keypoints[counted, :2], axis=0).prod()) if counted.any() else 0.0

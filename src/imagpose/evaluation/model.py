@@ -1,6 +1,6 @@
 """Measures a model on the test split of a prepared data set: the paper's scenarios and requests of any size, any grid.
 
-Behind `imagpose evaluate model`: generates (`model_pictures`), measures (`pair_measures`), reports (`model_report`).
+Behind `imagpose evaluate model`: generates (`model_pictures`), measures (`measure`), reports (`model_report`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from imagpose.data.info import read_info
 from imagpose.data.pairs import Pair as ViewPair
 from imagpose.data.pairs import pairs_of_dataset, sample_pairs
 from imagpose.evaluation.folders import Pair, check_sizes
-from imagpose.evaluation.image_rows import PROTOCOLS
 from imagpose.evaluation.images import check_settings
-from imagpose.evaluation.judged_views import JudgedPairs
-from imagpose.evaluation.judging import open_judged_views
+from imagpose.evaluation.judging import JudgedPairs, open_judged_views
+from imagpose.evaluation.measure import Yardstick, measure_pairs
 from imagpose.evaluation.model_pictures import (
     MEAN_COLOURS,
     Pictures,
@@ -45,8 +44,8 @@ from imagpose.evaluation.model_requests import (
     read_view_pairs,
 )
 from imagpose.evaluation.networks import Needs, Networks, find_networks
-from imagpose.evaluation.pair_measures import measure_pairs
-from imagpose.evaluation.parts import Parts
+from imagpose.evaluation.rows import PROTOCOLS
+from imagpose.evaluation.store import ValueStore
 from imagpose.io import claim_folder
 from imagpose.model_folder import resolve_model
 from imagpose.pipeline.sampling import Sampling, load_pipeline
@@ -151,11 +150,12 @@ def evaluate_on_dataset(
         draw_mean_colours(run.pairs, pictures)
     reconstruct(pipeline, list(dict.fromkeys(target for _, target in run.measured)), pictures)
     train = _store_train(data, pictures) if _wants_train(protocols, networks) else None
+    yardstick = Yardstick(protocols, ValueStore(out / "parts", workers), networks, {size}, train)
     methods = []
     for name, compared in methods_compared.items():
         own = compared.pairs
         judged = views if isinstance(views, Needs) else JudgedPairs(views, compared.targets, compared.sources)
-        measures = measure_pairs(own, protocols, Parts(out / "parts", workers), networks, {size}, train, judged)
+        measures = measure_pairs(own, judged, yardstick)
         methods.append(Method(name, own, measures, pictured=name in run.requests or name in theirs))
     settings = {
         "model": model, "data": str(data), "pairs": len(run.pairs), "seeds": seeds, "left_out": run.left_out,

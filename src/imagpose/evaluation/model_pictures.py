@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
 __all__ = [
-    "MEAN_COLOURS", "Pictures", "answer_requests", "colour_parts", "draw_mean_colours", "find_made", "generate", "reconstruct",
+    "MEAN_COLOURS", "Pictures", "answer_requests", "colour_parts", "draw_mean_colours", "find_made", "generate",
+    "reconstruct",
 ]  # fmt: skip
 
 MEAN_COLOURS = "mean colours"

@@ -12,7 +12,6 @@ import pyarrow
 import pyarrow.parquet
 
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.image_rows import METRICS, REAL, Row, cell_text
 from imagpose.evaluation.images_report import (
     HOW_TO_READ,
     library_versions,
@@ -20,8 +19,9 @@ from imagpose.evaluation.images_report import (
     pair_table,
     pictured_strips,
 )
+from imagpose.evaluation.measure import Measures
 from imagpose.evaluation.page import build_page, html_table
-from imagpose.evaluation.pair_measures import Measures
+from imagpose.evaluation.rows import METRICS, REAL, Row, cell_text
 from imagpose.io import partial_file, write_json, write_text
 from imagpose.metrics.statistics import compare_paired
 

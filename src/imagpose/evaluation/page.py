@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imagpose.evaluation.image_rows import METRICS, Metric, Row, cell_text
+from imagpose.evaluation.rows import METRICS, Metric, Row, cell_text
 from imagpose.pictures import load_picture
 
 __all__ = ["Figure", "Strip", "build_page", "html_table"]

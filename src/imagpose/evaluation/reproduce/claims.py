@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from imagpose.evaluation.image_rows import METRICS
 from imagpose.evaluation.reproduce.measured import Measured
+from imagpose.evaluation.rows import METRICS
 from imagpose.metrics.statistics import Comparison, compare_paired
 
 __all__ = ["Claim", "claim_table", "verdict"]

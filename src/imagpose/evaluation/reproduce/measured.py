@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from imagpose.evaluation.image_rows import METRICS, REAL, Metric, Row
+from imagpose.evaluation.rows import METRICS, REAL, Metric, Row
 
 __all__ = [
     "Measured",

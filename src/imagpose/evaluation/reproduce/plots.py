@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from imagpose.evaluation.image_rows import Metric
 from imagpose.evaluation.reproduce.measured import Measured, shown_metrics
+from imagpose.evaluation.rows import Metric
 from imagpose.io import partial_file
 
 __all__ = ["check_matplotlib", "draw_lines", "draw_speed"]

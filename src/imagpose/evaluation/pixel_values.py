@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagpose.evaluation.parts import Files
+from imagpose.evaluation.store import Files
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
 from imagpose.metrics.field import cubic_resize, field_ssim, field_ssim_window

@@ -21,17 +21,17 @@ from imagpose.evaluation.folders import refuse
 from imagpose.io import partial_file
 from imagpose.workers import in_order
 
-__all__ = ["Files", "Parts"]
+__all__ = ["Files", "ValueStore"]
 
 Files = tuple[Path | None, ...]  # what one row of values is computed from
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of one output folder.
+class ValueStore:
+    """The values kept in one output folder.
 
     Attributes:
-        folder: where they lie; made where it is missing.
+        folder: where the parts lie; made where it is missing.
         workers: processes for work on pixels; None for one per core.
     """
 

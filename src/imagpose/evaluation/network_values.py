@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from imagpose.evaluation.networks import Network
-from imagpose.evaluation.parts import Files, Parts
-from imagpose.evaluation.pixels import read_field_pair, read_mask, read_rgb
+from imagpose.evaluation.pixel_values import read_field_pair, read_mask, read_rgb
+from imagpose.evaluation.store import Files, ValueStore
 from imagpose.metrics.field import cubic_resize
 
 __all__ = ["feature_values", "lpips_values", "set_features"]
@@ -22,7 +22,7 @@ _LPIPS_PART, _FEATURE_PART = 64, 128
 _BATCH = 32  # pictures that a network sees at once
 
 
-def lpips_values(parts: Parts, protocol: str, items: Sequence[Files], network: Network) -> np.ndarray:
+def lpips_values(store: ValueStore, protocol: str, items: Sequence[Files], network: Network) -> np.ndarray:
     """LPIPS of (generated, reference) files, (n,): pictures in [-1, 1] in the clean protocol, in [0, 1] in the field's.
 
     Raises:
@@ -30,10 +30,10 @@ def lpips_values(parts: Parts, protocol: str, items: Sequence[Files], network: N
     """
     work = partial(_distances, run=network.run, read=_clean_pair if protocol == "clean" else _field_pair)
     what = f"{protocol}-lpips {_VERSION} {network.identity}"
-    return parts.values(what, items, _LPIPS_PART, work, shared=False)[:, 0]
+    return store.values(what, items, _LPIPS_PART, work, shared=False)[:, 0]
 
 
-def feature_values(parts: Parts, items: Sequence[Files], network: Network) -> np.ndarray:
+def feature_values(store: ValueStore, items: Sequence[Files], network: Network) -> np.ndarray:
     """Distance (n,) in a network's features of (generated, reference, mask) files, inside the mask.
 
     Raises:
@@ -41,7 +41,7 @@ def feature_values(parts: Parts, items: Sequence[Files], network: Network) -> np
     """
     what = f"feature-distances {_VERSION} {network.identity}"
     work = partial(_feature_distances, run=network.run)
-    return parts.values(what, items, _BATCH, work, shared=False)[:, 0]
+    return store.values(what, items, _BATCH, work, shared=False)[:, 0]
 
 
 def _feature_distances(items: Sequence[Files], run: Callable[..., torch.Tensor]) -> np.ndarray:
@@ -59,7 +59,7 @@ def _masked_pair(generated: Path | None, reference: Path | None, mask: Path | No
 
 
 def set_features(
-    parts: Parts, protocol: str, files: Sequence[Path], network: Network, size: tuple[int, int]
+    store: ValueStore, protocol: str, files: Sequence[Path], network: Network, size: tuple[int, int]
 ) -> np.ndarray:
     """Feature vectors (n, d) of files: 8-bit pictures as they are in the clean protocol, resized floats in the field's.
 
@@ -72,7 +72,7 @@ def set_features(
     read = read_rgb if protocol == "clean" else partial(_field_picture, width=size[0], height=size[1])
     what = f"{protocol}-features {_VERSION} {'' if protocol == 'clean' else size} {network.identity}"
     work = partial(_features, run=network.run, read=read)
-    return parts.values(what, [(file,) for file in files], _FEATURE_PART, work, shared=False)
+    return store.values(what, [(file,) for file in files], _FEATURE_PART, work, shared=False)
 
 
 def _clean_pair(generated: Path | None, reference: Path | None) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imagpose.evaluation.networks import Needs
-from imagpose.evaluation.pixels import BODY_PARTS
+from imagpose.evaluation.pixel_values import BODY_PARTS
 from imagpose.metrics.statistics import bootstrap_mean, bootstrap_ratio
 
 __all__ = [

@@ -14,11 +14,9 @@ from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import judging
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.images import evaluate_images
-from imagpose.evaluation.judged_views import JudgedPairs
-from imagpose.evaluation.judging import judge_pairs, open_judged_views
+from imagpose.evaluation.judging import JudgedPairs, Photographs, judge_pairs, open_judged_views
 from imagpose.evaluation.networks import Needs, Networks
-from imagpose.evaluation.parts import Parts
-from imagpose.evaluation.photographs import Photographs
+from imagpose.evaluation.store import ValueStore
 from imagpose.metrics.keypoints import COCO_SIGMAS
 from imagpose.pose import Pose
 
@@ -110,7 +108,7 @@ def test_values_are_those_of_a_plain_loop(data, tmp_path):
         pairs.append(Pair(f"ann/{number}", samples, truth, None))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        values = judge_pairs(pairs, JudgedPairs(views, ["ann/0", "ann/1"]), Parts(tmp_path / "parts", 1))
+        values = judge_pairs(pairs, JudgedPairs(views, ["ann/0", "ann/1"]), ValueStore(tmp_path / "parts", 1))
     box = np.delete(points(1), (15, 16), 0)
     areas = 20 * 40, np.ptp(box[:, 0]) * np.ptp(box[:, 1])  # the mask, the box of the key points
     for number, area in enumerate(areas):

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from imagpose.evaluation.parts import Parts
+from imagpose.evaluation.store import ValueStore
 
 
 class Counting:
@@ -33,7 +33,7 @@ def compute(parts, files, work, what="squares 1"):
 
 def test_values_come_in_order_and_only_once(files, tmp_path):
     work = Counting()
-    parts = Parts(tmp_path / "new" / "parts")
+    parts = ValueStore(tmp_path / "new" / "parts")
     expected = np.stack([np.arange(10.0), np.arange(10.0) ** 2], 1)
     np.testing.assert_array_equal(compute(parts, files, work), expected)
     np.testing.assert_array_equal(compute(parts, files, work), expected)
@@ -47,7 +47,7 @@ def test_a_run_that_is_broken_off_continues(files, tmp_path):
             raise KeyboardInterrupt
         return Counting()(items)
 
-    parts, work = Parts(tmp_path / "parts"), Counting()
+    parts, work = ValueStore(tmp_path / "parts"), Counting()
     with pytest.raises(KeyboardInterrupt):
         compute(parts, files, broken)
     assert len(list(parts.folder.iterdir())) == 1
@@ -56,7 +56,7 @@ def test_a_run_that_is_broken_off_continues(files, tmp_path):
 
 
 def test_what_changes_is_computed_anew(files, tmp_path):
-    parts, work = Parts(tmp_path / "parts"), Counting()
+    parts, work = ValueStore(tmp_path / "parts"), Counting()
     compute(parts, files, work)
     files[5].write_text("70")
     assert compute(parts, files, work)[5, 0] == 70
@@ -71,7 +71,7 @@ def test_what_changes_is_computed_anew(files, tmp_path):
 def test_all_damaged_files_are_named_and_the_rest_is_kept(files, tmp_path):
     files[0].write_text("none")
     files[9].write_text("never")
-    parts, work = Parts(tmp_path / "parts"), Counting()
+    parts, work = ValueStore(tmp_path / "parts"), Counting()
     with pytest.raises(ValueError, match=r"cannot be used: 2 \(could not convert.*'none', could not convert.*'never'"):
         compute(parts, files, work)
     (kept,) = parts.folder.iterdir()
@@ -80,7 +80,9 @@ def test_all_damaged_files_are_named_and_the_rest_is_kept(files, tmp_path):
 
 def test_processes_give_the_same(files, tmp_path):
     values = [
-        Parts(tmp_path / str(workers), workers).values("sizes 1", [(file,) for file in files], 3, sizes, shared=True)
+        ValueStore(tmp_path / str(workers), workers).values(
+            "sizes 1", [(file,) for file in files], 3, sizes, shared=True
+        )
         for workers in (1, 2)
     ]
     np.testing.assert_array_equal(*values)

@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.image_networks import feature_values, lpips_values, set_features
-from imagpose.evaluation.image_rows import METRICS, REAL, Metric, Row, distance_row, mean_row
-from imagpose.evaluation.judged_views import JudgedPairs
-from imagpose.evaluation.judging import judge_pairs
+from imagpose.evaluation.judging import JudgedPairs, judge_pairs
+from imagpose.evaluation.network_values import feature_values, lpips_values, set_features
 from imagpose.evaluation.networks import Needs, Network, Networks
-from imagpose.evaluation.parts import Files, Parts
-from imagpose.evaluation.pixels import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
+from imagpose.evaluation.pixel_values import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
+from imagpose.evaluation.rows import METRICS, REAL, Metric, Row, distance_row, mean_row
+from imagpose.evaluation.store import Files, ValueStore
 from imagpose.metrics.frechet import frechet_distance, gaussian
 
-__all__ = ["Measures", "measure_pairs"]
+__all__ = ["Measures", "Yardstick", "measure_pairs"]
 
 _VERSION = "2"  # of what is computed, for the values that are kept
 _PIXEL_PART = 32
@@ -46,31 +45,39 @@ class Measures:
     styles: dict[str, list[Row]]
 
 
-def measure_pairs(
-    pairs: Sequence[Pair],
-    protocols: Sequence[str],
-    parts: Parts,
-    networks: Networks,
-    sizes: set[tuple[int, int]],
-    train: Sequence[Path] | None,
-    judged: JudgedPairs | Needs,
-) -> Measures:
+@dataclass(frozen=True)
+class Yardstick:
+    """What pairs are measured with and against, whoever made them.
+
+    Attributes:
+        protocols: "clean", "field" or both.
+        store: where values are kept.
+        networks: of published metrics.
+        sizes: (width, height) of the references.
+        train: training pictures; None where there are none.
+    """
+
+    protocols: Sequence[str]
+    store: ValueStore
+    networks: Networks
+    sizes: set[tuple[int, int]]
+    train: Sequence[Path] | None
+
+
+def measure_pairs(pairs: Sequence[Pair], judged: JudgedPairs | Needs, yardstick: Yardstick) -> Measures:
     """The rows of the protocols, and the values behind them.
 
     Args:
         pairs: all with equally many samples.
-        parts: where values are kept.
-        sizes: (width, height) of the references.
-        train: training pictures; None where there are none.
-        judged: which views of rendered people the pairs are of, or what the clean protocol's judges need.
+        judged: which views of a data set the pairs are of, or what the clean protocol's judges need.
 
     Raises:
         ValueError: damaged pictures, masks that mark nothing.
     """
     styles = sorted({pair.style for pair in pairs if pair.style is not None})
     measures = Measures([], {}, {style: [] for style in styles if len(styles) > 1})
-    for protocol in protocols:
-        job = _Job(protocol, pairs, train, sizes, parts, networks, judged)
+    for protocol in yardstick.protocols:
+        job = _Job(protocol, pairs, judged, yardstick)
         values = job.pair_values()
         measures.rows.extend(job.rows(values))
         for style, rows in measures.styles.items():
@@ -84,18 +91,13 @@ class _Job:
     """One protocol's measures of the pairs.
 
     Attributes:
-        train: files of the training pictures; None where none were given.
-        sizes: (width, height) of the references.
         gaussians: those of the sets of pictures that have been asked for.
     """
 
     protocol: str
     pairs: Sequence[Pair]
-    train: Sequence[Path] | None
-    sizes: set[tuple[int, int]]
-    parts: Parts
-    networks: Networks
     judged: JudgedPairs | Needs
+    yardstick: Yardstick
     gaussians: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def pair_values(self) -> _Values:
@@ -107,20 +109,22 @@ class _Job:
         clean = self.protocol == "clean"
         keys: tuple[str, ...] = CLEAN_PIXELS if clean else FIELD_PIXELS
         work, files = (clean_pixels, masked) if clean else (field_pixels, items)
-        pixels = self.parts.values(f"{self.protocol}-pixels {_VERSION}", files, _PIXEL_PART, work, shared=True)
+        pixels = self.yardstick.store.values(
+            f"{self.protocol}-pixels {_VERSION}", files, _PIXEL_PART, work, shared=True
+        )
         shape = len(self.pairs), len(self.pairs[0].samples)
         values: _Values = {key: pixels[:, column].reshape(shape) for column, key in enumerate(keys)}
         if clean:
-            values |= judge_pairs(self.pairs, self.judged, self.parts) | self._feature_values()
-        network = self.networks.lpips
+            values |= judge_pairs(self.pairs, self.judged, self.yardstick.store) | self._feature_values()
+        network = self.yardstick.networks.lpips
         if isinstance(network, Needs):
             return values | {"lpips": network}
-        distances = lpips_values(self.parts, self.protocol, items, network)
+        distances = lpips_values(self.yardstick.store, self.protocol, items, network)
         return values | {"lpips": distances.reshape(shape)}
 
     def _feature_values(self) -> _Values:
         """Distances in a network's features: of the samples, of the copied source, of the reconstruction."""
-        network = self.networks.features
+        network = self.yardstick.networks.features
         made: list[list[Files]] = [[(own, pair.reference, pair.mask) for own in pair.samples] for pair in self.pairs]
         copied: list[list[Files]] = [
             [(pair.source, pair.reference, pair.mask)] * len(pair.samples) for pair in self.pairs
@@ -132,7 +136,7 @@ class _Job:
         distinct: list[Files] = [item for item in dict.fromkeys(chain(*made, *copied, *decoded)) if None not in item]
         if isinstance(network, Needs) or not any(None not in item for item in chain(*copied)):
             return {"features": network if isinstance(network, Needs) else _UNKNOWN}
-        found = dict(zip(distinct, feature_values(self.parts, distinct, network), strict=True))
+        found = dict(zip(distinct, feature_values(self.yardstick.store, distinct, network), strict=True))
         return {
             name: np.array([[found.get(item, np.nan) for item in own] for own in items])
             for name, items in columns.items()
@@ -181,7 +185,11 @@ class _Job:
     def _distance(self, metric: Metric, generated: list[Path], best_of: int) -> Row:
         """The distance between two sets, or what it needs."""
         sets: dict[str, Sequence[Path] | None]
-        sets = {"generated": generated, "reference": [pair.reference for pair in self.pairs], "train": self.train}
+        sets = {
+            "generated": generated,
+            "reference": [pair.reference for pair in self.pairs],
+            "train": self.yardstick.train,
+        }
         files = [sets[role] for role in _SETS[metric.key]]
         count = metric.counted(len(files[0] or ()))
         needs = self._needs(files)
@@ -198,7 +206,7 @@ class _Job:
             return Needs("needs the training pictures (--train)")
         if any(len(own or ()) < 2 for own in files):
             return Needs("needs at least 2 pictures in each set")
-        if self.protocol == "field" and len(self.sizes) > 1:
+        if self.protocol == "field" and len(self.yardstick.sizes) > 1:
             return Needs("needs references of one size")
         return None
 
@@ -210,9 +218,11 @@ class _Job:
             network = self._network()
             assert not isinstance(network, Needs)
             counted = sorted(files)[: metric.counted(len(files))]
-            features = set_features(self.parts, self.protocol, counted, network, next(iter(self.sizes)))
+            features = set_features(
+                self.yardstick.store, self.protocol, counted, network, next(iter(self.yardstick.sizes))
+            )
             self.gaussians[key] = gaussian(features)
         return self.gaussians[key]
 
     def _network(self) -> Network | Needs:
-        return self.networks.fid if self.protocol == "clean" else self.networks.field_inception
+        return self.yardstick.networks.fid if self.protocol == "clean" else self.yardstick.networks.field_inception

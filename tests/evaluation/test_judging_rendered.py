@@ -11,11 +11,9 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.images import evaluate_images
-from imagpose.evaluation.judged_views import JudgedPairs
-from imagpose.evaluation.judging import judge_pairs
+from imagpose.evaluation.judging import JudgedPairs, RenderedPeople, judge_pairs
 from imagpose.evaluation.networks import Needs, Networks
-from imagpose.evaluation.parts import Parts
-from imagpose.evaluation.rendered_people import RenderedPeople
+from imagpose.evaluation.store import ValueStore
 from imagpose.judges.identity import IDENTITY_WEIGHTS, embed_people, first_ranks
 from imagpose.judges.pose import POSE_WEIGHTS, find_keypoints
 from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
@@ -117,7 +115,7 @@ def test_values_are_those_of_the_judges(people, records, references, tmp_path):
         Pair(target, (references / f"{target}.png", references / f"{other}.png"), references / f"{target}.png", None)
         for target, other in zip(targets, wrong, strict=True)
     ]
-    values = judge_pairs(pairs, JudgedPairs(people, targets, sources), Parts(tmp_path / "parts", 1))
+    values = judge_pairs(pairs, JudgedPairs(people, targets, sources), ValueStore(tmp_path / "parts", 1))
     gallery_names, gallery = people.gallery
     for i, (target, other) in enumerate(zip(targets, wrong, strict=True)):
         truth = records[target]
@@ -141,7 +139,7 @@ def test_values_are_those_of_the_judges(people, records, references, tmp_path):
 def test_people_without_another_view_have_no_rank(people, records, references, tmp_path):
     names = list(records)[:VIEWS]
     pair = Pair(names[0], (references / f"{names[0]}.png",), references / f"{names[0]}.png", None)
-    values = judge_pairs([pair], JudgedPairs(people, names[:1], [names[1:]]), Parts(tmp_path / "parts", 1))
+    values = judge_pairs([pair], JudgedPairs(people, names[:1], [names[1:]]), ValueStore(tmp_path / "parts", 1))
     assert np.isnan(values["rank1"]).all()
 
 

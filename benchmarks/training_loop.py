@@ -58,9 +58,9 @@ class Loop:
         started = time.perf_counter()
         batch = self.stage.batch(self.number, range(self.batch))
         with torch.autocast("cpu", torch.bfloat16):
-            batch = self.stage._encoded(batch)
+            batch = self.stage.frozen.encode(batch, self.stage.feature_tokens)
             networks = time.perf_counter()
-            loss = self.stage({name: value for name, value in batch.items() if name != "pixels"})[0]
+            loss = self.stage(batch)[0]
         loss.backward()
         networks = time.perf_counter() - networks
         torch.nn.utils.clip_grad_norm_(self.stage.parameters(), 1.0)

@@ -14,8 +14,7 @@ from imagpose.training import cache as cache_module
 from imagpose.training import shards
 from imagpose.training.cache import ViewCache, render_views
 from imagpose.training.configs import ViewCacheConfig
-from imagpose.training.denoiser.cache import latents_fingerprint
-from imagpose.training.denoiser.data import cache_blocks
+from imagpose.training.denoiser.cache import cache_blocks, latents_fingerprint
 from imagpose.training.shards import Kind, add_kinds
 from imagpose.training.surface import surface_grid
 

@@ -116,10 +116,6 @@ class ViewCache:
                 tensors |= load_shard(RenderedBlock(config, seeds, 1).path(kind))
             self._shards.append(tensors)
 
-    def __deepcopy__(self, _: Any) -> ViewCache:
-        """Copies of a stage read the same files."""
-        return self
-
     def get(self, name: str, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Tensor `name` (n, ...) of n (identity, view) pairs; identities count from 0."""
         with torch.autocast("cpu", enabled=False):  # which has no rule for stacking half precision, as in validation

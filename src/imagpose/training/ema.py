@@ -36,7 +36,7 @@ class AveragedWeights:
         self.every = every
         self.accelerator = accelerator
         sharded = is_sharded(accelerator)
-        self._whole = copy.deepcopy(stage) if sharded and accelerator.is_main_process else None
+        self._whole = _twin(stage) if sharded and accelerator.is_main_process else None
 
     def start(self) -> None:
         """Begin to average the prepared stage's weights."""
@@ -107,3 +107,10 @@ class AveragedWeights:
             {**state, **buffers}, strict=False
         )  # not strict: buffers that are no part of a state
         return self._whole.to(self.accelerator.device).eval()
+
+
+def _twin(stage: Stage) -> Stage:
+    """The stage with networks of its own; what it only reads (data, frozen networks, settings) is shared."""
+    twin = copy.copy(stage)
+    twin._modules = copy.deepcopy(stage._modules)
+    return twin

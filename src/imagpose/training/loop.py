@@ -36,7 +36,7 @@ from imagpose.training.ema import AveragedWeights
 from imagpose.training.log import Outcome, Records
 from imagpose.training.processes import build_accelerator, global_batch, whole
 from imagpose.training.schedule import build_schedule, schedule_phase
-from imagpose.training.stage import Batch, Stage
+from imagpose.training.stage import Batch, Stage, on_device
 from imagpose.training.stopping import StopRequests, ignore_stop_requests
 
 _REASONS = ("finished", "stopped", "interrupted")
@@ -152,8 +152,7 @@ class Training:
         self.prepared.train()
         for part in range(parts):
             with records.assembling_batch():
-                device = self.accelerator.device
-                batch = {name: tensor.to(device, non_blocking=True) for name, tensor in next(batches).items()}
+                batch = on_device(next(batches), self.accelerator.device)
             with nullcontext() if part == parts - 1 else self.accelerator.no_sync(self.prepared):
                 with self.accelerator.autocast():
                     loss, scalars = self.prepared(batch)

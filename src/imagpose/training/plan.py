@@ -14,8 +14,8 @@ from imagpose.models.presets import find_preset
 from imagpose.models.sizes import build_empty, count_parameters, training_memory
 from imagpose.pixels import padded_size, texture_pixels
 from imagpose.training.configs import ViewCacheConfig, load_config
+from imagpose.training.denoiser.cache import open_dataset
 from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
-from imagpose.training.denoiser.data import open_dataset
 from imagpose.training.denoiser.networks import frozen_files
 from imagpose.training.processes import global_batch, this_process
 from imagpose.views import ViewGrid, view_multiple

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
+"""What a forward pass takes, by name: tensors, and what is no number of the device's, such as a view grid."""
 
 
 class Drawn(IntEnum):
@@ -92,6 +94,14 @@ class Stage(nn.Module, ABC):
     @abstractmethod
     def export(self, folder: Path) -> None:
         """Write the present (EMA) weights in the libraries' own layout into an existing empty folder."""
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on `device`."""
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        for name, value in batch.items()
+    }
 
 
 def keyed_rng(*key: int) -> np.random.Generator:

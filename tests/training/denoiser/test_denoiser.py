@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,11 @@ from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.conditions import encode_conditions
 from imagpose.pipeline.requests import read_requests
 from imagpose.pose import Pose, draw_skeleton
-from imagpose.training.denoiser import DenoiserStage, progress, train_denoiser, visible_skeletons
+from imagpose.training.denoiser import DenoiserStage, preview, train_denoiser
 from imagpose.training.denoiser.cache import build_cache
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.networks import build_pipeline
-from imagpose.training.denoiser.preview import sample_rows
+from imagpose.training.denoiser.objective import visible_skeletons
 from imagpose.training.export import export_pipeline
 from imagpose.training.run import prepare_run
 from imagpose.views import ViewGrid
@@ -53,7 +54,7 @@ def stage(values: dict) -> DenoiserStage:
 
 @torch.no_grad()
 def test_loss_is_eq4_computed_plainly(stage: DenoiserStage) -> None:
-    step = next(step for step in range(50) if stage.batch(step, range(2))["grid"].tolist() == [2, 2])
+    step = next(step for step in range(50) if stage.batch(step, range(2))["grid"] == ViewGrid(2, 2))
     batch = stage.batch(step, range(2))
     black = stage.pipeline.vae.encode(-torch.ones(1, 3, HEIGHT, WIDTH)).latent_dist.mean[0] * 0.5
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
@@ -87,7 +88,7 @@ def test_loss_is_eq4_computed_plainly(stage: DenoiserStage) -> None:
 @torch.no_grad()
 def test_min_snr_weights_enter_the_loss(values: dict, stage: DenoiserStage, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = stage.batch(0, range(2))
-    batch = {name: tensor[:1] if tensor.ndim and name != "grid" else tensor for name, tensor in batch.items()}
+    batch = {name: value[:1] if torch.is_tensor(value) and name != "black" else value for name, value in batch.items()}
     batch["timesteps"] = torch.tensor([100])
     plain = float(stage(batch)[0])
     monkeypatch.setattr(stage, "config", DenoiserConfig.model_validate(values | {"min_snr_gamma": 5.0}))
@@ -127,12 +128,13 @@ def test_cached_conditions_are_the_pipelines(stage: DenoiserStage) -> None:
         "keep_source_poses": torch.ones(1),
         "timesteps": torch.tensor([500]),
         "noise": torch.randn(1, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0)),
-        "grid": torch.tensor([2, 2]),
+        "grid": ViewGrid(2, 2),
+        "black": stage._black[False],
     }
     assert conditions.mask.tolist() == [[1, 0, 0, 0]]
     assert torch.allclose(stage._features(batch), conditions.features, atol=5e-3)
     assert torch.allclose(conditions.latents[:, 0], batch["latents"][:, 0], atol=5e-3)
-    assert torch.allclose(conditions.black, stage._black, atol=1e-5)
+    assert torch.allclose(conditions.black, stage._black[False], atol=1e-5)
     noisy = pipeline.scheduler.add_noise(batch["latents"], batch["noise"], batch["timesteps"])
     inferred = pipeline.unet(
         conditions.model_input(joined(noisy), 9), 500, conditions.features, conditions.pose_features, conditions.grid
@@ -147,7 +149,7 @@ def test_dropped_source_poses_leave_target_poses(stage: DenoiserStage) -> None:
         "mask": torch.tensor([[1.0, 0.0], [1.0, 0.0]]),
         "keep_source_poses": torch.tensor([0.0, 1.0]),
     }
-    assert visible_skeletons(batch)[..., 0, 0, 0].tolist() == [[0.0, 1.0], [1.0, 1.0]]
+    assert visible_skeletons(**batch)[..., 0, 0, 0].tolist() == [[0.0, 1.0], [1.0, 1.0]]
 
 
 def test_dropped_features_are_null(stage: DenoiserStage) -> None:
@@ -224,14 +226,14 @@ def taught(values: dict) -> DenoiserStage:
 
 def test_phases_change_what_a_step_sees(taught: DenoiserStage) -> None:
     early, later, last = (taught.batch(step, range(2)) for step in (0, 2, 4))
-    views, slots = early["grid"].prod(), early["mask"].shape[1]
+    views, slots = early["grid"].num_views, early["mask"].shape[1]
     assert early["latents"].shape[:2] == (2 * 4 // int(views) * 4, slots) and early["latents"].shape[-2:] == (4, 4)
     assert early["noise"].shape == early["latents"].shape and early["surface"].shape[2:] == (4, 4, 4)
     assert early["skeletons"].shape[-2:] == (32, 32) and (early["timesteps"] == 999).all()
     for batch in (later, last):
         assert batch["latents"].shape[-2:] == (8, 8) and batch["surface"].shape[2:] == (8, 8, 4)
-    weights = [(float(batch["attention_weight"]), float(batch["person_weight"])) for batch in (early, later, last)]
-    assert weights == [(pytest.approx(0.1), 3.0), (pytest.approx(0.1), 1.0), (0.0, 1.0)]
+    weights = [(batch["recipe"].attention_weight, batch["recipe"].person_weight) for batch in (early, later, last)]
+    assert weights == [(0.1, 3.0), (0.1, 1.0), (0.0, 1.0)]
 
 
 def test_half_latents_are_those_of_the_half_picture(taught: DenoiserStage) -> None:
@@ -249,7 +251,7 @@ def test_the_loss_weighs_the_person_and_teaches_attention(taught: DenoiserStage)
     step = next(step for step in range(2) if taught.batch(step, range(2))["mask"].any())
     batch = taught.batch(step, range(2))
     loss, scalars = taught(batch)
-    plain, _ = taught(batch | {"attention_weight": torch.tensor(0.0)})
+    plain, _ = taught(batch | {"recipe": replace(batch["recipe"], attention_weight=0.0)})
     assert float(loss) == pytest.approx(float(plain) + 0.1 * float(scalars["attention_loss"]), rel=1e-5)
     assert 0 < float(scalars["attention_on_sources"]) < 1
     prediction, target = taught._predict(batch)
@@ -286,7 +288,7 @@ def test_one_prediction_sees_its_sources_and_no_target(taught: DenoiserStage, mo
     taught.eval()
     draws = []
     monkeypatch.setattr(
-        taught, "_one_prediction", lambda draw: draws.append(draw) or taught._black.expand(2, 4, -1, -1, -1)
+        taught, "_one_prediction", lambda draw: draws.append(draw) or taught._black[False].expand(2, 4, -1, -1, -1)
     )
     taught._known()
     monkeypatch.undo()
@@ -307,7 +309,7 @@ def test_one_prediction_sees_its_sources_and_no_target(taught: DenoiserStage, mo
 
 
 def test_sample_rows_show_source_skeleton_output_and_truth(stage: DenoiserStage) -> None:
-    picture = sample_rows(stage.pipeline, stage.held_out, stage.config, 2)
+    picture = stage._preview().rows(2)
     assert picture.shape == (2 * HEIGHT, 10 * WIDTH, 3)
     tiles = picture.reshape(2, HEIGHT, 10, WIDTH, 3).swapaxes(1, 2)
     for person in range(2):
@@ -349,7 +351,7 @@ def test_the_curve_shows_t1_of_held_out_people_and_measures_it(
         compared.append(pictures)
         return {"gradient_ratio": 0.5}
 
-    monkeypatch.setattr(progress, "measure_pictures", measure)
+    monkeypatch.setattr(preview, "measure_pictures", measure)
     report = stage.measure_progress()
     data = stage.held_out
     people = range(len(data.view_counts))

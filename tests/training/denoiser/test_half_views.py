@@ -8,8 +8,8 @@ import torch
 
 from imagpose.pixels import Padding, pad_views
 from imagpose.pose import Pose, draw_skeleton
-from imagpose.training.half_views import fit_surface, halve_skeletons
-from imagpose.training.skeletons import pack_skeletons, unpack_skeletons
+from imagpose.training.denoiser.cache import pack_skeletons, unpack_skeletons
+from imagpose.training.denoiser.half_views import fit_surface, halve_skeletons
 from imagpose.training.surface import surface_grid
 
 

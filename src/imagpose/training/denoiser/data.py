@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,21 +10,18 @@ from PIL import Image
 
 from imagpose.data.augment import draw_changes
 from imagpose.data.canvas import ViewTensors, load_views
-from imagpose.data.dataset import PersonDataset
 from imagpose.data.records import fit_mask
 from imagpose.pictures import fit_view
 from imagpose.pixels import padded_size
 from imagpose.pose import Pose
-from imagpose.training.cache import RenderedBlock, ViewCache, seed_blocks
+from imagpose.training.cache import ViewCache
 from imagpose.training.configs import ViewCacheConfig
+from imagpose.training.denoiser.cache import BLOCK, dataset_blocks, open_dataset, unpack_skeletons
 from imagpose.training.denoiser.config import DatasetConfig
 from imagpose.training.denoiser.draw import CanvasDraw
-from imagpose.training.half_views import fit_surface, halve_pixels, halve_skeletons
-from imagpose.training.shards import Block, Tensors, load_shard
-from imagpose.training.skeletons import unpack_skeletons
+from imagpose.training.denoiser.half_views import fit_surface, halve_pixels, halve_skeletons
+from imagpose.training.shards import Tensors, load_shard
 from imagpose.training.stage import Batch, Drawn, keyed_rng
-
-_BLOCK = 32  # identities per shard of a data set's cache
 
 
 class CanvasData(ABC):
@@ -66,10 +59,6 @@ class CanvasData(ABC):
     def parts(self, identity: int, view: int) -> np.ndarray | None:
         """The person's parts in that picture, uint8 (H, W), index into `PART_NAMES`; None where they are not known."""
         return None
-
-    def __deepcopy__(self, _: Any) -> CanvasData:
-        """Copies of a stage read the same files."""
-        return self
 
 
 class CachedData(CanvasData):
@@ -140,7 +129,27 @@ class RenderedData(CachedData):
         return self._cache.parts(np.array([identity]), np.array([view]))[0].numpy()
 
 
-class StoredData(CanvasData):
+class DatasetViews(CanvasData):
+    """The pictures of a data set that `imagpose prepare` made."""
+
+    def __init__(self, config: DatasetConfig) -> None:
+        """Open the data set; errors as `PersonDataset`."""
+        self.height, self.width = config.height, config.width
+        self.dataset = open_dataset(config)
+        self.view_counts = self.dataset.view_counts
+
+    def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
+        """See `CanvasData`."""
+        record = self.dataset.views(identity)[view]
+        return fit_view(record.decode(), self.width, self.height), record.pose.fit(self.width, self.height)
+
+    def foreground(self, identity: int, view: int) -> np.ndarray | None:
+        """See `CanvasData`."""
+        mask = self.dataset.views(identity)[view].foreground()
+        return None if mask is None else np.asarray(fit_mask(Image.fromarray(mask), self.width, self.height)) > 127
+
+
+class StoredData(DatasetViews):
     """A data set, picture by picture."""
 
     def __init__(self, config: DatasetConfig, multiple: int) -> None:
@@ -153,9 +162,7 @@ class StoredData(CanvasData):
         Raises:
             FileNotFoundError, ValueError: see `PersonDataset`.
         """
-        self.height, self.width = config.height, config.width
-        self.dataset = open_dataset(config)
-        self.view_counts = self.dataset.view_counts
+        super().__init__(config)
         self._augment = config.augment.settings
         self._multiple = multiple
 
@@ -180,16 +187,8 @@ class StoredData(CanvasData):
             changes[-1] = changes[shown.index(shown[-1])]
         return load_views([records[view] for view in shown], self.height, self.width, self._multiple, changes)
 
-    def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
-        """See `CanvasData`."""
-        return _fitted(self.dataset, identity, view, self.width, self.height)
 
-    def foreground(self, identity: int, view: int) -> np.ndarray | None:
-        """See `CanvasData`."""
-        return _fitted_mask(self.dataset, identity, view, self.width, self.height)
-
-
-class CachedDataset(CachedData):
+class CachedDataset(CachedData, DatasetViews):
     """A data set whose latents, tokens and skeletons are cached."""
 
     def __init__(self, config: DatasetConfig, kinds: tuple[str, ...], multiple: int) -> None:
@@ -199,89 +198,20 @@ class CachedDataset(CachedData):
             FileNotFoundError: a shard has not been made; or see `PersonDataset`.
             ValueError: see `PersonDataset`.
         """
+        super().__init__(config)
         self.kinds, self.multiple = kinds, multiple
-        self.height, self.width = config.height, config.width
-        self.dataset = open_dataset(config)
-        self.view_counts = self.dataset.view_counts
         self._shards: list[Tensors] = []
-        for block in dataset_blocks(config, 1):
+        for block in dataset_blocks(config, multiple):
             self._shards.append({kind: load_shard(block.path(kind))[kind] for kind in kinds})
         before = np.cumsum(self.view_counts) - self.view_counts
-        self._first = before - before[np.arange(len(before)) // _BLOCK * _BLOCK]
+        self._first = before - before[np.arange(len(before)) // BLOCK * BLOCK]
 
     def get_each(self, name: str, identities: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
         """See `CachedData`."""
         return [
-            self._shards[identity // _BLOCK][name][self._first[identity] + view]
+            self._shards[identity // BLOCK][name][self._first[identity] + view]
             for identity, view in zip(identities, views, strict=True)
         ]
-
-    def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
-        """See `CanvasData`."""
-        return _fitted(self.dataset, identity, view, self.width, self.height)
-
-    def foreground(self, identity: int, view: int) -> np.ndarray | None:
-        """See `CanvasData`."""
-        return _fitted_mask(self.dataset, identity, view, self.width, self.height)
-
-
-@dataclass(frozen=True)
-class DatasetBlock:
-    """The shards of some identities of a data set; see `shards.Block`. Tensors lead with one row per view.
-
-    Attributes:
-        config: the data set.
-        dataset: the same, opened.
-        identities: numbers of its identities.
-        multiple: sides of skeletons are padded to multiples of this.
-    """
-
-    config: DatasetConfig
-    dataset: PersonDataset
-    identities: range
-    multiple: int
-
-    def path(self, kind: str) -> Path:
-        """Where the shard of a kind lies."""
-        assert self.config.cache is not None
-        first, last = self.identities.start, self.identities.stop - 1
-        return self.config.cache / f"{self.config.split}-{first:08d}-{last:08d}.{kind}.safetensors"
-
-    def facts(self, source: str) -> dict[str, str]:
-        """Checksum of the data set, size of the views, and `source`."""
-        shards = "".join(shard.sha256 for shard in self.dataset.info.shards)
-        checksum = hashlib.sha256(shards.encode()).hexdigest()[:16]
-        return {
-            "data set": checksum,
-            "height": str(self.config.height),
-            "width": str(self.config.width),
-            "source": source,
-        }
-
-    def read(self) -> ViewTensors:
-        """Pixels (n, 3, H, W) and skeletons (n, 3, H', W')."""
-        records = [record for identity in self.identities for record in self.dataset.views(identity)]
-        return load_views(records, self.config.height, self.config.width, self.multiple)
-
-
-def open_dataset(config: DatasetConfig) -> PersonDataset:
-    """The identities of a data set that have a source and a target; errors as `PersonDataset`."""
-    return PersonDataset(config.dataset, config.split, min_views=2)
-
-
-def dataset_blocks(config: DatasetConfig, multiple: int) -> list[DatasetBlock]:
-    """The blocks of a data set's cache; errors as `PersonDataset`."""
-    dataset = open_dataset(config)
-    numbers = range(len(dataset))
-    starts = range(0, len(dataset), _BLOCK)
-    return [DatasetBlock(config, dataset, numbers[start : start + _BLOCK], multiple) for start in starts]
-
-
-def cache_blocks(config: ViewCacheConfig | DatasetConfig, multiple: int) -> list[Block]:
-    """The blocks of what is cached; none where pictures are encoded in every step."""
-    if isinstance(config, ViewCacheConfig):
-        return [RenderedBlock(config, seeds, multiple) for seeds in seed_blocks(config)]
-    return list(dataset_blocks(config, multiple)) if config.cache is not None else []
 
 
 def open_data(config: ViewCacheConfig | DatasetConfig, kinds: tuple[str, ...], multiple: int) -> CanvasData:
@@ -293,13 +223,3 @@ def open_data(config: ViewCacheConfig | DatasetConfig, kinds: tuple[str, ...], m
     if isinstance(config, ViewCacheConfig):
         return RenderedData(config, kinds, multiple)
     return StoredData(config, multiple) if config.cache is None else CachedDataset(config, kinds, multiple)
-
-
-def _fitted(dataset: PersonDataset, identity: int, view: int, width: int, height: int) -> tuple[Image.Image, Pose]:
-    record = dataset.views(identity)[view]
-    return fit_view(record.decode(), width, height), record.pose.fit(width, height)
-
-
-def _fitted_mask(dataset: PersonDataset, identity: int, view: int, width: int, height: int) -> np.ndarray | None:
-    mask = dataset.views(identity)[view].foreground()
-    return None if mask is None else np.asarray(fit_mask(Image.fromarray(mask), width, height)) > 127

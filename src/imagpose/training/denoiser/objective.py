@@ -1,4 +1,4 @@
-"""Eq. 4 as small pure functions: the target, the weights and the loss."""
+"""Eq. 4 as small pure functions: the target, the weights, the loss, and the skeletons that the pose encoder sees."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def min_snr_weights(scheduler: DDIMScheduler, timesteps: torch.Tensor, gamma: fl
     return snr.clamp(max=gamma) / divisor
 
 
-def person_weights(coverage: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
+def person_weights(coverage: torch.Tensor, weight: float) -> torch.Tensor:
     """Weight of each latent cell's error, (b, v, h, w): 1 + (weight - 1) * coverage, with mean 1 in each view.
 
     A view is divided by its own mean, so that neither its canvas nor the batch changes what it counts.
@@ -82,3 +82,25 @@ def denoising_loss(
     if canvas_weights is not None:
         weights = weights * canvas_weights[:, None]
     return (weights * error.mean(dim=(2, 3))).mean()
+
+
+def visible_skeletons(skeletons: torch.Tensor, mask: torch.Tensor, keep_source_poses: torch.Tensor) -> torch.Tensor:
+    """Skeletons uint8 (b, v, 3, H, W) in [0, 1]; black in visible slots of canvases whose source poses are dropped.
+
+    Args:
+        skeletons: as drawn.
+        mask: (b, v), 1 = visible source.
+        keep_source_poses: (b,) 0 where they are dropped.
+    """
+    drawn = torch.maximum(1.0 - mask, keep_source_poses[:, None])
+    return skeletons.float() / 255.0 * drawn[:, :, None, None, None]
+
+
+def slot_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Mean squared error of masked and of visible slots, without weights; arguments as `denoising_loss`."""
+    error = (prediction - target).detach().square().mean(dim=(2, 3, 4))
+    visible = mask.sum().clamp(min=1.0)
+    return {
+        "loss_masked": (error * (1.0 - mask)).sum() / (1.0 - mask).sum(),
+        "loss_visible": (error * mask).sum() / visible,
+    }

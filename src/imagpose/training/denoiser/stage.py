@@ -1,4 +1,4 @@
-"""Stage 3: UNet, pose encoder and feature tokens trained together on Eq. 4, with the masking strategy of §3.3."""
+"""The denoiser's stage: a batch of canvases, Eq. 4 on it, what is measured on held-out people."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from imagpose.models.conditions import unet_input
-from imagpose.models.latents import encode_latents
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pixels import pad_views
 from imagpose.training.denoiser.attention import AttentionTeacher
-from imagpose.training.denoiser.cache import encode_features, encode_views, kinds_of
+from imagpose.training.denoiser.cache import kinds_of
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.data import CanvasData, open_data
 from imagpose.training.denoiser.draw import CanvasDraw, DrawSettings, Recipe, draw_batch, draw_noise
+from imagpose.training.denoiser.encode import FrozenNetworks
 from imagpose.training.denoiser.networks import canvases_seen
 from imagpose.training.denoiser.objective import (
     denoising_loss,
@@ -24,14 +23,15 @@ from imagpose.training.denoiser.objective import (
     person_weights,
     predicted_latents,
     prediction_target,
+    slot_errors,
+    visible_skeletons,
 )
-from imagpose.training.denoiser.preview import held_out_psnr, known_psnr, sample_rows, titled
-from imagpose.training.denoiser.progress import progress_report
-from imagpose.training.half_views import halve_pixels
+from imagpose.training.denoiser.preview import Preview, titled
 from imagpose.training.processes import global_batch
-from imagpose.training.stage import Batch, ProgressReport, Stage
-from imagpose.views import ViewGrid, tile, untile, visible_share
+from imagpose.training.stage import Batch, ProgressReport, Stage, on_device
+from imagpose.views import tile, untile, visible_share
 
+_PLAIN = Recipe()
 _VALIDATION_BATCHES = 8
 _VALIDATION_SEED = 1_000_003
 _VALIDATION_PEOPLE = 8
@@ -55,14 +55,14 @@ class DenoiserStage(Stage):
         self.config = config
         self.samples_before = 0 if config.initial is None else canvases_seen(config.initial)
         self.scheduler = pipeline.scheduler
-        self._pipeline = (pipeline,)  # in a tuple: its frozen networks are no part of what is trained
+        self.frozen = FrozenNetworks.of(pipeline)
         recipes = [recipe for _, recipe in config.recipes]
         self.data = open_data(config.data, kinds_of(pipeline, recipes), pipeline.view_multiple)
         self._draws = self._settings(self.data, config.seed, config.recipes, global_batch(config) // config.batch_size)
         self.held_out = None
         if config.validation is not None:
             self.held_out = open_data(config.validation, kinds_of(pipeline), pipeline.view_multiple)
-            self._fixed_draws = self._settings(self.held_out, _VALIDATION_SEED, ((0, Recipe()),), 1)
+            self._fixed_draws = self._settings(self.held_out, _VALIDATION_SEED, ((0, _PLAIN),), 1)
         self.unet = pipeline.unet
         self.pose_encoder = pipeline.pose_encoder
         self.feature_tokens = pipeline.feature_tokens
@@ -74,36 +74,37 @@ class DenoiserStage(Stage):
             self._teacher = AttentionTeacher(
                 self.unet, config.attention_levels, config.attention_heads, config.attention_cross_view
             )
-        self._black = self._black_view(half=False)
-        self._black_half = self._black_view(half=True)
-
-    @torch.no_grad()
-    def _black_view(self, half: bool) -> torch.Tensor:
-        """Latents (c, h, w) of the black view, at half its size or whole."""
-        pipeline, view = self._pipeline[0], -torch.ones(1, 3, self.data.height, self.data.width)
-        padded = pad_views(halve_pixels(view) if half else view, pipeline.view_multiple)[0]
-        return encode_latents(pipeline.vae, padded.to(pipeline.vae.device))[0].cpu()
+        self._black = {half: self.frozen.black(self.data.height, self.data.width, half) for half in (False, True)}
 
     @property
     def pipeline(self) -> IMAGPosePipeline:
-        """The pipeline whose networks are trained, on their device."""
-        return self._pipeline[0].to(next(self.parameters()).device)
+        """The pipeline that users call, with the networks as they are now, on their device."""
+        pipeline = IMAGPosePipeline(
+            vae=self.frozen.vae,
+            image_encoder=self.frozen.image_encoder,
+            image_processor=self.frozen.image_processor,
+            feature_tokens=self.feature_tokens,
+            pose_encoder=self.pose_encoder,
+            unet=self.unet,
+            scheduler=self.scheduler,
+            view_height=self.config.data.height,
+            view_width=self.config.data.width,
+        )
+        return pipeline.to(next(self.parameters()).device)
 
     def batch(self, step: int, samples: range) -> Batch:
         """Inputs of some canvases of a step: what `CanvasData.canvases` reads, and what is drawn.
 
         ``noise`` (b, v, c, h, w); ``mask`` (b, v); ``timesteps``, ``keep_image_tokens``, ``keep_texture``,
-        ``keep_source_poses`` (b,); ``grid`` (2,); ``person_weight`` and ``attention_weight``.
+        ``keep_source_poses`` (b,); ``black`` (c, h, w), latents of the black view; ``grid``, a `ViewGrid`; ``recipe``.
         """
-        recipe = self._draws.recipe(step)
-        return {
-            **self._assembled(self.data, draw_batch(self._draws, step, samples), self.config.noise_offset),
-            "person_weight": torch.tensor(recipe.person_weight),
-            "attention_weight": torch.tensor(recipe.attention_weight),
-        }
+        draw = draw_batch(self._draws, step, samples)
+        return self._assembled(self.data, draw, self._draws.recipe(step), self.config.noise_offset)
 
-    def _assembled(self, data: CanvasData, draw: CanvasDraw, noise_offset: float = 0.0) -> Batch:
-        black = self._black_half if draw.half else self._black
+    def _assembled(
+        self, data: CanvasData, draw: CanvasDraw, recipe: Recipe = _PLAIN, noise_offset: float = 0.0
+    ) -> Batch:
+        black = self._black[draw.half]
         return {
             **data.canvases(draw),
             "noise": draw_noise(draw.samples, (draw.grid.num_views, *black.shape), noise_offset),
@@ -112,7 +113,9 @@ class DenoiserStage(Stage):
             "keep_image_tokens": draw.keep_image_tokens,
             "keep_texture": draw.keep_texture,
             "keep_source_poses": draw.keep_source_poses,
-            "grid": torch.tensor([draw.grid.rows, draw.grid.cols]),
+            "black": black,
+            "grid": draw.grid,
+            "recipe": recipe,
         }
 
     def _settings(
@@ -144,9 +147,8 @@ class DenoiserStage(Stage):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Eq. 4 over the slots of joint canvases, with the weights that the configuration asks for."""
-        config, mask, surface = self.config, batch["mask"], batch.get("surface")
-        teacher = self._teacher if surface is not None and float(batch["attention_weight"]) > 0 else None
-        prediction, target = self._predict(self._encoded(batch))
+        config, recipe, mask, surface = self.config, batch["recipe"], batch["mask"], batch.get("surface")
+        prediction, target = self._predict(self.frozen.encode(batch, self.feature_tokens))
         loss = denoising_loss(
             prediction,
             target,
@@ -156,42 +158,25 @@ class DenoiserStage(Stage):
             canvas_weights=None
             if config.min_snr_gamma is None
             else min_snr_weights(self.scheduler, batch["timesteps"], config.min_snr_gamma),
-            cell_weights=None if surface is None else person_weights(surface[..., 3], batch["person_weight"]),
+            cell_weights=None if surface is None else person_weights(surface[..., 3], recipe.person_weight),
         )
-        scalars = _slot_errors(prediction, target, mask)
-        if teacher is not None and surface is not None:
-            attention_loss, share = teacher.loss(surface, mask, ViewGrid(*batch["grid"].tolist()))
-            loss = loss + batch["attention_weight"] * attention_loss
+        scalars = slot_errors(prediction, target, mask)
+        if self._teacher is not None and surface is not None and recipe.attention_weight > 0:
+            attention_loss, share = self._teacher.loss(surface, mask, batch["grid"])
+            loss = loss + recipe.attention_weight * attention_loss
             scalars |= {"attention_loss": attention_loss.detach(), "attention_on_sources": share}
         return loss, scalars
 
-    @torch.no_grad()
-    def _encoded(self, batch: Batch) -> Batch:
-        """The batch with latents and features in place of pictures, if it has pictures."""
-        if "pixels" not in batch:
-            return batch
-        pixels, pipeline = batch["pixels"], self._pipeline[0]
-        for network in (pipeline.vae, pipeline.image_encoder):
-            network.to(pixels.device)
-        latents = encode_views(pipeline, pixels.flatten(0, 1)).float().unflatten(0, pixels.shape[:2])
-        features = {
-            kind: encode_features(pipeline, kind, batch["feature_pixels"]).float()
-            for kind in kinds_of(pipeline)
-            if kind in ("tokens", "textures")
-        }
-        return {**batch, "latents": latents, **features}
-
     def _predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The UNet's prediction and what it should be, both (b, v, c, h, w)."""
-        grid = ViewGrid(*batch["grid"].tolist())
         latents, noise, mask, timesteps = (batch[name] for name in ("latents", "noise", "mask", "timesteps"))
-        noisy = self.scheduler.add_noise(latents, noise, timesteps)
-        black = self._black if latents.shape[-3:] == self._black.shape else self._black_half
+        grid, noisy = batch["grid"], self.scheduler.add_noise(latents, noise, timesteps)
+        skeletons = visible_skeletons(batch["skeletons"], mask, batch["keep_source_poses"])
         prediction = self.unet(
-            unet_input(noisy, latents, mask, black.to(latents.device), grid, self.unet.config.in_channels),
+            unet_input(noisy, latents, mask, batch["black"], grid, self.unet.config.in_channels),
             timesteps,
             self._features(batch),
-            pose_features=self.pose_encoder(tile(visible_skeletons(batch), grid)),
+            pose_features=self.pose_encoder(tile(skeletons, grid)),
             view_grid=grid,
             return_dict=False,
         )[0]
@@ -215,7 +200,7 @@ class DenoiserStage(Stage):
         if self.held_out is None:
             return {}
         measures = self._held_out_losses() | self._known()
-        return measures | held_out_psnr(self.pipeline, self.held_out, self.config, _VALIDATION_PEOPLE)
+        return measures | self._preview().psnr(_VALIDATION_PEOPLE)
 
     def _held_out_losses(self) -> dict[str, float]:
         assert self.held_out is not None
@@ -227,51 +212,37 @@ class DenoiserStage(Stage):
             sums["loss_masked"] += float(scalars["loss_masked"])
         return {name: value / _VALIDATION_BATCHES for name, value in sums.items()}
 
-    def measure_progress(self) -> ProgressReport | None:
-        """T1 on held-out people, see `progress_report`; None where nobody is held out."""
-        if self.held_out is None:
-            return None
-        known = {"validation_loss": self._held_out_losses()["loss"], **self._known()}
-        return progress_report(self.pipeline, self.held_out, self.config, known)
-
     def _on_device(self, batch: Batch) -> Batch:
-        device = next(self.parameters()).device
-        return {name: tensor.to(device) for name, tensor in batch.items()}
+        return on_device(batch, next(self.parameters()).device)
 
     def _known(self) -> dict[str, float]:
-        assert self.held_out is not None
-        return known_psnr(self.pipeline, self.held_out, self.config, _KNOWN_PEOPLE, self._one_prediction)
+        return self._preview().known_psnr(_KNOWN_PEOPLE, self._one_prediction)
 
     def _one_prediction(self, draw: CanvasDraw) -> torch.Tensor:
         """Clean latents (b, v, c, h, w) of held-out canvases as one prediction from noise has them."""
         assert self.held_out is not None
-        batch = self._encoded(self._on_device(self._assembled(self.held_out, draw)))
+        batch = self.frozen.encode(self._on_device(self._assembled(self.held_out, draw)), self.feature_tokens)
         noisy = self.scheduler.add_noise(batch["latents"], batch["noise"], batch["timesteps"])
         return predicted_latents(self.scheduler, self._predict(batch)[0], noisy, batch["timesteps"])
+
+    def _preview(self) -> Preview:
+        assert self.held_out is not None
+        return Preview(self.pipeline, self.held_out, self.config.batch_size, self.config.sampling)
+
+    def measure_progress(self) -> ProgressReport | None:
+        """T1 on held-out people, see `Preview.progress`; None where nobody is held out."""
+        if self.held_out is None:
+            return None
+        return self._preview().progress({"validation_loss": self._held_out_losses()["loss"], **self._known()})
 
     def sample_grid(self) -> np.ndarray | None:
         """Rows of held-out people: source, then per target skeleton, output and truth; None where nobody is held out."""
         if self.held_out is None:
             return None
-        rows = sample_rows(self.pipeline, self.held_out, self.config, _SAMPLE_PEOPLE)
+        rows = self._preview().rows(_SAMPLE_PEOPLE)
         known = ", ".join(f"{name} {value:.2f} dB" for name, value in self._known().items())
         return titled(rows, f"one prediction from pure noise: {known}") if known else rows
 
     def export(self, folder: Path) -> None:
         """The whole pipeline in diffusers' layout, in full precision (`export.export_pipeline` makes it small)."""
         self.pipeline.save_pretrained(folder)
-
-
-def visible_skeletons(batch: Batch) -> torch.Tensor:
-    """Skeletons (b, v, 3, H, W) in [0, 1]; black in the visible slots of canvases whose source poses are dropped."""
-    drawn = torch.maximum(1.0 - batch["mask"], batch["keep_source_poses"][:, None])
-    return batch["skeletons"].float() / 255.0 * drawn[:, :, None, None, None]
-
-
-def _slot_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-    error = (prediction - target).detach().square().mean(dim=(2, 3, 4))
-    visible = mask.sum().clamp(min=1.0)
-    return {
-        "loss_masked": (error * (1.0 - mask)).sum() / (1.0 - mask).sum(),
-        "loss_visible": (error * mask).sum() / visible,
-    }

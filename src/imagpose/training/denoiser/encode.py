@@ -1,0 +1,74 @@
+"""What the frozen networks make of views: latents, texture latents, image tokens; for a cache, or in every step.
+
+The functions are the pipeline's own, so that a cache, an uncached step and a request see the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL
+from transformers import BaseImageProcessor, PreTrainedModel
+
+from imagpose.models.feature_tokens import FeatureTokens
+from imagpose.models.latents import encode_latents
+from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pipeline.conditions import encode_image_tokens, encode_texture
+from imagpose.pixels import pad_views
+from imagpose.training.denoiser.half_views import halve_pixels
+from imagpose.training.stage import Batch
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenNetworks:
+    """The networks of a pipeline that its denoiser's training leaves as they are.
+
+    No module, so that nothing in it counts among what a stage trains, saves and copies.
+
+    Attributes:
+        view_multiple: sides of views are padded to multiples of this.
+    """
+
+    vae: AutoencoderKL
+    image_encoder: PreTrainedModel
+    image_processor: BaseImageProcessor
+    view_multiple: int
+
+    @classmethod
+    def of(cls, pipeline: IMAGPosePipeline) -> FrozenNetworks:
+        """Those of a pipeline."""
+        return cls(pipeline.vae, pipeline.image_encoder, pipeline.image_processor, pipeline.view_multiple)
+
+    def latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Latents (b, c, h, w) of pixels (b, 3, H, W) in [-1, 1], padded as the UNet needs them."""
+        return encode_latents(self.vae, pad_views(pixels, self.view_multiple)[0])
+
+    def half_latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        """As `latents`, of the views at half their size."""
+        return self.latents(halve_pixels(pixels))
+
+    def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
+        """F_H (b, n, d_enc) of pixels (b, 3, H, W) in [-1, 1]."""
+        return encode_image_tokens(self.image_encoder, self.image_processor, pixels)
+
+    @torch.no_grad()
+    def black(self, height: int, width: int, half: bool) -> torch.Tensor:
+        """Latents (c, h, w) of the black view of `height` x `width` pixels, at half its size or whole; on the CPU."""
+        pixels = -torch.ones(1, 3, height, width, device=self.vae.device)
+        return (self.half_latents(pixels) if half else self.latents(pixels))[0].cpu()
+
+    @torch.no_grad()
+    def encode(self, batch: Batch, feature_tokens: FeatureTokens) -> Batch:
+        """The batch with latents and features in place of its pictures, if it has pictures; see `CanvasData.canvases`."""
+        if "pixels" not in batch:
+            return batch
+        batch = dict(batch)
+        pixels, shown = batch.pop("pixels"), batch.pop("feature_pixels")
+        for network in (self.vae, self.image_encoder):
+            network.to(pixels.device)
+        batch["latents"] = self.latents(pixels.flatten(0, 1)).float().unflatten(0, pixels.shape[:2])
+        batch["tokens"] = self.tokens(shown).float()
+        if feature_tokens.config.use_texture:
+            batch["textures"] = encode_texture(self.vae, feature_tokens, shown).float()
+        return batch

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from imagpose.people import scene
-from imagpose.people.backdrop import make_shoot, paint_backdrop, shade, stool
+from imagpose.people.backdrop import paint_backdrop, shade
 from imagpose.people.body import LIMB_NAMES
-from imagpose.people.camera import Camera, Projection, ViewSpec, frame_person, turn
+from imagpose.people.camera import Camera, Projection, ViewSpec, frame_person, sample_view_specs, turn
 from imagpose.people.identity import make_identity
 from imagpose.people.motion import sample_motion
 from imagpose.people.raster import VisibilityBuffer
+from imagpose.people.shoot import make_shoot, stool
 from imagpose.people.skinning import pose_identity
 from imagpose.people.template import load_template
 from imagpose.people.visibility import keypoint_confidence
@@ -35,7 +36,7 @@ def views(people):
     return [
         scene.render_view(person, spec, HEIGHT, WIDTH)
         for person in people
-        for spec in scene.sample_view_specs(person.seed, 6)
+        for spec in sample_view_specs(person.seed, 6)
     ]
 
 
@@ -60,10 +61,11 @@ def test_projection_is_a_pinhole_camera():
     pixels, depth = projection.project(points)
     np.testing.assert_allclose(pixels, expected[:, :2] / expected[:, 2:], rtol=1e-9)
     np.testing.assert_allclose(depth, expected[:, 2], rtol=1e-9)
-    rays = projection.rays(100, 80)
-    for row, column in ((0, 0), (37, 61), (99, 79)):
-        seen, _ = projection.project(projection.position + 3.0 * rays[row * 80 + column][None])
-        np.testing.assert_allclose(seen[0], (column + 0.5, row + 0.5), atol=1e-3)
+    # The place is painted from the pixels outwards: what each sees must come back to its centre.
+    ground = paint_backdrop(make_shoot(0), projection, points, 100, 80)
+    seen, _ = projection.project(ground.points.reshape(3, -1).T)
+    rows, columns = np.indices((100, 80)) + 0.5
+    np.testing.assert_allclose(seen, np.stack([columns.ravel(), rows.ravel()], 1), atol=1e-3)
 
 
 def test_key_points_lie_where_the_camera_sees_the_joints(people, standing):
@@ -131,7 +133,7 @@ def test_framing(people):
 
 
 def test_the_same_seed_gives_the_same_pixels(people, views):
-    again = scene.render_view(make_identity(0), scene.sample_view_specs(0, 1)[0], HEIGHT, WIDTH)
+    again = scene.render_view(make_identity(0), sample_view_specs(0, 1)[0], HEIGHT, WIDTH)
     np.testing.assert_array_equal(again.picture, views[0].picture)
     np.testing.assert_array_equal(again.pose.keypoints, views[0].pose.keypoints)
     assert (views[6].picture != views[0].picture).mean() > 0.2
@@ -140,8 +142,8 @@ def test_the_same_seed_gives_the_same_pixels(people, views):
 def test_specifications_are_a_prefix_and_show_every_side():
     backs = 0
     for seed in range(50):
-        specs = scene.sample_view_specs(seed, 8)
-        assert specs[:3] == scene.sample_view_specs(seed, 3)
+        specs = sample_view_specs(seed, 8)
+        assert specs[:3] == sample_view_specs(seed, 3)
         yaws = [(spec.yaw + 180) % 360 - 180 for spec in specs]
         assert abs(yaws[0]) <= 20 and specs[0].camera.framing == "full"
         for block in (yaws[:4], yaws[4:]):
@@ -225,7 +227,7 @@ def test_turning_faces_the_right_edge_at_90_degrees():
 
 def test_a_tiny_picture_is_refused(people):
     with pytest.raises(ValueError, match="too small"):
-        scene.render_view(people[0], scene.sample_view_specs(0, 1)[0], 8, 64)
+        scene.render_view(people[0], sample_view_specs(0, 1)[0], 8, 64)
 
 
 def test_one_camera_shows_two_people_from_one_place(people):

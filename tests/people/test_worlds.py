@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from imagpose.people import make_identity, render_view, sample_view_specs
-from imagpose.people.backdrop import Ground, make_shoot
+from imagpose.people.backdrop import Ground
 from imagpose.people.outfit import Material
+from imagpose.people.shoot import make_shoot
 from imagpose.people.style import Seen, draw_view
 from imagpose.people.world import HELD_OUT_STYLE, STYLE_NAMES, WORLDS, find_world
 

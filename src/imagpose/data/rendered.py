@@ -41,7 +41,7 @@ def prepare_people(
         height, width: pixels of a view, at least 16.
         out: folder of the data set.
         test_people: how many of the first people of the test split are rendered too; the others cannot be of it then.
-        world, style: see `people.scene.sample_view_specs`.
+        world, style: see `people.camera.sample_view_specs`.
         workers: see `write_dataset`.
 
     Raises:

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imagpose.people.camera import Camera, ViewSpec
+    from imagpose.people.camera import Camera, ViewSpec, sample_view_specs
     from imagpose.people.identity import Identity, make_identity
     from imagpose.people.motion import Motion, Posture, sample_motion
     from imagpose.people.render_set import iterate_views
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         motion_of,
         pose_motion,
         render_view,
-        sample_view_specs,
     )
     from imagpose.people.splits import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS
 
@@ -42,7 +41,7 @@ _HOMES = {
     "motion_of": "scene",
     "pose_motion": "scene",
     "render_view": "scene",
-    "sample_view_specs": "scene",
+    "sample_view_specs": "camera",
     "TEST_SEEDS": "splits",
     "TRAIN_SEEDS": "splits",
     "VALIDATION_SEEDS": "splits",

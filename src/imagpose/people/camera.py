@@ -1,4 +1,4 @@
-"""Where the camera of a view stands and what part of the person it frames.
+"""Which views of a person are taken: where the camera stands and what part of the person it frames.
 
 World axes: metres, x to the right of the picture, y away from the camera, z up, the floor at z = 0. The camera always
 stands in front (at negative y) and the person turns on the spot by the view's yaw: 0 faces the camera, 90 faces the
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["FRAMINGS", "Camera", "Projection", "ViewSpec", "frame_person", "sample_camera", "turn"]
+from imagpose.people.world import check_style, find_world
+
+__all__ = ["FRAMINGS", "Camera", "Projection", "ViewSpec", "frame_person", "sample_camera", "sample_view_specs", "turn"]
 
 # "full" frames the whole body, "upper" from the head to the middle of the thighs, "close" from the head to the waist.
 FRAMINGS = ("full", "upper", "close")
@@ -21,6 +23,7 @@ _NECK, _HIPS, _KNEES = 1, (8, 11), (9, 12)
 _LOWEST_CAMERA = 0.15
 _WIDEST = 0.97
 _LEAST_HEIGHT = 1.25
+_QUADRANTS = (0.0, 180.0, 90.0, 270.0)
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,6 @@ class Projection:
         )
         return pixels, forward
 
-    def rays(self, height: int, width: int) -> np.ndarray:
-        """Directions in the world (height * width, 3) through the pixel centres, of length 1 along the viewing axis."""
-        x = (np.arange(width, dtype=np.float32) + 0.5 - self.centre[0]) / self.focal
-        y = (self.centre[1] - np.arange(height, dtype=np.float32) - 0.5) / self.focal
-        right, up = np.meshgrid(x, y)
-        local = np.stack([right.ravel(), np.ones(height * width), up.ravel()], 1)
-        return (local @ self.rotation).astype(np.float32)
-
 
 def turn(degrees: float) -> np.ndarray:
     """Rotation (3, 3) about the vertical by `degrees`; a person who faced -y then faces the picture's right at 90."""
@@ -117,6 +112,46 @@ def sample_camera(rng: np.random.Generator, shares: Mapping[str, float], framing
         fill=float(rng.uniform(0.80, 0.94)),
         shift=(float(np.clip(rng.normal(0.0, 0.02), -0.05, 0.05)), float(rng.uniform(-0.01, 0.02))),
     )
+
+
+def sample_view_specs(
+    identity_seed: int, count: int, world: str = "studio", style: str | None = None
+) -> list[ViewSpec]:
+    """Specifications of the first `count` views of an identity; those of fewer views are a prefix of those of more.
+
+    View 0 is a full-body front view. Every four views in a row, counted from 0, look from the front, the back and both
+    sides (each within 45 degrees, in random order after view 0). All views of an identity share one shoot and style.
+
+    Args:
+        identity_seed: 0 or more.
+        count: number of views.
+        world: key of `world.WORLDS`; it says which grounds, framings and styles are drawn, and how often.
+        style: one of `world.STYLE_NAMES` in place of the one that the world draws.
+
+    Raises:
+        ValueError: no such world or style.
+    """
+    chosen = find_world(world)
+    style = chosen.style(identity_seed) if style is None else check_style(style)
+    rng = np.random.default_rng([identity_seed, 0x71E35])
+    background = int(rng.integers(2**31))
+    specs: list[ViewSpec] = []
+    while len(specs) < count:
+        order = rng.permutation(4) if specs else np.array([0, *(1 + rng.permutation(3))])
+        for quadrant in order:
+            first = not specs
+            jitter = float(np.clip(rng.normal(0, 10), -20, 20)) if first else float(rng.uniform(-45, 45))
+            specs.append(
+                ViewSpec(
+                    pose_seed=int(rng.integers(2**31)),
+                    yaw=(_QUADRANTS[quadrant] + jitter) % 360.0,
+                    camera=sample_camera(rng, chosen.framing, framing="full" if first else None),
+                    background=background,
+                    world=world,
+                    style=style,
+                )
+            )
+    return specs[:count]
 
 
 def frame_person(camera: Camera, vertices: np.ndarray, keypoints: np.ndarray, height: int, width: int) -> Projection:

@@ -16,8 +16,9 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from imagpose.io import partial_file, write_json
+from imagpose.people.camera import sample_view_specs
 from imagpose.people.identity import make_identity
-from imagpose.people.scene import View, render_view, sample_view_specs
+from imagpose.people.scene import View, render_view
 from imagpose.people.world import RENDERER, check_style, find_world
 from imagpose.pose import write_openpose_json
 from imagpose.workers import in_order
@@ -43,7 +44,7 @@ def iterate_views(
         views: views per identity, at least 1.
         height, width: pixels of a view.
         workers: processes; None for one per core, 1 renders in this process.
-        world, style: see `scene.sample_view_specs`.
+        world, style: see `camera.sample_view_specs`.
 
     Yields:
         The seed and its views.
@@ -55,7 +56,7 @@ def iterate_views(
 def render_identity(
     seed: int, views: int, height: int, width: int, world: str = "studio", style: str | None = None
 ) -> tuple[int, list[View]]:
-    """The seed and the first `views` views of its identity, see `scene.sample_view_specs`."""
+    """The seed and the first `views` views of its identity, see `camera.sample_view_specs`."""
     identity = make_identity(seed)
     return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views, world, style)]
 
@@ -82,7 +83,7 @@ def render_set(
         height, width: pixels of a view, at least 16.
         out: the folder; made where it is missing.
         workers: processes; None for one per core.
-        world, style: see `scene.sample_view_specs`.
+        world, style: see `camera.sample_view_specs`.
 
     Returns:
         The number of identities rendered (the others were complete).

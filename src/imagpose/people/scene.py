@@ -8,21 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from imagpose.people.backdrop import Shoot, make_shoot, paint_backdrop, stool
-from imagpose.people.camera import Projection, ViewSpec, frame_person, sample_camera, turn
+from imagpose.people.backdrop import paint_backdrop
+from imagpose.people.camera import Projection, ViewSpec, frame_person, turn
 from imagpose.people.collision import BodyCapsules, measure_capsules, penetration
 from imagpose.people.identity import Identity
 from imagpose.people.kinematics import Skeleton
 from imagpose.people.motion import DEEP_KINDS, Motion, Posture, interpolate_rotations, sample_motion, solve_motion
 from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL, Material
 from imagpose.people.raster import VisibilityBuffer, rasterize
+from imagpose.people.shoot import Shoot, make_shoot, stool
 from imagpose.people.skinning import PosedMesh, normalize, pose_identity
 from imagpose.people.style import Seen, draw_view
 from imagpose.people.visibility import keypoint_confidence
-from imagpose.people.world import check_style, find_world
+from imagpose.people.world import find_world
 from imagpose.pose import Pose
 
-__all__ = ["View", "interpolate_motions", "motion_of", "pose_motion", "render_view", "sample_view_specs"]
+__all__ = ["View", "interpolate_motions", "motion_of", "pose_motion", "render_view"]
 
 SUPERSAMPLING = 2
 _SEAT = 255  # material id of the stool, which belongs to the scene and not to the person
@@ -31,7 +32,6 @@ _CLOSED = (Material.SKIN, Material.EYE)
 _SEAT_REACH = 0.16
 _HIPS = (8, 11)
 _BARE_PARTS = tuple(PART_NAMES.index(part) for part in ("skin", "accessory"))
-_QUADRANTS = (0.0, 180.0, 90.0, 270.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,46 +69,6 @@ class _Figure:
 
 
 _figures: weakref.WeakKeyDictionary[Identity, _Figure] = weakref.WeakKeyDictionary()
-
-
-def sample_view_specs(
-    identity_seed: int, count: int, world: str = "studio", style: str | None = None
-) -> list[ViewSpec]:
-    """Specifications of the first `count` views of an identity; those of fewer views are a prefix of those of more.
-
-    View 0 is a full-body front view. Every four views in a row, counted from 0, look from the front, the back and both
-    sides (each within 45 degrees, in random order after view 0). All views of an identity share one shoot and style.
-
-    Args:
-        identity_seed: 0 or more.
-        count: number of views.
-        world: key of `world.WORLDS`; it says which grounds, framings and styles are drawn, and how often.
-        style: one of `world.STYLE_NAMES` in place of the one that the world draws.
-
-    Raises:
-        ValueError: no such world or style.
-    """
-    chosen = find_world(world)
-    style = chosen.style(identity_seed) if style is None else check_style(style)
-    rng = np.random.default_rng([identity_seed, 0x71E35])
-    background = int(rng.integers(2**31))
-    specs: list[ViewSpec] = []
-    while len(specs) < count:
-        order = rng.permutation(4) if specs else np.array([0, *(1 + rng.permutation(3))])
-        for quadrant in order:
-            first = not specs
-            jitter = float(np.clip(rng.normal(0, 10), -20, 20)) if first else float(rng.uniform(-45, 45))
-            specs.append(
-                ViewSpec(
-                    pose_seed=int(rng.integers(2**31)),
-                    yaw=(_QUADRANTS[quadrant] + jitter) % 360.0,
-                    camera=sample_camera(rng, chosen.framing, framing="full" if first else None),
-                    background=background,
-                    world=world,
-                    style=style,
-                )
-            )
-    return specs[:count]
 
 
 def motion_of(spec: ViewSpec) -> Motion:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from imagpose.people.backdrop import Ground, Shoot, lattice_noise, shade, towards_camera
+from imagpose.people.backdrop import Ground, shade, towards_camera
 from imagpose.people.outfit import Material
+from imagpose.people.shoot import Shoot, lattice_noise
 from imagpose.people.world import STYLE_NAMES
 
 __all__ = ["Seen", "draw_view"]

@@ -27,7 +27,7 @@ class World:
 
     Attributes:
         name: key of `WORLDS`.
-        plain: share of people in front of a plain ground; the others stand in any of `backdrop.BACKDROPS`.
+        plain: share of people in front of a plain ground; the others stand in any of `shoot.BACKDROPS`.
         framing: weight per name of `camera.FRAMINGS`.
         styles: weight per name of `STYLE_NAMES`; without the held-out one.
     """

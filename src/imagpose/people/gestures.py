@@ -1,0 +1,256 @@
+"""What the arms do, for every kind of motion: directions of upper arm and forearm, drawn with small variations.
+
+A gesture looks at the body that it is made with and at the stance below it, so that hands reach hips, knees or the floor.
+Source: own priors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from imagpose.people.collision import BodyCapsules
+from imagpose.people.kinematics import SIDES, BoneMotions, Skeleton, two_bone_directions, unit
+
+__all__ = ["GESTURES", "Directions", "Figure", "Gesture", "noise"]
+
+_TORSO = "spine01"
+Directions = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a gesture may look at: the bones, the trunk's measures, the motion so far and how far out to keep the arms."""
+
+    skeleton: Skeleton
+    body: BodyCapsules
+    motion: BoneMotions
+    spread: float
+
+    def aim(self, side: str, upper: tuple[float, float, float], forearm: tuple[float, float, float]) -> Directions:
+        """Directions in the torso's frame, given as (outwards, backwards, up)."""
+        mirror = np.array([SIDES[side], 1.0, 1.0])
+        return unit((np.array(upper) + (self.spread, 0, 0)) * mirror), unit(np.array(forearm) * mirror)
+
+    def reach(self, side: str, goal: np.ndarray, pole: tuple[float, float, float]) -> Directions:
+        """Directions that bring the wrist to a point of the torso's rest frame, the elbow towards (out, back, up)."""
+        shoulder, elbow, wrist = (self.skeleton.head(bone + side) for bone in ("upperarm01", "lowerarm01", "wrist"))
+        mirror = np.array([SIDES[side], 1.0, 1.0])
+        lengths = float(np.linalg.norm(elbow - shoulder)), float(np.linalg.norm(wrist - elbow))
+        return two_bone_directions(shoulder, goal, *lengths, (np.array(pole) + (self.spread, 0, 0)) * mirror)
+
+    def reach_world(self, side: str, goal: np.ndarray, pole: tuple[float, float, float]) -> Directions:
+        """As `reach`, for a point of the world (root at its rest place)."""
+        turn, shift = self.motion[_TORSO]
+        return self.reach(side, turn.T @ (goal - shift), pole)
+
+    def world(self, bone: str) -> np.ndarray:
+        """Where a bone's head is in the world."""
+        turn, shift = self.motion[bone]
+        return turn @ self.skeleton.head(bone) + shift
+
+    def on_trunk(self, level: str) -> np.ndarray:
+        """Middle of a level of the trunk ("chest", "waist", "hips") in rest."""
+        return self.body.trunk[level][1].mean(0)
+
+
+Gesture = Callable[[Figure, np.random.Generator], dict[str, Directions]]
+
+
+def noise(rng: np.random.Generator, scale: float) -> float:
+    return float(np.clip(rng.normal(), -2, 2) * scale)
+
+
+def _hanging(figure: Figure, rng: np.random.Generator, side: str) -> Directions:
+    return figure.aim(
+        side,
+        (0.20 + abs(noise(rng, 0.05)), noise(rng, 0.07), -1.0),
+        (0.10 + noise(rng, 0.05), -0.22 + noise(rng, 0.10), -1.0),
+    )
+
+
+def _hang(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+    return {side: _hanging(figure, rng, side) for side in SIDES}
+
+
+def _one(gesture: Callable[[Figure, np.random.Generator, str], Directions]) -> Gesture:
+    """One arm makes the gesture, the other hangs."""
+
+    def pose(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+        chosen = ".L" if rng.random() < 0.5 else ".R"
+        return {side: (gesture if side == chosen else _hanging)(figure, rng, side) for side in SIDES}
+
+    return pose
+
+
+def _two(gesture: Callable[[Figure, np.random.Generator, str], Directions]) -> Gesture:
+    """Both arms make the gesture."""
+    return lambda figure, rng: {side: gesture(figure, rng, side) for side in SIDES}
+
+
+def _swing(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+    """Walking arms: each swings with the opposite leg."""
+    arms = {}
+    ahead = figure.world("foot.R")[1] - figure.world("foot.L")[1]
+    for side, sign in SIDES.items():
+        forwards = -sign * ahead * 0.55 + noise(rng, 0.05)
+        arms[side] = figure.aim(
+            side, (0.22, -forwards, -1.0), (0.08, -1.3 * forwards - 0.22 - abs(noise(rng, 0.08)), -1.0)
+        )
+    return arms
+
+
+def _pump(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+    """Running arms: bent at a right angle, each with the opposite leg."""
+    left_knee = figure.world("lowerleg01.L")[1]
+    right_knee = figure.world("lowerleg01.R")[1]
+    arms = {}
+    for side, sign in SIDES.items():
+        forwards = 0.55 * sign * (1 if left_knee > right_knee else -1) + noise(rng, 0.08)
+        arms[side] = figure.aim(side, (0.30, -forwards, -0.85), (-0.05, -0.95, 0.25 + 0.8 * forwards + noise(rng, 0.1)))
+    return arms
+
+
+def _on_hip(figure: Figure, rng: np.random.Generator, side: str) -> Directions:
+    waist = 0.45 * figure.on_trunk("waist") + 0.55 * figure.on_trunk("hips")
+    outwards = figure.body.half_width + 0.07 + 0.4 * figure.spread
+    goal = waist + np.array([SIDES[side] * outwards, 0.0 + noise(rng, 0.02), 0.03 + noise(rng, 0.02)])
+    return figure.reach(side, goal, (1.0, 0.45 + noise(rng, 0.15), -0.1))
+
+
+def _in_pocket(figure: Figure, rng: np.random.Generator, side: str) -> Directions:
+    outwards = figure.body.half_width + 0.03 + 0.3 * figure.spread
+    goal = figure.on_trunk("hips") + np.array(
+        [SIDES[side] * outwards, -0.03 + noise(rng, 0.02), 0.06 + noise(rng, 0.02)]
+    )
+    return figure.reach(side, goal, (0.8, 0.8, 0.0))
+
+
+def _raised(figure: Figure, rng: np.random.Generator, side: str) -> Directions:
+    return figure.aim(side, (0.55 + noise(rng, 0.25), -0.1 + noise(rng, 0.1), 1.0), (0.1 + noise(rng, 0.3), -0.15, 1.0))
+
+
+def _waving(figure: Figure, rng: np.random.Generator, side: str) -> Directions:
+    return figure.aim(
+        side, (1.0, -0.15 + noise(rng, 0.1), -0.1 + noise(rng, 0.25)), (0.30 + noise(rng, 0.2), -0.25, 1.0)
+    )
+
+
+def _out(figure: Figure, rng: np.random.Generator, side: str) -> Directions:
+    return figure.aim(
+        side,
+        (1.0, noise(rng, 0.15), -0.35 + noise(rng, 0.3)),
+        (0.9, -0.25 + noise(rng, 0.15), -0.2 + noise(rng, 0.35)),
+    )
+
+
+def _phoning(figure: Figure, rng: np.random.Generator, side: str) -> Directions:
+    goal = figure.skeleton.head("head") + np.array([SIDES[side] * (0.15 + 0.3 * figure.spread), -0.13, -0.07])
+    return figure.reach(side, goal + noise(rng, 0.01), (0.4, -0.1, -1.0))
+
+
+def _at_chin(figure: Figure, rng: np.random.Generator, side: str) -> Directions:
+    goal = figure.skeleton.head("head") + np.array([SIDES[side] * 0.05, -0.17 - 0.3 * figure.spread, -0.14])
+    return figure.reach(side, goal + noise(rng, 0.01), (0.3, -0.1, -1.0))
+
+
+def _held_out(figure: Figure, rng: np.random.Generator, side: str) -> Directions:
+    return figure.aim(
+        side, (0.28, -0.25 + noise(rng, 0.2), -1.0), (0.12 + noise(rng, 0.15), -1.0, 0.05 + noise(rng, 0.25))
+    )
+
+
+def _clasp(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+    """Hands together in front of the belly, one over the other."""
+    level = figure.on_trunk("waist") if rng.random() < 0.5 else figure.on_trunk("hips") + (0, 0, 0.05)
+    lower = 1 if rng.random() < 0.5 else -1
+    arms = {}
+    for side, sign in SIDES.items():
+        ahead = figure.body.half_depth + 0.085 + figure.spread
+        height = 0.03 * lower * sign
+        arms[side] = figure.reach(side, level + np.array([sign * 0.085, -ahead, height]), (1.0, 0.5, -0.4))
+    return arms
+
+
+def _crossed(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+    """Forearms crossed before the chest, one above and in front of the other."""
+    upper = 1 if rng.random() < 0.5 else -1
+    chest = 0.65 * figure.on_trunk("chest") + 0.35 * figure.on_trunk("waist")
+    arms = {}
+    for side, sign in SIDES.items():
+        over = upper * sign
+        ahead = figure.body.half_depth + 0.085 + 0.025 * over + 0.6 * figure.spread
+        arms[side] = figure.reach(side, chest + np.array([-sign * 0.055, -ahead, 0.045 * over]), (1.0, -0.15, -0.8))
+    return arms
+
+
+def _behind(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+    """Hands together behind the back."""
+    lower = 1 if rng.random() < 0.5 else -1
+    arms = {}
+    for side, sign in SIDES.items():
+        goal = figure.on_trunk("hips") + np.array(
+            [sign * 0.10, figure.body.half_depth + 0.075 + 0.5 * figure.spread, 0.06 + 0.02 * lower * sign]
+        )
+        arms[side] = figure.reach(side, goal, (1.0, 0.6, 0.0))
+    return arms
+
+
+def _on_knees(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+    """Each hand on its own thigh, near the knee."""
+    arms = {}
+    share = rng.uniform(0.62, 0.9)
+    for side in SIDES:
+        hip, knee = figure.world("upperleg01" + side), figure.world("lowerleg01" + side)
+        shin = unit(figure.world("foot" + side) - knee)
+        thigh = unit(knee - hip)
+        above = -unit(shin - (shin @ thigh) * thigh)
+        goal = hip + share * (knee - hip) + (0.115 + 0.2 * figure.spread) * above
+        arms[side] = figure.reach_world(side, goal, (0.7, 0.4, -0.6))
+    return arms
+
+
+def _forearms_on_knees(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+    """Both hands before the knees, as one crouches to look at something."""
+    arms = {}
+    for side, sign in SIDES.items():
+        knee = figure.world("lowerleg01" + side)
+        goal = knee + np.array([-sign * 0.02, -0.10 - 0.3 * figure.spread, 0.10 + noise(rng, 0.02)])
+        arms[side] = figure.reach_world(side, goal, (0.8, 0.2, -0.4))
+    return arms
+
+
+def _propped(figure: Figure, rng: np.random.Generator) -> dict[str, Directions]:
+    """Fingertips on the floor behind a person who sits on it: the wrists are a hand's length above."""
+    above_floor = min(figure.world("foot" + side)[2] for side in SIDES) + 0.07
+    arms = {}
+    for side, sign in SIDES.items():
+        hip = figure.world("upperleg01" + side)
+        goal = np.array([hip[0] + sign * (0.14 + figure.spread), hip[1] + 0.28 + noise(rng, 0.03), above_floor])
+        arms[side] = figure.reach_world(side, goal, (0.5, 1.0, 0.0))
+    return arms
+
+
+GESTURES: dict[str, Gesture] = {
+    "hang": _hang,
+    "swing": _swing,
+    "pump": _pump,
+    "two_on_hip": _two(_on_hip),
+    "one_on_hip": _one(_on_hip),
+    "one_in_pocket": _one(_in_pocket),
+    "two_in_pocket": _two(_in_pocket),
+    "clasp": _clasp,
+    "crossed": _crossed,
+    "behind": _behind,
+    "two_raised": _two(_raised),
+    "one_waving": _one(_waving),
+    "two_out": _two(_out),
+    "one_phoning": _one(_phoning),
+    "one_at_chin": _one(_at_chin),
+    "one_held_out": _one(_held_out),
+    "on_knees": _on_knees,
+    "propped": _propped,
+    "forearms_on_knees": _forearms_on_knees,
+}

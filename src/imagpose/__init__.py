@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagpose.models.pose_encoder import PoseEncoder
     from imagpose.models.unet import IMAGPoseUNet
     from imagpose.pipeline import IMAGPosePipeline
-    from imagpose.pose import Pose
+    from imagpose.pose import Pose, read_poses
     from imagpose.views import ViewGrid
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "PoseEncoder",
     "ViewGrid",
     "__version__",
+    "read_poses",
 ]
 
 # ModelMixin stands here because diffusers looks for the base classes of saved components in the library they name.
@@ -43,6 +44,7 @@ _HOMES = {
     "Pose": "imagpose.pose",
     "PoseEncoder": "imagpose.models.pose_encoder",
     "ViewGrid": "imagpose.views",
+    "read_poses": "imagpose.pose",
 }
 
 

@@ -80,7 +80,7 @@ def test_version() -> None:
         ({"--pose": "absent.json"}, ("absent.json", "not found")),
         ({"--pose": "broken.json"}, ("broken.json", "JSON")),
         ({"--pose": "nobody.json"}, ("nobody.json", "people")),
-        ({"--pose": "outside.json"}, ("outside.json", "96x128")),
+        ({"--pose": "outside.json"}, ("outside.json", "128x96")),
         ({"--pose": "good.png"}, ("good.png", "skeleton")),
         ({"--grid": "0x3"}, ("0x3",)),
         ({"--grid": "two"}, ("two", "2x2")),

@@ -23,7 +23,7 @@ from imagpose.data.pairs import Pair, pairs_of_dataset, read_pairs, stored_names
 from imagpose.data.prepare import Made, Person, Problem, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
-from imagpose.pose import Pose, read_annotation_csv, read_txt
+from imagpose.pose import Pose, read_annotation_csv, read_pose
 
 __all__ = ["prepare_deepfashion"]
 
@@ -234,7 +234,7 @@ def _make_person(
                     found = detect_pose(picture, detect)
                     pose = found.resize(size[1], size[0]) if fit == "resize" else _in_view(found, size)
                 elif poses is not None:
-                    pose = _in_view(read_txt(Path(poses) / points, (frame[1], frame[0])), size)
+                    pose = _in_view(read_pose(Path(poses) / points, frame=frame, units="pixels"), size)
                 else:
                     pose = _in_view(Pose(np.array(points, np.float32), frame[1], frame[0]), size)
             records.append(

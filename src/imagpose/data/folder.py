@@ -23,7 +23,7 @@ from imagpose.data.notes import noting
 from imagpose.data.prepare import Made, Person, Problem, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
-from imagpose.pose import Pose, read_pose
+from imagpose.pose import read_pose
 
 __all__ = ["prepare_folder"]
 
@@ -35,7 +35,6 @@ _NO_POSE = (
     "no pose: a file of the same name with .json (OpenPose) or .txt (18 lines x y) is needed beside the picture, or"
     " --detect"
 )
-_FRAME_TOLERANCE = 0.02
 _ORIENTATION = 0x0112  # EXIF
 
 
@@ -181,7 +180,7 @@ def _make_view(
     folder = root / person.identity
     picture = load_picture(folder / name)
     if pose_name is not None:
-        pose = _in_frame(read_pose(folder / pose_name, picture.size), *picture.size)
+        pose = read_pose(folder / pose_name, picture=(picture.height, picture.width))
     elif detect is not None:
         pose = detect_pose(picture, detect)
     else:
@@ -198,15 +197,6 @@ def _make_view(
         size=size,
         encoded=_as_stored(folder / name),
     )
-
-
-def _in_frame(pose: Pose, width: int, height: int) -> Pose:
-    """A pose whose file states another frame of the same shape, in the picture's frame."""
-    if abs(pose.width * height / (pose.height * width) - 1) > _FRAME_TOLERANCE:
-        raise ValueError(
-            f"the pose is in a frame of {pose.width}x{pose.height}, the picture has {width}x{height} pixels"
-        )
-    return pose if (pose.width, pose.height) == (width, height) else pose.resize(width, height)
 
 
 def _as_stored(path: Path) -> bytes | None:

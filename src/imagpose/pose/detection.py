@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imagpose.pose.formats import from_coco17
 from imagpose.pose.keypoints import Pose
+from imagpose.pose.layouts import LAYOUTS, to_body, with_neck
 
 __all__ = ["DEVICES", "PoseDetector", "detection_models"]
 
@@ -74,7 +74,8 @@ class PoseDetector:
         confidence = np.where(scores[0] < _LEAST_CONFIDENCE, 0.0, scores[0]).clip(0, 1)
         if not confidence.any():
             raise ValueError("a person was found in the picture, but no key point")
-        return from_coco17(np.column_stack([places[0], confidence]), picture.width, picture.height)
+        body = to_body(np.column_stack([places[0], confidence]), LAYOUTS[17].names)
+        return Pose(np.nan_to_num(with_neck(body)), picture.width, picture.height)
 
 
 def detection_models() -> tuple[Path, Path]:

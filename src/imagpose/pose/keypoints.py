@@ -1,4 +1,4 @@
-"""A pose: 18 key points in the order of OpenPose's COCO model, in the pixels of a frame."""
+"""A pose: 18 key points in the order of OpenPose's COCO model, in the pixels of a frame; hands where they are known."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ class Pose:
     Attributes:
         keypoints: float32 (18, 3): x to the right and y downwards in pixels, confidence 0..1 (0: missing).
         width, height: size of the frame in pixels. Points may lie outside of it.
+        hands: float32 (2, 21, 3), the left and the right hand in OpenPose's order (wrist, then four points a finger
+            from the thumb), values as of `keypoints`; None where the hands are not known.
 
     Raises:
         ValueError: another shape, a value that is not finite, a confidence outside 0..1, an empty frame.
@@ -46,20 +48,14 @@ class Pose:
     keypoints: np.ndarray
     width: int
     height: int
+    hands: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        points = np.asarray(self.keypoints, np.float32)
-        if points.shape != (18, 3):
-            raise ValueError(
-                f"key points have shape {points.shape}; (18, 3) expected: x, y, confidence in OpenPose order"
-            )
-        if not np.isfinite(points).all():
-            raise ValueError("key points hold values that are not finite")
-        if points[:, 2].min() < 0 or points[:, 2].max() > 1:
-            raise ValueError("confidences must lie between 0 and 1")
+        object.__setattr__(self, "keypoints", _checked(self.keypoints, (18, 3), "key points", "in OpenPose order"))
+        if self.hands is not None:
+            object.__setattr__(self, "hands", _checked(self.hands, (2, 21, 3), "hands", "left, right"))
         if self.width < 1 or self.height < 1:
             raise ValueError(f"the frame is {self.width}x{self.height}; both sides must be at least 1 pixel")
-        object.__setattr__(self, "keypoints", points)
 
     @property
     def visible(self) -> np.ndarray:
@@ -74,20 +70,19 @@ class Pose:
 
     def scale(self, scale_x: float, scale_y: float) -> Pose:
         """Coordinates multiplied, same frame; missing points stay as they are."""
-        return self._moved(self.keypoints[:, :2] * np.array([scale_x, scale_y], np.float32), self.width, self.height)
+        return self._moved((scale_x, scale_y), (0, 0), self.width, self.height)
 
     def translate(self, shift_x: float, shift_y: float) -> Pose:
         """Coordinates shifted by pixels, same frame."""
-        return self._moved(self.keypoints[:, :2] + np.array([shift_x, shift_y], np.float32), self.width, self.height)
+        return self._moved((1, 1), (shift_x, shift_y), self.width, self.height)
 
     def resize(self, width: int, height: int) -> Pose:
         """The pose in its frame resized to `width` x `height`."""
-        factors = np.array([width / self.width, height / self.height], np.float32)
-        return self._moved(self.keypoints[:, :2] * factors, width, height)
+        return self._moved((width / self.width, height / self.height), (0, 0), width, height)
 
     def crop(self, left: float, top: float, width: int, height: int) -> Pose:
         """The pose in a part of the frame (or, with a negative start, in a larger frame)."""
-        return self._moved(self.keypoints[:, :2] - np.array([left, top], np.float32), width, height)
+        return self._moved((1, 1), (-left, -top), width, height)
 
     def fit(self, width: int, height: int) -> Pose:
         """The pose in the view of `width` x `height` that `pictures.fit_view` makes of its frame."""
@@ -96,14 +91,31 @@ class Pose:
 
     def mirror(self) -> Pose:
         """The pose of the mirrored picture: left and right change places."""
-        points = self.keypoints[list(MIRRORED)]
-        flipped = np.stack([self.width - points[:, 0], points[:, 1]], 1)
-        return Pose(np.concatenate([_where_found(points, flipped), points[:, 2:]], 1), self.width, self.height)
+        swapped = Pose(
+            self.keypoints[list(MIRRORED)],
+            self.width,
+            self.height,
+            None if self.hands is None else self.hands[::-1],
+        )
+        return swapped._moved((-1, 1), (self.width, 0), self.width, self.height)
 
-    def _moved(self, places: np.ndarray, width: int, height: int) -> Pose:
-        places = _where_found(self.keypoints, places)
-        return Pose(np.concatenate([places, self.keypoints[:, 2:]], 1), width, height)
+    def _moved(self, factors: tuple[float, float], shift: tuple[float, float], width: int, height: int) -> Pose:
+        """All found points multiplied, then shifted."""
+
+        def moved(points: np.ndarray) -> np.ndarray:
+            places = points[..., :2] * np.array(factors, np.float32) + np.array(shift, np.float32)
+            places = np.where(points[..., 2:] > 0, places, points[..., :2])
+            return np.concatenate([places, points[..., 2:]], -1)
+
+        return Pose(moved(self.keypoints), width, height, None if self.hands is None else moved(self.hands))
 
 
-def _where_found(points: np.ndarray, places: np.ndarray) -> np.ndarray:
-    return np.where(points[:, 2:] > 0, places, points[:, :2])
+def _checked(values: np.ndarray, shape: tuple[int, ...], name: str, order: str) -> np.ndarray:
+    points = np.asarray(values, np.float32)
+    if points.shape != shape:
+        raise ValueError(f"{name} have shape {points.shape}; {shape} expected: x, y, confidence {order}")
+    if not np.isfinite(points).all():
+        raise ValueError(f"{name} hold values that are not finite")
+    if points[..., 2].min() < 0 or points[..., 2].max() > 1:
+        raise ValueError("confidences must lie between 0 and 1")
+    return points

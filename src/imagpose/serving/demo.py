@@ -141,7 +141,7 @@ def _read_person(folder: Path) -> list[DemoView]:
     views = []
     for index in range(len(list(folder.glob("*.png")))):
         picture = load_picture(folder / f"{index}.png")
-        views.append(DemoView(picture, read_pose(folder / f"{index}.json", picture.size)))
+        views.append(DemoView(picture, read_pose(folder / f"{index}.json", picture=(picture.height, picture.width))))
     return views
 
 

@@ -16,14 +16,13 @@ from imagpose.model_folder import model_name, resolve_model
 from imagpose.pictures import load_picture
 from imagpose.pipeline.requests import read_requests
 from imagpose.pipeline.sampling import Sampling, load_pipeline
-from imagpose.pose import Pose, draw_skeleton, read_pose, read_skeleton_picture
+from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.provenance import generated_by, save_generated_png
 from imagpose.serving.sheet import draw_sheet
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-POSE_FILE_SUFFIXES = (".json", ".txt")
 CHECK_VIEW_SIZE = (256, 256)  # inputs are checked before the model says its own view size; any legal size serves
 
 
@@ -127,14 +126,7 @@ def read_pose_file(path: Path, size: tuple[int, int] | None = None) -> Pose:
     Raises:
         ValueError, OSError: the file is missing or holds no pose that can be read faithfully.
     """
-    path = Path(path)
-    if path.suffix.lower() in POSE_FILE_SUFFIXES:
-        return read_pose(path, size)
-    try:
-        return read_skeleton_picture(load_picture(path))
-    except ValueError as error:
-        message = str(error) if str(path) in str(error) else f"{path}: {error}"
-        raise ValueError(message) from error
+    return read_pose(path, picture=None if size is None else (size[1], size[0]))
 
 
 def run_pipeline(

@@ -74,7 +74,7 @@ class DatasetInfo(_Part):
     Attributes:
         format, version: what tells this format from others.
         settings: what the command was asked for.
-        plan: checksum of the list of people and views that was to be made.
+        fingerprint: of the list of people and views that was to be made (``plan`` in the file).
         pictures, identities: what is stored.
         skipped: pictures that are not, see problems.csv.
         splits: counts per split.
@@ -84,7 +84,7 @@ class DatasetInfo(_Part):
     format: Literal["imagpose views"]
     version: Literal[1]
     settings: dict[str, Any]
-    plan: str
+    fingerprint: str = Field(alias="plan")
     pictures: Count
     identities: Count
     skipped: Count

@@ -72,7 +72,7 @@ def finished_info(folder: Path, asked: dict[str, Any]) -> DatasetInfo | None:
     if not (folder / INFO).is_file():
         return None
     info = read_info(folder)
-    _compare(folder, {"settings": info.settings, "plan": info.plan}, asked)
+    _compare(folder, {"settings": info.settings, "plan": info.fingerprint}, asked)
     shutil.rmtree(folder / _STATE, ignore_errors=True)
     return info
 
@@ -147,7 +147,7 @@ def finish(folder: Path, asked: dict[str, Any], notes: Sequence[Note], problems:
     """Write index.parquet, problems.csv and, last, info.json, which makes the folder a data set; remove the notes.
 
     Args:
-        asked: settings and plan.
+        asked: settings and fingerprint.
         notes: of all shards, in their order.
         problems: those that were known before any shard was made.
     """
@@ -169,7 +169,7 @@ def finish(folder: Path, asked: dict[str, Any], notes: Sequence[Note], problems:
         shards=shards,
         index=_file_info(folder / INDEX),
     )
-    write_text(folder / INFO, info.model_dump_json(indent=1) + "\n")
+    write_text(folder / INFO, info.model_dump_json(indent=1, by_alias=True) + "\n")
     shutil.rmtree(folder / _STATE)
     return info
 

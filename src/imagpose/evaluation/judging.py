@@ -139,7 +139,7 @@ def values_of_pairs(
     items: list[Files] = [(sample, pair.reference) for pair in pairs for sample in pair.samples]
     references: list[Files] = [(pair.reference, pair.reference) for pair in pairs]
     distinct = list(dict.fromkeys(references))
-    what = f"{what} {judged.views.dataset.info.plan}"
+    what = f"{what} {judged.views.dataset.info.fingerprint}"
     made = store.values(what, items, _PART, own, shared=False)
     real = store.values(what, distinct, _PART, own, shared=False)
     place = {item: number for number, item in enumerate(distinct)}

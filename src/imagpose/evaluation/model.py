@@ -231,7 +231,7 @@ def _claim(out: Path, model: str, run: _Run) -> None:
     weights = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     mine = {
         "model": [model, hashlib.sha256(repr(weights).encode()).hexdigest()],
-        "data": run.dataset.info.plan,
+        "data": run.dataset.info.fingerprint,
         "pairs": hashlib.sha256(repr(run.pairs).encode()).hexdigest(),
         "sampling": asdict(run.sampling),
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagpose.people.kinematics import SIDES, BoneMotions, Rotations, Skeleton
+from imagpose.people.kinematics import SIDES, BoneMotions, Rig, Rotations
 
 __all__ = ["BodyCapsules", "leg_penetration", "measure_capsules", "penetration", "segment_distances"]
 
@@ -52,7 +52,7 @@ def measure_capsules(vertices: np.ndarray, keypoints: np.ndarray, girths: dict[s
 
     Args:
         vertices: (n, 3) the dressed body in its rest pose, metres.
-        keypoints: (18, 3) its key points. Both in the axes in which the skeleton's bones lie.
+        keypoints: (18, 3) its key points. Both in the axes in which the rig's bones lie.
         girths: thickness of its limbs, see `BodyCapsules`.
     """
     neck, hips = keypoints[_NECK], keypoints[list(_HIPS)].mean(0)
@@ -93,7 +93,7 @@ _CAPSULES = (*_TRUNK_LEVELS, "head", *(limb + side for limb in _LIMBS for side i
 _HEAD_AXIS = np.array([[0, -0.01, 0.06], [0, 0.0, 0.13]])
 
 
-def _capsules(skeleton: Skeleton, body: BodyCapsules, motion: BoneMotions) -> np.ndarray:
+def _capsules(rig: Rig, body: BodyCapsules, motion: BoneMotions) -> np.ndarray:
     """Ends of the posed capsules, (len(_CAPSULES), 2, 3)."""
 
     def place(bone: str, point: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def _capsules(skeleton: Skeleton, body: BodyCapsules, motion: BoneMotions) -> np
 
     def joints(bone: str) -> np.ndarray:
         """Where a bone of each side begins, (2, 3)."""
-        return np.array([place(bone + side, skeleton.head(bone + side)) for side in SIDES])
+        return np.array([place(bone + side, rig.head(bone + side)) for side in SIDES])
 
     shoulder, elbow, wrist = joints("upperarm01"), joints("lowerarm01"), joints("wrist")
     knuckle, hip, knee, ankle = joints("finger3-1"), joints("upperleg01"), joints("lowerleg01"), joints("foot")
@@ -115,7 +115,7 @@ def _capsules(skeleton: Skeleton, body: BodyCapsules, motion: BoneMotions) -> np
         (knee, ankle),
     )
     trunk = [place(bone, ends) for bone, ends, _ in body.trunk.values()]
-    trunk.append(place("head", skeleton.head("head") + _HEAD_AXIS))
+    trunk.append(place("head", rig.head("head") + _HEAD_AXIS))
     return np.concatenate([np.array(trunk), np.array(limbs).transpose(0, 2, 1, 3).reshape(-1, 2, 3)])
 
 
@@ -164,17 +164,17 @@ _PAIRS = _as_rows(_pairs())
 _LEG_PAIRS = _as_rows([p for p in _pairs() if all(name.startswith(("thigh", "shin")) for name in p[:2])])
 
 
-def penetration(skeleton: Skeleton, body: BodyCapsules, rotations: Rotations) -> float:
+def penetration(rig: Rig, body: BodyCapsules, rotations: Rotations) -> float:
     """How deep, in metres, the worst pair of limbs and body intersects; <= 0 where none does."""
-    return _deepest(skeleton, body, rotations, _PAIRS)
+    return _deepest(rig, body, rotations, _PAIRS)
 
 
-def leg_penetration(skeleton: Skeleton, body: BodyCapsules, rotations: Rotations) -> float:
+def leg_penetration(rig: Rig, body: BodyCapsules, rotations: Rotations) -> float:
     """As `penetration`, for the legs alone."""
-    return _deepest(skeleton, body, rotations, _LEG_PAIRS)
+    return _deepest(rig, body, rotations, _LEG_PAIRS)
 
 
-def _deepest(skeleton: Skeleton, body: BodyCapsules, rotations: Rotations, pairs: _Pairs) -> float:
-    ends, radii = _capsules(skeleton, body, skeleton.forward(rotations)), _radii(body)
+def _deepest(rig: Rig, body: BodyCapsules, rotations: Rotations, pairs: _Pairs) -> float:
+    ends, radii = _capsules(rig, body, rig.forward(rotations)), _radii(body)
     wanted = radii[pairs.first] + radii[pairs.second] - pairs.give
     return float((wanted - segment_distances(ends[pairs.first], ends[pairs.second])).max())

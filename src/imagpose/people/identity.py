@@ -45,7 +45,7 @@ class Identity:
         female: sex of the body.
         age: the body's age parameter, at least 0.78 (an adult).
         look: colours, hair, clothes.
-        bone_names, bone_parents, rest_bone_heads: the skeleton, heads (bones, 3) in metres.
+        bone_names, bone_parents, rest_bone_heads: the rig, heads (bones, 3) in metres.
         rest_vertices, rest_normals: float32 (n, 3).
         skin: sparse (n, bones), rows sum to 1.
         faces: (m, 3). material: uint8 (m,).

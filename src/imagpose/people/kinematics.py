@@ -21,7 +21,7 @@ __all__ = [
     "BoneMotions",
     "RigidMotion",
     "Rotations",
-    "Skeleton",
+    "Rig",
     "arm_rotations",
     "leg_rotations",
     "rotation",
@@ -56,7 +56,7 @@ def _cross(first: np.ndarray | tuple[float, ...], second: np.ndarray | tuple[flo
 
 
 @dataclass(frozen=True, eq=False)
-class Skeleton:
+class Rig:
     """The rest position of the bones of one identity.
 
     Attributes:
@@ -93,30 +93,30 @@ class Skeleton:
 
 
 class BoneMotions(Mapping[str, RigidMotion]):
-    """The motions of a skeleton's bones, each computed when it is asked for: most questions concern 20 of 104 bones."""
+    """The motions of a rig's bones, each computed when it is asked for: most questions concern 20 of 104 bones."""
 
-    def __init__(self, skeleton: Skeleton, rotations: Rotations) -> None:
-        self._skeleton, self._rotations = skeleton, rotations
+    def __init__(self, rig: Rig, rotations: Rotations) -> None:
+        self._rig, self._rotations = rig, rotations
         self._known: dict[int, np.ndarray] = {-1: np.eye(3, 4)}
 
     def __getitem__(self, name: str) -> RigidMotion:
-        motion = self._motion(self._skeleton.index[name])
+        motion = self._motion(self._rig.index[name])
         return motion[:, :3], motion[:, 3]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._skeleton.names)
+        return iter(self._rig.names)
 
     def __len__(self) -> int:
-        return len(self._skeleton.names)
+        return len(self._rig.names)
 
     def _motion(self, bone: int) -> np.ndarray:
         motion = self._known.get(bone)
         if motion is None:
-            skeleton = self._skeleton
-            motion = self._motion(int(skeleton.parents[bone]))
-            own = self._rotations.get(skeleton.names[bone])
+            rig = self._rig
+            motion = self._motion(int(rig.parents[bone]))
+            own = self._rotations.get(rig.names[bone])
             if own is not None:
-                motion = turn_bone(motion, own, skeleton.heads[bone])
+                motion = turn_bone(motion, own, rig.heads[bone])
             self._known[bone] = motion
         return motion
 
@@ -150,18 +150,18 @@ def _swing(start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     return _STILL + cross + cross @ cross / (1 + cosine)
 
 
-def arm_rotations(skeleton: Skeleton, side: str, upper: np.ndarray, forearm: np.ndarray) -> Rotations:
+def arm_rotations(rig: Rig, side: str, upper: np.ndarray, forearm: np.ndarray) -> Rotations:
     """Rotations that point upper arm and forearm in given directions of the torso's frame, the elbow a true hinge.
 
     The hinge axis is perpendicular to both directions; the twist that this asks of the upper arm is shared by its two
     bones, and the clavicle rises with an arm lifted above the horizontal.
 
     Args:
-        skeleton: the identity's bones.
+        rig: the identity's bones.
         side: ".L" or ".R".
         upper, forearm: unit vectors (3,) in the torso's frame.
     """
-    shoulder, elbow, wrist = (skeleton.head(bone + side) for bone in ("upperarm01", "lowerarm01", "wrist"))
+    shoulder, elbow, wrist = (rig.head(bone + side) for bone in ("upperarm01", "lowerarm01", "wrist"))
     rest_upper, rest_forearm = unit(elbow - shoulder), unit(wrist - elbow)
     rest_hinge = unit(_cross(rest_upper, rest_forearm))
     hinge = _cross(upper, forearm)
@@ -187,20 +187,20 @@ def arm_rotations(skeleton: Skeleton, side: str, upper: np.ndarray, forearm: np.
 
 
 def leg_rotations(
-    skeleton: Skeleton, side: str, hip_turn: np.ndarray, hip: np.ndarray, ankle: np.ndarray, pole: np.ndarray,
+    rig: Rig, side: str, hip_turn: np.ndarray, hip: np.ndarray, ankle: np.ndarray, pole: np.ndarray,
     foot_turn: np.ndarray,
 ) -> Rotations:  # fmt: skip
     """Rotations that bring an ankle to a point, the knee bent towards `pole` and the foot turned as given.
 
     Args:
-        skeleton: the identity's bones.
+        rig: the identity's bones.
         side: ".L" or ".R".
         hip_turn: (3, 3) rotation of the pelvis in the world.
         hip, ankle: (3,) points in the world.
         pole: (3,) direction in the world towards which the knee bends.
         foot_turn: (3, 3) rotation of the foot in the world, the identity for a foot flat on the floor as in rest.
     """
-    rest_hip, rest_knee, rest_ankle = (skeleton.head(bone + side) for bone in ("upperleg01", "lowerleg01", "foot"))
+    rest_hip, rest_knee, rest_ankle = (rig.head(bone + side) for bone in ("upperleg01", "lowerleg01", "foot"))
     thigh, shin = rest_knee - rest_hip, rest_ankle - rest_knee
     thigh_length, shin_length = float(np.linalg.norm(thigh)), float(np.linalg.norm(shin))
     upper, lower = two_bone_directions(hip, ankle, thigh_length, shin_length, pole)

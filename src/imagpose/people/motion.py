@@ -12,11 +12,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from imagpose.people.collision import BodyCapsules, leg_penetration, penetration
-from imagpose.people.gestures import GESTURES, Figure, noise
+from imagpose.people.gestures import GESTURES, Performer, noise
 from imagpose.people.kinematics import (
     SIDES,
+    Rig,
     Rotations,
-    Skeleton,
     arm_rotations,
     rotation,
 )
@@ -142,7 +142,7 @@ def sample_motion(rng: np.random.Generator, kinds: tuple[str, ...] = tuple(KINDS
     )
 
 
-def solve_motion(motion: Motion, skeleton: Skeleton, body: BodyCapsules) -> Posture:
+def solve_motion(motion: Motion, rig: Rig, body: BodyCapsules) -> Posture:
     """The motion on one body.
 
     Returns:
@@ -151,16 +151,16 @@ def solve_motion(motion: Motion, skeleton: Skeleton, body: BodyCapsules) -> Post
     """
     stance = motion.stance
     for _ in range(_ATTEMPTS):
-        below = stance_rotations(skeleton, stance)
-        if leg_penetration(skeleton, body, below) < MAX_PENETRATION:
+        below = stance_rotations(rig, stance)
+        if leg_penetration(rig, body, below) < MAX_PENETRATION:
             break
         feet = {side: replace(foot, aside=foot.aside + _WIDER) for side, foot in stance.feet.items()}
         stance = replace(stance, feet=feet)
     best: Posture | None = None
-    placed = skeleton.forward(below)
+    placed = rig.forward(below)
     for attempt in range(_ATTEMPTS):
-        rotations = below | _upper_body(motion, Figure(skeleton, body, placed, 0.02 * attempt))
-        depth = penetration(skeleton, body, rotations)
+        rotations = below | _upper_body(motion, Performer(rig, body, placed, 0.02 * attempt))
+        depth = penetration(rig, body, rotations)
         if best is None or depth < best.penetration:
             best = Posture(motion.kind, rotations, depth, motion.needs_seat)
         if depth < MAX_PENETRATION:
@@ -179,11 +179,11 @@ def interpolate_rotations(first: Rotations, second: Rotations, share: float) -> 
     return dict(zip(bones, between.as_matrix(), strict=True))
 
 
-def _upper_body(motion: Motion, figure: Figure) -> Rotations:
+def _upper_body(motion: Motion, performer: Performer) -> Rotations:
     rotations: Rotations = {}
     rng = np.random.default_rng(motion.gesture_seed)
-    for side, (upper, forearm) in GESTURES[KINDS[motion.kind].gesture](figure, rng).items():
-        rotations |= arm_rotations(figure.skeleton, side, upper, forearm)
+    for side, (upper, forearm) in GESTURES[KINDS[motion.kind].gesture](performer, rng).items():
+        rotations |= arm_rotations(performer.rig, side, upper, forearm)
     for side, curl in zip(SIDES, motion.curls, strict=True):
         rotations |= _fingers(side, curl)
     vertebra = (

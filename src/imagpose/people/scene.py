@@ -12,7 +12,7 @@ from imagpose.people.backdrop import paint_backdrop
 from imagpose.people.camera import Projection, ViewSpec, frame_person, turn
 from imagpose.people.collision import BodyCapsules, measure_capsules, penetration
 from imagpose.people.identity import Identity
-from imagpose.people.kinematics import Skeleton
+from imagpose.people.kinematics import Rig
 from imagpose.people.motion import DEEP_KINDS, Motion, Posture, interpolate_rotations, sample_motion, solve_motion
 from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL, Material
 from imagpose.people.raster import VisibilityBuffer, rasterize
@@ -64,7 +64,7 @@ class View:
 class _Figure:
     """What of an identity every pose needs."""
 
-    skeleton: Skeleton
+    rig: Rig
     capsules: BodyCapsules
 
 
@@ -79,7 +79,7 @@ def motion_of(spec: ViewSpec) -> Motion:
 def pose_motion(identity: Identity, motion: Motion) -> Posture:
     """A motion on the body of an identity."""
     figure = _figure(identity)
-    return solve_motion(motion, figure.skeleton, figure.capsules)
+    return solve_motion(motion, figure.rig, figure.capsules)
 
 
 def interpolate_motions(identity: Identity, first: Motion, second: Motion, share: float) -> Posture:
@@ -90,7 +90,7 @@ def interpolate_motions(identity: Identity, first: Motion, second: Motion, share
     return Posture(
         kind=first.kind if share < 0.5 else second.kind,
         rotations=rotations,
-        penetration=penetration(figure.skeleton, figure.capsules, rotations),
+        penetration=penetration(figure.rig, figure.capsules, rotations),
         needs_seat=first.needs_seat and second.needs_seat,
     )
 
@@ -163,8 +163,8 @@ def _figure(identity: Identity) -> _Figure:
 
 def _measure(identity: Identity) -> _Figure:
     heads, sole = identity.rest_bone_heads.astype(np.float64), float(identity.rest_vertices[:, 2].min())
-    skeleton = Skeleton(identity.bone_names, identity.bone_parents, heads, sole)
-    return _Figure(skeleton, measure_capsules(identity.rest_vertices, identity.rest_keypoints, identity.girths))
+    rig = Rig(identity.bone_names, identity.bone_parents, heads, sole)
+    return _Figure(rig, measure_capsules(identity.rest_vertices, identity.rest_keypoints, identity.girths))
 
 
 def _turned(mesh: PosedMesh, rotation: np.ndarray) -> PosedMesh:

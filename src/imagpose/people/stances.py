@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from imagpose.people.kinematics import SIDES, Rotations, Skeleton, leg_rotations, rotation
+from imagpose.people.kinematics import SIDES, Rig, Rotations, leg_rotations, rotation
 
 __all__ = ["STANCES", "Foot", "Stance", "stance_rotations"]
 
@@ -166,13 +166,13 @@ class _Leg:
     pole: np.ndarray
 
 
-def _leg(skeleton: Skeleton, side: str, foot: Foot, hip: np.ndarray, leg_length: float) -> _Leg:
+def _leg(rig: Rig, side: str, foot: Foot, hip: np.ndarray, leg_length: float) -> _Leg:
     sign = SIDES[side]
     turn = rotation((0, 0, 1), sign * foot.toe_out)
     foot_turn = turn @ rotation((1, 0, 0), foot.pitch)
-    rest_ankle = skeleton.head("foot" + side)
-    ball = skeleton.head("toe2-1" + side)[:2] if foot.pitch >= 0 else rest_ankle[:2] + (0, _HEEL_BEHIND_ANKLE)
-    contact_in_foot = np.array([*ball, skeleton.sole]) - rest_ankle
+    rest_ankle = rig.head("foot" + side)
+    ball = rig.head("toe2-1" + side)[:2] if foot.pitch >= 0 else rest_ankle[:2] + (0, _HEEL_BEHIND_ANKLE)
+    contact_in_foot = np.array([*ball, rig.sole]) - rest_ankle
     contact = turn @ (contact_in_foot * (1, 1, 0)) + (
         sign * (abs(hip[0]) + foot.aside * leg_length),
         -foot.forward * leg_length,
@@ -182,17 +182,17 @@ def _leg(skeleton: Skeleton, side: str, foot: Foot, hip: np.ndarray, leg_length:
     return _Leg(hip, contact - foot_turn @ contact_in_foot, foot_turn, pole)
 
 
-def stance_rotations(skeleton: Skeleton, stance: Stance) -> Rotations:
+def stance_rotations(rig: Rig, stance: Stance) -> Rotations:
     """Rotations of pelvis, spine, legs, feet and toes that put both feet where the stance wants them."""
     root_turn = rotation((0, 0, 1), stance.twist) @ rotation((1, 0, 0), stance.lean) @ rotation((0, 1, 0), stance.roll)
-    rest_hips = {side: skeleton.head("upperleg01" + side) for side in SIDES}
+    rest_hips = {side: rig.head("upperleg01" + side) for side in SIDES}
     middle = (rest_hips[".L"] + rest_hips[".R"]) / 2
     leg_length = float(
-        np.linalg.norm(skeleton.head("lowerleg01.L") - rest_hips[".L"])
-        + np.linalg.norm(skeleton.head("foot.L") - skeleton.head("lowerleg01.L"))
+        np.linalg.norm(rig.head("lowerleg01.L") - rest_hips[".L"])
+        + np.linalg.norm(rig.head("foot.L") - rig.head("lowerleg01.L"))
     )
     legs = {
-        side: _leg(skeleton, side, foot, root_turn @ (rest_hips[side] - middle), leg_length)
+        side: _leg(rig, side, foot, root_turn @ (rest_hips[side] - middle), leg_length)
         for side, foot in stance.feet.items()
     }
     if stance.height is None:
@@ -203,7 +203,7 @@ def stance_rotations(skeleton: Skeleton, stance: Stance) -> Rotations:
     rotations: Rotations = {"root": root_turn}
     for side, leg in legs.items():
         hip = leg.hip + (0, 0, height)
-        rotations |= leg_rotations(skeleton, side, root_turn, hip, leg.ankle, leg.pole, leg.foot_turn)
+        rotations |= leg_rotations(rig, side, root_turn, hip, leg.ankle, leg.pole, leg.foot_turn)
         pitch = stance.feet[side].pitch
         if pitch > 0 and stance.feet[side].lift == 0:  # toes stay flat on the floor while the heel rises
             toes = rotation((1, 0, 0), -0.8 * min(pitch, 50.0))

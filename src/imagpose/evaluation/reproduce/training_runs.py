@@ -73,7 +73,7 @@ class TrainingRuns:
         if missing := [split for split in ("train", "test") if split not in info.splits]:
             raise ValueError(f"{self.data} has no split {' and no split '.join(missing)}: prepare it with both")
         configs = [load_config(DenoiserConfig, self.config, self._values("", own)) for own in changes]
-        claim_folder(self.out, {"data": info.plan, "config": _shared(configs[0])})
+        claim_folder(self.out, {"data": info.fingerprint, "config": _shared(configs[0])})
 
     def train(self, name: str, changes: Sequence[str]) -> Path:
         """Train a run, or go on with it, or nothing if it is finished.

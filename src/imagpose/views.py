@@ -20,7 +20,7 @@ __all__ = [
     "Slot",
     "ViewGrid",
     "plan",
-    "random_masks",
+    "random_mask",
     "tile",
     "untile",
     "view_multiple",
@@ -98,25 +98,23 @@ def view_multiple(num_levels: int, factor: int) -> int:
     return factor * 2 ** (num_levels - 1)
 
 
-def random_masks(
-    batch: int, num_views: int, generator: torch.Generator | None = None, all_masked_share: float | None = None
-) -> torch.Tensor:
-    """Masks of the training canvases: float (b, v), 1 = visible source, 0 = masked target; the slots are random.
+def random_mask(num_views: int, generator: torch.Generator, all_masked_share: float | None = None) -> torch.Tensor:
+    """Mask of a training canvas: float (v,), 1 = visible source, 0 = masked target; the slots are random.
 
     The number of masked slots is uniform over 1..V (V masked: no image-level condition; paper §3.3), or with
     `all_masked_share` V in this share of the canvases, and uniform over 1..V - 1 in the others.
     """
     if all_masked_share is None or num_views == 1:
-        masked = torch.randint(1, num_views + 1, (batch, 1), generator=generator)
+        masked = torch.randint(1, num_views + 1, (1,), generator=generator)
     else:
-        all_masked = torch.rand(batch, 1, generator=generator) < all_masked_share
-        masked = torch.randint(1, num_views, (batch, 1), generator=generator).masked_fill(all_masked, num_views)
-    rank = torch.rand(batch, num_views, generator=generator).argsort(1).argsort(1)
+        all_masked = torch.rand(1, generator=generator) < all_masked_share
+        masked = torch.randint(1, num_views, (1,), generator=generator).masked_fill(all_masked, num_views)
+    rank = torch.rand(num_views, generator=generator).argsort().argsort()
     return (rank >= masked).float()
 
 
 def visible_share(num_views: int, all_masked_share: float | None = None) -> float:
-    """Expected share of visible slots in `random_masks`: (V - 1) / 2V, or half of the canvases that are not all masked.
+    """Expected share of visible slots in `random_mask`: (V - 1) / 2V, or half of the canvases that are not all masked.
 
     Uniform over 1..V the mean number of masked slots is (V + 1) / 2, over 1..V - 1 it is V / 2.
     """

@@ -15,7 +15,7 @@ from imagpose.training.denoiser.objective import (
     predicted_latents,
     prediction_target,
 )
-from imagpose.views import random_masks, visible_share
+from imagpose.views import random_mask, visible_share
 
 
 def scheduler_with(prediction_type: str) -> DDIMScheduler:
@@ -79,8 +79,9 @@ def test_canvas_weights(slots) -> None:
 @pytest.mark.parametrize("num_views", [2, 4, 6, 9])
 @pytest.mark.parametrize("share", [None, 0.0, 0.1, 1.0])
 def test_expected_share_of_visible_slots(num_views: int, share: float | None) -> None:
-    masks = random_masks(20_000, num_views, torch.Generator().manual_seed(1), share)
-    assert float(masks.mean()) == pytest.approx(visible_share(num_views, share), abs=0.01)
+    generator = torch.Generator().manual_seed(1)
+    masks = torch.stack([random_mask(num_views, generator, share) for _ in range(3000)])
+    assert float(masks.mean()) == pytest.approx(visible_share(num_views, share), abs=0.02)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])

@@ -16,7 +16,7 @@ import torch
 
 from imagpose.data.groups import slot_views
 from imagpose.training.stage import Drawn, keyed_generator, keyed_rng
-from imagpose.views import ViewGrid, random_masks
+from imagpose.views import ViewGrid, random_mask
 
 _VIEWS = 4  # of the canvases that a batch size counts
 
@@ -155,7 +155,7 @@ def draw_canvases(settings: DrawSettings, step: int, canvases: range) -> CanvasD
     samples = [(settings.seed, step, canvas) for canvas in canvases]
     rngs = [keyed_rng(*sample) for sample in samples]
     num_views, share = layout.grid.num_views, settings.all_masked_share
-    mask = torch.cat([random_masks(1, num_views, keyed_generator(*sample, Drawn.MASK), share) for sample in samples])
+    mask = torch.stack([random_mask(num_views, keyed_generator(*sample, Drawn.MASK), share) for sample in samples])
     layouts = [
         slot_views(int(settings.view_counts[identity]), visible, settings.repeat_probability, rng)
         for identity, visible, rng in zip(identities, mask.numpy() > 0, rngs, strict=True)

@@ -23,17 +23,14 @@ def test_pixels_and_padded_skeletons() -> None:
         drawn = np.asarray(draw_skeleton(small_pose(number)))
         padded = np.pad(drawn, ((12, 12), (4, 4), (0, 0)), mode="edge").transpose(2, 0, 1)
         assert np.array_equal(tensors.skeletons[slot].numpy(), padded)
-    assert tensors.foreground is None  # view 1 has no mask
 
 
-def test_changes_reach_picture_skeleton_and_mask() -> None:
+def test_changes_reach_picture_and_skeleton() -> None:
     record = small_record("1", 0)
     tensors = load_views([record, record], 40, 24, 8, [UNCHANGED, Change(mirror=True)])
     assert torch.equal(tensors.pixels[1], tensors.pixels[0].flip(-1))
     drawn = np.asarray(draw_skeleton(small_pose(100).mirror())).transpose(2, 0, 1)
     assert np.array_equal(tensors.skeletons[1].numpy(), drawn)
-    assert tensors.foreground is not None
-    assert tensors.foreground[0].sum() == 8 * 17 and torch.equal(tensors.foreground[1], tensors.foreground[0].flip(-1))
 
 
 def test_views_of_another_size_are_fitted() -> None:
@@ -43,12 +40,6 @@ def test_views_of_another_size_are_fitted() -> None:
     assert np.allclose(tensors.pixels[0].numpy(), (picture / 127.5 - 1).transpose(2, 0, 1), atol=1e-6)
     drawn = np.asarray(draw_skeleton(small_pose(200).fit(64, 80))).transpose(2, 0, 1)
     assert np.array_equal(tensors.skeletons[0].numpy(), drawn)
-    assert tensors.foreground is not None
-    box = np.argwhere(tensors.foreground[0].numpy())
-    # The mask covers columns 2..9 and rows 3..19 of the small view.
-    assert box.min(0).tolist() == pytest.approx([6, 12], abs=1) and box.max(0).tolist() == pytest.approx(
-        [39, 27], abs=1
-    )
 
 
 def test_one_change_per_record() -> None:

@@ -1,4 +1,4 @@
-"""Augmentation of training views: picture, pose and mask are changed together. Source: own.
+"""Augmentation of training views: picture and pose are changed together. Source: own.
 
 Whether a canvas is mirrored is drawn once for all of its views: a person whose pocket changes sides from view to view
 would teach the model that sides do not matter. Crop and scale differ from view to view.
@@ -70,27 +70,21 @@ def draw_changes(settings: AugmentSettings, rng: np.random.Generator, views: int
     ]
 
 
-def change_view(
-    change: Change, picture: Image.Image, pose: Pose, foreground: np.ndarray | None = None
-) -> tuple[Image.Image, Pose, np.ndarray | None]:
+def change_view(change: Change, picture: Image.Image, pose: Pose) -> tuple[Image.Image, Pose]:
     """A changed view of the same size; edges are replicated where the crop reaches beyond the picture.
 
     Args:
         change: what to do; mirroring comes first.
         picture: RGB, W x H.
         pose: in the picture's frame. Key points may leave it.
-        foreground: bool (H, W), or None.
     """
-    mask = None if foreground is None else Image.fromarray(foreground.astype(np.uint8) * 255)
     if change.mirror:
         picture, pose = ImageOps.mirror(picture), pose.mirror()
-        mask = None if mask is None else ImageOps.mirror(mask)
     if (change.zoom, change.shift_x, change.shift_y) != (1.0, 0.0, 0.0):
         window = _window(change, picture.width, picture.height)
         pose = pose.crop(window[0], window[1], pose.width, pose.height).scale(change.zoom, change.zoom)
         picture = _cut(picture, window)
-        mask = None if mask is None else _cut(mask, window)
-    return picture, pose, None if mask is None else np.asarray(mask) > 127
+    return picture, pose
 
 
 def _window(change: Change, width: int, height: int) -> tuple[float, float, float, float]:
@@ -105,8 +99,7 @@ def _cut(picture: Image.Image, window: tuple[float, float, float, float]) -> Ima
     left, top, right, bottom = window
     beyond = max(-left, -top, right - picture.width, bottom - picture.height, 0.0)
     margin = math.ceil(beyond)
-    values = np.asarray(picture)
-    padding = ((margin, margin), (margin, margin), (0, 0))[: values.ndim]
-    padded = Image.fromarray(np.pad(values, padding, mode="edge")) if margin else picture
+    padding = ((margin, margin), (margin, margin), (0, 0))
+    padded = Image.fromarray(np.pad(np.asarray(picture), padding, mode="edge")) if margin else picture
     box = (left + margin, top + margin, right + margin, bottom + margin)
     return padded.resize(picture.size, Image.Resampling.BICUBIC, box=box)

@@ -182,4 +182,4 @@ class RenderedBlock:
         ]
         drawn = torch.from_numpy(np.stack(drawings)).movedim(-1, -3)
         skeletons = pad_views(drawn, self.multiple)[0].unflatten(0, views["keypoints"].shape[:2])
-        return ViewTensors(bytes_to_signed(views["pictures"]), skeletons, foreground=None)
+        return ViewTensors(bytes_to_signed(views["pictures"]), skeletons)

@@ -63,6 +63,8 @@ def make_person(person):
 class StandInPipeline:
     """Returns the view whose pose is asked for, the darker the more its noise says; keeps what it was asked."""
 
+    dtype = torch.float32
+
     def __init__(self):
         torch.manual_seed(0)
         self.vae = AutoencoderKL(

@@ -58,6 +58,8 @@ def measuring(out: Path, data: Path, **changes) -> items.Measuring:
 class Copying:
     """Returns its first source; keeps what it was asked."""
 
+    dtype = "torch.bfloat16"
+
     def __init__(self, vae) -> None:
         self.vae = vae
         self.calls: list[dict] = []
@@ -83,8 +85,9 @@ def copying(monkeypatch) -> Copying:
 
 
 def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tmp_path, data, config) -> None:
-    out = tmp_path / "out"
-    table = items.table7(measuring(out, data), TrainingRuns(out, data, config, 2))
+    out, precision = tmp_path / "out", "bf16"
+    runs = TrainingRuns(out, data, config, 2, (f"precision={precision}",))
+    table = items.table7(measuring(out, data), runs)
     weights = {name: out / "runs" / name / "weights" for name in ("M1", "IMAGPose")}
     assert {json.loads((own / "training.json").read_text())["step"] for own in weights.values()} == {2}
     assert json.loads((weights["M1"] / "unet" / "config.json").read_text())["view_layout"] == "batch"
@@ -96,18 +99,19 @@ def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tm
             own for own in summary["methods"]["star"]["rows"] if (own["protocol"], own["key"]) == ("clean", "ssim")
         )
         assert re.search(rf"^\| {name} \| [\d.]+ M \| {row['value']:.4f} \|", table, re.MULTILINE)
-    assert "| IMAGPose against M1 | better | 3 |" in page
+    assert "| IMAGPose against M1 | better | 3 | 1 |" in page
+    assert f"2 canvases per process, in {precision}, learning rate" in page and "pictures generated in float32" in page
     assert "rendered people, 64x48 (train 8 pictures of 2 people, test 8 pictures of 2 people)" in page
     assert "    imagpose x\n" in page
     with Image.open(out / "table7.png") as plot:
         assert len(np.unique(np.asarray(plot.convert("L")))) > 10
 
     stamps = {file: file.stat().st_mtime_ns for own in weights.values() for file in own.rglob("*.safetensors")}
-    assert items.table7(measuring(out, data), TrainingRuns(out, data, config, 2)) == table
+    assert items.table7(measuring(out, data), runs) == table
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
     for runs, words in (
-        (TrainingRuns(out, data, config, 3), "steps differ"),
-        (TrainingRuns(out, data, config, 2, ("learning_rate=1.0",)), "learning_rate differ"),
+        (TrainingRuns(out, data, config, 3, ("precision=bf16",)), "steps differ"),
+        (TrainingRuns(out, data, config, 2, ("precision=bf16", "learning_rate=1.0")), "learning_rate differ"),
     ):
         with pytest.raises(ValueError, match=words):
             items.table7(measuring(out, data), runs)
@@ -153,7 +157,8 @@ def test_other_methods_folders_stand_in_table_1(tmp_path, data, copying) -> None
     lines = {line.split(" | ")[0]: line.split(" | ") for line in page.splitlines() if line.startswith("| ")}
     assert lines["| perfect"][1:3] == ["1.0000", "60.000"]
     assert lines["| IMAGPose"][1:] == lines["| copy of the source"][1:]
-    assert "| IMAGPose against perfect | better | 3 |" in page and "the other way round" in page
+    assert "| IMAGPose against perfect | better | 3 | 1 |" in page and "pictures generated in bfloat16" in page
+    assert "holds" not in page.partition("| IMAGPose against perfect")[2]  # one person decides nothing
 
     again = items.table1(
         measuring(tmp_path / "again", data),
@@ -179,9 +184,9 @@ def test_figure_7_compares_the_scenarios_on_shared_pairs(tmp_path, data, copying
     names = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
     assert names == ["T1", "T2", "T3", "IMAGPose*", "real test pictures"]
     page = (tmp_path / "figure7.md").read_text()
-    # A copy is the same picture in all scenarios.
-    assert "| T2 against T1 | alike | 3 | +0.000 [+0.000, +0.000] as expected" in page
-    assert "| T3 against T1 | better | 3 | +0.000 [+0.000, +0.000] not told apart" in page
+    # A copy is the same picture in all scenarios, but of one person that is no evidence.
+    assert "| T2 against T1 | alike | 3 | 1 | +0.000 not decided" in page
+    assert "| T3 against T1 | better | 3 | 1 | +0.000 not decided" in page
 
 
 def test_seconds_are_those_of_a_call_divided_by_its_pictures(data, monkeypatch, copying) -> None:
@@ -219,13 +224,21 @@ def test_figure_8_has_a_line_per_setting(tmp_path, data, copying) -> None:
         items.figure8(measuring(tmp_path, data), "mini", [1], 99)
 
 
-def line(name: str, ssim: list[float], lpips: list[float] | None = None) -> Measured:
-    values = {"clean_ssim": {f"pair {number}": value for number, value in enumerate(ssim)}}
+def line(name: str, ssim: list[float], lpips: list[float] | None = None, pairs_each: int = 1) -> Measured:
+    names = [f"pair {number}" for number in range(len(ssim))]
+    values = {"clean_ssim": dict(zip(names, ssim, strict=True))}
     if lpips:
-        values["clean_lpips"] = {f"pair {number}": value for number, value in enumerate(lpips)}
+        values["clean_lpips"] = dict(zip(names, lpips, strict=True))
+    people = {pair: f"person {number // pairs_each}" for number, pair in enumerate(names)}
     metric = METRICS["clean"][0]
     row = Row("clean", "ssim", metric.name, metric.definition, True, 1, len(ssim), float(np.mean(ssim)))
-    return Measured(name, {("clean", "ssim"): row}, values)
+    return Measured(name, {("clean", "ssim"): row}, values, {}, people)
+
+
+def verdicts(claims: list[Claim], lines: dict[str, Measured]) -> list[list[str]]:
+    """Of the claims, measure by measure."""
+    _, *rows = claim_table(claims, lines)
+    return [[re.sub(r"^[+-][^a-z]*", "", cell) for cell in row[4:]] for row in rows]
 
 
 def test_verdicts() -> None:
@@ -234,22 +247,61 @@ def test_verdicts() -> None:
     lines = {
         "base": line("base", base.tolist(), base.tolist()),
         "higher": line("higher", (base + 0.1).tolist(), (base + 0.1).tolist()),
+        "hardly": line("hardly", (base + 0.004).tolist()),
+        "as good": line("as good", (base + rng.normal(0, 0.005, 40)).tolist()),
         "noisy": line("noisy", (base + np.tile([0.1, -0.1], 20)).tolist()),
     }
-    claims = [Claim("higher", "base"), Claim("base", "higher"), Claim("noisy", "base"), Claim("noisy", "base", "alike"),
-              Claim("higher", "base", "alike")]  # fmt: skip
-    head, *rows = claim_table(claims, lines)
-    assert head == ["", "expected", "pairs", "SSIM ↑", "LPIPS (AlexNet) ↓"]
-    ssim, lpips = ([row[column].rpartition("] ")[2] for row in rows] for column in (3, 4))
-    assert ssim == ["as expected", "the other way round", "not told apart", "as expected", "differ"]
-    assert lpips == ["the other way round", "as expected", "", "", "differ"]  # lower LPIPS is better
-    assert rows[0][3].startswith("+0.100 [+0.100, +0.100]") and rows[0][2] == "40"
+    better = [Claim(one, other) for one, other in (("higher", "base"), ("base", "higher"), ("noisy", "base"))]
+    assert verdicts(better, lines) == [["holds", "does not hold"], ["does not hold", "holds"], ["not decided", ""]]
+    # Differences below the margin: an advantage that is sure holds, one that may be none does not.
+    assert verdicts([Claim("hardly", "base"), Claim("as good", "base")], lines) == [
+        ["holds", ""],
+        ["does not hold", ""],
+    ]
+    alike = [Claim(one, "base", "alike") for one in ("higher", "hardly", "as good", "noisy")]
+    assert verdicts(alike, lines) == [["does not hold"] * 2, ["holds", ""], ["holds", ""], ["not decided", ""]]
+    head, row = claim_table([Claim("higher", "base")], lines)
+    assert head == ["", "expected", "pairs", "people", "SSIM ↑, margin 0.01", "LPIPS (AlexNet) ↓, margin 0.01"]
+    assert row[2:5] == ["40", "40", "+0.100 [+0.100, +0.100] holds"]
+
+
+def test_fewer_pairs_never_decide_more() -> None:
+    """What is alike by many people is not decided by few, however alike they are; seven are too few for anything."""
+    rng = np.random.default_rng(2)
+    base = rng.uniform(0.4, 0.6, 400)
+    near = base + rng.normal(0, 0.02, 400)
+
+    def of_first(count: int, claim: Claim) -> str:
+        lines = {"one": line("one", near[:count].tolist()), "base": line("base", base[:count].tolist())}
+        return verdicts([claim], lines)[0][0]
+
+    alike = Claim("one", "base", "alike")
+    assert [of_first(count, alike) for count in (400, 100, 9, 7, 1)] == ["holds"] * 2 + ["not decided"] * 3
+    near[:] = base + 0.1
+    assert of_first(8, Claim("one", "base")) == "holds" and of_first(7, Claim("one", "base")) == "not decided"
+
+
+def test_pairs_of_one_person_are_no_independent_evidence() -> None:
+    """Ten people of forty pairs each: what differs between people only would look certain, pair by pair."""
+    of_people = np.random.default_rng(1).normal(0.01, 0.05, 10).repeat(40)
+    base = np.full(400, 0.5)
+
+    def decided(pairs_each: int) -> str:
+        lines = {
+            "one": line("one", (base + of_people).tolist(), pairs_each=pairs_each),
+            "base": line("base", base.tolist(), pairs_each=pairs_each),
+        }
+        return verdicts([Claim("one", "base")], lines)[0][0]
+
+    assert decided(1) == "holds" and decided(40) == "not decided"
 
 
 def test_pairs_that_only_one_line_has_are_not_compared() -> None:
-    short = Measured("short", {}, {"clean_ssim": {"pair 1": 0.9, "pair 7": 0.0}})
-    _, row = claim_table([Claim("short", "long")], {"short": short, "long": line("long", [0.1, 0.4, 0.7])})
-    assert row[2:] == ["1", "+0.500 [+0.500, +0.500] as expected"]
+    values = {f"pair {number}": 0.9 for number in (*range(1, 10), 77)}
+    short = Measured("short", {}, {"clean_ssim": values}, {}, {pair: pair for pair in values})
+    lines = {"short": short, "long": line("long", [0.1, *[0.4] * 20])}
+    _, row = claim_table([Claim("short", "long")], lines)
+    assert row[2:] == ["9", "9", "+0.500 [+0.500, +0.500] holds"]
 
 
 def info(command: str, size: tuple[int, int]) -> DatasetInfo:

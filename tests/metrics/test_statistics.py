@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from imagpose.metrics import statistics
-from imagpose.metrics.statistics import bootstrap_mean, bootstrap_ratio, compare_paired
+from imagpose.metrics.statistics import bootstrap_mean, bootstrap_ratio, compare_paired, difference_bounds
 
 
 def test_the_interval_is_that_of_a_normal_mean():
@@ -93,3 +93,23 @@ def test_pairing_finds_what_the_separate_intervals_hide():
 def test_other_pairs_are_refused():
     with pytest.raises(ValueError, match="3 and 2 values"):
         compare_paired(np.zeros(3), np.zeros(2))
+
+
+def test_bounds_of_few_people_miss_as_seldom_as_they_say():
+    """Of 8 people of 4 pairs each, drawn 600 times, each bound misses the true difference in about 2.5 %."""
+    rng = np.random.default_rng(8)
+    people, missed = np.arange(8).repeat(4), []
+    for _ in range(600):
+        one = rng.normal(0, 1, 8).repeat(4) + rng.normal(0, 0.5, 32)
+        bounds, plain = difference_bounds(one, np.zeros(32), people), bootstrap_mean(one)
+        missed.append((bounds.low > 0, bounds.high < 0, plain.low > 0, plain.high < 0))
+    low, high, plain_low, plain_high = np.mean(missed, 0)
+    assert max(low, high) < 0.045 and low + high > 0.02
+    assert plain_low + plain_high > 0.3  # pairs as if they were independent
+
+
+def test_too_few_people_bound_nothing():
+    bounds = difference_bounds(np.ones(70), np.zeros(70), np.arange(7).repeat(10))
+    assert (bounds.mean, bounds.low, bounds.high) == (1, -np.inf, np.inf)
+    with pytest.raises(ValueError, match="3 and 2 values of 3"):
+        difference_bounds(np.zeros(3), np.zeros(2), np.arange(3))

@@ -84,6 +84,7 @@ def pair_table(pairs: Sequence[Pair], values: dict[str, np.ndarray]) -> pyarrow.
     samples = [(pair, number, file) for pair in pairs for number, file in enumerate(pair.samples)]
     columns: dict[str, Any] = {
         "name": [pair.name for pair, _, _ in samples],
+        "person": pyarrow.array([pair.person for pair, _, _ in samples], pyarrow.string()),
         "sample": pyarrow.array([number for _, number, _ in samples], pyarrow.int32()),
         "generated": [str(file) for _, _, file in samples],
         "reference": [str(pair.reference) for pair, _, _ in samples],

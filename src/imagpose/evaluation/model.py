@@ -160,7 +160,7 @@ def evaluate_on_dataset(
     settings = {
         "model": model, "data": str(data), "pairs": len(run.pairs), "seeds": seeds, "left_out": run.left_out,
         "judges": None if isinstance(views, Needs) or "clean" not in protocols else views.note,
-        "sampling": str(sampling), **asdict(sampling),
+        "sampling": str(sampling), **asdict(sampling), "dtype": str(pipeline.dtype).removeprefix("torch."),
     }  # fmt: skip
     return write_model_report(out, settings, protocols, methods, time.perf_counter() - started)
 

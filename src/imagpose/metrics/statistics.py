@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
-__all__ = ["Comparison", "Interval", "bootstrap_mean", "bootstrap_ratio", "compare_paired"]
+__all__ = [
+    "FEWEST_PEOPLE", "Comparison", "Interval", "bootstrap_mean", "bootstrap_ratio", "compare_paired", "difference_bounds",
+]  # fmt: skip
+
+FEWEST_PEOPLE = 8
+"""Whose bootstrap says something: of 1,500 draws of as many people each bound missed 2.5 %, of 6 people 4 %, of 3 13 %."""
 
 _RESAMPLES = 2000
 _AT_ONCE = 2_000_000  # numbers drawn at a time, so that many pairs do not fill the memory
@@ -56,6 +62,13 @@ def bootstrap_ratio(values: np.ndarray, over: np.ndarray, seed: int = 0, people:
     """
     if not over.sum():
         raise ValueError("a ratio to a mean of 0 has no value")
+    top, bottom = _resampled_sums(values, over, seed, people).T
+    low, high = np.percentile(top / bottom, [2.5, 97.5])
+    return Interval(float(values.mean() / over.mean()), float(low), float(high))
+
+
+def _resampled_sums(values: np.ndarray, over: np.ndarray, seed: int, people: np.ndarray | None) -> np.ndarray:
+    """Sums (resamples, 2) of both over people drawn with replacement, without the resamples whose second sum is 0."""
     person = np.arange(len(values)) if people is None else np.unique(people, return_inverse=True)[1]
     tops, bottoms = (np.bincount(person, own.astype(np.float64)) for own in (values, over))
     generator = np.random.default_rng(seed)
@@ -63,9 +76,7 @@ def bootstrap_ratio(values: np.ndarray, over: np.ndarray, seed: int = 0, people:
     sizes = [min(rows, _RESAMPLES - start) for start in range(0, _RESAMPLES, rows)]
     drawn = [generator.integers(0, len(tops), (size, len(tops))) for size in sizes]
     sums = np.concatenate([np.stack([tops[own].sum(1), bottoms[own].sum(1)], 1) for own in drawn])
-    top, bottom = sums[sums[:, 1] != 0].T
-    low, high = np.percentile(top / bottom, [2.5, 97.5])
-    return Interval(float(values.mean() / over.mean()), float(low), float(high))
+    return sums[sums[:, 1] != 0]
 
 
 def compare_paired(one: np.ndarray, other: np.ndarray, seed: int = 0, people: np.ndarray | None = None) -> Comparison:
@@ -82,3 +93,32 @@ def compare_paired(one: np.ndarray, other: np.ndarray, seed: int = 0, people: np
         raise ValueError(f"{len(one)} and {len(other)} values; a paired comparison needs the same pairs")
     wins = np.mean(one > other) + np.mean(one == other) / 2
     return Comparison(bootstrap_mean(one - other, seed, people), float(wins))
+
+
+def difference_bounds(one: np.ndarray, other: np.ndarray, people: np.ndarray, seed: int = 0) -> Interval:
+    """How much higher one method's values are than another's, between two one-sided bounds of 97.5 % each.
+
+    Pairs of one person are drawn together. The percentiles are those of a normal quantile as wide as Student's over P
+    people, Phi(sqrt(P / (P - 1)) t), without which the bounds of few people are too narrow; fewer than `FEWEST_PEOPLE`
+    bound nothing. Source: Hesterberg, "What teachers should know about the bootstrap", 2015 (expanded percentiles).
+
+    Args:
+        one, other: finite, (n,), of the same pairs in the same order.
+        people: (n,) whom each pair shows.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: the numbers of values differ.
+    """
+    if not one.shape == other.shape == people.shape:
+        raise ValueError(
+            f"{len(one)} and {len(other)} values of {len(people)}; a paired comparison needs the same pairs"
+        )
+    difference, count = one - other, len(np.unique(people))
+    mean = float(difference.mean())
+    if count < FEWEST_PEOPLE:
+        return Interval(mean, -np.inf, np.inf)
+    top, bottom = _resampled_sums(difference, np.ones(len(one)), seed, people).T
+    level = float(ndtr(np.sqrt(count / (count - 1)) * stdtrit(count - 1, 0.025)))
+    low, high = np.quantile(top / bottom, [level, 1 - level])
+    return Interval(mean, float(low), float(high))

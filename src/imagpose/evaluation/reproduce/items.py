@@ -286,7 +286,8 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
             }
             line = read_measured(folder, scenario, f"{name}, {sampling.steps} steps", facts)
             lines.append(line)
-            points.append((name, str(sampling.steps), float(median), line.value("clean", "ssim") or 0.0))
+            if (ssim := line.value("clean", "ssim")) is not None:
+                points.append((name, str(sampling.steps), float(median), ssim))
     draw_speed(measuring.out / "figure8.png", "Figure 8", points)
     most = max(steps)
     return measuring.write(
@@ -339,7 +340,8 @@ def _training_page(
     draw_lines(measuring.out / f"{item}.png", title, lines[:-1])
     setting = (
         f"Each variant: {runs.steps:,} steps of {config.batch_size * config.gradient_accumulation} canvases per process,"
-        f" learning rate {config.learning_rate:g}, seed {config.seed}, the same people, canvases and noise for all."
+        f" in {config.precision}, learning rate {config.learning_rate:g}, seed {config.seed}, the same people, canvases and"
+        " noise for all."
     )
     return measuring.write(item, title, question, [setting, measuring.sampling_text], lines, claims)
 

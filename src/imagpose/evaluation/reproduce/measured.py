@@ -38,12 +38,16 @@ class Measured:
         rows: by (protocol, key), of the first samples.
         values: per column `<protocol>_<key>` the first sample's value of each pair, by the pair's name.
         facts: what else the table says of it, by column.
+        people: whom each pair shows, by its name.
+        dtype: number type that the pictures were generated in.
     """
 
     name: str
     rows: Mapping[tuple[str, str], Row]
     values: Mapping[str, Mapping[str, float]]
     facts: Mapping[str, str] = field(default_factory=dict)
+    people: Mapping[str, str] = field(default_factory=dict)
+    dtype: str = ""
 
     def value(self, protocol: str, key: str) -> float | None:
         """A mean or distance; None where it was not measured."""
@@ -70,7 +74,9 @@ def read_measured(folder: Path, method: str, name: str, facts: Mapping[str, str]
         own = {pair: value for pair, value in zip(names, table[column].to_pylist(), strict=True) if value is not None}
         if own:
             values[column] = own
-    return Measured(name, {(row.protocol, row.key): row for row in rows if row.best_of == 1}, values, facts or {})
+    people = dict(zip(names, table["person"].to_pylist(), strict=True))
+    first = {(row.protocol, row.key): row for row in rows if row.best_of == 1}
+    return Measured(name, first, values, facts or {}, people, summary["settings"]["dtype"])
 
 
 def real_pictures(measured: Measured) -> Measured:

@@ -16,6 +16,7 @@ from imagpose.evaluation.reproduce.claims import Claim, claim_table
 from imagpose.evaluation.reproduce.measured import Measured, absent_metrics, result_table, value_text
 from imagpose.evaluation.reproduce.published import PublishedRow, data_name
 from imagpose.io import write_text
+from imagpose.metrics.statistics import FEWEST_PEOPLE
 
 __all__ = ["ResultPage", "machine_text", "markdown", "write_page"]
 
@@ -69,12 +70,17 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
     if page.claims:
         parts += [
             "## Does the order hold?",
-            "Mean difference over the same pairs, with its 95 % bootstrap interval. An interval that holds 0 says"
-            " that this many pairs do not tell the two apart.",
+            "Mean difference over the same pairs between two one-sided bounds of 97.5 % (bootstrap over people, the pairs"
+            " of one drawn together, percentiles widened for few people). *Better* holds where all of it is better;"
+            " it does not hold where all of it is worse, or 0 is possible and nothing beyond the margin is. *Alike* holds"
+            " where both bounds lie within the margin; it does not hold where all lies beyond. All else is not decided,"
+            f" as with fewer than {FEWEST_PEOPLE} people.",
             markdown(claim_table(page.claims, {line.name: line for line in page.lines})),
         ]
+    dtypes = list(dict.fromkeys(line.dtype for line in page.lines if line.dtype))
+    drawn = [f"pictures generated in {', '.join(dtypes)}"] if dtypes else []
     versions = ", ".join(f"{name} {number}" for name, number in library_versions().items())
-    parts += ["## Command", f"    {page.command}", f"{machine_text()}; {versions}."]
+    parts += ["## Command", f"    {page.command}", f"{'; '.join([machine_text(), *drawn, versions])}."]
     text = "\n\n".join(parts) + "\n"
     write_text(out / f"{page.item}.md", text)
     return table
@@ -88,11 +94,9 @@ def markdown(table: Sequence[Sequence[str]]) -> str:
 
 
 def machine_text() -> str:
-    """The machine, threads and precision that numbers were made with."""
+    """The machine and the threads that numbers were made with."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
-    return (
-        f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, fp32, Python {platform.python_version()}"
-    )
+    return f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}"
 
 
 def _data_text(info: DatasetInfo) -> str:

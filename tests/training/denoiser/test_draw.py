@@ -11,6 +11,7 @@ from imagpose.training.denoiser.draw import (
     canvases_before,
     draw_batch,
     draw_canvases,
+    draw_items,
     draw_noise,
     draw_timesteps,
     step_layout,
@@ -185,7 +186,7 @@ def test_pure_noise_alone_is_the_last_timestep() -> None:
 
 def test_steps_show_about_as_many_views_whatever_their_grid() -> None:
     grids = tuple((ViewGrid(*sides), 1.0) for sides in ((2, 2), (1, 2), (2, 3), (3, 3), (4, 5)))
-    wanted = {"2x2": 4, "1x2": 8, "2x3": 3, "3x3": 2, "4x5": 1}
+    wanted = {"2x2": 8, "1x2": 16, "2x3": 5, "3x3": 4, "4x5": 2}  # 32 views in two batches
     recipes = ((0, Recipe(low_resolution_share=0.5)),)
     chosen = settings(batch_size=4, batches=2, view_counts=np.full(50, 20), grids=grids, recipes=recipes)
     halves = []
@@ -194,8 +195,9 @@ def test_steps_show_about_as_many_views_whatever_their_grid() -> None:
         halves.append(layout.half)
         assert layout.canvases == wanted[str(layout.grid)] * (4 if layout.half else 1)
         batches = [draw_batch(chosen, step, range(first, first + 4)) for first in (0, 4)]
-        assert [batch.samples[0][2] for batch in batches] == [0, layout.canvases]
-        assert {len(batch.mask) for batch in batches} == {layout.canvases} and batches[0].half == layout.half
+        assert [key[2] for batch in batches for key in batch.samples] == list(range(layout.canvases))
+        assert {len(batch.mask) for batch in batches} <= {layout.canvases // 2, -(-layout.canvases // 2)}
+        assert sum(batch.weight for batch in batches) == pytest.approx(2) and batches[0].half == layout.half
     assert rate(np.array(halves)) == pytest.approx(0.5, abs=0.12)
     with pytest.raises(ValueError, match="no batch of 4"):
         draw_batch(chosen, 0, range(2, 6))
@@ -226,3 +228,33 @@ def test_all_masked_canvases_have_their_share() -> None:
     masked = 4 - draw.mask.sum(dim=1)
     shares = [rate(masked == count) for count in range(5)]
     assert shares == pytest.approx([0, 0.3, 0.3, 0.3, 0.1], abs=0.02)
+
+
+def test_a_step_does_not_depend_on_how_it_is_shared_out() -> None:
+    """The weights make the mean of the batches' means the mean over the step's canvases."""
+    grids = ((ViewGrid(2, 3), 1.0),)
+    whole = draw_batch(settings(batch_size=4, grids=grids), 7, range(4))
+    halves = [draw_batch(settings(batch_size=2, batches=2, grids=grids), 7, range(n, n + 2)) for n in (0, 2)]
+    assert [len(half.mask) for half in halves] == [1, 2]
+    assert np.array_equal(whole.identities, np.concatenate([half.identities for half in halves]))
+    assert torch.equal(whole.timesteps, torch.cat([half.timesteps for half in halves]))
+    means = [half.weight * float(half.timesteps.double().mean()) for half in halves]
+    assert np.mean(means) == pytest.approx(float(whole.timesteps.double().mean()))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_a_fixed_list_is_the_same_in_batches_of_any_size(batch_size: int) -> None:
+    grids = (*GRIDS, (ViewGrid(2, 3), 0.5))
+
+    def drawn(size: int) -> dict[tuple[int, int, int], tuple]:
+        found = {}
+        for draw in draw_items(settings(batch_size=size, grids=grids), 40):
+            assert len(draw.mask) <= max(1, round(size * 4 / draw.grid.num_views)) and draw.weight == 1
+            for row, key in enumerate(draw.samples):
+                own = (draw.identities[row], *draw.views[row], draw.timesteps[row], *draw.mask[row])
+                found[key] = (draw.grid, *(float(value) for value in own))
+        return found
+
+    items = drawn(batch_size)
+    assert items == drawn(5) and sorted(items) == [(1, item, 0) for item in range(40)]
+    assert len({item[0] for item in items.values()}) == 3 and len({item[1] for item in items.values()}) == 40

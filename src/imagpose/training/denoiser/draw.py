@@ -1,14 +1,15 @@
 """What is drawn for the denoiser's canvases: everything random, keyed by (seed, step, sample).
 
 A step has one view grid and one size of views. Canvases of other grids than the paper's 2 x 2 are as many as show about as
-many views, low-resolution steps have some times more.
+many views, low-resolution steps have some times more. They are counted over the whole step and then shared out, so that a
+step does not depend on the number of processes. Validation draws from a fixed list, one item at a time.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -39,7 +40,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """What `draw_canvases` needs to know; see `DenoiserConfig` for the meaning.
+    """What the draws need to know; see `DenoiserConfig` for the meaning.
 
     Attributes:
         batch_size: canvases of 2 x 2 views in one batch.
@@ -75,7 +76,7 @@ class StepLayout:
     Attributes:
         grid: the view grid.
         half: whether views are shown at half their size.
-        canvases: canvases of one batch.
+        canvases: canvases of the step, over all processes and accumulated batches; at least one in each batch.
     """
 
     grid: ViewGrid
@@ -89,15 +90,20 @@ def step_layout(settings: DrawSettings, step: int) -> StepLayout:
     shares = np.array([share for _, share in settings.grids])
     grid = settings.grids[rng.choice(len(shares), p=shares / shares.sum())][0]
     half = bool(rng.random() < settings.recipe(step).low_resolution_share)
-    canvases = max(1, round(settings.batch_size * _VIEWS / grid.num_views))
+    canvases = max(settings.batches, canvases_of(settings.batch_size * settings.batches, grid))
     return StepLayout(grid, half, canvases * (settings.low_resolution_batch if half else 1))
+
+
+def canvases_of(count: int, grid: ViewGrid) -> int:
+    """Canvases of a grid that show about as many views as `count` of 2 x 2; at least one."""
+    return max(1, round(count * _VIEWS / grid.num_views))
 
 
 def canvases_before(settings: DrawSettings, step: int) -> int:
     """Canvases of all steps before `step`, over all processes; about 50 microseconds a step when asked first."""
     before = settings._before
     while len(before) <= step:
-        before.append(before[-1] + step_layout(settings, len(before) - 1).canvases * settings.batches)
+        before.append(before[-1] + step_layout(settings, len(before) - 1).canvases)
     return before[step]
 
 
@@ -117,6 +123,7 @@ class CanvasDraw:
         keep_texture: (b,) 0 where F_L is dropped.
         keep_source_poses: (b,) 0 where the skeletons of visible slots are left black.
         timesteps: (b,) one timestep per canvas.
+        weight: of the batch's mean in the mean over the step's batches, which may differ in size: 1 on average.
     """
 
     grid: ViewGrid
@@ -130,6 +137,7 @@ class CanvasDraw:
     keep_texture: torch.Tensor
     keep_source_poses: torch.Tensor
     timesteps: torch.Tensor
+    weight: float = 1.0
 
 
 def draw_batch(settings: DrawSettings, step: int, samples: range) -> CanvasDraw:
@@ -142,7 +150,9 @@ def draw_batch(settings: DrawSettings, step: int, samples: range) -> CanvasDraw:
     if offset or len(samples) != settings.batch_size:
         raise ValueError(f"samples {samples.start} to {samples.stop - 1} are no batch of {settings.batch_size}")
     canvases = step_layout(settings, step).canvases
-    return draw_canvases(settings, step, range(number * canvases, (number + 1) * canvases))
+    start, stop = (canvases * end // settings.batches for end in (number, number + 1))
+    draw = draw_canvases(settings, step, range(start, stop))
+    return replace(draw, weight=(stop - start) * settings.batches / canvases)
 
 
 def draw_canvases(settings: DrawSettings, step: int, canvases: range) -> CanvasDraw:
@@ -150,9 +160,36 @@ def draw_canvases(settings: DrawSettings, step: int, canvases: range) -> CanvasD
 
     Identities come in epochs: each once, in an order of its own per epoch.
     """
-    layout, first = step_layout(settings, step), canvases_before(settings, step)
-    identities = np.array([_identity(settings, first + canvas) for canvas in canvases])
-    samples = [(settings.seed, step, canvas) for canvas in canvases]
+    first = canvases_before(settings, step)
+    identities = [_identity(settings, first + canvas) for canvas in canvases]
+    keys = [(settings.seed, step, canvas) for canvas in canvases]
+    return _draw(settings, step_layout(settings, step), settings.recipe(step), identities, keys)
+
+
+def draw_items(settings: DrawSettings, items: int) -> Iterator[CanvasDraw]:
+    """A fixed list of canvases, in batches of one grid and about `batch_size` x 4 views, by the first recipe.
+
+    Item i, its grid included, depends on (seed, i) only: neither the batch size nor the number of processes changes it.
+    """
+    layouts = [step_layout(settings, item) for item in range(items)]
+    for grid in dict.fromkeys(layout.grid for layout in layouts):
+        same = [item for item in range(items) if layouts[item].grid == grid]
+        at_once = canvases_of(settings.batch_size, grid)
+        for start in range(0, len(same), at_once):
+            part = same[start : start + at_once]
+            identities = [_identity(settings, item) for item in part]
+            keys = [(settings.seed, item, 0) for item in part]
+            yield _draw(settings, StepLayout(grid, False, len(part)), settings.recipe(0), identities, keys)
+
+
+def _draw(
+    settings: DrawSettings,
+    layout: StepLayout,
+    recipe: Recipe,
+    identities: Sequence[int],
+    samples: list[tuple[int, int, int]],
+) -> CanvasDraw:
+    """Canvases of one layout, each of which depends on its identity and its key in `samples` only."""
     rngs = [keyed_rng(*sample) for sample in samples]
     num_views, share = layout.grid.num_views, settings.all_masked_share
     mask = torch.stack([random_mask(num_views, keyed_generator(*sample, Drawn.MASK), share) for sample in samples])
@@ -166,14 +203,14 @@ def draw_canvases(settings: DrawSettings, step: int, canvases: range) -> CanvasD
         grid=layout.grid,
         half=layout.half,
         samples=samples,
-        identities=identities,
+        identities=np.array(identities),
         views=np.stack([views for views, _ in layouts]),
         mask=mask,
         feature_views=np.array([view for _, view in layouts]),
         keep_image_tokens=keep_image_tokens,
         keep_texture=keep_texture,
         keep_source_poses=torch.from_numpy((uniform[:, 1] >= settings.source_pose_dropout).astype(np.float32)),
-        timesteps=torch.from_numpy(draw_timesteps(uniform[:, 2], settings.num_timesteps, settings.recipe(step))),
+        timesteps=torch.from_numpy(draw_timesteps(uniform[:, 2], settings.num_timesteps, recipe)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from imagpose.training.denoiser.attention import AttentionTeacher
 from imagpose.training.denoiser.cache import kinds_of
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.data import CanvasData, open_data
-from imagpose.training.denoiser.draw import CanvasDraw, DrawSettings, Recipe, draw_batch, draw_noise
+from imagpose.training.denoiser.draw import CanvasDraw, DrawSettings, Recipe, draw_batch, draw_items, draw_noise
 from imagpose.training.denoiser.encode import FrozenNetworks
 from imagpose.training.denoiser.networks import canvases_seen
 from imagpose.training.denoiser.objective import (
@@ -32,7 +33,7 @@ from imagpose.training.stage import Batch, ProgressReport, Stage, on_device
 from imagpose.views import tile, untile, visible_share
 
 _PLAIN = Recipe()
-_VALIDATION_BATCHES = 8
+_VALIDATION_ITEMS = 32
 _VALIDATION_SEED = 1_000_003
 _VALIDATION_PEOPLE = 8
 _KNOWN_PEOPLE = 24
@@ -96,7 +97,8 @@ class DenoiserStage(Stage):
         """Inputs of some canvases of a step: what `CanvasData.canvases` reads, and what is drawn.
 
         ``noise`` (b, v, c, h, w); ``mask`` (b, v); ``timesteps``, ``keep_image_tokens``, ``keep_texture``,
-        ``keep_source_poses`` (b,); ``black`` (c, h, w), latents of the black view; ``grid``, a `ViewGrid`; ``recipe``.
+        ``keep_source_poses`` (b,); ``black`` (c, h, w), latents of the black view; ``grid``, a `ViewGrid`; ``recipe``;
+        ``weight`` of the batch among those of the step.
         """
         draw = draw_batch(self._draws, step, samples)
         return self._assembled(self.data, draw, self._draws.recipe(step), self.config.noise_offset)
@@ -116,6 +118,7 @@ class DenoiserStage(Stage):
             "black": black,
             "grid": draw.grid,
             "recipe": recipe,
+            "weight": draw.weight,
         }
 
     def _settings(
@@ -165,7 +168,7 @@ class DenoiserStage(Stage):
             attention_loss, share = self._teacher.loss(surface, mask, batch["grid"])
             loss = loss + recipe.attention_weight * attention_loss
             scalars |= {"attention_loss": attention_loss.detach(), "attention_on_sources": share}
-        return loss, scalars
+        return batch["weight"] * loss, scalars
 
     def _predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The UNet's prediction and what it should be, both (b, v, c, h, w)."""
@@ -192,10 +195,10 @@ class DenoiserStage(Stage):
         return torch.cat(kept, dim=1)
 
     def validate(self) -> dict[str, float]:
-        """Eq. 4 on fixed draws of held-out people, what one prediction knows, and the PSNR of generated targets.
+        """Eq. 4 on a fixed list of held-out canvases, what one prediction knows, and the PSNR of generated targets.
 
-        Timesteps are uniform and views have their whole size in every phase, so that phases can be compared. Nothing
-        where nobody is held out.
+        Neither the batch size nor the number of processes changes what is drawn. Timesteps are uniform and views have
+        their whole size in every phase, so that phases can be compared. Nothing where nobody is held out.
         """
         if self.held_out is None:
             return {}
@@ -203,14 +206,18 @@ class DenoiserStage(Stage):
         return measures | self._preview().psnr(_VALIDATION_PEOPLE)
 
     def _held_out_losses(self) -> dict[str, float]:
+        """Eq. 4 over a fixed list of canvases, and the mean errors of its masked and of its visible slots."""
         assert self.held_out is not None
-        sums: dict[str, float] = {"loss": 0.0, "loss_masked": 0.0}
-        for step in range(_VALIDATION_BATCHES):
-            draw = draw_batch(self._fixed_draws, step, range(self.config.batch_size))
+        sums: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
+        for draw in draw_items(self._fixed_draws, _VALIDATION_ITEMS):
             loss, scalars = self(self._on_device(self._assembled(self.held_out, draw)))
-            sums["loss"] += float(loss)
-            sums["loss_masked"] += float(scalars["loss_masked"])
-        return {name: value / _VALIDATION_BATCHES for name, value in sums.items()}
+            visible = int(draw.mask.sum())
+            found = {"loss": len(draw.mask), "loss_masked": draw.mask.numel() - visible, "loss_visible": visible}
+            for name, count in found.items():
+                sums[name] += count * float(loss if name == "loss" else scalars[name])
+                counts[name] += count
+        return {name: sums[name] / count for name, count in counts.items() if count}
 
     def _on_device(self, batch: Batch) -> Batch:
         return on_device(batch, next(self.parameters()).device)

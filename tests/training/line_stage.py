@@ -32,10 +32,11 @@ class LineStage(Stage):
         return {"inputs": inputs, "truth": inputs.sum(dim=1, keepdim=True)}
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        return (self.line(batch["inputs"]) - batch["truth"]).square().mean(), {}
+        return (self.line(batch["inputs"]) - batch["truth"]).square().mean(), {"first": batch["inputs"].mean()}
 
     def validate(self) -> dict[str, float]:
-        return {"weight": float(self.line.weight[0, 0])}
+        modes = {"training": float(self.training), "gradients": float(torch.is_grad_enabled())}
+        return {"weight": float(self.line.weight[0, 0]), **modes}
 
     def export(self, folder: Path) -> None:
         save_file({name: tensor.clone() for name, tensor in self.state_dict().items()}, folder / "line.safetensors")

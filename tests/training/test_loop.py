@@ -12,11 +12,13 @@ import torch
 from fake_people import without_people
 from line_stage import LineStage
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from imagpose.training import checkpoints
 from imagpose.training.checkpoints import list_checkpoints
 from imagpose.training.configs import RunConfig
 from imagpose.training.loop import Training
+from imagpose.training.stage import keyed_generator
 
 
 @pytest.fixture
@@ -176,3 +178,54 @@ def test_validation_sees_the_moving_average_and_leaves_the_weights(config: RunCo
     outcome = Training(stage, config).run()
     assert outcome.validation["weight"] == pytest.approx(float(exported(config)["line.weight"][0, 0]))
     assert outcome.validation["weight"] != float(stage.line.weight.detach()[0, 0])
+
+
+def test_validation_sees_evaluation_mode_and_the_next_step_training_mode(config: RunConfig) -> None:
+    stage, modes = LineStage(), []
+    stage.line.register_forward_pre_hook(lambda line, _: modes.append(line.training))
+    outcome = Training(stage, config.model_copy(update={"validate_every": 2})).run()
+    assert (outcome.validation["training"], outcome.validation["gradients"]) == (0, 0)
+    assert modes == [True] * 6
+
+
+def scalars(config: RunConfig, name: str) -> dict[int, float]:
+    """What TensorBoard shows, by step."""
+    events = EventAccumulator(str(config.output / "tensorboard")).Reload()
+    return {event.step: event.value for event in events.Scalars(name)}
+
+
+def samples_of(step: int, count: int) -> np.ndarray:
+    """Inputs (count, 2) of a step."""
+    drawn = [torch.randn(2, generator=keyed_generator(5, step, sample)) for sample in range(count)]
+    return torch.stack(drawn).numpy()
+
+
+def test_what_is_recorded_is_the_mean_over_the_steps_and_their_batches(config: RunConfig) -> None:
+    stage = LineStage()
+    often = config.model_copy(update={"log_every": 3, "gradient_accumulation": 2, "validate_every": 3})
+    outcome = Training(stage, often).run()
+    losses, firsts = [], []
+    for step, weights in enumerate(stage.seen[::2]):  # two batches of two samples in a step
+        inputs = samples_of(step, 4)
+        losses.append(np.mean((inputs @ weights[:2] + weights[2] - inputs.sum(axis=1)) ** 2))
+        firsts.append(inputs.mean())
+    np.testing.assert_allclose(outcome.losses, losses, rtol=1e-5)
+    for name, values in (("train/loss", losses), ("train/first", firsts)):
+        recorded = scalars(config, name)
+        assert list(recorded) == [3, 6]
+        np.testing.assert_allclose(list(recorded.values()), np.reshape(values, (2, 3)).mean(axis=1), rtol=1e-5)
+    assert scalars(config, "validation/weight")[6] == pytest.approx(outcome.validation["weight"])
+    assert outcome.samples == 6 * 4
+
+
+def test_accumulated_batches_have_the_gradient_of_one(config: RunConfig, tmp_path: Path) -> None:
+    """AdamW's steps hardly depend on the gradient's scale, its moments do."""
+    moments = []
+    for number, changes in enumerate(({"batch_size": 4}, {"batch_size": 2, "gradient_accumulation": 2})):
+        changes |= {"output": tmp_path / str(number), "gradient_clip": 1e9, "steps": 2}
+        training = Training(LineStage(), config.model_copy(update=changes))
+        training.run()
+        states = training.optimizer.state.values()
+        moments.append(torch.cat([state["exp_avg"].flatten() for state in states]))
+    assert moments[0].abs().min() > 0
+    torch.testing.assert_close(moments[0], moments[1])

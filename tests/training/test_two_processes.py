@@ -10,18 +10,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_networks import denoiser_values
+from two_processes import validated_run
 
 from imagpose.training.denoiser import train_denoiser
 
 STEPS = 5
+GRIDS = {"2x2": 0.3, "1x2": 0.2, "2x3": 0.5}
+"""A step of 2x3 has 3 canvases, which two processes cannot share evenly."""
 
 
 @pytest.fixture(scope="module")
 def runs(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """Losses of one process with batches of 4, and of two processes with batches of 2."""
     folder = tmp_path_factory.mktemp("two")
-    changes = {"steps": STEPS, "validation": None, "visible_weight": 0.2, "precision": "fp32"}
+    changes = {
+        "steps": STEPS,
+        "validation": None,
+        "visible_weight": 0.2,
+        "precision": "fp32",
+        "grids": GRIDS,
+        "log_every": 1,
+    }
     config = folder / "config.yaml"
     config.write_text(json.dumps(denoiser_values(frozen, folder) | changes))
     one = train_denoiser(config, [f"output={folder / 'one'}", "batch_size=4"])
@@ -31,9 +42,11 @@ def runs(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
         [*command, str(script), str(config), str(folder)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         check=True,
-        timeout=240,
+        timeout=900,
     )
-    return {"one": one.losses} | {rank: json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)}
+    validated = train_denoiser(*validated_run(str(config), folder, 8))
+    found = {"one": one.losses, "samples": one.samples, "validation": validated.validation, "folder": folder}
+    return found | {rank: json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)}
 
 
 def test_two_processes_have_the_losses_of_one_with_the_same_global_batch(runs: dict) -> None:
@@ -41,6 +54,19 @@ def test_two_processes_have_the_losses_of_one_with_the_same_global_batch(runs: d
     np.testing.assert_allclose(runs[0]["whole"], runs["one"], rtol=1e-4)
     assert runs[0]["whole"] == runs[1]["whole"]
     assert len(set(runs["one"])) == STEPS
+    assert runs[0]["samples"] == runs["samples"]
+
+
+def test_scalars_are_means_over_the_processes(runs: dict) -> None:
+    events = EventAccumulator(str(runs["folder"] / "whole" / "tensorboard")).Reload()
+    assert [event.value for event in events.Scalars("train/rank")] == [0.5] * STEPS
+
+
+def test_validation_is_that_of_one_process_with_other_batches(runs: dict) -> None:
+    """One process with batches of 8, two with batches of 3; fp32."""
+    for name in ("loss", "loss_masked", "loss_visible"):
+        assert runs[0]["validation"][name] == pytest.approx(runs["validation"][name], rel=1e-5), name
+    assert runs["validation"]["loss_visible"] != pytest.approx(runs["validation"]["loss_masked"], rel=1e-3)
 
 
 def test_a_signal_to_one_process_stops_both_and_the_run_continues_exactly(runs: dict) -> None:

@@ -11,13 +11,31 @@ import signal
 import sys
 from pathlib import Path
 
+import torch
+from fake_people import cache_values
+
 from imagpose.training.denoiser import DenoiserStage, train_denoiser
 
 
-def main(config: str, folder: Path) -> None:
-    whole = train_denoiser(config, [f"output={folder / 'whole'}"])
+def validated_run(config: str, folder: Path, batch_size: int) -> tuple[str, list[str]]:
+    """A run of one step that changes nothing, and its validation: configuration and changes of it."""
+    held_out = json.dumps(cache_values(folder / "validation", first_seed=1_000_000, identities=4))
+    changes = {"output": folder / f"validated-{batch_size}", "batch_size": batch_size, "validation": held_out}
+    changes |= {"steps": 1, "learning_rate": 1e-12, "sample_steps": 1}
+    return config, [f"{name}={value}" for name, value in changes.items()]
 
-    batch, rank = DenoiserStage.batch, int(os.environ["RANK"])
+
+def main(config: str, folder: Path) -> None:
+    rank = int(os.environ["RANK"])
+    forward, batch = DenoiserStage.forward, DenoiserStage.batch
+
+    def ranked(self: DenoiserStage, inputs: dict) -> tuple[torch.Tensor, dict]:
+        loss, scalars = forward(self, inputs)
+        return loss, scalars | {"rank": torch.tensor(float(rank))}
+
+    DenoiserStage.forward = ranked
+    whole = train_denoiser(config, [f"output={folder / 'whole'}"])
+    DenoiserStage.forward = forward
 
     def signalled(self: DenoiserStage, step: int, samples: range) -> dict:
         if step == 1 and rank == 1:
@@ -28,7 +46,15 @@ def main(config: str, folder: Path) -> None:
     stopped = train_denoiser(config, [f"output={folder / 'stopped'}"])
     DenoiserStage.batch = batch
     resumed = train_denoiser(config, [f"output={folder / 'stopped'}"], resume="latest")
-    runs = {"whole": whole.losses, "stopped": stopped.losses, "resumed": resumed.losses, "reason": stopped.reason}
+    validated = train_denoiser(*validated_run(config, folder, 3))
+    runs = {
+        "whole": whole.losses,
+        "samples": whole.samples,
+        "stopped": stopped.losses,
+        "resumed": resumed.losses,
+        "reason": stopped.reason,
+        "validation": validated.validation,
+    }
     (folder / f"{rank}.json").write_text(json.dumps(runs))
 
 

@@ -91,24 +91,33 @@ class Records:
         yield
         self.assembling += time.perf_counter() - started
 
-    def end_step(self, loss: float, scalars: dict[str, Any], seconds: float, samples: int) -> None:
-        """A step of `samples` samples is done, which took `seconds`."""
+    def end_step(self, means: dict[str, float], learning_rate: float, seconds: float, samples: int) -> None:
+        """A step is done; its scalars are recorded as means over the steps since the last record.
+
+        Args:
+            means: ``loss`` and other scalars, each a mean over the global batch.
+            learning_rate: of the step to come.
+            seconds: what the step took.
+            samples: of all processes.
+        """
         self.stepping += seconds
         self.samples += samples
-        self.losses.append(loss)
+        self.steps += 1
+        for name, value in means.items():
+            self.values.setdefault(name, []).append(value)
         if not self.main_process:
             return
         step, rate = self.outcome.step, self.samples / self.stepping
         if step % self.config.log_every == 0 or step == self.config.steps:
-            mean = float(np.mean(self.losses))
-            values = {name: float(value) for name, value in scalars.items()}
+            window = {name: float(np.mean(values)) for name, values in self.values.items()}
+            window |= {"learning_rate": learning_rate}
             shares = {"samples_per_second": rate, "batch_share": self.assembling / self.stepping}
-            self._scalars("train", {**values, "loss": mean, **shares, "samples": float(self.outcome.samples)})
-            self.progress.update(self.task, completed=step, loss=mean, rate=rate)
-            self._line(mean, rate, values)
+            self._scalars("train", {**window, **shares, "samples": float(self.outcome.samples)})
+            self.progress.update(self.task, completed=step, loss=window["loss"], rate=rate)
+            self._line(window, rate)
             self._reset_window()
         elif self.console.is_terminal:
-            self.progress.update(self.task, completed=step, loss=float(np.mean(self.losses)), rate=rate)
+            self.progress.update(self.task, completed=step, loss=float(np.mean(self.values["loss"])), rate=rate)
 
     def validation(self, measures: dict[str, float]) -> None:
         """Measures on held-out people."""
@@ -154,22 +163,23 @@ class Records:
         if self.wandb is not None:
             self.wandb.log({f"{group}/{name}": value for name, value in values.items()}, step=step)
 
-    def _line(self, loss: float, rate: float, values: dict[str, float]) -> None:
+    def _line(self, window: dict[str, float], rate: float) -> None:
         if self.console.is_terminal:
             return
         outcome, steps, name = self.outcome, self.config.steps, self.stage.sample_name
-        known = {"loss": loss}
+        known = {"loss": window["loss"]}
         known |= {f"validation {key}": value for key, value in outcome.validation.items() if key == "loss"}
-        left = (steps - outcome.step) * self.stepping / len(self.losses)
+        left = (steps - outcome.step) * self.stepping / self.steps
         self.console.print(
             f"{self.stage.name} step {outcome.step}/{steps}: {outcome.samples:,} {name}, {rate:.2f} {name}/s,"
-            f" {_text(known | values)}, {left / 60:.0f} min left",
+            f" {_text(known | window)}, {left / 60:.0f} min left",
             highlight=False,
             soft_wrap=True,
         )
 
     def _reset_window(self) -> None:
-        self.losses: list[float] = []
+        self.values: dict[str, list[float]] = {}
+        self.steps = 0
         self.samples = 0
         self.assembling = 0.0
         self.stepping = 0.0

@@ -147,7 +147,8 @@ class Training:
     def _step(self, step: int, batches: Iterator[Batch], records: Records) -> float:
         """One optimiser step; returns the loss, a mean over the global batch."""
         parts = self.config.gradient_accumulation
-        losses, samples = [], 0
+        found: list[dict[str, torch.Tensor]] = []
+        samples = 0
         started = time.perf_counter()
         self.prepared.train()
         for part in range(parts):
@@ -157,11 +158,11 @@ class Training:
                 with self.accelerator.autocast():
                     loss, scalars = self.prepared(batch)
                 self.accelerator.backward(loss / parts)
-            losses.append(loss.detach())
-            samples += self.stage.samples_in(batch) * self.accelerator.num_processes
+            found.append({"loss": loss.detach(), **scalars})
+            samples += self.stage.samples_in(batch)
         norm = float(whole(self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.config.gradient_clip)))
-        loss_value = float(self.accelerator.reduce(torch.stack(losses).mean(), "mean"))
-        self._check_finite(step, loss_value, norm)
+        means, samples = self._reduced(found, samples)
+        self._check_finite(step, means["loss"], norm)
         self.optimizer.step()
         if not self.optimizer.step_was_skipped:
             self.schedule.step()
@@ -171,9 +172,18 @@ class Training:
         self.outcome.step += 1
         self.outcome.samples += samples
         self.outcome.seconds += seconds
-        rates = {"gradient_norm": norm, "learning_rate": self.schedule.get_last_lr()[0]}
-        records.end_step(loss_value, {**scalars, **rates}, seconds, samples)
-        return loss_value
+        records.end_step({**means, "gradient_norm": norm}, self.schedule.get_last_lr()[0], seconds, samples)
+        return means["loss"]
+
+    def _reduced(self, found: list[dict[str, torch.Tensor]], samples: int) -> tuple[dict[str, float], int]:
+        """Means over accumulated batches and processes of what each batch gives, and the samples of all processes."""
+        names = list(found[0])
+        means = torch.stack([torch.stack([own[name].float() for name in names]) for own in found]).mean(dim=0)
+        # One transfer between processes, and one from the device.
+        *values, mean_samples = self.accelerator.reduce(
+            torch.cat([means, means.new_tensor([samples])]), "mean"
+        ).tolist()
+        return dict(zip(names, values, strict=True)), round(mean_samples * self.accelerator.num_processes)
 
     def _check_finite(self, step: int, loss: float, norm: float) -> None:
         """With fp16 a gradient may overflow: accelerate then skips the step and halves the loss's scale."""

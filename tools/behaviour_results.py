@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ Values = dict[str, torch.Tensor | str]
 
 _LEFT_OUT = (".pkl",)  # states of global generators: what a run draws is keyed by (seed, step, sample)
 _SPEEDS = ("train/samples_per_second", "train/batch_share")
-_UNCOMPARED = ("seconds", "settings", "versions", "name", "definition")
+_UNCOMPARED = ("seconds", "settings", "versions", "notes", "name", "definition")
 """Fields of JSON files: what the clock says, and what may be said in other words."""
+_NAMED_BY = (("protocol", "key", "best_of"), ("method", "name", "sample"), ("method", "against", "column"))
+"""Fields that tell apart the items of a report's lists, so that one more item does not shift the others."""
 
 
 def read_results(folder: Path, pattern: str) -> Values:
@@ -57,23 +59,28 @@ def read_file(path: Path) -> Values:
 
 
 def difference(before: Values, after: Values) -> str:
-    """Empty where both hold the same names with the same bits; else what differs: how much, the first, the largest."""
-    names = sorted(before.keys() | after.keys())
-    found = ((name, _apart(before.get(name), after.get(name))) for name in names)
-    differing = [(name, *apart) for name, apart in found if apart is not None]
-    if not differing:
-        return "" if before else "nothing to compare"
-    first, largest = differing[0], max(differing, key=lambda entry: entry[1])
-    lines = [f"{len(differing)} of {len(names)} differ", f"first {first[0]} {first[2]}"]
-    if largest[1] > first[1]:
-        lines.append(f"largest {largest[0]} {largest[2]}")
-    return "; ".join(lines)
+    """Empty where both hold the same names with the same bits.
+
+    Else how many values differ, the first of them and the largest, and what only one of both holds.
+    """
+    if not before and not after:
+        return "nothing to compare"
+    both = [name for name in before if name in after]
+    differing = [(name, *apart) for name in both if (apart := _apart(before[name], after[name])) is not None]
+    parts = []
+    if differing:
+        first, largest = differing[0], max(differing, key=lambda entry: entry[1])
+        parts.append(f"{len(differing)} of {len(both)} differ, first {first[0]} {first[2]}")
+        if largest[1] > first[1]:
+            parts.append(f"largest {largest[0]} {largest[2]}")
+    for side, missing in (("before", before.keys() - after.keys()), ("after", after.keys() - before.keys())):
+        if missing:
+            parts.append(f"{len(missing)} only {side}, first {min(missing)}")
+    return "; ".join(parts)
 
 
-def _apart(before: torch.Tensor | str | None, after: torch.Tensor | str | None) -> tuple[float, str] | None:
+def _apart(before: torch.Tensor | str, after: torch.Tensor | str) -> tuple[float, str] | None:
     """Size and description of a difference; the size is infinite where there is no number for it."""
-    if before is None or after is None:
-        return np.inf, "only before" if after is None else "only after"
     if isinstance(before, str) or isinstance(after, str):
         return None if _is_same_text(before, after) else (np.inf, f"{_short(before)} -> {_short(after)}")
     if (before.dtype, before.shape) != (after.dtype, after.shape):
@@ -121,14 +128,14 @@ def _leaves(value: Any, place: str) -> Iterator[tuple[str, torch.Tensor | str]]:
         yield place, str(value)
 
 
-def _names(values: Iterable[Any]) -> list[str]:
-    """Of a list's items: protocol and key of a measure, else the number."""
-    named = [f"{item['protocol']} {item['key']}" if _is_measure(item) else "" for item in values]
-    return [name or str(number) for number, name in enumerate(named)]
-
-
-def _is_measure(item: Any) -> bool:
-    return isinstance(item, dict) and {"protocol", "key"} <= item.keys()
+def _names(items: Sequence[Any]) -> list[str]:
+    """Of a list's items: what tells them apart, else their numbers."""
+    for fields in _NAMED_BY:
+        if all(isinstance(item, dict) and item.keys() >= set(fields) for item in items):
+            names = [" ".join(str(item[field]) for field in fields) for item in items]
+            if len(set(names)) == len(names):
+                return names
+    return [str(number) for number in range(len(items))]
 
 
 def _is_events(path: Path) -> bool:

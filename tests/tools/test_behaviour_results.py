@@ -82,8 +82,8 @@ def test_a_change_of_one_bit_is_seen_with_its_size(
 
 def test_renamed_missing_and_reshaped_values_differ(results: ModuleType) -> None:
     before = {"weight": torch.zeros(2)}
-    assert "first weight only before" in results.difference(before, {})
-    assert "2 of 2 differ" in results.difference(before, {"other": torch.zeros(2)})
+    assert results.difference(before, {}) == "1 only before, first weight"
+    assert results.difference(before, {"w": torch.zeros(2)}) == "1 only before, first weight; 1 only after, first w"
     assert "(2,) -> torch.float32 (1, 2)" in results.difference(before, {"weight": torch.zeros(1, 2)})
     assert "torch.float16" in results.difference(before, {"weight": torch.zeros(2).half()})
     assert "'a' -> 'b'" in results.difference({"name": "a"}, {"name": "b"})
@@ -93,7 +93,19 @@ def test_the_first_and_the_largest_difference_are_named(results: ModuleType) -> 
     before = {name: torch.zeros(3) for name in "abc"}
     after = {"a": torch.zeros(3), "b": torch.tensor([0, 0.25, 0]), "c": torch.tensor([0, -4.0, 1.0])}
     found = results.difference(before, after)
-    assert found == "2 of 3 differ; first b by 0.25 of 0, 1 of 3; largest c by 4 of 0, 2 of 3"
+    assert found == "2 of 3 differ, first b by 0.25 of 0, 1 of 3; largest c by 4 of 0, 2 of 3"
+
+
+def test_one_more_item_of_a_report_does_not_shift_the_others(results: ModuleType, tmp_path: Path) -> None:
+    measures = [
+        {"protocol": "clean", "key": key, "best_of": 1, "value": value} for key, value in (("ssim", 1), ("psnr", 2))
+    ]
+    more = [measures[0], {"protocol": "clean", "key": "colour", "best_of": 1, "value": 3}, measures[1]]
+    for name, rows in (("before", measures), ("after", more)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(json.dumps({"rows": rows}))
+    found = results.difference(*(results.read_results(tmp_path / name, "*") for name in ("before", "after")))
+    assert found == "4 only after, first summary.json: /rows/clean colour 1/best_of"
 
 
 def test_no_results_are_not_equal(results: ModuleType, tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
-"""Reading by identity, and shard by shard for many processes: each view once, whatever the shards' sizes."""
+"""Reading by identity and as stored, whatever the shards' sizes."""
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +17,6 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.prepare import write_dataset
 
 COUNTS = [3, 1, 2, 5, 1, 4, 2, 2, 1]  # shards of 4, 7, 6, 4 and 1 views
-SHARD_OF = {"0": 0, "1": 0, "2": 1, "3": 1, "4": 2, "5": 2, "6": 3, "7": 3, "8": 4}
 
 
 @pytest.fixture(scope="module")
@@ -69,39 +66,20 @@ def test_a_copy_for_another_process_reads_the_same(folder: Path) -> None:
         assert names(pool.submit(train.views, 3).result()) == names(train.views(3))
 
 
-@pytest.mark.parametrize("seed", [None, 4])
-@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 9, 13])
-def test_no_view_twice_and_none_lost(folder: Path, world_size: int, seed: int | None) -> None:
-    shares = [
-        names(PersonDataset(folder, "train").stream(rank, world_size, seed=seed, epoch=2)) for rank in range(world_size)
-    ]
-    assert Counter(view for share in shares for view in share) == Counter(EVERY)
-    people = [len({identity for identity, _ in share}) for share in shares]
-    assert max(people) - min(people) <= 1
-    if seed is None:
-        assert [view for share in shares for view in share] == EVERY
+def test_a_stream_is_every_view_once_as_stored(folder: Path) -> None:
+    assert names(PersonDataset(folder, "train").stream()) == EVERY
+    few = names(PersonDataset(folder, "train", min_views=4).stream())
+    assert few == [view for view in EVERY if view[0] in ("3", "5")]
 
 
-def test_shuffled_streams_are_those_of_seed_and_epoch(folder: Path) -> None:
-    train = PersonDataset(folder, "train")
-    one = names(train.stream(seed=1, epoch=0))
-    assert one == names(PersonDataset(folder, "train").stream(seed=1, epoch=0))
-    orders = {tuple(names(train.stream(seed=seed, epoch=epoch))) for seed in range(3) for epoch in range(3)}
-    assert len(orders) == 9 and tuple(EVERY) not in orders
-    shards = [SHARD_OF[identity] for identity, _ in one]
-    assert sum(a != b for a, b in itertools.pairwise(shards)) == 4  # shards are not mixed
-    inside = {
-        tuple(identity for identity, view in order if SHARD_OF[identity] == 1 and view == "0") for order in orders
-    }
-    assert inside == {("2", "3"), ("3", "2")}
-
-
-def test_a_process_needs_only_the_shards_of_its_run(tmp_path: Path) -> None:
+def test_a_person_needs_only_its_own_shard(tmp_path: Path) -> None:
     write_dataset(tmp_path, small_people(COUNTS), make_small, {}, workers=1, views_per_shard=4)
     train = PersonDataset(tmp_path)
     for number in (0, 4):
         (tmp_path / f"train-{number:05d}-of-00005.parquet").unlink()
-    assert names(train.stream(1, 3)) == [view for view in EVERY if view[0] in ("3", "4", "5")]
+    assert [names(train.views(number)) for number in ("3", "4", "5")] == [
+        [view for view in EVERY if view[0] == number] for number in ("3", "4", "5")
+    ]
 
 
 def test_wrong_requests(folder: Path) -> None:
@@ -114,9 +92,6 @@ def test_wrong_requests(folder: Path) -> None:
     with pytest.raises(ValueError, match="'3' stands in several splits"):
         PersonDataset(folder).views("3")
     assert len(PersonDataset(folder, "test").views("3")) == 1
-    for rank in (-1, 2):
-        with pytest.raises(ValueError, match=f"rank is {rank}; 0 to 1 expected"):
-            next(PersonDataset(folder).stream(rank, 2))
 
 
 def test_an_index_that_counts_otherwise_is_refused(tmp_path: Path) -> None:

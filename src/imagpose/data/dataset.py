@@ -1,4 +1,4 @@
-"""Reading a data set: one person at a time in any order, or all views shard by shard, shared out over processes."""
+"""Reading a data set: one person at a time in any order, or all views as they are stored."""
 
 from __future__ import annotations
 
@@ -89,37 +89,10 @@ class PersonDataset:
             raise ValueError(f"{self.folder}: identity {name!r} stands in several splits; open one of them")
         return self._numbers[name]
 
-    def stream(
-        self, rank: int = 0, world_size: int = 1, *, seed: int | None = None, epoch: int = 0
-    ) -> Iterator[ViewRecord]:
-        """Views one after another, shard by shard: the share of one of several processes.
-
-        The identities, in the order of the shards, are cut into `world_size` runs whose lengths differ by at most one.
-        Over all ranks each view comes once. How large the shards are does not matter: a run may begin or end inside a
-        shard, which both neighbours then open, each for its own row groups. The numbers of *views* differ as identities
-        differ; whoever needs equal numbers of steps must stop at the shortest or repeat.
-
-        Args:
-            rank: number of this process, 0 .. world_size - 1. A data loader with several workers counts as
-                `rank * workers + worker` of `world_size * workers`.
-            world_size: number of processes.
-            seed: None for the stored order; otherwise the order of the shards, and of the identities inside each, is
-                drawn from (seed, epoch), the same on all ranks.
-            epoch: at least 0.
-
-        Raises:
-            ValueError: rank outside 0 .. world_size - 1.
-        """
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank is {rank}; 0 to {world_size - 1} expected for world_size {world_size}")
-        order = np.arange(len(self)) if seed is None else self._shuffled(seed, epoch)
-        for number in np.array_split(order, world_size)[rank].tolist():
+    def stream(self) -> Iterator[ViewRecord]:
+        """All views one after another, in the order in which they are stored."""
+        for number in range(len(self)):
             yield from self.views(number)
-
-    def _shuffled(self, seed: int, epoch: int) -> np.ndarray:
-        rng = np.random.default_rng([seed, epoch])
-        turn = rng.permutation(len(self.info.shards))[self._places[:, 0]]
-        return np.lexsort((rng.random(len(self)), turn))
 
     def _open(self, shard: int) -> pq.ParquetFile:
         if shard not in self._shards:

@@ -11,6 +11,7 @@ from imagpose.io import (
     check_output_folder,
     claim_folder,
     json_digest,
+    locked_folder,
     partial_file,
     partial_folder,
     staged_folder,
@@ -25,6 +26,19 @@ from imagpose.io import partial_file
 with partial_file(Path(sys.argv[1])) as partial:
     partial.write_text("half")
     print("writing", flush=True)
+    time.sleep(60)
+"""
+
+_HOLDER = """
+import os, sys, time
+from pathlib import Path
+from imagpose.io import locked_folder
+with locked_folder(Path(sys.argv[1])):
+    child = os.fork()  # as workers are, which outlive a killed parent for some seconds
+    if not child:
+        time.sleep(3)
+        os._exit(0)
+    print("held", flush=True)
     time.sleep(60)
 """
 
@@ -129,6 +143,20 @@ def test_a_folder_belongs_to_its_first_settings(tmp_path):
     (folder / "settings.json").write_text("[damaged")
     with pytest.raises(ValueError, match="data, steps, grid differ"):
         claim_folder(folder, settings)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no locks of this kind")
+def test_a_locked_folder_is_free_again_when_its_process_dies(tmp_path):
+    folder = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-c", _HOLDER, str(folder)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError, match="run is being written by another process"), locked_folder(folder):
+            pass
+        process.kill()
+        process.wait()
+        with locked_folder(folder):  # although the child still lives
+            pass
+        process.stdout.close()
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "check_output_folder", "claim_folder", "json_digest", "partial_file", "partial_folder", "staged_folder", "write_json",
+    "check_output_folder", "claim_folder", "json_digest", "locked_folder", "partial_file",
+    "partial_folder", "staged_folder", "write_json",
     "write_text",
 ]  # fmt: skip
 
-_SETTINGS = "settings.json"
+_SETTINGS, _LOCK = "settings.json", ".lock"
 
 
 @contextmanager
@@ -119,6 +120,34 @@ def check_output_folder(out: Path) -> None:
     parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise ValueError(f"output folder {out} cannot be written: no permission in {parent}")
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes that do the same out of a folder, which is made where it is missing.
+
+    The lock, on the folder's file ``.lock``, is this process's alone: children that it forks do not hold it, and it ends
+    with the process, however that ends. Systems without such locks let everybody in.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # which of the two depends on the system
+            raise BlockingIOError(
+                f"{folder} is being written by another process: wait until it ends, or choose another folder"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -45,6 +45,24 @@ def killed(run: Callable[[], None], sign: Callable[[], bool]) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
+def test_a_second_process_is_kept_out_of_the_folder(config: RunConfig, tmp_path: Path) -> None:
+    reached = tmp_path / "reached"
+
+    def run() -> None:
+        stage = LineStage()
+        stage.at_step[3] = lambda: (reached.touch(), time.sleep(HANGS))
+        Training(stage, config).run()
+
+    def refused() -> bool:
+        if reached.exists():
+            with pytest.raises(BlockingIOError, match="is being written by another process"):
+                Training(LineStage(), config, "latest").run()
+        return reached.exists()
+
+    killed(run, refused)
+    assert Training(LineStage(), config, "latest").run().step == config.steps
+
+
 def test_killed_in_a_step(config: RunConfig, tmp_path: Path) -> None:
     expected = Training(LineStage(), config.model_copy(update={"output": tmp_path / "whole"})).run()
     reached = tmp_path / "reached"
@@ -156,7 +174,7 @@ def test_full_disk_in_the_export_keeps_checkpoint_and_weights_of_before(
         patch.setattr(LineStage, "export", export)
         with pytest.raises(OSError, match=r"step 6: weights .*No space left .*the last good .*step-00000006"):
             Training(LineStage(), config, "latest").run()
-    assert sorted(path.name for path in config.output.iterdir()) == ["checkpoints", "tensorboard", "weights"]
+    assert sorted(path.name for path in config.output.iterdir()) == [".lock", "checkpoints", "tensorboard", "weights"]
     assert (config.output / "weights" / "line.safetensors").read_bytes() == before
     assert Training(LineStage(), config, "latest").run().losses == []
 

@@ -89,8 +89,6 @@ def begin(folder: Path, asked: dict[str, Any]) -> Path:
     elif folder.is_dir() and any(path != state for path in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no data set: choose another folder")
     state.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob("*.partial"):
-        left_over.unlink()
     write_json(state / _SETTINGS, asked, indent=None)
     return state
 

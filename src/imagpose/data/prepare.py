@@ -20,7 +20,7 @@ from imagpose.data.info import DatasetInfo
 from imagpose.data.notes import Note, Problem, begin, finish, finished_info, read_note, write_note
 from imagpose.data.records import ViewRecord
 from imagpose.data.shards import write_shard
-from imagpose.io import json_digest
+from imagpose.io import json_digest, locked_folder
 from imagpose.workers import in_order
 
 __all__ = ["Made", "Person", "Problem", "write_dataset"]
@@ -71,7 +71,7 @@ def write_dataset(
     Raises:
         ValueError: the folder holds something else or was begun with other settings or other pictures; nobody to store;
             a person twice; a problem, where `strict`.
-        OSError: a file cannot be written, or a process was killed.
+        OSError: a file cannot be written, another process is writing the folder, or a process was killed.
     """
     folder = Path(folder)
     shards = _lay_out(people, views_per_shard)
@@ -82,8 +82,11 @@ def write_dataset(
     info = finished_info(folder, asked)
     if info is None:
         state = begin(folder, asked)
-        notes = _make_missing(folder, state, shards, make, strict, workers)
-        info = finish(folder, asked, notes, problems)
+        with locked_folder(state):
+            for left_over in folder.glob("*.partial"):
+                left_over.unlink()
+            notes = _make_missing(folder, state, shards, make, strict, workers)
+            info = finish(folder, asked, notes, problems)
     elif strict and info.skipped:
         raise ValueError(f"{folder} is finished, without --strict: {info.summary()}")
     if not info.pictures:

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.utils.data import DataLoader, Dataset
 
+from imagpose.io import locked_folder
 from imagpose.training.checkpoints import (
     Progress,
     export_stage,
@@ -119,13 +120,14 @@ class Training:
 
         Raises:
             FloatingPointError: loss or gradient is not finite; nothing is written, the last checkpoint stays.
-            OSError: a checkpoint or the weights cannot be written; those before stay.
+            OSError: a checkpoint or the weights cannot be written, those before stay; or another run writes the folder.
         """
         config, outcome = self.config, self.outcome
         started = time.monotonic()
         accelerator = self.accelerator
         records = Records(config, self.stage, outcome, accelerator.process_index)
-        with self.requests as requests, records:
+        alone = locked_folder(config.output) if accelerator.is_main_process else nullcontext()
+        with alone, self.requests as requests, records:
             batches = iter(batch_loader(self.stage, config, outcome.step, accelerator))
             while outcome.step < config.steps:
                 before = outcome.samples

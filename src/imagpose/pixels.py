@@ -16,8 +16,8 @@ from PIL import Image
 from torch.nn import functional
 
 __all__ = [
-    "Padding", "bytes_to_signed", "encoder_pixels", "pad_views", "padded_size", "pictures_to_signed", "signed_to_bytes",
-    "signed_to_pictures", "signed_to_unit", "texture_pixels",
+    "Padding", "bytes_to_signed", "bytes_to_unit", "encoder_pixels", "pad_views", "padded_size", "pictures_to_signed",
+    "signed_to_bytes", "signed_to_pictures", "signed_to_unit", "texture_pixels",
 ]  # fmt: skip
 
 _TEXTURE_MULTIPLE = 128
@@ -42,6 +42,11 @@ def pictures_to_signed(pictures: Iterable[Image.Image]) -> torch.Tensor:
 def signed_to_pictures(pixels: torch.Tensor) -> list[Image.Image]:
     """Pixels (b, 3, H, W) in [-1, 1] (clipped) as RGB pictures."""
     return [Image.fromarray(picture) for picture in signed_to_bytes(pixels).cpu().numpy()]
+
+
+def bytes_to_unit(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 as float32 in [0, 1], the same shape: what the pose encoder takes of drawn skeletons."""
+    return pixels.float() / 255.0
 
 
 def signed_to_unit(pixels: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from imagpose.models import FeatureTokens, IMAGPoseUNet
 from imagpose.models.latents import decode_latents
 from imagpose.models.presets import ABLATIONS
 from imagpose.pipeline import conditions
+from imagpose.pipeline import pipeline as pipeline_module
 from imagpose.views import ViewGrid, plan, untile
 
 HEIGHT, WIDTH = 32, 16  # view of the tiny pipeline
@@ -71,28 +72,36 @@ def test_more_poses_do_not_change_the_first_canvas(pipeline, picture, pose, seed
     np.testing.assert_allclose(run(3), run(6)[:3], atol=2e-4)
 
 
-def test_many_poses_go_through_the_networks_a_few_at_a_time(pipeline, picture, pose, seeded, monkeypatch):
-    """So that memory does not grow with their number; the pictures are those of a single pass."""
+def test_what_is_asked_goes_through_every_network_a_few_at_a_time(pipeline, picture, pose, seeded, monkeypatch):
+    """So that memory does not grow with it; the pictures are those of a single pass, whatever the parts hold."""
     counters = [
         CallCounter(monkeypatch, owner, name)
         for owner, name in (
-            (pipeline.unet, "forward"), (pipeline.vae, "decode"), (pipeline.pose_encoder, "forward"),
+            (pipeline.vae, "encode"), (pipeline.image_encoder, "forward"), (pipeline.pose_encoder, "forward"),
+            (pipeline.unet, "forward"), (pipeline.vae, "decode"),
         )
     ]  # fmt: skip
+    pipeline.feature_tokens.register_to_config(use_texture=False)
+    pipeline.feature_tokens.texture = None
 
     def run():
         for counter in counters:
             counter.batch_sizes.clear()
-        poses = [pose(number) for number in range(55)]  # 19 canvases of 2 x 2
-        return pipeline(
-            [picture(0)], poses, num_inference_steps=1, generator=seeded(0), output_type="np"
-        ).images, [list(counter.batch_sizes) for counter in counters]  # fmt: skip
+        sources = [[picture(number), picture(9)] for number in range(5)]
+        poses = [[pose(number) for number in range(2 if request else 11)] for request in range(5)]
+        images = pipeline(sources, poses, num_inference_steps=1, generator=seeded(0), output_type="np").images
+        return np.concatenate(images), [list(counter.batch_sizes) for counter in counters]
 
-    images, batches = run()
-    assert batches == [[16, 16, 6], [16, 16, 16, 7], [16, 3]]  # the UNet has two branches, each canvas three views
-    monkeypatch.setattr(conditions, "_AT_ONCE", 1000)
+    images, batches = run()  # the first request takes 6 canvases of 2 x 2, the others one each: parts of 4, 4 and 2
+    sources, black = [[2], [4], [4]], [1]
+    assert batches == [
+        [*sources[0], *black, *sources[1], *sources[2]], [1, 2, 2], [4, 4, 2],
+        [8, 8, 4], [4, 4, 4, 4, 3],
+    ]  # fmt: skip
+    monkeypatch.setattr(conditions, "AT_ONCE", 1000)
+    monkeypatch.setattr(pipeline_module, "AT_ONCE", 1000)
     at_once, batches = run()
-    assert batches == [[38], [55], [19]]
+    assert batches == [[10, 1], [5], [10], [20], [19]]
     np.testing.assert_allclose(images, at_once, atol=2e-4)
 
 

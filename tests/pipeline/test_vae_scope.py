@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline.conditions import encode_conditions
 from imagpose.pipeline.requests import read_requests
 from imagpose.pixels import pictures_to_signed
 from imagpose.views import ViewGrid
@@ -25,22 +24,17 @@ def test_joint_latents_are_those_of_the_canvas_laid_by_hand(joint: IMAGPosePipel
     sources = [picture(1), picture(2)]
     requests, _ = read_requests(sources, [pose(0), pose(1)], None, ViewGrid(2, 2), None, HEIGHT, WIDTH)
     with torch.no_grad():
-        conditions, _ = encode_conditions(joint, requests)
+        conditions = joint._condition_encoder()([(requests[0], canvas) for canvas in requests[0].plan.canvases])
         one, other = pictures_to_signed(sources)
         dark = torch.full((3, HEIGHT, WIDTH), -1.0)
         by_role = [one, other, dark, dark]
         canvas = torch.cat([torch.cat(by_role[:2], dim=2), torch.cat(by_role[2:], dim=2)], dim=1)
         black = torch.full((3, 2 * HEIGHT, 2 * WIDTH), -1.0)
         encoded = [joint.vae.encode(part[None]).latent_dist.mode()[0] * 4.0 for part in (canvas, black)]
-    assert conditions.mask[0].tolist() == [1, 1, 0, 0]
-    h, w = HEIGHT // 8, WIDTH // 8
-    for latents, expected in ((conditions.latents[0], encoded[0]), (conditions.black, encoded[1])):
-        for slot in range(4):
-            row, column = divmod(slot, 2)
-            cut = expected[:, row * h : (row + 1) * h, column * w : (column + 1) * w]
-            torch.testing.assert_close(latents[slot], cut, atol=1e-5, rtol=1e-4)
-    model_input = conditions.model_input(torch.zeros(1, 4, 2 * h, 2 * w), 9)
-    torch.testing.assert_close(model_input[0, 4:8], encoded[0], atol=1e-5, rtol=1e-4)
+    h = HEIGHT // 8
+    for image, expected, visible in ((conditions.image, encoded[0], 1.0), (conditions.null_image, encoded[1], 0.0)):
+        torch.testing.assert_close(image[0, :4], expected, atol=1e-5, rtol=1e-4)
+        assert (image[0, 4, :h] == visible).all() and not image[0, 4, h:].any()
 
 
 def test_joint_pictures_are_cut_from_the_decoded_canvas(joint: IMAGPosePipeline, picture, pose, seeded) -> None:

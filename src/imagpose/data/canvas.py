@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from imagpose.data.augment import UNCHANGED, Change, change_view
 from imagpose.data.records import ViewRecord
 from imagpose.pictures import fit_view
-from imagpose.pixels import pad_views, pictures_to_signed
-from imagpose.pose import draw_skeleton
+from imagpose.pixels import pictures_to_signed
+from imagpose.pose import draw_skeletons
 
 __all__ = ["ViewTensors", "load_views"]
 
@@ -42,13 +41,12 @@ def load_views(
         changes: one per record; None changes nothing.
     """
     changes = [UNCHANGED] * len(records) if changes is None else changes
-    pictures, skeletons = [], []
+    pictures, poses = [], []
     for record, change in zip(records, changes, strict=True):
         picture, pose = record.decode(), record.pose
         if picture.size != (width, height):
             picture, pose = fit_view(picture, width, height), pose.fit(width, height)
         picture, pose = change_view(change, picture, pose)
         pictures.append(picture)
-        skeletons.append(np.asarray(draw_skeleton(pose)))
-    drawn = torch.from_numpy(np.stack(skeletons)).movedim(-1, 1)
-    return ViewTensors(pixels=pictures_to_signed(pictures), skeletons=pad_views(drawn, multiple)[0])
+        poses.append(pose)
+    return ViewTensors(pictures_to_signed(pictures), draw_skeletons(poses, height, width, multiple))

@@ -6,7 +6,37 @@ import torch
 
 from imagpose.views import ViewGrid, tile
 
-__all__ = ["null_features", "unet_input"]
+__all__ = ["image_condition", "null_features", "unet_input"]
+
+
+def image_condition(
+    latents: torch.Tensor, mask: torch.Tensor, black: torch.Tensor, grid: ViewGrid, in_channels: int
+) -> torch.Tensor:
+    """F_I, the part of the UNet's input that does not depend on the timestep: masked latents, then mask (paper §3.3).
+
+    Args:
+        latents: (b, v, c, h, w) clean latents; only those of visible slots are used.
+        mask: (b, v), 1 = visible source, 0 = masked target.
+        black: latents of the black view, which stand in masked slots: (c, h, w), or what broadcasts to `latents`.
+        grid: the view grid.
+        in_channels: of the UNet: 2c + 1; c + 1 without masked latents (B0, B1, B2); c without any (M1).
+
+    Returns:
+        (b, in_channels - c, rows * h, cols * w).
+
+    Raises:
+        ValueError: another number of channels.
+    """
+    channels = latents.shape[2]
+    if in_channels not in (channels, channels + 1, 2 * channels + 1):
+        raise ValueError(
+            f"the UNet has {in_channels} input channels; with {channels} latent channels {2 * channels + 1},"
+            f" {channels + 1} (no masked latents) or {channels} (M1) are expected"
+        )
+    visible = mask.to(latents.dtype)[:, :, None, None, None]
+    masked = torch.where(visible > 0, latents, black.to(latents.dtype))
+    parts = torch.cat([masked, visible.expand(-1, -1, 1, *latents.shape[-2:])], dim=2)
+    return tile(parts[:, :, 2 * channels + 1 - in_channels :] if in_channels > channels else parts[:, :, :0], grid)
 
 
 def unet_input(
@@ -17,35 +47,16 @@ def unet_input(
     grid: ViewGrid,
     in_channels: int,
 ) -> torch.Tensor:
-    """Joint canvases as the UNet takes them: noise latents, masked latents, mask (paper §3.3, in this order).
+    """Joint canvases as the UNet takes them: noise latents, then F_I; arguments and errors as `image_condition`.
 
     Args:
-        noisy: (b, v, c, h, w) latents with noise; c is 4 for Stable Diffusion.
-        latents: (b, v, c, h, w) clean latents; only those of visible slots are used.
-        mask: (b, v), 1 = visible source, 0 = masked target.
-        black: latents of the black view, which stand in masked slots: (c, h, w), or what broadcasts to `latents`.
-        grid: the view grid.
-        in_channels: 2c + 1; c + 1 without masked latents (B0, B1, B2); c without image-level condition (M1).
+        noisy: (b, v, c, h, w) latents with noise.
 
     Returns:
-        (b, in_channels, rows * h, cols * w).
-
-    Raises:
-        ValueError: another number of channels.
+        (b, in_channels, rows * h, cols * w), in the dtype of `noisy`.
     """
-    channels = noisy.shape[2]
-    parts = [noisy]
-    visible = mask.to(noisy.dtype)[:, :, None, None, None]
-    if in_channels == 2 * channels + 1:
-        parts.append(torch.where(visible > 0, latents, black.to(noisy.dtype)).to(noisy.dtype))
-    if in_channels in (channels + 1, 2 * channels + 1):
-        parts.append(visible.expand(-1, -1, 1, *noisy.shape[-2:]))
-    elif in_channels != channels:
-        raise ValueError(
-            f"the UNet has {in_channels} input channels; with {channels} latent channels {2 * channels + 1},"
-            f" {channels + 1} (no masked latents) or {channels} (M1) are expected"
-        )
-    return tile(torch.cat(parts, dim=2), grid)
+    image = image_condition(latents.to(noisy.dtype), mask, black, grid, in_channels)
+    return torch.cat([tile(noisy, grid), image], dim=1)
 
 
 def null_features(features: torch.Tensor) -> torch.Tensor:

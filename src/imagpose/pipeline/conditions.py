@@ -1,49 +1,56 @@
-"""Encodes a batch of requests into what the UNet is conditioned on: F_C, F_I and F_P, once per request."""
+"""What the UNet is conditioned on, from pictures and poses; takes the networks, so that training uses the same functions.
+
+    first source -> image encoder -> F_H, VAE at texture size -> F_L, both -> feature tokens -> F_C     per request
+    sources      -> padded -> VAE, black views elsewhere, mask, joint                        -> F_I     per request
+    poses        -> skeletons, padded, joint -> pose encoder                                 -> F_P     per canvas
+
+No network gets more than `AT_ONCE` pictures or canvases together, so memory does not grow with what is asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from imagpose.models import FeatureTokens
-from imagpose.models.conditions import null_features, unet_input
+from imagpose.models import FeatureTokens, PoseEncoder
+from imagpose.models.conditions import image_condition, null_features
 from imagpose.models.latents import encode_latents
 from imagpose.pipeline.requests import Request
-from imagpose.pixels import Padding, encoder_pixels, pad_views, pictures_to_signed, signed_to_unit, texture_pixels
-from imagpose.pose import Pose, draw_skeleton
-from imagpose.views import ViewGrid, tile, untile
+from imagpose.pixels import bytes_to_unit, encoder_pixels, pad_views, pictures_to_signed, signed_to_unit, texture_pixels
+from imagpose.pose import draw_skeletons
+from imagpose.views import Canvas, ViewGrid, tile, untile
 
-if TYPE_CHECKING:
-    from imagpose.pipeline.pipeline import IMAGPosePipeline
+__all__ = [
+    "AT_ONCE", "ConditionEncoder", "JointConditions", "encode_image_tokens", "encode_texture", "encode_views", "in_parts",
+]  # fmt: skip
 
-_AT_ONCE = 16
+AT_ONCE = 4
+"""Pictures or canvases that go through a network together; under guidance the UNet takes both branches of as many."""
 
 
 @dataclass(frozen=True)
 class JointConditions:
     """The conditions of n joint canvases, all on one grid.
 
-    Args:
+    Attributes:
+        grid: of the canvases.
         features: F_C, (n, tokens, d).
-        latents: scaled VAE latents of the views, (n, v, c, h, w); the black view's where a slot is a target.
-        mask: (n, v), 1 where a slot is a visible source, 0 where it is to be generated.
+        image: F_I, (n, k, rows*h, cols*w), see `image_condition`.
+        null_image: F_I without a visible slot, (1, k, rows*h, cols*w).
         pose_features: F_P, (n, C, rows*h, cols*w).
-        black: scaled latents of the black view, (c, h, w); of the views of a black canvas, (v, c, h, w), where the VAE
-            sees whole canvases.
     """
 
     grid: ViewGrid
     features: torch.Tensor
-    latents: torch.Tensor
-    mask: torch.Tensor
+    image: torch.Tensor
+    null_image: torch.Tensor
     pose_features: torch.Tensor
-    black: torch.Tensor
 
     def without_image(self, guidance: str) -> JointConditions:
         """The conditions of Eq. 5's unconditional branch.
@@ -52,118 +59,153 @@ class JointConditions:
             guidance: `"feature"`: null F_C, as in the released code; `"full"`: null F_C and null F_I (no slot is
                 visible). F_P stays in both.
         """
-        full = guidance == "full"
-        return replace(
-            self,
-            features=null_features(self.features),
-            latents=self.black.expand_as(self.latents) if full else self.latents,
-            mask=torch.zeros_like(self.mask) if full else self.mask,
-        )
+        image = self.null_image.expand_as(self.image) if guidance == "full" else self.image
+        return replace(self, features=null_features(self.features), image=image)
 
     def concat(self, other: JointConditions) -> JointConditions:
         """These canvases followed by `other`'s, which must be on the same grid."""
         return replace(
             self,
             features=torch.cat([self.features, other.features]),
-            latents=torch.cat([self.latents, other.latents]),
-            mask=torch.cat([self.mask, other.mask]),
+            image=torch.cat([self.image, other.image]),
             pose_features=torch.cat([self.pose_features, other.pose_features]),
         )
 
-    def part(self, rows: slice) -> JointConditions:
-        """The conditions of some of the canvases."""
+    def to(self, dtype: torch.dtype) -> JointConditions:
+        """The same in the UNet's dtype."""
         return replace(
             self,
-            features=self.features[rows],
-            latents=self.latents[rows],
-            mask=self.mask[rows],
-            pose_features=self.pose_features[rows],
+            features=self.features.to(dtype),
+            image=self.image.to(dtype),
+            null_image=self.null_image.to(dtype),
+            pose_features=self.pose_features.to(dtype),
         )
 
-    def model_input(self, canvases: torch.Tensor, in_channels: int) -> torch.Tensor:
-        """The UNet's input (n, in_channels, rows*h, cols*w) for noisy canvases (n, c, rows*h, cols*w)."""
-        noisy = untile(canvases, self.grid)
-        # The latents of masked slots are black already; where the VAE saw the canvas, a neighbour may have touched them.
-        return unet_input(noisy, self.latents, self.mask, self.latents, self.grid, in_channels)
 
+@dataclass(frozen=True)
+class _Given:
+    """What a request's sources give, whatever the poses: F_C (tokens, d) and, of each that finds room, its view.
 
-def encode_conditions(pipeline: IMAGPosePipeline, requests: Sequence[Request]) -> tuple[JointConditions, Padding]:
-    """Encodes each source, each F_C and the joint skeletons once, and lays them out as the plans say.
-
-    Args:
-        requests: all with one grid and one view size.
-
-    Returns:
-        the conditions of all canvases, request after request, and the padding of the views.
+    A view is scaled latents (c, h, w), or padded pixels (3, H', W') where the VAE sees whole canvases.
     """
-    grid = requests[0].plan.grid
-    views, padding = pad_views(_pixels(pipeline, [v for r in requests for v in r.sources]), pipeline.view_multiple)
-    features = _encode_features(pipeline, requests)
 
-    canvas_features, pictures, masks, poses = [], [], [], []
-    first_source = 0
-    for request, request_features in zip(requests, features, strict=True):
-        for canvas in request.plan.canvases:
-            canvas_features.append(request_features)
-            masks.append(canvas.mask)
-            for slot in canvas.slots:
-                is_source = slot.role == "source"
-                pictures.append(first_source + slot.index if is_source else len(views))
-                poses.append((request.source_poses if is_source else request.target_poses)[slot.index])
-        first_source += len(request.sources)
-
-    encode = _encode_canvases if pipeline.config.vae_scope == "joint" else _encode_views
-    latents, black = encode(pipeline, torch.cat([views, -torch.ones_like(views[:1])]), pictures, grid)
-    conditions = JointConditions(
-        grid,
-        features=torch.stack(canvas_features),
-        latents=latents,
-        mask=torch.tensor(masks, dtype=latents.dtype, device=latents.device),
-        pose_features=_encode_skeletons(pipeline, poses, requests[0].sources[0].size, grid),
-        black=black,
-    )
-    return conditions, padding
+    features: torch.Tensor
+    views: torch.Tensor
 
 
-def _encode_views(
-    pipeline: IMAGPosePipeline, views: torch.Tensor, pictures: Sequence[int], grid: ViewGrid
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each view encoded once and alone.
+@dataclass(eq=False)
+class ConditionEncoder:
+    """Encodes canvases a few at a time; what a request's sources give is kept from one call to the next.
 
-    Args:
-        views: (k, 3, H, W), the black view last.
-        pictures: the view in each slot of the canvases, slot after slot.
-
-    Returns:
-        Scaled latents of the canvases (n, v, c, h, w) and of the black view (c, h, w).
+    Attributes:
+        vae, image_encoder, image_processor, feature_tokens, pose_encoder: the networks.
+        in_channels: of the UNet.
+        multiple: of pixels, that views are padded to (`views.view_multiple`).
+        vae_scope: "view": each view is encoded alone; "joint": whole canvases are.
+        device: where pictures go.
     """
-    encoded = encode_latents(pipeline.vae, views.to(pipeline.vae.dtype))
-    return encoded[list(pictures)].unflatten(0, (-1, grid.num_views)), encoded[-1]
+
+    vae: AutoencoderKL
+    image_encoder: PreTrainedModel
+    image_processor: BaseImageProcessor
+    feature_tokens: FeatureTokens
+    pose_encoder: PoseEncoder
+    in_channels: int
+    multiple: int
+    vae_scope: str
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self._given: dict[int, _Given] = {}
+        self._black: torch.Tensor | None = None
+
+    def __call__(self, canvases: Sequence[tuple[Request, Canvas]]) -> JointConditions:
+        """The conditions of canvases of one grid and one size of views; the canvases of a request in a row."""
+        requests = {id(request): request for request, _ in canvases}
+        new = {key: request for key, request in requests.items() if key not in self._given}
+        encoded = self._encode_sources(list(new.values())) if new else []
+        self._given |= dict(zip(new, encoded, strict=True))
+        self._given = {key: given for key, given in self._given.items() if key in requests}
+
+        request = canvases[0][0]
+        grid, (width, height) = request.plan.grid, request.sources[0].size
+        if self._black is None:
+            self._black = self._black_view(height, width, grid)
+        latents = self._latents(canvases, grid)
+        mask = torch.tensor([canvas.mask for _, canvas in canvases], dtype=latents.dtype, device=latents.device)
+        black = self._black.expand_as(latents[:1])
+        return JointConditions(
+            grid,
+            features=torch.stack([self._given[id(request)].features for request, _ in canvases]),
+            # Masked slots are black already; where the VAE sees the canvas, a neighbour may have touched them.
+            image=image_condition(latents, mask, latents, grid, self.in_channels),
+            null_image=image_condition(black, torch.zeros_like(mask[:1]), black, grid, self.in_channels),
+            pose_features=self._encode_skeletons(canvases, height, width, grid),
+        )
+
+    def _encode_sources(self, requests: Sequence[Request]) -> list[_Given]:
+        """Sources beyond a canvas's room are on none, so they are not encoded."""
+        sources = [request.sources[: request.plan.grid.num_views - 1] for request in requests]
+        pictures = [picture for own in sources for picture in own]
+        views = torch.cat([self._view(self._pixels(part)) for part in in_parts(pictures)])
+        features = torch.cat([self._features(self._pixels(part)) for part in in_parts([own[0] for own in sources])])
+        return [_Given(*given) for given in zip(features, views.split([len(own) for own in sources]), strict=True)]
+
+    def _pixels(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
+        return pictures_to_signed(pictures).to(self.device)
+
+    def _view(self, pixels: torch.Tensor) -> torch.Tensor:
+        if self.vae_scope == "joint":
+            return pad_views(pixels, self.multiple)[0]
+        return encode_views(self.vae, pixels, self.multiple)
+
+    def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """F_C (b, tokens, d) of pixels (b, 3, H, W)."""
+        model = self.feature_tokens
+        tokens = encode_image_tokens(self.image_encoder, self.image_processor, pixels)
+        texture = encode_texture(self.vae, model, pixels).to(model.dtype) if model.config.use_texture else None
+        return model(tokens.to(model.dtype), texture)
+
+    def _black_view(self, height: int, width: int, grid: ViewGrid) -> torch.Tensor:
+        """Latents (c, h, w) of the black view; (v, c, h, w) of a black canvas where the VAE sees canvases."""
+        view = self._view(-torch.ones(1, 3, height, width, device=self.device))
+        if self.vae_scope == "joint":
+            return self._encode_canvases(view.expand(1, grid.num_views, -1, -1, -1), grid)[0]
+        return view[0]
+
+    def _latents(self, canvases: Sequence[tuple[Request, Canvas]], grid: ViewGrid) -> torch.Tensor:
+        """(n, v, c, h, w): the sources' where they are visible, the black view's elsewhere."""
+        assert self._black is not None
+        joint = self.vae_scope == "joint"
+        views = []
+        for request, canvas in canvases:
+            given = self._given[id(request)].views
+            black = -torch.ones_like(given[0]) if joint else self._black
+            views += [given[slot.index] if slot.role == "source" else black for slot in canvas.slots]
+        laid = torch.stack(views).unflatten(0, (-1, grid.num_views))
+        return self._encode_canvases(laid, grid) if joint else laid
+
+    def _encode_canvases(self, views: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
+        """Pixels (n, v, 3, H', W') to latents (n, v, c, h, w), each canvas encoded as one picture."""
+        parts = in_parts(tile(views, grid), grid.num_views)
+        return untile(torch.cat([encode_latents(self.vae, part) for part in parts]), grid)
+
+    def _encode_skeletons(
+        self, canvases: Sequence[tuple[Request, Canvas]], height: int, width: int, grid: ViewGrid
+    ) -> torch.Tensor:
+        poses = [
+            (request.source_poses if slot.role == "source" else request.target_poses)[slot.index]
+            for request, canvas in canvases
+            for slot in canvas.slots
+        ]
+        drawn = bytes_to_unit(draw_skeletons(poses, height, width, self.multiple).to(self.device))
+        joint = tile(drawn.unflatten(0, (-1, grid.num_views)), grid).to(self.pose_encoder.dtype)
+        return torch.cat([self.pose_encoder(part) for part in in_parts(joint)])
 
 
-def _encode_canvases(
-    pipeline: IMAGPosePipeline, views: torch.Tensor, pictures: Sequence[int], grid: ViewGrid
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `_encode_views`, each canvas encoded as one picture; the black views (v, c, h, w) are those of a black canvas."""
-    black = [len(views) - 1] * grid.num_views
-    canvases = tile(views[[*pictures, *black]].unflatten(0, (-1, grid.num_views)), grid)
-    encoded = untile(encode_latents(pipeline.vae, canvases.to(pipeline.vae.dtype)), grid)
-    return encoded[:-1], encoded[-1]
-
-
-def _pixels(pipeline: IMAGPosePipeline, pictures: Sequence[Image.Image]) -> torch.Tensor:
-    return pictures_to_signed(pictures).to(pipeline._execution_device)
-
-
-def _encode_features(pipeline: IMAGPosePipeline, requests: Sequence[Request]) -> torch.Tensor:
-    """F_C of each request's first source, (requests, tokens, d)."""
-    pixels = _pixels(pipeline, [request.sources[0] for request in requests])
-    model = pipeline.feature_tokens
-    tokens = encode_image_tokens(pipeline.image_encoder, pipeline.image_processor, pixels)
-    texture = None
-    if model.config.use_texture:
-        texture = encode_texture(pipeline.vae, model, pixels).to(model.dtype)
-    return model(tokens.to(model.dtype), texture)
+def encode_views(vae: AutoencoderKL, pixels: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Scaled latents (b, c, h, w) of views (b, 3, H, W) in [-1, 1], padded to multiples as the UNet needs them."""
+    return encode_latents(vae, pad_views(pixels, multiple)[0])
 
 
 def encode_texture(vae: AutoencoderKL, feature_tokens: FeatureTokens, pixels: torch.Tensor) -> torch.Tensor:
@@ -191,20 +233,7 @@ def encode_image_tokens(
     return image_encoder(inputs.to(image_encoder.dtype)).last_hidden_state
 
 
-def _encode_skeletons(
-    pipeline: IMAGPosePipeline, poses: Sequence[Pose | None], size: tuple[int, int], grid: ViewGrid
-) -> torch.Tensor:
-    """F_P of the canvases whose slots have these poses, slot after slot; `None` is a black skeleton.
-
-    Args:
-        size: width and height of the view, before padding.
-    """
-    drawings = [Image.new("RGB", size) if pose is None else draw_skeleton(pose) for pose in poses]
-    skeletons, _ = pad_views(signed_to_unit(_pixels(pipeline, drawings)), pipeline.view_multiple)
-    joint = tile(skeletons.unflatten(0, (-1, grid.num_views)), grid).to(pipeline.pose_encoder.dtype)
-    return torch.cat([pipeline.pose_encoder(joint[rows]) for rows in in_parts(len(joint))])
-
-
-def in_parts(count: int) -> list[slice]:
-    """Which canvases, or views, go through a network together: 16, so that memory does not grow with the poses asked for."""
-    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
+def in_parts(inputs: Any, views: int = 1) -> list[Any]:
+    """A list or a tensor (n, ...) cut into what goes through a network together: `AT_ONCE`, fewer of several views each."""
+    size = max(1, AT_ONCE // views)
+    return [inputs[start : start + size] for start in range(0, len(inputs), size)]

@@ -1,6 +1,7 @@
 """IMAGPosePipeline: photos of one person and poses in, pictures of that person out.
 
-One direction: check inputs -> encode the conditions once -> denoise -> decode the views that were asked for.
+One direction: check inputs -> encode the conditions -> denoise -> decode the views that were asked for. A few canvases at a
+time go all the way, so that memory does not grow with what is asked for, and nothing is encoded twice.
 Source: paper §3 (Fig. 2), Eq. 5 for guidance; the plan for any number of sources and poses is our own.
 """
 
@@ -8,7 +9,7 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,25 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils import BaseOutput
-from diffusers.utils.torch_utils import randn_tensor
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.model_folder import check_loaded_weights, check_weight_files, resolve_model
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.latents import decode_latents, spatial_factor
-from imagpose.pipeline.conditions import JointConditions, encode_conditions, in_parts
-from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
+from imagpose.pipeline.canvases import (
+    CanvasJob,
+    Generators,
+    as_output,
+    check_latents,
+    chosen_views,
+    draw_jobs,
+    join_pictures,
+    per_request,
+)
+from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditions, in_parts
+from imagpose.pipeline.requests import check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import Sampling
-from imagpose.pixels import Padding, signed_to_pictures, signed_to_unit
+from imagpose.pixels import Padding, padded_size
 from imagpose.views import ViewGrid, tile, untile, view_multiple
 
 # diffusers writes ["imagpose", "Class"] into model_index.json, and finds the class again, only for libraries in this
@@ -35,9 +45,6 @@ from imagpose.views import ViewGrid, tile, untile, view_multiple
 LOADABLE_CLASSES["imagpose"] = {"ModelMixin": ["save_pretrained", "from_pretrained"]}
 
 VAE_SCOPES = ("view", "joint")
-
-CanvasSlot = tuple[int, int]
-Generators = torch.Generator | list[torch.Generator] | None
 
 
 @dataclass
@@ -223,7 +230,8 @@ class IMAGPosePipeline(DiffusionPipeline):
             output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`, see `IMAGPosePipelineOutput`.
             return_dict: `False` returns a tuple.
             return_canvases: also return the joint canvases.
-            callback_on_step_end: called as in diffusers after each step; may return other `latents`.
+            callback_on_step_end: called as in diffusers after each step, for each part of `AT_ONCE` canvases in turn; may
+                return other `latents`.
             callback_on_step_end_tensor_inputs: names of the tensors that the callback gets: `"latents"`.
 
         Raises:
@@ -236,26 +244,41 @@ class IMAGPosePipeline(DiffusionPipeline):
         self._check_callback_inputs(callback_on_step_end_tensor_inputs)
         size = self._view_size(height, width)
         requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)
-        generators = _per_request(generator, len(requests))
+        generators = per_request(generator, len(requests))
 
         self._guidance_scale = guidance_scale
         self._interrupt = False
-        conditions, padding = encode_conditions(self, requests)
-        noise, chosen = self._draw(requests, generators, conditions)
-        latents = self._denoise(
-            noise if latents is None else self._check_latents(latents, noise),
-            conditions,
-            sampling,
-            [own for request, own in zip(requests, generators, strict=True) for _ in request.plan.canvases],
-            callback_on_step_end,
-            callback_on_step_end_tensor_inputs,
-        )
-        images, canvases = self._decode(requests, chosen, latents, padding, output_type, return_canvases)
+        encoder = self._condition_encoder()
+        padding = Padding.to_multiple(*size, encoder.multiple)
+        shape = self._canvas_shape(requests[0].plan.grid, *size)
+        count = sum(len(request.plan.canvases) for request in requests)
+        given = None if latents is None else check_latents(latents, (count, *shape[1:]))
+        jobs = draw_jobs(requests, generators, shape, self._execution_device)
+        images: list[list[Any]] = [[] for _ in requests]
+        canvases: list[list[Any]] = [[] for _ in requests]
+        with self.progress_bar(total=sampling.steps * -(-count // AT_ONCE)) as progress:
+            for start in range(0, count, AT_ONCE):
+                part = list(islice(jobs, AT_ONCE))
+                noise = torch.cat([job.noise for job in part])
+                part_latents = self._denoise(
+                    noise * self.config.noise_scale if given is None else given[start : start + AT_ONCE].to(noise),
+                    encoder([(job.request, job.canvas) for job in part]).to(self.unet.dtype),
+                    sampling,
+                    [job.generator for job in part],
+                    callback_on_step_end,
+                    callback_on_step_end_tensor_inputs,
+                    progress,
+                )
+                decoded = self._decode(part, part_latents, padding, output_type, return_canvases)
+                for job, pictures, canvas in zip(part, *decoded, strict=True):
+                    images[job.number].append(pictures)
+                    canvases[job.number].append(canvas)
         self.maybe_free_model_hooks()
 
+        joined, joined_canvases = ([join_pictures(own, output_type) for own in parts] for parts in (images, canvases))
         output = IMAGPosePipelineOutput(
-            images=images if is_batch else images[0],
-            canvases=canvases if canvases is None or is_batch else canvases[0],
+            images=joined if is_batch else joined[0],
+            canvases=None if not return_canvases else joined_canvases if is_batch else joined_canvases[0],
         )
         return output if return_dict else output.to_tuple()
 
@@ -271,37 +294,23 @@ class IMAGPosePipeline(DiffusionPipeline):
             if name not in self._callback_tensor_inputs:
                 raise ValueError(f"callback_on_step_end_tensor_inputs: {name!r} is not one of {legal}")
 
-    def _draw(
-        self, requests: list[Request], generators: list[torch.Generator | None], conditions: JointConditions
-    ) -> tuple[torch.Tensor, list[list[CanvasSlot]]]:
-        """Each request's choice among T1's candidates, then its noise, canvas by canvas, from its own generator.
+    def _condition_encoder(self) -> ConditionEncoder:
+        return ConditionEncoder(
+            self.vae,
+            self.image_encoder,
+            self.image_processor,
+            self.feature_tokens,
+            self.pose_encoder,
+            in_channels=self.unet.config.in_channels,
+            multiple=self.view_multiple,
+            vae_scope=self.config.vae_scope,
+            device=self._execution_device,
+        )
 
-        The choice comes first, so that it stays the same where the noise is given by the user. Noise of one canvas
-        does not depend on how many follow.
-
-        Returns:
-            noise (canvases, c, rows*h, cols*w) float32, and per request the (canvas, slot) of each target pose.
-        """
-        _, _, channels, h, w = conditions.latents.shape
-        shape = (1, channels, conditions.grid.rows * h, conditions.grid.cols * w)
-        noise, chosen = [], []
-        for request, generator in zip(requests, generators, strict=True):
-            chosen.append([_choose(candidates, generator) for candidates in request.plan.results])
-            for _ in request.plan.canvases:
-                noise.append(randn_tensor(shape, generator, self._execution_device, torch.float32))
-        return torch.cat(noise) * self.config.noise_scale, chosen
-
-    def _check_latents(self, latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """`latents` in float32 on the pipeline's device, if they can stand in for `noise`."""
-        if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
-            kind = latents.dtype if isinstance(latents, torch.Tensor) else type(latents).__name__
-            raise ValueError(f"latents must be a tensor of floating point numbers, got {kind}")
-        if latents.shape != noise.shape:
-            raise ValueError(
-                f"latents must have the shape {tuple(noise.shape)} (canvases, channels, rows*h, cols*w),"
-                f" got {tuple(latents.shape)}"
-            )
-        return latents.to(noise)
+    def _canvas_shape(self, grid: ViewGrid, height: int, width: int) -> tuple[int, int, int, int]:
+        """Of one canvas's latents, (1, c, rows*h, cols*w), for views of `height` x `width` before padding."""
+        h, w = (side // spatial_factor(self.vae) for side in padded_size(height, width, self.view_multiple))
+        return 1, self.vae.config.latent_channels, grid.rows * h, grid.cols * w
 
     def _denoise(
         self,
@@ -311,8 +320,9 @@ class IMAGPosePipeline(DiffusionPipeline):
         generators: list[torch.Generator | None],
         callback: Callable | None,
         callback_inputs: list[str],
+        progress: Any,
     ) -> torch.Tensor:
-        """From noise to latents of all canvases; float32 outside the UNet whatever its dtype."""
+        """From noise to latents of some canvases (n, c, rows*h, cols*w); float32 outside the UNet whatever its dtype."""
         self.scheduler.set_timesteps(sampling.steps, device=noise.device)
         timesteps = self.scheduler.timesteps
         self._num_timesteps = len(timesteps)
@@ -322,111 +332,55 @@ class IMAGPosePipeline(DiffusionPipeline):
         low, high = sampling.guidance_interval
         num_train_timesteps = self.scheduler.config.num_train_timesteps
         latents = noise * self.scheduler.init_noise_sigma
-        with self.progress_bar(total=sampling.steps) as progress:
-            for index, t in enumerate(timesteps):
-                if self.interrupt:
-                    continue
-                scaled = self.scheduler.scale_model_input(latents, t)
-                if self.do_classifier_free_guidance and low <= float(t) / num_train_timesteps <= high:
-                    null, conditioned = self._predict(torch.cat([scaled, scaled]), t, both).chunk(2)
-                    prediction = null + self.guidance_scale * (conditioned - null)
-                else:
-                    prediction = self._predict(scaled, t, conditions)
-                latents = self.scheduler.step(prediction, t, latents, **step_options, return_dict=False)[0]
-                if callback is not None:
-                    available = {"latents": latents}
-                    given = {name: available[name] for name in callback_inputs}
-                    latents = callback(self, index, t, given).pop("latents", latents)
-                if index == len(timesteps) - 1 or (index + 1) % self.scheduler.order == 0:
-                    progress.update()
+        for index, t in enumerate(timesteps):
+            if self.interrupt:
+                continue
+            scaled = self.scheduler.scale_model_input(latents, t)
+            if self.do_classifier_free_guidance and low <= float(t) / num_train_timesteps <= high:
+                null, conditioned = self._predict(torch.cat([scaled, scaled]), t, both).chunk(2)
+                prediction = null + self.guidance_scale * (conditioned - null)
+            else:
+                prediction = self._predict(scaled, t, conditions)
+            latents = self.scheduler.step(prediction, t, latents, **step_options, return_dict=False)[0]
+            if callback is not None:
+                available = {"latents": latents}
+                given = {name: available[name] for name in callback_inputs}
+                latents = callback(self, index, t, given).pop("latents", latents)
+            if index == len(timesteps) - 1 or (index + 1) % self.scheduler.order == 0:
+                progress.update()
         return latents
 
     def _predict(self, canvases: torch.Tensor, t: torch.Tensor, conditions: JointConditions) -> torch.Tensor:
         """The UNet's prediction for noisy canvases (n, c, rows*h, cols*w), in float32."""
-        predictions = []
-        for rows in in_parts(len(canvases)):
-            own = conditions.part(rows)
-            prediction = self.unet(
-                own.model_input(canvases[rows], self.unet.config.in_channels).to(self.unet.dtype),
-                t,
-                own.features.to(self.unet.dtype),
-                pose_features=own.pose_features.to(self.unet.dtype),
-                view_grid=own.grid,
-                return_dict=False,
-            )[0]
-            predictions.append(prediction.float())
-        return torch.cat(predictions)
+        return self.unet(
+            torch.cat([canvases.to(self.unet.dtype), conditions.image], dim=1),
+            t,
+            conditions.features,
+            pose_features=conditions.pose_features,
+            view_grid=conditions.grid,
+            return_dict=False,
+        )[0].float()
 
     def _decode(
-        self,
-        requests: list[Request],
-        chosen: list[list[CanvasSlot]],
-        latents: torch.Tensor,
-        padding: Padding,
-        output_type: str,
-        return_canvases: bool,
-    ) -> tuple[list[Any], list[Any] | None]:
-        """Per request the chosen views as `output_type`, and its joint canvases where asked for."""
-        grid = requests[0].plan.grid
-        starts = [0, *accumulate(len(request.plan.canvases) for request in requests)]
-        spans = list(pairwise(starts))
-        canvases = [latents[start:stop] for start, stop in spans] if return_canvases else None
-        if output_type == "latent":
-            return _chosen(untile(latents, grid), starts, chosen), canvases
-
-        if self.config.vae_scope == "joint" or return_canvases:
-            views = self._decode_canvases(latents, grid, padding)
-            pixels = _chosen(views, starts, chosen)
-        else:
-            picked = _chosen(untile(latents, grid), starts, chosen)
-            pixels = list(self._decode_views(torch.cat(picked), padding).split([len(part) for part in picked]))
-        images = [as_output(part, output_type) for part in pixels]
-        if not return_canvases:
-            return images, None
-        return images, [as_output(tile(views[start:stop], grid), output_type) for start, stop in spans]
-
-    def _decode_canvases(self, latents: torch.Tensor, grid: ViewGrid, padding: Padding) -> torch.Tensor:
-        """All views (canvases, v, 3, H, W) of canvases (canvases, c, rows*h, cols*w)."""
-        if self.config.vae_scope == "joint":
-            return padding.crop(untile(self._decode_in_parts(latents), grid)).float()
+        self, part: list[CanvasJob], latents: torch.Tensor, padding: Padding, output_type: str, return_canvases: bool
+    ) -> tuple[list[Any], list[Any]]:
+        """Per canvas the views that are returned, as `output_type`, and itself where asked for (`None` elsewhere)."""
+        grid = part[0].request.plan.grid
         views = untile(latents, grid)
-        return self._decode_views(views.flatten(0, 1), padding).unflatten(0, views.shape[:2])
+        if output_type == "latent":
+            return chosen_views(views, part), list(latents.split(1))
+        if self.config.vae_scope == "joint":
+            pixels = [decode_latents(self.vae, own) for own in in_parts(latents, grid.num_views)]
+            views = padding.crop(untile(torch.cat(pixels), grid)).float()
+        elif return_canvases:
+            views = self._decode_views(views.flatten(0, 1), padding).unflatten(0, views.shape[:2])
+        else:
+            decoded = self._decode_views(torch.cat(chosen_views(views, part)), padding)
+            pictures = decoded.split([len(job.slots) for job in part])
+            return [as_output(own, output_type) for own in pictures], [None] * len(part)
+        canvases = [as_output(own, output_type) if return_canvases else None for own in tile(views, grid).split(1)]
+        return [as_output(own, output_type) for own in chosen_views(views, part)], canvases
 
-    def _decode_views(self, views: torch.Tensor, padding: Padding) -> torch.Tensor:
-        return padding.crop(self._decode_in_parts(views)).float()
-
-    def _decode_in_parts(self, latents: torch.Tensor) -> torch.Tensor:
-        return torch.cat([decode_latents(self.vae, latents[rows]) for rows in in_parts(len(latents))])
-
-
-def _chosen(views: torch.Tensor, starts: list[int], chosen: list[list[CanvasSlot]]) -> list[torch.Tensor]:
-    """Per request the views of its target poses, out of those of all canvases (canvases, v, ...)."""
-    return [
-        torch.stack([views[start + canvas, slot] for canvas, slot in slots])
-        for start, slots in zip(starts, chosen, strict=False)
-    ]
-
-
-def as_output(pixels: torch.Tensor, output_type: str) -> Any:
-    """Pixels (n, 3, H, W) in [-1, 1] as `"pil"`, `"np"` or `"pt"` (see `IMAGPosePipelineOutput`)."""
-    if output_type == "pil":
-        return signed_to_pictures(pixels)
-    unit = signed_to_unit(pixels).clamp(0, 1)
-    return unit if output_type == "pt" else unit.movedim(1, -1).cpu().numpy()
-
-
-def _per_request(generator: Generators, count: int) -> list[torch.Generator | None]:
-    """One generator per request; a single one is shared, and drawn from in the order of the requests."""
-    if isinstance(generator, (list, tuple)):
-        if len(generator) != count:
-            raise ValueError(f"generator is a list of {len(generator)} for {count} requests: give one for each")
-        return list(generator)
-    return [generator] * count
-
-
-def _choose(candidates: tuple[CanvasSlot, ...], generator: torch.Generator | None) -> CanvasSlot:
-    """One candidate by the seed: comparing them with the truth, as published numbers may do, is not open to a user."""
-    if len(candidates) == 1:
-        return candidates[0]
-    device = torch.device("cpu") if generator is None else generator.device
-    return candidates[int(torch.randint(len(candidates), (1,), generator=generator, device=device))]
+    def _decode_views(self, latents: torch.Tensor, padding: Padding) -> torch.Tensor:
+        """Pixels (n, 3, H, W), float32, of latents (n, c, h, w) of padded views."""
+        return torch.cat([padding.crop(decode_latents(self.vae, own)).float() for own in in_parts(latents)])

@@ -7,13 +7,18 @@ pixels); here the stick width grows with the picture, so that a drawing looks al
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from imagpose.pose.keypoints import LIMBS, Pose
 
-__all__ = ["COLOURS", "LIMB_BRIGHTNESS", "draw_keypoints", "draw_skeleton", "stick_width"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["COLOURS", "LIMB_BRIGHTNESS", "draw_keypoints", "draw_skeleton", "draw_skeletons", "stick_width"]
 
 COLOURS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
@@ -43,6 +48,24 @@ def draw_skeleton(pose: Pose, width: int | None = None, height: int | None = Non
     """
     width, height = width or pose.width, height or pose.height
     return draw_keypoints(pose.resize(width, height).keypoints, width, height, stick_width(height))
+
+
+def draw_skeletons(poses: Sequence[Pose | None], height: int, width: int, multiple: int) -> torch.Tensor:
+    """Skeletons as tensors, the same for pipeline and training: uint8 (n, 3, H', W'), views padded to multiples.
+
+    Args:
+        poses: in the frames of views of `height` x `width`; None is a black skeleton.
+        multiple: see `views.view_multiple`.
+    """
+    import torch
+
+    from imagpose.pixels import pad_views
+
+    drawn = np.zeros((len(poses), height, width, 3), np.uint8)
+    for place, pose in zip(drawn, poses, strict=True):
+        if pose is not None:
+            place[:] = np.asarray(draw_skeleton(pose))
+    return pad_views(torch.from_numpy(drawn).movedim(-1, 1), multiple)[0]
 
 
 def draw_keypoints(keypoints: np.ndarray, width: int, height: int, radius: float) -> Image.Image:

@@ -25,8 +25,8 @@ from imagpose import people
 from imagpose.data.canvas import ViewTensors
 from imagpose.people.splits import TRAIN_SEEDS, VALIDATION_SEEDS
 from imagpose.people.world import RENDERER
-from imagpose.pixels import bytes_to_signed, pad_views
-from imagpose.pose import Pose, draw_skeleton
+from imagpose.pixels import bytes_to_signed
+from imagpose.pose import Pose, draw_skeletons
 from imagpose.training.configs import ViewCacheConfig
 from imagpose.training.shards import Tensors, load_shard, save_shard, stored_facts
 from imagpose.training.surface import CELL, MULTIPLE, surface_grid
@@ -176,10 +176,7 @@ class RenderedBlock:
     def read(self) -> ViewTensors:
         """Pixels (n, v, 3, H, W) and skeletons (n, v, 3, H', W')."""
         views = load_shard(self.path("views"))
-        drawings = [
-            np.asarray(draw_skeleton(Pose(points, self.config.width, self.config.height)))
-            for points in views["keypoints"].flatten(0, 1).numpy()
-        ]
-        drawn = torch.from_numpy(np.stack(drawings)).movedim(-1, -3)
-        skeletons = pad_views(drawn, self.multiple)[0].unflatten(0, views["keypoints"].shape[:2])
+        height, width = self.config.height, self.config.width
+        poses = [Pose(points, width, height) for points in views["keypoints"].flatten(0, 1).numpy()]
+        skeletons = draw_skeletons(poses, height, width, self.multiple).unflatten(0, views["keypoints"].shape[:2])
         return ViewTensors(bytes_to_signed(views["pictures"]), skeletons)

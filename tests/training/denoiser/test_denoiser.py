@@ -14,7 +14,6 @@ from PIL import Image
 from tiny_networks import denoiser_values
 
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline.conditions import encode_conditions
 from imagpose.pipeline.requests import read_requests
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.denoiser import DenoiserStage, preview, train_denoiser
@@ -115,10 +114,10 @@ def test_cached_conditions_are_the_pipelines(stage: DenoiserStage) -> None:
 
     source = Image.fromarray(stored("pictures", 0).byte().numpy())
     requests, _ = read_requests([source], [pose(view) for view in (1, 2, 3)], [pose(0)], None, "star", HEIGHT, WIDTH)
-    conditions, _ = encode_conditions(pipeline, requests)
+    conditions = pipeline._condition_encoder()([(requests[0], requests[0].plan.canvases[0])])
     slots = [0, 1, 2, 3]
     batch = {
-        "mask": conditions.mask,
+        "mask": torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
         "latents": torch.stack([stored("latents", view) for view in slots])[None],
         "skeletons": torch.stack([stored("skeletons", view) for view in slots])[None],
         "tokens": stored("tokens", 0)[None],
@@ -131,13 +130,16 @@ def test_cached_conditions_are_the_pipelines(stage: DenoiserStage) -> None:
         "grid": ViewGrid(2, 2),
         "black": stage._black[False],
     }
-    assert conditions.mask.tolist() == [[1, 0, 0, 0]]
     assert torch.allclose(stage._features(batch), conditions.features, atol=5e-3)
-    assert torch.allclose(conditions.latents[:, 0], batch["latents"][:, 0], atol=5e-3)
-    assert torch.allclose(conditions.black, stage._black[False], atol=1e-5)
+    assert torch.allclose(conditions.image[:, :4, :8, :8], batch["latents"][:, 0], atol=5e-3)
+    assert torch.allclose(conditions.null_image[0, :4], stage._black[False].repeat(1, 2, 2), atol=1e-5)
     noisy = pipeline.scheduler.add_noise(batch["latents"], batch["noise"], batch["timesteps"])
     inferred = pipeline.unet(
-        conditions.model_input(joined(noisy), 9), 500, conditions.features, conditions.pose_features, conditions.grid
+        torch.cat([joined(noisy), conditions.image], 1),
+        500,
+        conditions.features,
+        conditions.pose_features,
+        conditions.grid,
     ).sample
     trained, _ = stage._predict(batch)
     assert torch.allclose(joined(trained), inferred, atol=2e-2)

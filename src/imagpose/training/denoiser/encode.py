@@ -12,10 +12,8 @@ from diffusers import AutoencoderKL
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models.feature_tokens import FeatureTokens
-from imagpose.models.latents import encode_latents
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline.conditions import encode_image_tokens, encode_texture
-from imagpose.pixels import pad_views
+from imagpose.pipeline.conditions import encode_image_tokens, encode_texture, encode_views
 from imagpose.training.denoiser.half_views import halve_pixels
 from imagpose.training.stage import Batch
 
@@ -42,7 +40,7 @@ class FrozenNetworks:
 
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
         """Latents (b, c, h, w) of pixels (b, 3, H, W) in [-1, 1], padded as the UNet needs them."""
-        return encode_latents(self.vae, pad_views(pixels, self.view_multiple)[0])
+        return encode_views(self.vae, pixels, self.view_multiple)
 
     def half_latents(self, pixels: torch.Tensor) -> torch.Tensor:
         """As `latents`, of the views at half their size."""

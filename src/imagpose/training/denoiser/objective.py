@@ -6,6 +6,8 @@ import torch
 from diffusers import DDIMScheduler
 from diffusers.training_utils import compute_snr
 
+from imagpose.pixels import bytes_to_unit
+
 
 def prediction_target(
     scheduler: DDIMScheduler, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
@@ -93,7 +95,7 @@ def visible_skeletons(skeletons: torch.Tensor, mask: torch.Tensor, keep_source_p
         keep_source_poses: (b,) 0 where they are dropped.
     """
     drawn = torch.maximum(1.0 - mask, keep_source_poses[:, None])
-    return skeletons.float() / 255.0 * drawn[:, :, None, None, None]
+    return bytes_to_unit(skeletons) * drawn[:, :, None, None, None]
 
 
 def slot_errors(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -1,0 +1,116 @@
+"""The canvases of a call, one after the other: which noise each starts from, and which of its views are returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+from imagpose.pipeline.requests import Request
+from imagpose.pixels import signed_to_pictures, signed_to_unit
+from imagpose.views import Canvas
+
+__all__ = [
+    "CanvasJob",
+    "Generators",
+    "as_output",
+    "check_latents",
+    "chosen_views",
+    "draw_jobs",
+    "join_pictures",
+    "per_request",
+]
+
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+@dataclass(frozen=True, eq=False)
+class CanvasJob:
+    """A canvas to be drawn.
+
+    Attributes:
+        number: of the request in the batch.
+        request: whose canvas it is.
+        canvas: what stands in its slots.
+        slots: those that are returned, in the order of their poses.
+        noise: (1, c, rows*h, cols*w), float32.
+        generator: where its noise is from.
+    """
+
+    number: int
+    request: Request
+    canvas: Canvas
+    slots: list[int]
+    noise: torch.Tensor
+    generator: torch.Generator | None
+
+
+def draw_jobs(
+    requests: list[Request], generators: list[torch.Generator | None], shape: tuple[int, ...], device: torch.device
+) -> Iterator[CanvasJob]:
+    """All canvases: each request's choice among T1's candidates, then its noise, canvas by canvas, when its turn comes.
+
+    The choice comes first, so that it stays the same where the noise is given by the user. Noise of one canvas does not
+    depend on how many follow.
+    """
+    for number, (request, generator) in enumerate(zip(requests, generators, strict=True)):
+        chosen = [_choose(candidates, generator) for candidates in request.plan.results]
+        for place, canvas in enumerate(request.plan.canvases):
+            slots = [slot for own, slot in chosen if own == place]
+            noise = randn_tensor(shape, generator, device, torch.float32)
+            yield CanvasJob(number, request, canvas, slots, noise, generator)
+
+
+def check_latents(latents: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """`latents`, if they can stand in for noise of this shape."""
+    if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
+        kind = latents.dtype if isinstance(latents, torch.Tensor) else type(latents).__name__
+        raise ValueError(f"latents must be a tensor of floating point numbers, got {kind}")
+    if latents.shape != shape:
+        raise ValueError(
+            f"latents must have the shape {shape} (canvases, channels, rows*h, cols*w), got {tuple(latents.shape)}"
+        )
+    return latents
+
+
+def chosen_views(views: torch.Tensor, part: list[CanvasJob]) -> list[torch.Tensor]:
+    """Per canvas the views that are returned, out of all (n, v, ...)."""
+    return [own[job.slots] for own, job in zip(views, part, strict=True)]
+
+
+def join_pictures(parts: list[Any], output_type: str) -> Any:
+    """The pictures of a request's canvases together."""
+    if parts[0] is None:
+        return None
+    if output_type == "pil":
+        return [picture for part in parts for picture in part]
+    return np.concatenate(parts) if output_type == "np" else torch.cat(parts)
+
+
+def as_output(pixels: torch.Tensor, output_type: str) -> Any:
+    """Pixels (n, 3, H, W) in [-1, 1] as `"pil"`, `"np"` or `"pt"` (see `pipeline.IMAGPosePipelineOutput`)."""
+    if output_type == "pil":
+        return signed_to_pictures(pixels)
+    unit = signed_to_unit(pixels).clamp(0, 1)
+    return unit if output_type == "pt" else unit.movedim(1, -1).cpu().numpy()
+
+
+def per_request(generator: Generators, count: int) -> list[torch.Generator | None]:
+    """One generator per request; a single one is shared, and drawn from in the order of the requests."""
+    if isinstance(generator, (list, tuple)):
+        if len(generator) != count:
+            raise ValueError(f"generator is a list of {len(generator)} for {count} requests: give one for each")
+        return list(generator)
+    return [generator] * count
+
+
+def _choose(candidates: tuple[tuple[int, int], ...], generator: torch.Generator | None) -> tuple[int, int]:
+    """One candidate by the seed: comparing them with the truth, as published numbers may do, is not open to a user."""
+    if len(candidates) == 1:
+        return candidates[0]
+    device = torch.device("cpu") if generator is None else generator.device
+    return candidates[int(torch.randint(len(candidates), (1,), generator=generator, device=device))]

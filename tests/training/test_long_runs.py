@@ -322,6 +322,33 @@ def test_a_finished_run_is_left_as_it_is(config: RunConfig, tmp_path: Path) -> N
     assert train(path, ["steps=12"], resume="latest").step == 12 and len(built) == 2
 
 
+@pytest.mark.parametrize("when", ["in the last step", "in the last validation"])
+def test_a_run_that_is_stopped_at_its_very_end_is_measured_when_it_goes_on(config: RunConfig, when: str) -> None:
+    stage = LineStage()
+    if when == "in the last step":
+        stage.at_step[9] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    else:
+        stage = StoppedWhile("validate")
+    train = Trainer(RunConfig, lambda _: stage)
+    path = config.output.with_name("line.yaml")
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    stopped = train(path)
+    assert (stopped.step, stopped.reason, stopped.validation) == (10, "interrupted", {})
+    facts = config.output / "weights" / "training.json"
+    assert json.loads(facts.read_text())["phase"] == "decay"
+    stage = LineStage()
+    resumed = train(path, resume="latest")
+    assert (resumed.step, resumed.reason, resumed.losses) == (10, "finished", [])
+    assert resumed.validation["weight"] == pytest.approx(float(exported(config)["line.weight"][0, 0]))
+    assert json.loads(facts.read_text())["phase"] == "finished"
+    assert train(path, resume="latest").validation == {}
+
+
+def test_a_run_whose_time_is_up_with_its_last_step_is_finished(config: RunConfig) -> None:
+    outcome = Training(LineStage(), changed(config, steps=1, warmup_steps=0)).run(stop_after=1e-9)
+    assert outcome.reason == "finished" and outcome.validation
+
+
 def test_weights_are_exported_while_a_run_goes_on(config: RunConfig) -> None:
     stage, steps = LineStage(), []
     facts = config.output / "weights" / "training.json"

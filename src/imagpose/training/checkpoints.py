@@ -195,7 +195,8 @@ def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:
         write_json(partial / "training.json", {"stage": stage.name, **facts}, indent=2)
 
 
-def exported_step(output: Path) -> int | None:
-    """Steps after which a run's weights were exported; None where it has none."""
+def finished_at(output: Path) -> int | None:
+    """Steps after which a run was finished, measured and exported; None where it was not."""
     facts = output / "weights" / "training.json"
-    return int(json.loads(facts.read_text())["step"]) if facts.is_file() else None
+    found = json.loads(facts.read_text()) if facts.is_file() else {}
+    return int(found["step"]) if found.get("phase", "finished") == "finished" and "step" in found else None

@@ -134,6 +134,7 @@ class Training:
                 outcome.losses.append(self._step(outcome.step, batches, records))
                 self._regular_work(records, outcome.samples // config.progress_every > before // config.progress_every)
                 time_is_up = stop_after is not None and time.monotonic() - started >= stop_after
+                time_is_up &= outcome.step < config.steps
                 outcome.reason = self._agreed(
                     "interrupted" if requests.received else "stopped" if time_is_up else "finished"
                 )
@@ -143,7 +144,9 @@ class Training:
             if outcome.reason == "finished":
                 self._validate(records)
                 self._measure_progress(records)
-            self._export()
+                if requests.received:
+                    outcome.reason = "interrupted"
+            self._export(complete=outcome.reason == "finished")
         return outcome
 
     def _step(self, step: int, batches: Iterator[Batch], records: Records) -> float:
@@ -206,7 +209,7 @@ class Training:
                 self._validate(records)
             if progress_is_due:
                 self._measure_progress(records)
-        if config.export_minutes is not None:
+        if config.export_minutes is not None and step < config.steps:
             due = time.monotonic() - self._exported_at >= 60 * config.export_minutes
             if self._most(int(due)):
                 self._export()
@@ -246,22 +249,22 @@ class Training:
         save_checkpoint(self.folder, progress, self.accelerator, self.average, self.config.keep_checkpoints)
         self._saved_step = outcome.step
 
-    def _export(self) -> None:
-        """Replace ``<output>/weights`` by the EMA weights."""
+    def _export(self, complete: bool = False) -> None:
+        """Replace ``<output>/weights`` by the EMA weights; `complete`: with them the run is finished, and measured."""
         with self.average.used() as stage:
             if self.accelerator.is_main_process:
                 with writing(f"step {self.outcome.step}: weights in {self.config.output}", self.folder):
-                    export_stage(stage, self.config.output / "weights", self._facts())
+                    export_stage(stage, self.config.output / "weights", self._facts(complete))
         self.accelerator.wait_for_everyone()
         self._exported_at = time.monotonic()
 
-    def _facts(self) -> dict[str, Any]:
-        """What ``training.json`` says of the weights beside it."""
-        outcome = self.outcome
+    def _facts(self, complete: bool) -> dict[str, Any]:
+        """What ``training.json`` says of the weights beside it; a run that was stopped in its last step can go on."""
+        outcome, last = self.outcome, self.config.steps - 1
         return {
             "step": outcome.step,
             "steps": self.config.steps,
-            "phase": schedule_phase(self.config, outcome.step),
+            "phase": schedule_phase(self.config, outcome.step if complete else min(outcome.step, last)),
             self.stage.sample_name: outcome.samples,
             "seconds": round(outcome.seconds),
         }

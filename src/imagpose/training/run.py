@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from imagpose.training.cache import check_split, render_views
-from imagpose.training.checkpoints import exported_step
+from imagpose.training.checkpoints import finished_at
 from imagpose.training.configs import RenderedRunConfig, RunConfig, ViewCacheConfig, load_config
 from imagpose.training.log import Outcome, import_wandb
 from imagpose.training.loop import Training
@@ -53,9 +53,9 @@ class Trainer(Generic[ConfigT]):
             FloatingPointError: the loss is not finite.
         """
         config = load_config(self.config, config_path, overrides)
-        exported = exported_step(config.output)
-        if resume == "latest" and exported is not None and exported >= config.steps:
-            return Outcome(step=exported)
+        finished = finished_at(config.output)
+        if resume == "latest" and finished is not None and finished >= config.steps:
+            return Outcome(step=finished)
         return Training(self.build(config), config, resume).run(stop_after)
 
 

@@ -9,20 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_people import HEIGHT, WIDTH
+from fake_people import HEIGHT, WIDTH, cache_values
 from PIL import Image
 from tiny_networks import denoiser_values
 
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.requests import read_requests
 from imagpose.pose import Pose, draw_skeleton
-from imagpose.training.denoiser import DenoiserStage, preview, train_denoiser
-from imagpose.training.denoiser.cache import build_cache
+from imagpose.training.denoiser import DenoiserStage, fill_caches, preview, train_denoiser
+from imagpose.training.denoiser.cache import build_cache, cache_blocks
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.networks import build_pipeline
 from imagpose.training.denoiser.objective import visible_skeletons
 from imagpose.training.export import export_pipeline
 from imagpose.training.run import prepare_run
+from imagpose.training.shards import stored_facts
 from imagpose.views import ViewGrid
 
 
@@ -143,6 +144,28 @@ def test_cached_conditions_are_the_pipelines(stage: DenoiserStage) -> None:
     ).sample
     trained, _ = stage._predict(batch)
     assert torch.allclose(joined(trained), inferred, atol=2e-2)
+
+
+def test_another_precision_makes_another_cache(values: dict, tmp_path: Path) -> None:
+    """Latents and tokens are made anew; what no network makes is left."""
+
+    def sources(precision: str) -> dict[str, str]:
+        config = DenoiserConfig.model_validate(values | {"data": cached, "validation": None, "precision": precision})
+        fill_caches(config)
+        blocks = cache_blocks(config.data, 32)
+        return {
+            kind: stored_facts(blocks[0].path(kind))["source"]
+            for kind in ("latents", "textures", "tokens", "skeletons")
+        }
+
+    by_networks = {"latents", "textures", "tokens"}
+    cached = cache_values(tmp_path, identities=4)
+    first, exact, again = (sources(precision) for precision in ("bf16", "fp32", "bf16"))
+    assert first == again and {kind for kind in first if first[kind] != exact[kind]} == {
+        "latents",
+        "textures",
+        "tokens",
+    }
 
 
 def test_dropped_source_poses_leave_target_poses(stage: DenoiserStage) -> None:

@@ -95,6 +95,8 @@ def _kinds(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> dict[str, Kind
     texture = pipeline.feature_tokens.config
     ranged = "" if texture.texture_range == "signed" else f" {texture.texture_range}"
     multiple = f"multiple {pipeline.view_multiple}"
+    # bf16, the default, is not named: caches from before the precision was said were made in it.
+    made = "" if config.precision == "bf16" else f", {config.precision}"
 
     def per_picture(network: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[ViewTensors], torch.Tensor]:
         return lambda views: _in_chunks(network, views.pixels, config.precision)
@@ -104,10 +106,10 @@ def _kinds(config: DenoiserConfig, pipeline: IMAGPosePipeline) -> dict[str, Kind
 
     return {
         "skeletons": Kind(f"{multiple}, packed", lambda views: pack_skeletons(views.skeletons)),
-        "tokens": Kind(encoder, per_picture(frozen.tokens)),
-        "latents": Kind(f"{vae} {multiple}", per_picture(frozen.latents)),
-        "latents_half": Kind(f"{vae} {multiple}, half views", per_picture(frozen.half_latents)),
-        "textures": Kind(f"{vae} long side {texture.texture_long_side}{ranged}", per_picture(textures)),
+        "tokens": Kind(f"{encoder}{made}", per_picture(frozen.tokens)),
+        "latents": Kind(f"{vae} {multiple}{made}", per_picture(frozen.latents)),
+        "latents_half": Kind(f"{vae} {multiple}, half views{made}", per_picture(frozen.half_latents)),
+        "textures": Kind(f"{vae} long side {texture.texture_long_side}{ranged}{made}", per_picture(textures)),
     }
 
 

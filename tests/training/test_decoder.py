@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from fake_people import HEIGHT, WIDTH, values_of_run
+from fake_people import values_of_run
 from transformers import Dinov2Config, Dinov2Model
 
 from imagpose.pipeline import IMAGPosePipeline
+from imagpose.training import decoder
 from imagpose.training.cache import ViewCache
 from imagpose.training.configs import DecoderConfig
 from imagpose.training.decoder import DecoderStage, generate, train_decoder
@@ -35,8 +36,10 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict:
     ).save_pretrained(folder / "autoencoder")
     encoder = Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, patch_size=16, image_size=64)
     Dinov2Model(encoder).save_pretrained(folder / "image_encoder")
-    build_processor(HEIGHT, WIDTH).save_pretrained(folder / "image_encoder")
+    build_processor(48, 40).save_pretrained(folder / "image_encoder")
     run = values_of_run(folder)
+    for part in ("data", "validation"):  # padded to 64x64
+        run[part] |= {"height": 48, "width": 40}
     unet = {"block_out_channels": [8, 8, 16], "norm_num_groups": 4, "cross_attention_dim": 8, "attention_head_dim": 2}
     denoiser = run | {
         "output": str(folder / "denoiser"), "autoencoder": str(folder / "autoencoder"), "steps": 1,
@@ -91,6 +94,18 @@ def _all_pairs(stage: DecoderStage) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
+@torch.no_grad()
+def test_padding_is_cut_where_it_was_added(stage: DecoderStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that gives back the padded view is perfect: nothing of the view is cut, no padding is compared."""
+    identities, views = np.arange(6), np.array([0, 3, 1, 5, 2, 4])
+    pixels = stage.cache.pixels(identities, views)
+    padded = torch.nn.functional.pad(pixels, (12, 12, 8, 8), mode="replicate")
+    monkeypatch.setattr(decoder, "decode_latents", lambda _, latents: padded)
+    _, scalars = stage({"latents": torch.zeros(6, 4, 8, 8), "pixels": pixels})
+    assert float(scalars["l1"]) == 0 and float(scalars["ssim"]) == pytest.approx(1)
+    assert torch.equal(stage._decode(torch.zeros(6, 4, 8, 8)), stage.cache.get("pictures", identities, views))
+
+
 def test_samples_do_not_depend_on_how_they_are_shared(stage: DecoderStage) -> None:
     whole, halves = stage.batch(3, range(4)), [stage.batch(3, range(2)), stage.batch(3, range(2, 4))]
     for name, tensor in whole.items():
@@ -114,7 +129,7 @@ def test_a_run_trains_the_decoder_alone_and_writes_a_pipeline(values: dict, writ
 def test_latents_are_generated_under_autocast_too(stage: DecoderStage) -> None:
     """Half precision cannot be joined under autocast, where a run in bf16 generates."""
     with torch.autocast("cpu", torch.bfloat16):
-        made = generate(stage._pipeline[0], stage.cache, stage.config, range(6), show=False)
+        made = generate(stage._pipeline, stage.cache, stage.config, range(6), show=False)
     assert made["latents"].dtype == torch.float16
     difference = (made["latents"].float() - stage.generated["latents"].float()).abs().mean()
     assert float(difference) < 0.05 * float(stage.generated["latents"].float().std())

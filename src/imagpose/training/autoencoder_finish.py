@@ -17,6 +17,7 @@ Miyato et al., "Spectral normalization", 2018, which keeps D's slope, and with i
 from __future__ import annotations
 
 import copy
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ class AutoencoderFinishStage(CropStage):
     def __init__(self, config: AutoencoderFinishConfig) -> None:
         """Raises what `load_autoencoder` does, and ValueError without the extra `perceptual`."""
         super().__init__(config)
-        self._features = (copy.deepcopy(load_efficientnet()),)  # in a tuple: it is no part of what is trained
+        load_efficientnet()  # which says now whether its weights are there
         self.vae = load_autoencoder(ModelFiles(str(config.autoencoder)))
         for part in (self.vae.post_quant_conv, self.vae.decoder):
             part.requires_grad_(True)
@@ -71,7 +72,7 @@ class AutoencoderFinishStage(CropStage):
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """L_G + L_D, see the head of the module."""
         config, pixels, discriminator = self.config, batch["pixels"], self.discriminator
-        network = self._feature_network(pixels.device)
+        network = _feature_network(pixels.device)
         with torch.no_grad():
             latents = noisy_latents(self.vae.encode(pixels).latent_dist, batch)
             true_features = stage_features(network, pixels)
@@ -93,9 +94,6 @@ class AutoencoderFinishStage(CropStage):
         scalars = {"l1": absolute, "gradient": gradient, "perceptual": perceptual, "fooled": fooled, "judged": judged}
         return loss, {name: value.detach() for name, value in scalars.items()}
 
-    def _feature_network(self, device: torch.device) -> EfficientNetLite0:
-        return self._features[0].to(device)
-
     def validate(self) -> dict[str, float]:
         """As stage 1, and ``feature_distance`` inside the people's masks."""
         views = self.held_out(_FEATURE_PICTURES)
@@ -114,6 +112,12 @@ class AutoencoderFinishStage(CropStage):
     def export(self, folder: Path) -> None:
         """`save_pretrained`; the scale of the latents is that of stage 1."""
         self.vae.save_pretrained(folder)
+
+
+@lru_cache(maxsize=1)
+def _feature_network(device: torch.device) -> EfficientNetLite0:
+    """A copy, because measures use the network on the CPU; no attribute of the stage, which would train and save it."""
+    return copy.deepcopy(load_efficientnet()).to(device)
 
 
 class PatchDiscriminator(nn.Module):

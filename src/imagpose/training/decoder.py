@@ -17,7 +17,7 @@ from imagpose.io import partial_file
 from imagpose.model_folder import ModelFiles
 from imagpose.models.latents import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pixels import signed_to_bytes, signed_to_pictures
+from imagpose.pixels import Padding, signed_to_bytes, signed_to_pictures
 from imagpose.pose import Pose
 from imagpose.training.cache import Tensors, ViewCache
 from imagpose.training.configs import DecoderConfig
@@ -46,7 +46,8 @@ class DecoderStage(Stage):
         self.validation_cache = ViewCache(config.validation, ("latents",))
         self.generated = generated
         self._shape = generated["latents"].shape[1:]
-        self._pipeline = (pipeline,)  # in a tuple: of its networks only the VAE is a part of this stage
+        self._pipeline = pipeline  # no module: of its networks only the VAE is a part of this stage
+        self._padding = Padding.to_multiple(config.data.height, config.data.width, pipeline.view_multiple)
         self.vae = pipeline.vae.requires_grad_(False)
         for part in (self.vae.post_quant_conv, self.vae.decoder):
             part.requires_grad_(True)
@@ -80,8 +81,7 @@ class DecoderStage(Stage):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """As the autoencoder's, without the divergence."""
-        height, width = batch["pixels"].shape[-2:]
-        output = decode_latents(self.vae, batch["latents"]).float()[..., :height, :width]
+        output = self._padding.crop(decode_latents(self.vae, batch["latents"]).float())
         return reconstruction_loss(output, batch["pixels"], self.config)
 
     def validate(self) -> dict[str, float]:
@@ -97,13 +97,13 @@ class DecoderStage(Stage):
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         device = next(self.parameters()).device
-        height, width = self.config.data.height, self.config.data.width
         chunks = [decode_latents(self.vae, chunk.float().to(device)).float().cpu() for chunk in latents.split(8)]
-        return signed_to_bytes(torch.cat(chunks)[..., :height, :width])
+        return signed_to_bytes(self._padding.crop(torch.cat(chunks)))
 
     def export(self, folder: Path) -> None:
         """The whole pipeline with the new decoder."""
-        self._pipeline[0].save_pretrained(folder)
+        self._pipeline.register_modules(vae=self.vae)
+        self._pipeline.save_pretrained(folder)
 
 
 def generate(

@@ -153,19 +153,12 @@ def test_another_precision_makes_another_cache(values: dict, tmp_path: Path) -> 
         config = DenoiserConfig.model_validate(values | {"data": cached, "validation": None, "precision": precision})
         fill_caches(config)
         blocks = cache_blocks(config.data, 32)
-        return {
-            kind: stored_facts(blocks[0].path(kind))["source"]
-            for kind in ("latents", "textures", "tokens", "skeletons")
-        }
+        return {kind: stored_facts(blocks[0].path(kind))["source"] for kind in (*by_networks, "skeletons")}
 
     by_networks = {"latents", "textures", "tokens"}
     cached = cache_values(tmp_path, identities=4)
     first, exact, again = (sources(precision) for precision in ("bf16", "fp32", "bf16"))
-    assert first == again and {kind for kind in first if first[kind] != exact[kind]} == {
-        "latents",
-        "textures",
-        "tokens",
-    }
+    assert first == again and {kind for kind in first if first[kind] != exact[kind]} == by_networks
 
 
 def test_dropped_source_poses_leave_target_poses(stage: DenoiserStage) -> None:

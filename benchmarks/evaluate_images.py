@@ -19,7 +19,8 @@ default_to_one_thread()  # before numpy starts its threads; the workers have one
 import numpy as np
 from PIL import Image
 
-from imagpose.evaluation.images import evaluate_images
+from imagpose.evaluation.images import ImageFolders, evaluate_images
+from imagpose.evaluation.measure import MeasureSettings
 from imagpose.evaluation.networks import Needs, Networks
 
 
@@ -55,10 +56,8 @@ def main() -> None:
         folder = Path(name)
         write_pairs(folder, arguments.pairs, height, width)
         wall, processor = time.perf_counter(), processor_time()
-        evaluate_images(
-            folder / "generated", folder / "reference", folder / "out", workers=arguments.workers,
-            networks=Networks(absent, absent, absent),
-        )  # fmt: skip
+        settings = MeasureSettings(workers=arguments.workers, networks=Networks(absent, absent, absent))
+        evaluate_images(ImageFolders(folder / "generated", folder / "reference"), folder / "out", settings)
         wall, processor = time.perf_counter() - wall, processor_time() - processor
     print(
         f"{arguments.pairs} pairs of {height}x{width}, {arguments.workers} worker(s): {wall:.0f} s,"

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagpose.evaluation.images import evaluate_images
+from imagpose.evaluation.images import ImageFolders, evaluate_images
+from imagpose.evaluation.measure import MeasureSettings
 
 PAIRS = 96  # three parts
 
@@ -56,7 +57,9 @@ def test_a_killed_run_continues(folders: Path) -> None:
     printed, error = continued.communicate(timeout=120)
     assert continued.returncode == 0, error
     assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing finished was computed again
-    whole = evaluate_images(folders / "generated", folders / "reference", folders / "whole", workers=1)
+    whole = evaluate_images(
+        ImageFolders(folders / "generated", folders / "reference"), folders / "whole", MeasureSettings(workers=1)
+    )
     assert printed.startswith(whole) and printed.startswith("| metric | clean | field |")
     rows = [json.loads((folders / name / "summary.json").read_text())["rows"] for name in ("out", "whole")]
     assert rows[0] == rows[1]

@@ -14,7 +14,8 @@ from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from imagpose.evaluation import measure
-from imagpose.evaluation.images import evaluate_images
+from imagpose.evaluation.images import ImageFolders, evaluate_images
+from imagpose.evaluation.measure import MeasureSettings
 from imagpose.evaluation.networks import Needs, Network, Networks
 
 HEIGHT, WIDTH, PAIRS = 60, 56, 5
@@ -73,8 +74,9 @@ def folders(tmp_path):
 
 def run(folders, out, networks, **changes):
     """The table, and the rows of the summary by protocol, measure and best of."""
-    settings = {**folders, "workers": 1, "networks": networks, **changes}
-    table = evaluate_images(settings.pop("generated"), settings.pop("reference"), out, **settings)
+    how = {name: changes.pop(name) for name in ("protocols", "networks", "workers") if name in changes}
+    settings = MeasureSettings(**{"workers": 1, "networks": networks, **how})
+    table = evaluate_images(ImageFolders(**{**folders, **changes}), out, settings)
     rows = json.loads((out / "summary.json").read_text())["rows"]
     return table, {(row["protocol"], row["key"], row["best_of"]): row for row in rows}
 

@@ -13,8 +13,9 @@ from imagpose.data.records import make_record
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import judging
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.images import evaluate_images
+from imagpose.evaluation.images import ImageFolders, evaluate_images
 from imagpose.evaluation.judging import JudgedPairs, Photographs, judge_pairs, open_judged_views
+from imagpose.evaluation.measure import MeasureSettings
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.store import ValueStore
 from imagpose.metrics.keypoints import COCO_SIGMAS
@@ -128,7 +129,8 @@ def test_a_folder_of_photographs_gets_the_rows_if_asked(data, tmp_path):
 
     def rows(out, **changes):
         pictures = tmp_path / "pictures"
-        evaluate_images(pictures, pictures, tmp_path / out, workers=1, networks=ABSENT, data=data, **changes)
+        folders = ImageFolders(pictures, pictures, data=data)
+        evaluate_images(folders, tmp_path / out, MeasureSettings(workers=1, networks=ABSENT, **changes))
         summary = json.loads((tmp_path / out / "summary.json").read_text())
         return {row["key"]: row for row in summary["rows"] if row["protocol"] == "clean"}, summary["notes"]
 
@@ -150,12 +152,13 @@ def test_detect_is_for_photographs(data, tmp_path):
 
 
 def test_a_detector_that_is_not_there_is_said_before_anything_is_made(data, tmp_path, monkeypatch):
-    from imagpose.evaluation.model import evaluate_on_dataset
+    from imagpose.evaluation.model import evaluate_model
+    from imagpose.evaluation.model_requests import ModelEvaluation
 
     def missing(device):
         raise ValueError("poses are detected by the extra 'pose'")
 
     monkeypatch.setattr(judging, "PoseDetector", missing)
     with pytest.raises(ValueError, match="the extra 'pose'"):
-        evaluate_on_dataset(tmp_path / "out", "mini", data, detect="cpu")
+        evaluate_model(tmp_path / "out", ModelEvaluation("mini", data), MeasureSettings(detect="cpu"))
     assert not (tmp_path / "out").exists()

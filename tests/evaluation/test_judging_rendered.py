@@ -10,8 +10,9 @@ from PIL import Image
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.images import evaluate_images
+from imagpose.evaluation.images import ImageFolders, evaluate_images
 from imagpose.evaluation.judging import JudgedPairs, RenderedPeople, judge_pairs
+from imagpose.evaluation.measure import MeasureSettings
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.store import ValueStore
 from imagpose.judges.identity import IDENTITY_WEIGHTS, embed_people, first_ranks
@@ -145,7 +146,8 @@ def test_people_without_another_view_have_no_rank(people, records, references, t
 
 def test_a_folder_of_pictures_gets_the_rows(data, references, tmp_path):
     def evaluate(out, **changes):
-        table = evaluate_images(references, references, tmp_path / out, workers=1, networks=ABSENT, **changes)
+        folders = ImageFolders(references, references, **changes)
+        table = evaluate_images(folders, tmp_path / out, MeasureSettings(workers=1, networks=ABSENT))
         return table, json.loads((tmp_path / out / "summary.json").read_text())
 
     table, summary = evaluate("with", data=data)
@@ -168,6 +170,5 @@ def test_a_folder_of_pictures_gets_the_rows(data, references, tmp_path):
 def test_references_that_are_no_views_are_refused(data, records, tmp_path):
     save(next(iter(records.values())).decode(), tmp_path / "pictures" / "stranger.png")
     with pytest.raises(ValueError, match=r"has no view of: 1 \(stranger\)"):
-        evaluate_images(
-            tmp_path / "pictures", tmp_path / "pictures", tmp_path / "out", workers=1, networks=ABSENT, data=data
-        )
+        folders = ImageFolders(tmp_path / "pictures", tmp_path / "pictures", data=data)
+        evaluate_images(folders, tmp_path / "out", MeasureSettings(workers=1, networks=ABSENT))

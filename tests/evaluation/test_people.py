@@ -22,17 +22,16 @@ def model(tmp_path):
 
 def test_what_is_measured(model, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(
-        evaluation, "evaluate_on_dataset", lambda *given, **named: calls.append((given, named)) or "table"
-    )
+    monkeypatch.setattr(evaluation, "evaluate_model", lambda *given: calls.append(given) or "table")
     out = tmp_path / "out"
     assert evaluate_on_people(out, model, 2, Sampling(3, 1.5), workers=1) == "table"
-    (given, named) = calls[0]
-    assert given[:4] == (out, model, out / "people", ("T1", "T3")) and named["sampling"] == Sampling(3, 1.5)
+    ((folder, asked, how),) = calls
+    assert (folder, asked.model, asked.data, asked.scenarios) == (out, model, out / "people", ("T1", "T3"))
+    assert asked.sampling == Sampling(3, 1.5) and how.workers == 1
     dataset = PersonDataset(out / "people", "test")
     assert list(dataset.identities) == [str(seed) for seed in TEST_SEEDS[:2]]
     assert {(own.height, own.width) for own in dataset.stream()} == {(64, 48)}
-    with given[4].open(newline="") as file:
+    with asked.pairs.open(newline="") as file:
         pairs = [(row["source"].split("/"), row["target"].split("/")) for row in csv.DictReader(file)]
     assert len(pairs) == 8
     for seed in TEST_SEEDS[:2]:

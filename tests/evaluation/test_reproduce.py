@@ -15,12 +15,11 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
-from imagpose.evaluation.model import scenario_requests
-from imagpose.evaluation.reproduce import items, speed
+from imagpose.evaluation.model_requests import ModelEvaluation, Request, ask
+from imagpose.evaluation.reproduce import items, measured
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
 from imagpose.evaluation.reproduce.measured import Measured, result_table
-from imagpose.evaluation.reproduce.page import ResultPage, markdown, write_page
-from imagpose.evaluation.reproduce.published import published_table_1
+from imagpose.evaluation.reproduce.page import ResultPage, markdown, published_table_1, write_page
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.evaluation.rows import METRICS, Row
 from imagpose.pipeline.sampling import Sampling
@@ -47,6 +46,10 @@ def config(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("config") / "denoiser.yaml"
     file.write_text(yaml.safe_dump(values))
     return file
+
+
+def scenario_requests(data: Path, scenarios: tuple[str, ...], limit: int | None = None) -> dict[str, list[Request]]:
+    return ask(ModelEvaluation("mini", data, scenarios, limit=limit)).requests
 
 
 def measuring(out: Path, data: Path, **changes) -> items.Measuring:
@@ -191,7 +194,7 @@ def test_figure_7_compares_the_scenarios_on_shared_pairs(tmp_path, data, copying
 
 def test_seconds_are_those_of_a_call_divided_by_its_pictures(data, monkeypatch, copying) -> None:
     clock = [0.0]
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(measured.time, "perf_counter", lambda: clock[0])
 
     def slow(pipeline, requests, dataset, number, sampling):
         copying.calls.append({"request": requests, "steps": sampling.steps})
@@ -199,13 +202,13 @@ def test_seconds_are_those_of_a_call_divided_by_its_pictures(data, monkeypatch, 
         clock[0] += sampling.steps * (100 if len(copying.calls) <= 4 else 1)
         return []
 
-    monkeypatch.setattr(speed, "answer_requests", slow)
+    monkeypatch.setattr(measured, "answer_requests", slow)
     planned = scenario_requests(data, ("T1", "star"))
     asked = {
         "T1": planned["T1"][:2],
         "star": [request for request in planned["star"] if len(request.poses) == 3][:2],
     }
-    found = speed.seconds_per_picture(copying, asked, PersonDataset(data, "test"), [Sampling(6), Sampling(12)])
+    found = measured.seconds_per_picture(copying, asked, PersonDataset(data, "test"), [Sampling(6), Sampling(12)])
     assert {key: seconds.tolist() for key, seconds in found.items()} == {
         ("T1", Sampling(6)): [6.0, 6.0], ("T1", Sampling(12)): [12.0, 12.0],
         ("star", Sampling(6)): [2.0, 2.0], ("star", Sampling(12)): [4.0, 4.0],

@@ -40,7 +40,7 @@ def evaluate_people(
     "model", epilog="Example: imagpose evaluate model --data data/people --request 1:8 --grid 3x3 --out evaluation"
 )
 @with_sampling
-def evaluate_model(
+def model_on_data(
     sampling: Sampling,
     data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
     out: Annotated[Path, typer.Option(help="Folder for summary.json, pairs.parquet, report.html and the pictures.")],
@@ -65,15 +65,17 @@ def evaluate_model(
     workers: Workers = None,
 ) -> None:
     """Measure a model on a data set's test split, beside copying the source and the autoencoder alone."""
-    from imagpose.evaluation.model import evaluate_on_dataset
+    from imagpose.evaluation.measure import MeasureSettings
+    from imagpose.evaluation.model import evaluate_model
+    from imagpose.evaluation.model_requests import ModelEvaluation
     from imagpose.views import ViewGrid
 
-    default = None if request else "T1"
-    scenarios = (scenario or default or "").split(",") if scenario or default else []
-    table = evaluate_on_dataset(
-        out, model, data, (*scenarios, *(request or ())), pairs, seeds, tuple(protocol.split(",")),
-        sampling, workers, limit=limit, detect=detect, grids=[*map(ViewGrid.parse, grid.split(","))],
+    scenarios = (scenario or ("" if request else "T1")).split(",")
+    asked = ModelEvaluation(
+        model, data, (*(scenarios if any(scenarios) else ()), *(request or ())), [*map(ViewGrid.parse, grid.split(","))],
+        pairs, limit, seeds, sampling,
     )  # fmt: skip
+    table = evaluate_model(out, asked, MeasureSettings(tuple(protocol.split(",")), workers, detect=detect))
     _show(table, out)
 
 
@@ -109,11 +111,11 @@ def images(
     workers: Workers = None,
 ) -> None:
     """Measure any method's folder of pictures: SSIM, PSNR, LPIPS, FID, as defined and as the field computed them."""
-    from imagpose.evaluation.images import evaluate_images
+    from imagpose.evaluation.images import ImageFolders, evaluate_images
+    from imagpose.evaluation.measure import MeasureSettings
 
-    table = evaluate_images(
-        generated, reference, out, train, masks, tuple(protocol.split(",")), workers, data=data, detect=detect
-    )
+    folders = ImageFolders(generated, reference, train, masks, data)
+    table = evaluate_images(folders, out, MeasureSettings(tuple(protocol.split(",")), workers, detect=detect))
     _show(table, out)
 
 

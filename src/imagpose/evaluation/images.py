@@ -8,48 +8,56 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from imagpose.evaluation.folders import check_readable, check_sizes, find_pairs, list_pictures
-from imagpose.evaluation.images_report import write_results
+import pyarrow.parquet
+
+from imagpose.evaluation.folders import Pair, check_readable, check_sizes, find_pairs, list_pictures
 from imagpose.evaluation.judging import JudgedPairs, open_judged_views
-from imagpose.evaluation.measure import Yardstick, measure_pairs
-from imagpose.evaluation.networks import Needs, Networks, find_networks
-from imagpose.evaluation.rows import PROTOCOLS, markdown_table
+from imagpose.evaluation.measure import Measures, MeasureSettings, Yardstick, measure_pairs
+from imagpose.evaluation.networks import Needs, find_networks
+from imagpose.evaluation.report import (
+    HOW_TO_READ,
+    build_page,
+    html_table,
+    library_versions,
+    notes_of,
+    pair_table,
+    pictured_strips,
+)
+from imagpose.evaluation.rows import markdown_table, side_by_side
 from imagpose.evaluation.store import ValueStore
-from imagpose.io import check_output_folder
+from imagpose.io import check_output_folder, partial_file, write_json, write_text
 
-__all__ = ["check_settings", "evaluate_images"]
+__all__ = ["ImageFolders", "evaluate_images"]
+
+_ROLES = ("generated", "reference", "train", "masks")  # in reports
 
 
-def evaluate_images(
-    generated: Path | str,
-    reference: Path | str,
-    out: Path | str,
-    train: Path | str | None = None,
-    masks: Path | str | None = None,
-    protocols: Sequence[str] = PROTOCOLS,
-    workers: int | None = None,
-    networks: Networks | None = None,
-    data: Path | str | None = None,
-    detect: str | None = None,
-) -> str:
-    """Writes `summary.json`, `pairs.parquet` and `report.html` into a folder.
+@dataclass(frozen=True)
+class ImageFolders:
+    """What is compared with what.
 
-    Values are computed part by part and kept in the folder's `parts`: a run that was broken off continues.
-
-    Args:
-        generated, reference: folders; pictures of one name belong together, see `folders`.
-        out: the folder; made where it is missing.
-        train: folder of the training pictures, for FID as the field has it and for real test against train.
-        masks: folder of the references' masks, white where the person is.
-        protocols: "clean", "field" or both.
-        workers: processes; None for one per core.
-        networks: those found on this machine if not given.
+    Attributes:
+        generated, reference: pictures of one name belong together, see `folders`.
+        train: training pictures, for FID as the field has it and for real test against train.
+        masks: of the references, white where the person is.
         data: a data set whose test split the references are views of, named "<identity>/<view>"; if
             `imagpose prepare people` made it, pose, silhouette and identity are measured.
-        detect: "cpu" or "cuda": pose is measured in photographs too, see `open_judged_views`.
+    """
+
+    generated: Path
+    reference: Path
+    train: Path | None = None
+    masks: Path | None = None
+    data: Path | None = None
+
+
+def evaluate_images(folders: ImageFolders, out: Path, settings: MeasureSettings | None = None) -> str:
+    """Writes `summary.json`, `pairs.parquet` and `report.html` into the folder `out`, which is made where it is missing.
+
+    Values are computed part by part and kept in the folder's `parts`: a run that was broken off continues.
 
     Returns:
         The table, Markdown.
@@ -58,31 +66,57 @@ def evaluate_images(
         ValueError, OSError: folders that do not match, files that cannot be compared, an illegal setting.
     """
     started = time.perf_counter()
-    check_settings(Path(out), protocols, workers)
-    folders = {"generated": Path(generated), "reference": Path(reference)}
-    folders |= {role: Path(path) for role, path in (("train", train), ("masks", masks)) if path is not None}
-    pairs = find_pairs(folders["generated"], folders["reference"], folders.get("masks"))
-    if data is not None:  # whose views are named "<identity>/<view>"
+    settings = settings or MeasureSettings()
+    check_output_folder(out)
+    protocols = settings.protocols
+    pairs = find_pairs(folders.generated, folders.reference, folders.masks)
+    if folders.data is not None:  # whose views are named "<identity>/<view>"
         pairs = [replace(pair, person=pair.name.rpartition("/")[0]) for pair in pairs]
     sizes = check_sizes(pairs, resizing="clean" not in protocols)
-    trained = None if train is None else list(list_pictures(Path(train), "train").values())
-    check_readable(trained or ())
-    views = open_judged_views(None if data is None else Path(data), detect)
+    train = None if folders.train is None else list(list_pictures(folders.train, "train").values())
+    check_readable(train or ())
+    views = open_judged_views(folders.data, settings.detect)
     judged = views if isinstance(views, Needs) else JudgedPairs(views, [pair.name for pair in pairs])
 
-    store = ValueStore(Path(out) / "parts", workers)
-    measures = measure_pairs(pairs, judged, Yardstick(protocols, store, networks or find_networks(), sizes, trained))
-    notes = [] if isinstance(views, Needs) or "clean" not in protocols else [views.note]
-    seconds = time.perf_counter() - started
-    write_results(Path(out), folders, protocols, pairs, measures.rows, measures.values, notes, seconds)
+    store = ValueStore(out / "parts", settings.workers)
+    yardstick = Yardstick(protocols, store, settings.networks or find_networks(), sizes, train)
+    measures = measure_pairs(pairs, judged, yardstick)
+    notes = notes_of(pairs, measures.rows)
+    notes += [] if isinstance(views, Needs) or "clean" not in protocols else [views.note]
+    _write_report(out, folders, pairs, measures, protocols, notes, time.perf_counter() - started)
     return markdown_table(measures.rows, protocols)
 
 
-def check_settings(out: Path, protocols: Sequence[str], workers: int | None) -> None:
-    """Raises ValueError for an unknown or repeated protocol, no worker, or a file where the folder should be."""
-    unknown = [protocol for protocol in protocols if protocol not in PROTOCOLS]
-    if unknown or not protocols or len(set(protocols)) < len(protocols):
-        raise ValueError(f"protocol is {','.join(protocols)!r}; clean, field or clean,field expected")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; at least 1 expected")
-    check_output_folder(out)
+def _write_report(
+    out: Path, folders: ImageFolders, pairs: Sequence[Pair], measures: Measures, protocols: Sequence[str],
+    notes: Sequence[str], seconds: float,
+) -> None:  # fmt: skip
+    """Write the three files, each complete or not at all; `seconds` are of this run, without what an earlier one had."""
+    out.mkdir(parents=True, exist_ok=True)
+    versions = library_versions()
+    given = {role: str(getattr(folders, role)) for role in _ROLES if getattr(folders, role) is not None}
+    summary = {
+        "format": 1,
+        "folders": given,
+        "protocols": list(protocols),
+        "pairs": len(pairs),
+        "samples": len(pairs[0].samples),
+        "rows": [asdict(row) for row in measures.rows],
+        "notes": notes,
+        "seconds": round(seconds, 1),
+        "versions": versions,
+    }
+    page = build_page(
+        f"{folders.generated.resolve().name} against {folders.reference.resolve().name}",
+        f"{len(pairs):,} pairs of pictures. {HOW_TO_READ}",
+        notes,
+        [html_table(["metric", *protocols], side_by_side(measures.rows, protocols), defined=True)],
+        pictured_strips(pairs, measures.values, protocols[0]),
+        "; ".join(f"{role}: {folder}" for role, folder in given.items())
+        + ". " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
+    )  # fmt: skip
+    table = pair_table(pairs, measures.values)
+    with partial_file(out / "pairs.parquet") as partial:
+        pyarrow.parquet.write_table(table, partial)
+    write_text(out / "report.html", page)
+    write_json(out / "summary.json", summary)

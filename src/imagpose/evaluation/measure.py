@@ -14,11 +14,11 @@ from imagpose.evaluation.judging import JudgedPairs, judge_pairs
 from imagpose.evaluation.network_values import feature_values, lpips_values, set_features
 from imagpose.evaluation.networks import Needs, Network, Networks
 from imagpose.evaluation.pixel_values import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
-from imagpose.evaluation.rows import METRICS, REAL, Metric, Row, distance_row, mean_row
+from imagpose.evaluation.rows import METRICS, PROTOCOLS, REAL, Metric, Row, distance_row, mean_row
 from imagpose.evaluation.store import Files, ValueStore
 from imagpose.metrics.frechet import frechet_distance, gaussian
 
-__all__ = ["Measures", "Yardstick", "measure_pairs"]
+__all__ = ["MeasureSettings", "Measures", "Yardstick", "measure_pairs"]
 
 _VERSION = "2"  # of what is computed, for the values that are kept
 _PIXEL_PART = 32
@@ -43,6 +43,33 @@ class Measures:
     rows: list[Row]
     values: dict[str, np.ndarray]
     styles: dict[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How pictures are measured.
+
+    Attributes:
+        protocols: "clean", "field" or both.
+        workers: processes for work on pixels; None for one per core.
+        networks: of published metrics; None: those found on this machine.
+        detect: "cpu" or "cuda": pose is measured in photographs too, see `open_judged_views`.
+
+    Raises:
+        ValueError: an unknown or repeated protocol, or no worker.
+    """
+
+    protocols: Sequence[str] = PROTOCOLS
+    workers: int | None = None
+    networks: Networks | None = None
+    detect: str | None = None
+
+    def __post_init__(self) -> None:
+        known = [protocol for protocol in dict.fromkeys(self.protocols) if protocol in PROTOCOLS]
+        if not known or len(known) < len(self.protocols):
+            raise ValueError(f"protocol is {','.join(self.protocols)!r}; clean, field or clean,field expected")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers is {self.workers}; at least 1 expected")
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,9 @@ from rich.progress import Progress, track
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
-from imagpose.data.pairs import Pair as ViewPair
-from imagpose.data.pairs import pairs_of_dataset, sample_pairs
 from imagpose.evaluation.folders import Pair, check_sizes
-from imagpose.evaluation.images import check_settings
 from imagpose.evaluation.judging import JudgedPairs, open_judged_views
-from imagpose.evaluation.measure import Yardstick, measure_pairs
+from imagpose.evaluation.measure import MeasureSettings, Yardstick, measure_pairs
 from imagpose.evaluation.model_pictures import (
     MEAN_COLOURS,
     Pictures,
@@ -35,84 +32,28 @@ from imagpose.evaluation.model_pictures import (
     reconstruct,
 )
 from imagpose.evaluation.model_report import Method, write_model_report
-from imagpose.evaluation.model_requests import (
-    PAPER_GRID,
-    Request,
-    check_pairs,
-    method_name,
-    plan_requests,
-    read_view_pairs,
-)
+from imagpose.evaluation.model_requests import Asked, ModelEvaluation, ask
 from imagpose.evaluation.networks import Needs, Networks, find_networks
-from imagpose.evaluation.rows import PROTOCOLS
 from imagpose.evaluation.store import ValueStore
-from imagpose.io import claim_folder
+from imagpose.io import check_output_folder, claim_folder
 from imagpose.model_folder import resolve_model
-from imagpose.pipeline.sampling import Sampling, load_pipeline
-from imagpose.views import ViewGrid
+from imagpose.pipeline.sampling import load_pipeline
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["evaluate_on_dataset", "scenario_requests"]
+__all__ = ["evaluate_model"]
 
-_SPLIT, _TRAIN = "test", "train"
+_TRAIN = "train"
 _COPY, _AUTOENCODER = "copy of the source", "autoencoder alone"
-_Asked = tuple[tuple[str, ...], str]  # the sources and the target of a pair
+_Given = tuple[tuple[str, ...], str]  # the sources and the target of a pair
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What is generated: the pairs, and per scenario and grid the requests and how many pairs they leave out."""
+def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSettings | None = None) -> str:
+    """Writes `summary.json`, `pairs.parquet`, `report.html` and the pictures into the folder `out`.
 
-    dataset: PersonDataset
-    pairs: list[ViewPair]
-    requests: dict[str, list[Request]]
-    left_out: dict[str, int]
-    seeds: int
-    sampling: Sampling
-
-    @property
-    def measured(self) -> list[ViewPair]:
-        """All pairs that something is measured of: those of the list, and what requests of any size add."""
-        asked = [pair for requests in self.requests.values() for request in requests for pair in request.pairs]
-        return list(dict.fromkeys([*self.pairs, *asked]))
-
-
-def evaluate_on_dataset(
-    out: Path | str,
-    model: str,
-    data: Path | str,
-    scenarios: Sequence[str] = ("T1",),
-    pairs: Path | str | None = None,
-    seeds: int = 1,
-    protocols: Sequence[str] = PROTOCOLS,
-    sampling: Sampling | None = None,
-    workers: int | None = None,
-    networks: Networks | None = None,
-    limit: int | None = None,
-    others: Mapping[str, Path] | None = None,
-    detect: str | None = None,
-    grids: Sequence[ViewGrid] = (PAPER_GRID,),
-) -> str:
-    """Writes `summary.json`, `pairs.parquet`, `report.html` and the pictures into a folder.
-
-    Pictures and values that are there are not made again. Started by `torchrun`, the processes share the
-    generation; the first one measures.
-
-    Args:
-        out: the folder; one model, data set, list of pairs and sampling per folder.
-        model: `"mini"`, the folder of a saved pipeline, or a Hub id.
-        data: a data set of `imagpose prepare` with a split "test".
-        scenarios: of "T1", "T2", "T3", "star" and "S:T", see `plan_requests`.
-        pairs: CSV with the columns `source,target`; `pairs-test.csv` of the data set, or all pairs by the field's
-            rule, if not given.
-        seeds: number of samples per pair, each of its own noise.
-        protocols, workers, networks: see `evaluate_images`.
-        limit: at most so many pairs of the list, always the same ones (`sample_pairs`), in the list's order.
-        others: pictures of other methods, by name: folders with "<identity>/<source>_to_<target>.png" for every pair.
-        detect: "cpu" or "cuda": pose is measured in photographs too, see `open_judged_views`.
-        grids: each scenario is asked for on each of them.
+    Pictures and values that are there are not made again; a folder is for one model, data set, list of pairs and
+    sampling. Started by `torchrun`, the processes share the generation; the first one measures.
 
     Returns:
         The tables, Markdown; empty in other processes than the first.
@@ -121,106 +62,58 @@ def evaluate_on_dataset(
         ValueError, OSError: something is not legal, not there, or does not fit what the folder holds.
     """
     started = time.perf_counter()
-    out, data, sampling = Path(out), Path(data), sampling or Sampling()
-    check_settings(out, protocols, workers)
-    if not 1 <= seeds <= 1000:
-        raise ValueError(f"seeds is {seeds}; 1 to 1000 expected")
-    resolved = resolve_model(model)
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}; at least 1 expected")
-    run = _plan(data, scenarios, pairs, seeds, sampling, limit, grids)
-    theirs = _find_others(others or {}, run)
-    views = open_judged_views(data, detect)
-    _claim(out, resolved, run)
+    settings = settings or MeasureSettings()
+    check_output_folder(out)
+    resolved = resolve_model(evaluation.model)
+    asked = ask(evaluation)
+    theirs = _find_others(evaluation.others, asked)
+    views = open_judged_views(evaluation.data, settings.detect)
+    _claim(out, resolved, evaluation, asked)
 
     pictures = Pictures(out / "pictures")
-    size, styles = _store_views(run, pictures)
-    methods_compared = _compared(run, pictures, theirs, styles)
+    size, styles = _store_views(asked, pictures)
+    compared = _compared(evaluation.seeds, asked, pictures, theirs, styles)
     for name in theirs:
-        check_sizes(methods_compared[name].pairs, resizing="clean" not in protocols)
+        check_sizes(compared[name].pairs, resizing="clean" not in settings.protocols)
     # The first processes to be ready wait for the last, which may take hours.
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
-    pipeline = load_pipeline(model, sampling.scheduler).to(state.device)
-    _generate(pipeline, run, pictures, state.process_index, state.num_processes)
+    pipeline = load_pipeline(evaluation.model, evaluation.sampling.scheduler).to(state.device)
+    _generate(pipeline, evaluation, asked, pictures, (state.process_index, state.num_processes))
     state.wait_for_everyone()
     if not state.is_main_process:
         return ""
-    networks = networks or find_networks()
-    if MEAN_COLOURS in methods_compared:
-        draw_mean_colours(run.pairs, pictures)
-    reconstruct(pipeline, list(dict.fromkeys(target for _, target in run.measured)), pictures)
-    train = _store_train(data, pictures) if _wants_train(protocols, networks) else None
-    yardstick = Yardstick(protocols, ValueStore(out / "parts", workers), networks, {size}, train)
+    if MEAN_COLOURS in compared:
+        draw_mean_colours(asked.pairs, pictures)
+    reconstruct(pipeline, list(dict.fromkeys(target for _, target in asked.measured)), pictures)
+
+    networks = settings.networks or find_networks()
+    train = _store_train(evaluation.data, pictures) if _wants_train(settings.protocols, networks) else None
+    store = ValueStore(out / "parts", settings.workers)
+    yardstick = Yardstick(settings.protocols, store, networks, {size}, train)
     methods = []
-    for name, compared in methods_compared.items():
-        own = compared.pairs
-        judged = views if isinstance(views, Needs) else JudgedPairs(views, compared.targets, compared.sources)
-        measures = measure_pairs(own, judged, yardstick)
-        methods.append(Method(name, own, measures, pictured=name in run.requests or name in theirs))
-    settings = {
-        "model": model, "data": str(data), "pairs": len(run.pairs), "seeds": seeds, "left_out": run.left_out,
-        "judges": None if isinstance(views, Needs) or "clean" not in protocols else views.note,
+    for name, own in compared.items():
+        judged = views if isinstance(views, Needs) else JudgedPairs(views, own.targets, own.sources)
+        measures = measure_pairs(own.pairs, judged, yardstick)
+        methods.append(Method(name, own.pairs, measures, pictured=name in asked.requests or name in theirs))
+    sampling = evaluation.sampling
+    decisive = {
+        "model": evaluation.model, "data": str(evaluation.data), "pairs": len(asked.pairs), "seeds": evaluation.seeds,
+        "left_out": asked.left_out,
+        "judges": None if isinstance(views, Needs) or "clean" not in settings.protocols else views.note,
         "sampling": str(sampling), **asdict(sampling), "dtype": str(pipeline.dtype).removeprefix("torch."),
     }  # fmt: skip
-    return write_model_report(out, settings, protocols, methods, time.perf_counter() - started)
+    return write_model_report(out, decisive, settings.protocols, methods, time.perf_counter() - started)
 
 
-def scenario_requests(data: Path, scenarios: Sequence[str], limit: int | None = None) -> dict[str, list[Request]]:
-    """What `evaluate_on_dataset` asks of a model in each scenario; arguments and errors as there."""
-    return _plan(data, scenarios, None, 1, Sampling(), limit).requests
-
-
-def _plan(
-    data: Path,
-    scenarios: Sequence[str],
-    pairs: Path | str | None,
-    seeds: int,
-    sampling: Sampling,
-    limit: int | None = None,
-    grids: Sequence[ViewGrid] = (PAPER_GRID,),
-) -> _Run:
-    if not scenarios or len(set(scenarios)) < len(scenarios):
-        text = "some of T1,T2,T3,star expected, or sources:targets, each once"
-        raise ValueError(f"scenario is {','.join(scenarios)!r}; {text}")
-    if not grids or len(set(grids)) < len(grids) or min(grid.num_views for grid in grids) < 2:
-        raise ValueError(f"grid is {','.join(map(str, grids))!r}; grids of at least 2 views expected, each once")
-    dataset = PersonDataset(data, _SPLIT)
-    views = {
-        identity: [f"{identity}/{record.view}" for record in dataset.views(identity)] for identity in dataset.identities
-    }
-    file = data / f"pairs-{_SPLIT}.csv" if pairs is None else Path(pairs)
-    listed = pairs_of_dataset(data, _SPLIT) if pairs is None and not file.is_file() else read_view_pairs(file)
-    if not listed:
-        raise ValueError(
-            f"{data}: no two views of one person in {_SPLIT} show shoulders and hips; give a list of pairs"
-        )
-    check_pairs(listed, views)
-    if limit is not None and limit < len(listed):
-        chosen = set(sample_pairs(listed, limit))
-        listed = [pair for pair in listed if pair in chosen]
-    planned = {
-        method_name(scenario, grid): plan_requests(scenario, listed, views, grid)
-        for grid in grids
-        for scenario in scenarios
-    }
-    empty = [scenario for scenario, (requests, _) in planned.items() if not requests]
-    if empty:
-        raise ValueError(
-            f"scenario {empty[0]}: no pair of the list can be asked for, its identities have too few views"
-        )
-    requests = {scenario: own for scenario, (own, _) in planned.items()}
-    return _Run(dataset, listed, requests, {name: left for name, (_, left) in planned.items()}, seeds, sampling)
-
-
-def _find_others(others: Mapping[str, Path], run: _Run) -> dict[str, list[Path]]:
+def _find_others(others: Mapping[str, Path], asked: Asked) -> dict[str, list[Path]]:
     """Per other method, its picture of every pair."""
     for name in others:
-        if name in (_COPY, _AUTOENCODER, MEAN_COLOURS, *run.requests):
+        if name in (_COPY, _AUTOENCODER, MEAN_COLOURS, *asked.requests):
             raise ValueError(f"method {name!r}: the name of what is measured anyway; choose another")
-    return {name: find_made(folder, run.pairs) for name, folder in others.items()}
+    return {name: find_made(folder, asked.pairs) for name, folder in others.items()}
 
 
-def _claim(out: Path, model: str, run: _Run) -> None:
+def _claim(out: Path, model: str, evaluation: ModelEvaluation, asked: Asked) -> None:
     """Marks the folder as this run's, or sees that it is.
 
     Raises:
@@ -231,36 +124,39 @@ def _claim(out: Path, model: str, run: _Run) -> None:
     weights = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     mine = {
         "model": [model, hashlib.sha256(repr(weights).encode()).hexdigest()],
-        "data": run.dataset.info.fingerprint,
-        "pairs": hashlib.sha256(repr(run.pairs).encode()).hexdigest(),
-        "sampling": asdict(run.sampling),
+        "data": asked.dataset.info.fingerprint,
+        "pairs": hashlib.sha256(repr(asked.pairs).encode()).hexdigest(),
+        "sampling": asdict(evaluation.sampling),
     }
     claim_folder(out, mine)
 
 
-def _generate(pipeline: IMAGPosePipeline, run: _Run, pictures: Pictures, process: int, processes: int) -> None:
-    """This process's share of all pictures."""
+def _generate(
+    pipeline: IMAGPosePipeline, evaluation: ModelEvaluation, asked: Asked, pictures: Pictures, share: tuple[int, int]
+) -> None:
+    """The pictures of one process of several; `share` is its number and how many there are."""
+    process, processes = share
     pipeline.set_progress_bar_config(disable=True)
-    for scenario, requests in run.requests.items():
+    for scenario, requests in asked.requests.items():
         own = requests[process::processes]
-        for number in range(run.seeds):
+        for number in range(evaluation.seeds):
             with Progress(console=Console(stderr=True), disable=process > 0) as progress:
-                task = progress.add_task(f"{scenario}, sample {number + 1} of {run.seeds}", total=len(own))
-                for done in generate(pipeline, own, run.dataset, pictures, number, run.sampling):
+                task = progress.add_task(f"{scenario}, sample {number + 1} of {evaluation.seeds}", total=len(own))
+                for done in generate(pipeline, own, asked.dataset, pictures, number, evaluation.sampling):
                     progress.advance(task, done)
 
 
-def _store_views(run: _Run, pictures: Pictures) -> tuple[tuple[int, int], dict[str, str | None]]:
+def _store_views(asked: Asked, pictures: Pictures) -> tuple[tuple[int, int], dict[str, str | None]]:
     """Writes all views of the pairs; gives their width and height, and the style of each.
 
     Raises:
         ValueError: they have several sizes.
     """
-    wanted = {name for pair in run.measured for name in pair}
+    wanted = {name for pair in asked.measured for name in pair}
     sizes: set[tuple[int, int]] = set()
     styles: dict[str, str | None] = {}
     for identity in dict.fromkeys(name.rpartition("/")[0] for name in wanted):
-        records = [own for own in run.dataset.views(identity) if f"{own.identity}/{own.view}" in wanted]
+        records = [own for own in asked.dataset.views(identity) if f"{own.identity}/{own.view}" in wanted]
         sizes |= {(record.width, record.height) for record in records}
         styles |= {f"{own.identity}/{own.view}": own.style for own in records}
         pictures.store_views(records)
@@ -299,29 +195,33 @@ class _Compared:
 
 
 def _compared(
-    run: _Run, pictures: Pictures, theirs: Mapping[str, list[Path]], styles: Mapping[str, str | None]
+    seeds: int,
+    asked: Asked,
+    pictures: Pictures,
+    theirs: Mapping[str, list[Path]],
+    styles: Mapping[str, str | None],
 ) -> dict[str, _Compared]:
     """What is compared, per method; `theirs` has a file for every pair, `styles` each view's."""
-    alone: list[_Asked] = [((source,), target) for source, target in run.pairs]
-    copies = [[pictures.view(source)] for source, _ in run.pairs]
-    decoded = [[pictures.view(target, "autoencoder")] for _, target in run.pairs]
+    alone: list[_Given] = [((source,), target) for source, target in asked.pairs]
+    copies = [[pictures.view(source)] for source, _ in asked.pairs]
+    decoded = [[pictures.view(target, "autoencoder")] for _, target in asked.pairs]
     without = {_COPY: copies, _AUTOENCODER: decoded}
-    if all(pictures.view(name, "parts").is_file() for pair in run.pairs for name in pair):
-        without[MEAN_COLOURS] = [[pictures.generated(MEAN_COLOURS, pair, 0)] for pair in run.pairs]
+    if all(pictures.view(name, "parts").is_file() for pair in asked.pairs for name in pair):
+        without[MEAN_COLOURS] = [[pictures.generated(MEAN_COLOURS, pair, 0)] for pair in asked.pairs]
     methods = {name: _method(alone, made, pictures, styles) for name, made in without.items()}
-    for scenario, requests in run.requests.items():
-        asked: list[_Asked] = [(request.sources, target) for request in requests for target in request.targets]
+    for scenario, requests in asked.requests.items():
+        given: list[_Given] = [(request.sources, target) for request in requests for target in request.targets]
         made = [
-            [pictures.generated(scenario, (sources[0], target), number) for number in range(run.seeds)]
-            for sources, target in asked
+            [pictures.generated(scenario, (sources[0], target), number) for number in range(seeds)]
+            for sources, target in given
         ]
-        methods[scenario] = _method(asked, made, pictures, styles)
+        methods[scenario] = _method(given, made, pictures, styles)
     others = {name: _method(alone, [[file] for file in files], pictures, styles) for name, files in theirs.items()}
     return methods | others
 
 
 def _method(
-    asked: list[_Asked], made: list[list[Path]], pictures: Pictures, styles: Mapping[str, str | None]
+    given: list[_Given], made: list[list[Path]], pictures: Pictures, styles: Mapping[str, str | None]
 ) -> _Compared:
     def known(target: str, kind: str) -> Path | None:
         file = pictures.view(target, kind)
@@ -339,6 +239,6 @@ def _method(
             target.rpartition("/")[0],
             styles[target],
         )
-        for (sources, target), files in zip(asked, made, strict=True)
+        for (sources, target), files in zip(given, made, strict=True)
     ]
-    return _Compared(pairs, [target for _, target in asked], [sources for sources, _ in asked])
+    return _Compared(pairs, [target for _, target in given], [sources for sources, _ in given])

@@ -12,15 +12,16 @@ import pyarrow
 import pyarrow.parquet
 
 from imagpose.evaluation.folders import Pair
-from imagpose.evaluation.images_report import (
+from imagpose.evaluation.measure import Measures
+from imagpose.evaluation.report import (
     HOW_TO_READ,
+    build_page,
+    html_table,
     library_versions,
     notes_of,
     pair_table,
     pictured_strips,
 )
-from imagpose.evaluation.measure import Measures
-from imagpose.evaluation.page import build_page, html_table
 from imagpose.evaluation.rows import METRICS, REAL, Row, cell_text
 from imagpose.io import partial_file, write_json, write_text
 from imagpose.metrics.statistics import compare_paired

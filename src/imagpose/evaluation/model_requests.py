@@ -9,14 +9,20 @@ import csv
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import Pair as ViewPair
+from imagpose.data.pairs import pairs_of_dataset, sample_pairs
 from imagpose.evaluation.folders import refuse
+from imagpose.evaluation.judging import SPLIT
+from imagpose.pipeline.sampling import Sampling
 from imagpose.views import SCENARIOS, ViewGrid
 
-__all__ = ["PAPER_GRID", "Request", "check_pairs", "method_name", "plan_requests", "read_view_pairs"]
+__all__ = [
+    "PAPER_GRID", "Asked", "ModelEvaluation", "Request", "ask", "check_pairs", "plan_requests", "read_view_pairs",
+]  # fmt: skip
 
 PAPER_GRID = ViewGrid(2, 2)
 
@@ -68,6 +74,113 @@ class Request:
 def method_name(scenario: str, grid: ViewGrid) -> str:
     """A scenario on a grid, which is named unless it is the paper's."""
     return scenario if grid == PAPER_GRID else f"{scenario} on {grid}"
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """Which pictures of a model are measured.
+
+    Attributes:
+        model: `"mini"`, the folder of a saved pipeline, or a Hub id.
+        data: a data set of `imagpose prepare` with a split "test".
+        scenarios: of "T1", "T2", "T3", "star" and "S:T", see `plan_requests`.
+        grids: each scenario is asked for on each of them.
+        pairs: CSV with the columns `source,target`; None: `pairs-test.csv` of the data set, or else all pairs by the
+            field's rule.
+        limit: at most so many pairs of the list, always the same ones (`sample_pairs`), in the list's order.
+        seeds: number of samples per pair, each of its own noise.
+        sampling: of all pictures.
+        others: pictures of other methods, by name: folders with "<identity>/<source>_to_<target>.png" for every pair.
+
+    Raises:
+        ValueError: a number out of its range, no scenario or grid, or one that is there twice.
+    """
+
+    model: str
+    data: Path
+    scenarios: Sequence[str] = ("T1",)
+    grids: Sequence[ViewGrid] = (PAPER_GRID,)
+    pairs: Path | None = None
+    limit: int | None = None
+    seeds: int = 1
+    sampling: Sampling = field(default_factory=Sampling)
+    others: Mapping[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seeds <= 1000:
+            raise ValueError(f"seeds is {self.seeds}; 1 to 1000 expected")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit is {self.limit}; at least 1 expected")
+        if not self.scenarios or len(set(self.scenarios)) < len(self.scenarios):
+            text = "some of T1,T2,T3,star expected, or sources:targets, each once"
+            raise ValueError(f"scenario is {','.join(self.scenarios)!r}; {text}")
+        few = not self.grids or min(grid.num_views for grid in self.grids) < 2
+        if few or len(set(self.grids)) < len(self.grids):
+            text = "grids of at least 2 views expected, each once"
+            raise ValueError(f"grid is {','.join(map(str, self.grids))!r}; {text}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model is asked for.
+
+    Attributes:
+        dataset: the views.
+        pairs: of the list.
+        requests: per method, a scenario on a grid.
+        left_out: per method, how many pairs of the list it leaves out.
+    """
+
+    dataset: PersonDataset
+    pairs: list[ViewPair]
+    requests: dict[str, list[Request]]
+    left_out: dict[str, int]
+
+    @property
+    def measured(self) -> list[ViewPair]:
+        """All pairs that something is measured of: those of the list, and what requests of any size add."""
+        asked = [pair for requests in self.requests.values() for request in requests for pair in request.pairs]
+        return list(dict.fromkeys([*self.pairs, *asked]))
+
+
+def ask(evaluation: ModelEvaluation) -> Asked:
+    """The requests of every scenario on every grid.
+
+    Raises:
+        FileNotFoundError, ValueError: no such data set or list, pairs that do not fit the data set, an unknown scenario,
+            or one that no pair of the list can be asked for in.
+    """
+    dataset = PersonDataset(evaluation.data, SPLIT)
+    views = {
+        identity: [f"{identity}/{record.view}" for record in dataset.views(identity)] for identity in dataset.identities
+    }
+    listed = _listed_pairs(evaluation)
+    check_pairs(listed, views)
+    if evaluation.limit is not None and evaluation.limit < len(listed):
+        chosen = set(sample_pairs(listed, evaluation.limit))
+        listed = [pair for pair in listed if pair in chosen]
+    planned = {
+        method_name(scenario, grid): plan_requests(scenario, listed, views, grid)
+        for grid in evaluation.grids
+        for scenario in evaluation.scenarios
+    }
+    for name, (own, _) in planned.items():
+        if not own:
+            raise ValueError(
+                f"scenario {name}: no pair of the list can be asked for, its identities have too few views"
+            )
+    requests = {name: own for name, (own, _) in planned.items()}
+    return Asked(dataset, listed, requests, {name: left for name, (_, left) in planned.items()})
+
+
+def _listed_pairs(evaluation: ModelEvaluation) -> list[ViewPair]:
+    own = evaluation.data / f"pairs-{SPLIT}.csv"
+    if evaluation.pairs is not None or own.is_file():
+        return read_view_pairs(evaluation.pairs or own)
+    if not (listed := pairs_of_dataset(evaluation.data, SPLIT)):
+        text = "show shoulders and hips; give a list of pairs"
+        raise ValueError(f"{evaluation.data}: no two views of one person in {SPLIT} {text}")
+    return listed
 
 
 def read_view_pairs(path: Path) -> list[ViewPair]:

@@ -1,4 +1,4 @@
-"""`imagpose evaluate people`: held-out rendered people made into a data set, and `evaluate_on_dataset` on it."""
+"""`imagpose evaluate people`: held-out rendered people made into a data set, and `evaluate_model` on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 from imagpose.data.pairs import write_pairs
 from imagpose.data.rendered import prepare_people
-from imagpose.evaluation.model import evaluate_on_dataset
+from imagpose.evaluation.measure import MeasureSettings
+from imagpose.evaluation.model import evaluate_model
+from imagpose.evaluation.model_requests import ModelEvaluation
 from imagpose.model_folder import resolve_model
 from imagpose.people.splits import TEST_SEEDS
 from imagpose.pipeline.sampling import Sampling
@@ -24,7 +26,7 @@ def evaluate_on_people(out: Path, model: str, identities: int, sampling: Samplin
     from the front, from behind and from both sides.
 
     Args:
-        out, model, sampling: see `evaluate_on_dataset`; the same command continues.
+        out, model, sampling: see `evaluate_model`; the same command continues.
         identities: number of people.
         workers: processes that render and measure; None for one per core.
 
@@ -32,7 +34,7 @@ def evaluate_on_people(out: Path, model: str, identities: int, sampling: Samplin
         The tables, Markdown.
 
     Raises:
-        ValueError, OSError: see `evaluate_on_dataset` and `prepare_people`.
+        ValueError, OSError: see `evaluate_model` and `prepare_people`.
     """
     from imagpose.pipeline import IMAGPosePipeline
 
@@ -45,4 +47,5 @@ def evaluate_on_people(out: Path, model: str, identities: int, sampling: Samplin
     size = config["view_height"], config["view_width"]
     prepare_people(TEST_SEEDS[0], identities, _VIEWS, *size, data, workers=workers)
     write_pairs([(f"{seed}/0", f"{seed}/{view}") for seed in TEST_SEEDS[:identities] for view in range(4, 8)], pairs)
-    return evaluate_on_dataset(out, model, data, _SCENARIOS, pairs, sampling=sampling, workers=workers)
+    asked = ModelEvaluation(model, data, _SCENARIOS, pairs=pairs, sampling=sampling)
+    return evaluate_model(out, asked, MeasureSettings(workers=workers))

@@ -16,14 +16,18 @@ from accelerate import PartialState
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo, read_info
-from imagpose.evaluation.model import evaluate_on_dataset, scenario_requests
-from imagpose.evaluation.model_requests import PAPER_GRID
+from imagpose.evaluation.model import evaluate_model
+from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.claims import Claim
-from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures
-from imagpose.evaluation.reproduce.page import ResultPage, write_page
+from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures, seconds_per_picture
+from imagpose.evaluation.reproduce.page import (
+    PublishedRow,
+    ResultPage,
+    published_table_1,
+    published_three_sources,
+    write_page,
+)
 from imagpose.evaluation.reproduce.plots import check_matplotlib, draw_lines, draw_speed
-from imagpose.evaluation.reproduce.published import PublishedRow, published_table_1, published_three_sources
-from imagpose.evaluation.reproduce.speed import seconds_per_picture
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
 from imagpose.model_folder import model_name
 from imagpose.models.presets import ABLATIONS, find_preset
@@ -69,9 +73,10 @@ class Measuring:
         """
         drawn = str(self.sampling).replace(" steps, guidance", "").replace(",", "").replace(" ", "-")
         folder = self.out / "evaluations" / f"{name}-{drawn}-{self.limit or 'all'}"
-        evaluate_on_dataset(
-            folder, model, self.data, scenarios, sampling=self.sampling, limit=self.limit, others=others
+        asked = ModelEvaluation(
+            model, self.data, scenarios, limit=self.limit, sampling=self.sampling, others=others or {}
         )
+        evaluate_model(folder, asked)
         PartialState().wait_for_everyone()
         return folder
 
@@ -103,13 +108,13 @@ def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> s
     """Table 1: a model, in the paper's default and with several poses at once, beside other methods' folders.
 
     Args:
-        baselines: folder of each method, see `evaluate_on_dataset`.
+        baselines: folder of each method, see `evaluate_model`.
 
     Returns:
         The table, Markdown.
 
     Raises:
-        ValueError, OSError: see `evaluate_on_dataset`; matplotlib is missing.
+        ValueError, OSError: see `evaluate_model`; matplotlib is missing.
     """
     _start()
     folder = measuring.evaluate(_of_model(model), model, ("T1", "star"), baselines)
@@ -138,7 +143,7 @@ def table2(measuring: Measuring, runs: TrainingRuns) -> str:
         The table, Markdown.
 
     Raises:
-        ValueError, OSError, FloatingPointError: see `TrainingRuns` and `evaluate_on_dataset`; matplotlib is missing.
+        ValueError, OSError, FloatingPointError: see `TrainingRuns` and `evaluate_model`; matplotlib is missing.
     """
     names = [name for name in ABLATIONS if name != "M1"]
     preset = runs.base.preset
@@ -225,7 +230,7 @@ def figure7(measuring: Measuring, model: str) -> str:
         The table, Markdown.
 
     Raises:
-        ValueError, OSError: see `evaluate_on_dataset`; matplotlib is missing.
+        ValueError, OSError: see `evaluate_model`; matplotlib is missing.
     """
     _start()
     folder = measuring.evaluate(_of_model(model), model, _SCENARIOS)
@@ -256,11 +261,11 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
         The table, Markdown.
 
     Raises:
-        ValueError, OSError: see `evaluate_on_dataset`; too few requests of three poses; matplotlib is missing.
+        ValueError, OSError: see `evaluate_model`; too few requests of three poses; matplotlib is missing.
     """
     _start()
     samplings = [replace(measuring.sampling, steps=number) for number in steps]
-    planned = scenario_requests(measuring.data, ("T1", "star"), measuring.limit)
+    planned = ask(ModelEvaluation(model, measuring.data, ("T1", "star"), limit=measuring.limit)).requests
     full = [request for request in planned["star"] if len(request.poses) == PAPER_GRID.num_views - 1]
     counts = {"T1": len(planned["T1"]), "star": len(full)}
     if min(counts.values()) < requests:

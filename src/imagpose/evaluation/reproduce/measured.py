@@ -1,17 +1,26 @@
-"""What `evaluate_on_dataset` left of one method, read back: the rows, and the values of each pair."""
+"""The numbers of a line: what `evaluate_model` left of a method, read back, and the seconds that a picture takes."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from imagpose.data.dataset import PersonDataset
+from imagpose.evaluation.model_pictures import answer_requests
+from imagpose.evaluation.model_requests import Request
 from imagpose.evaluation.rows import METRICS, REAL, Metric, Row
+from imagpose.pipeline.sampling import Sampling
+
+if TYPE_CHECKING:
+    from imagpose.pipeline import IMAGPosePipeline
 
 __all__ = [
     "Measured",
@@ -19,6 +28,7 @@ __all__ = [
     "read_measured",
     "real_pictures",
     "result_table",
+    "seconds_per_picture",
     "shown_metrics",
     "value_text",
 ]
@@ -59,7 +69,7 @@ def read_measured(folder: Path, method: str, name: str, facts: Mapping[str, str]
     """A method's line from the folder of an evaluation.
 
     Args:
-        folder: `out` of `evaluate_on_dataset`.
+        folder: `out` of `evaluate_model`.
         method: its name there: a scenario, "copy of the source", "autoencoder alone", or another method's.
         name, facts: see `Measured`.
     """
@@ -127,3 +137,34 @@ def absent_metrics(lines: Sequence[Measured]) -> list[str]:
 def value_text(value: float | None) -> str:
     """A value with as many digits as the field prints; empty for none."""
     return "" if value is None else f"{value:.4f}" if abs(value) < 2 else f"{value:.3f}"
+
+
+def seconds_per_picture(
+    pipeline: IMAGPosePipeline,
+    requests: Mapping[str, Sequence[Request]],
+    dataset: PersonDataset,
+    samplings: Sequence[Sampling],
+) -> dict[tuple[str, Sampling], np.ndarray]:
+    """Seconds of each call divided by the pictures it returns, one per pose.
+
+    All settings take turns, so that what else the machine does meets them alike; a first round is not counted.
+
+    Args:
+        requests: per scenario what is asked, equally many of each; pictures in, pictures out.
+        samplings: how each is sampled.
+
+    Returns:
+        Per scenario and sampling the seconds (requests,).
+    """
+    pipeline.set_progress_bar_config(disable=True)
+    found: dict[tuple[str, Sampling], list[float]] = {}
+    rounds = list(zip(*requests.values(), strict=True))
+    for number, asked in enumerate([rounds[0], *rounds]):
+        for request in asked:
+            for sampling in samplings:
+                started = time.perf_counter()
+                answer_requests(pipeline, [request], dataset, 0, sampling)
+                seconds = (time.perf_counter() - started) / len(request.poses)
+                if number:
+                    found.setdefault((request.scenario, sampling), []).append(seconds)
+    return {setting: np.array(seconds) for setting, seconds in found.items()}

@@ -39,7 +39,7 @@ def test_a_folder_keeps_poses_that_are_there_and_detects_the_others(tmp_path: Pa
     two.save(anna / "two.png")
     nobody.save(anna / "nobody.png")
     alone.save(anna / "posed.png")
-    given = PoseDetector(threads=1)(alone).translate(3, 4)
+    given = PoseDetector(threads=1)(alone).crop(-3, -4, alone.width, alone.height)
     write_openpose_json(given, anna / "posed.json")
     prepare_folder(tmp_path / "pictures", tmp_path / "set", detect="cpu", workers=1)
     views = {view.view: view for view in PersonDataset(tmp_path / "set", "train").views("anna")}

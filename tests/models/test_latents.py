@@ -22,14 +22,10 @@ def vae() -> AutoencoderKL:
 
 
 @torch.no_grad()
-def test_mean_and_sample_of_the_posterior(vae: AutoencoderKL) -> None:
+def test_latents_are_the_mean_of_the_posterior(vae: AutoencoderKL) -> None:
     pixels = torch.rand(2, 3, 16, 24) * 2 - 1
-    mean, log_variance = vae.quant_conv(vae.encoder(pixels)).chunk(2, dim=1)
+    mean, _ = vae.quant_conv(vae.encoder(pixels)).chunk(2, dim=1)
     torch.testing.assert_close(encode_latents(vae, pixels), mean * 0.3)
-
-    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(5))
-    sample = encode_latents(vae, pixels, torch.Generator().manual_seed(5))
-    torch.testing.assert_close(sample, (mean + (0.5 * log_variance).exp() * noise) * 0.3)
 
 
 @torch.no_grad()

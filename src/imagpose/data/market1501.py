@@ -142,7 +142,7 @@ def prepare_market1501(
         workers = detecting_workers(detect, workers)
     make = partial(_make_person, root=root, size=size, detect=detect)
     info = write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)
-    return info, counts + [_write_pairs(out, info, split, path) for split, path in annotations.items()]
+    return info, counts + [_write_pairs(out, split, path) for split, path in annotations.items()]
 
 
 def _read_points(path: Path) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _make_person(person: Person, root: Path, size: tuple[int, int], detect: str 
     return records, problems
 
 
-def _write_pairs(out: Path, info: DatasetInfo, split: str, annotations: Path | None) -> Count:
+def _write_pairs(out: Path, split: str, annotations: Path | None) -> Count:
     """Write the published pairs whose two pictures are stored; a test split too small for the sample keeps all its pairs."""
     pairs: Sequence[Pair] = pairs_of_dataset(out, split) if annotations is None else []
     note = "by the four-joint rule from detected key points, so not the published pairs"

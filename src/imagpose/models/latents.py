@@ -13,14 +13,12 @@ def spatial_factor(vae: AutoencoderKL) -> int:
     return 2 ** (len(vae.config.block_out_channels) - 1) * vae.config.get("patch_size", 1)
 
 
-def encode_latents(vae: AutoencoderKL, pixels: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+def encode_latents(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
     """Scaled latents (b, c, H / f, W / f) of pixels (b, 3, H, W) in [-1, 1], in the VAE's dtype; f is `spatial_factor`.
 
-    Without a generator the mean of the posterior is taken, with one a sample.
+    They are the posterior's mean: a picture has the same latents in a cache, in training and in a request.
     """
-    posterior = vae.encode(pixels.to(vae.dtype)).latent_dist
-    latents = posterior.mode() if generator is None else posterior.sample(generator)
-    return latents * vae.config.scaling_factor
+    return vae.encode(pixels.to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
 
 
 def decode_latents(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:

@@ -65,7 +65,7 @@ def box(centre: tuple[float, float, float], half: tuple[float, float, float], ma
 
 def ring(
     centre: tuple[float, float, float], outer: tuple[float, float], inner: float, normal: tuple[float, float, float],
-    material: int, bone: str, arc: tuple[float, float] = (0.0, 360.0),
+    material: int, bone: str,
 ) -> Solid:  # fmt: skip
     """Flat ring or, with `inner` 0, disc in the plane perpendicular to `normal`; `outer` are its two half axes in metres.
 
@@ -76,9 +76,8 @@ def ring(
         normal: unit normal, along y or z.
         material: id of the material.
         bone: see `Solid`.
-        arc: degrees covered, 0 at +x.
     """
-    angles = np.deg2rad(np.linspace(*arc, 25))
+    angles = np.deg2rad(np.linspace(0, 360, 25))
     second = np.cross(normal, (1.0, 0.0, 0.0))
     rim = np.cos(angles)[:, None] * np.array([outer[0], 0, 0]) + np.sin(angles)[:, None] * second * outer[1]
     vertices = np.concatenate([rim, rim * inner]) + centre

@@ -34,7 +34,6 @@ class Template:
         vertices, normals: (n, 3).
         arm: (n,) share of the skin weights that arm and hand bones hold, 0..1.
         along_arm: (n,) 0 at the shoulder, 0.5 at the elbow, 1 at the wrist; -0.2 off the arms.
-        around_arm: (n, 2) direction about the arm's axis as cosine and sine, which can be interpolated where an angle jumps.
         attributes: (n, len(ATTRIBUTES)).
         joints: COCO joint name -> (3,).
     """
@@ -43,7 +42,6 @@ class Template:
     normals: np.ndarray
     arm: np.ndarray
     along_arm: np.ndarray
-    around_arm: np.ndarray
     attributes: np.ndarray
     joints: dict[str, np.ndarray]
 
@@ -74,7 +72,7 @@ def load_template() -> Template:
         along[near] = _along(vertices[near], shoulder, elbow, wrist)
         around[near] = _around(vertices[near], along[near], shoulder, elbow, wrist)
     attributes = np.concatenate([vertices, normals[:, 1:2], along[:, None], around, arm[:, None]], 1).astype(np.float32)
-    return Template(vertices, normals, arm, along, around, attributes, joints)
+    return Template(vertices, normals, arm, along, attributes, joints)
 
 
 def _along(points: np.ndarray, shoulder: np.ndarray, elbow: np.ndarray, wrist: np.ndarray) -> np.ndarray:

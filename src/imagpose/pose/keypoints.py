@@ -72,10 +72,6 @@ class Pose:
         """Coordinates multiplied, same frame; missing points stay as they are."""
         return self._moved((scale_x, scale_y), (0, 0), self.width, self.height)
 
-    def translate(self, shift_x: float, shift_y: float) -> Pose:
-        """Coordinates shifted by pixels, same frame."""
-        return self._moved((1, 1), (shift_x, shift_y), self.width, self.height)
-
     def resize(self, width: int, height: int) -> Pose:
         """The pose in its frame resized to `width` x `height`."""
         return self._moved((width / self.width, height / self.height), (0, 0), width, height)

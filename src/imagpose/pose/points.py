@@ -88,7 +88,7 @@ def person_of(
         if confidences.size != len(points):
             raise ValueError(f"{where}: {confidences.size} scores for {len(points)} points")
         points[:, 2] = np.nan_to_num(confidences.reshape(-1))
-    points[:, 2] = _confidences(points, where)
+    points[:, 2] = _confidences(points)
     known = from_names(own_names or names or ())
     if known is not None and len(known) == len(points):
         return Person(to_body(points, known), f"{len(points)} points with names", hands, "neck" in known)
@@ -108,7 +108,7 @@ def hand_points(left: Any, right: Any, where: str) -> np.ndarray | None:
             raise ValueError(f"{where}: {len(points)} points of a hand; {_HAND_POINTS} expected")
         if len(points):
             hands[side] = points
-            hands[side, :, 2] = _confidences(points, where)
+            hands[side, :, 2] = _confidences(points)
     return hands if (hands[..., 2] > 0).any() and (np.nan_to_num(hands[..., :2]) != 0).any() else None
 
 
@@ -216,7 +216,7 @@ def _is_depth(values: np.ndarray) -> bool:
     return bool((np.nan_to_num(values) < 0).any())
 
 
-def _confidences(points: np.ndarray, where: str) -> np.ndarray:
+def _confidences(points: np.ndarray) -> np.ndarray:
     """Confidences in 0..1; COCO's visibilities (0 missing, 1 hidden, 2 seen) become 0, 0.5 and 1."""
     values = np.nan_to_num(points[:, 2])
     if len(values) and set(values.tolist()) <= {0.0, 1.0, 2.0} and values.max() == 2:

@@ -191,9 +191,9 @@ def _known() -> str:
 
 def _read_drawing(path: Path, name: str, picture: tuple[int, int] | None) -> PoseFile:
     """The pose in a drawn skeleton."""
-    pose = read_skeleton_picture(load_picture(path))
+    pose, notes = read_skeleton_picture(load_picture(path))
     entry = ReadPose(in_picture(pose, picture), None, "of the drawing")
-    return PoseFile(name, "drawn skeleton", "pixels", [entry])
+    return PoseFile(name, "drawn skeleton", "pixels", [entry], notes)
 
 
 def _layouts(records: list[Record]) -> list[str]:

@@ -1,131 +1,286 @@
-"""Key points out of a drawn skeleton: find the joints by colour, draw them again, accept only what agrees.
+"""Key points out of a drawn skeleton: sticks and discs by hue, joined as a body is, then held against the picture.
 
-Own method. A drawing that cannot be read back faithfully (another palette, hands or a face, hidden joints, strong
-compression) is refused: a wrong pose is worse than none.
+Own method. Sticks say where a limb is even where hands, a face or another limb cover its joints; discs say where a joint is
+to the pixel. Which end of a stick is which joint is settled by the discs about it and by the neighbouring sticks, once for
+the palette as it is and once with R and B exchanged: only the right one joins up. What then does not explain the drawing is
+refused: a wrong pose is worse than none.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
-from imagpose.pose.drawing import COLOURS, draw_keypoints, stick_width
-from imagpose.pose.keypoints import LIMBS, Pose
+from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, Pose
+from imagpose.pose.skeleton_evidence import HUES, Disc, Evidence, Stick, collect_evidence
 
 __all__ = ["read_skeleton_picture"]
 
-_WORKING_HEIGHT = 512
-_COLOUR_TOLERANCE = 42  # neighbouring colours are 85 apart
-_LEAST_BRIGHTNESS = 190  # limbs have 153; a joint of about one pixel is averaged with its surroundings
-_RADII = 0.5 * 1.15 ** np.arange(11)  # of the joints, relative to our own drawings: 0.5 to 2
-_SMALL_RADIUS = 1.5
-_STEPS = (1.0, 0.5, 0.25, 0.12)  # of the search for a joint's place, in radii
-_MAX_ERROR, _MAX_LOCAL_ERROR = 0.22, 0.22
-_HINT = "give the key points as OpenPose JSON instead"
+_EXCHANGED = 12  # R and B exchanged maps hue class k to 12 - k
+_SURE, _FAR = 2.5, 6.0  # radii: an end belongs to a disc, an end has none
+_LEAST_JOINTS, _LEAST_LIMBS = 4, 2
+_LEAST_JOINED, _LEAST_EXPLAINED, _LEAST_COVERED = 0.6, 0.8, 0.6
+_MOST_TWICE, _MOST_UNCOVERED = 4, 2
+_WRISTS = (4, 7)
+_BLUE = 12  # the hue of ControlNet's points of hands
+_HINT = "give the key points as a file instead, or find the pose in the photo with `imagpose poses`"
 
 
-def read_skeleton_picture(image: Image.Image) -> Pose:
-    """The pose in a picture of one skeleton on black, drawn as by `draw_skeleton` or ControlNet (body only).
+@dataclass
+class _Reading:
+    """Sticks and discs under one order of the colours, and which end of a stick is which joint."""
+
+    sticks: dict[int, Stick]
+    discs: dict[int, list[Disc]]
+    radius: float
+    flipped: dict[int, bool]
+    hues: dict[int, int]
+    joined: float = 0.0
+    twice: int = 0
+
+    def end(self, limb: int, joint: int) -> np.ndarray:
+        """The place where a limb ends at a joint."""
+        is_second = LIMBS[limb].index(joint) == 1
+        return self.sticks[limb].ends[int(is_second != self.flipped[limb])]
+
+
+def read_skeleton_picture(image: Image.Image) -> tuple[Pose, list[str]]:
+    """The pose in a picture of one skeleton in ControlNet's colours, body with or without hands and face.
 
     Args:
-        image: the drawing, at any size; joints between half and twice as large as our own are recognised.
+        image: RGB, the drawing on a black, white or grey ground, of any size, sticks and joints of any width.
 
     Returns:
-        The pose in the picture's frame; found points have confidence 1.
+        The pose in the picture's frame, confidence 1 where found; and what a user should know.
 
     Raises:
-        ValueError: no skeleton, or one whose drawing does not agree closely with the picture.
+        ValueError: no skeleton, several, or one that does not explain the picture; one line with the reason.
     """
-    scale = min(1.0, _WORKING_HEIGHT / image.height)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    picture = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BOX), np.float32)
-    if (picture.max(2) < 32).mean() < 0.5:
-        raise ValueError(f"not a skeleton picture: coloured limbs on black expected; {_HINT}")
-    points = _find_joints(picture)
-    if not points[:, 2].any():
-        raise ValueError(f"no joint of a skeleton found in the picture; {_HINT}")
-    radius = min(stick_width(size[1]) * _RADII, key=lambda radius: _difference(picture, points, radius).sum())
-    points = _without_false_joints(picture, points, radius)
-    unsure = _unsure_joints(points, radius)
-    for step in _STEPS:
-        for joint in unsure:
-            _move_joint(picture, points, joint, radius, step * radius)
-    if not _agrees(picture, points, radius):
-        raise ValueError(f"the skeleton in the picture cannot be read back faithfully; {_HINT}")
-    return Pose(points, *size).resize(*image.size)
+    try:
+        evidence = collect_evidence(np.asarray(image.convert("RGB")))
+        as_drawn, exchanged = _arranged(evidence, False), _arranged(evidence, True)
+        reading = max(as_drawn, exchanged, key=lambda one: one.joined)
+        points, uncovered = _without_uncovered(_joints(reading, evidence), evidence)
+        _check(points, uncovered, reading, evidence)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_HINT}") from None
+    notes = ["R and B are exchanged in the drawing (BGR); read as such"] if reading is exchanged else []
+    if uncovered:
+        notes.append(
+            f"{', '.join(KEYPOINT_NAMES[joint] for joint in uncovered)}: not to be told from what is drawn; missing"
+        )
+    places = np.where(points[:, 2:] > 0, points[:, :2] / evidence.scale + evidence.origin, 0.0)
+    return Pose(np.concatenate([places, points[:, 2:]], 1), *image.size), notes
 
 
-def _find_joints(picture: np.ndarray) -> np.ndarray:
-    """Middle of the densest spot of each joint colour, (18, 3)."""
-    points = np.zeros((len(COLOURS), 3), np.float32)
-    reach = 2 * stick_width(picture.shape[0])
-    brightness = picture.max(2, keepdims=True)
-    pure = np.where(brightness >= _LEAST_BRIGHTNESS, picture * 255 / brightness.clip(1), -255)
-    for joint, colour in enumerate(COLOURS):
-        rows, columns = np.nonzero((np.abs(pure - np.array(colour)) <= _COLOUR_TOLERANCE).all(2))
-        if not 0 < len(rows) <= 20 * reach**2 + 20:
-            continue
-        places = np.stack([columns, rows], 1) + 0.5
-        near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) <= reach
-        points[joint] = [*places[near[near.sum(1).argmax()]].mean(0), 1.0]
+def _arranged(evidence: Evidence, exchanged: bool) -> _Reading:
+    """The evidence by limb and joint, each stick turned so that its ends lie at the right joints."""
+
+    def hue(index: int) -> int:
+        return (_EXCHANGED - index) % HUES if exchanged else index
+
+    choices = {limb: evidence.sticks[hue(limb)] for limb in range(len(LIMBS)) if hue(limb) in evidence.sticks}
+    discs = {joint: evidence.discs.get(hue(joint), []) for joint in range(HUES)}
+    sticks = {limb: found[0] for limb, found in choices.items()}
+    hues = {index: hue(index) for index in range(HUES)}
+    reading = _Reading(sticks, discs, evidence.radius, dict.fromkeys(sticks, False), hues)
+    limit = 2 * _FAR * evidence.radius
+    for _ in range(4):
+        for limb, found in choices.items():
+            costs = [
+                (_misfit(reading, limb, stick, flipped) - 0.3 * limit * stick.area / found[0].area, number, flipped)
+                for number, stick in enumerate(found)
+                for flipped in (False, True)
+            ]
+            _, number, reading.flipped[limb] = min(costs)
+            reading.sticks[limb] = found[number]
+    fits = [_misfit(reading, limb, stick, reading.flipped[limb]) for limb, stick in sticks.items()]
+    weights = [stick.length for stick in sticks.values()]
+    reading.joined = float(1 - np.average(fits, weights=weights) / limit) if fits else 0.0
+    reading.twice = sum(_is_twice(reading, limb, found) for limb, found in choices.items())
+    reading.sticks = {limb: stick for limb, stick in sticks.items() if _ends_at_discs(reading, limb, stick)}
+    return reading
+
+
+def _ends_at_discs(reading: _Reading, limb: int, stick: Stick) -> bool:
+    """Whether at least one end of a stick lies at a disc of its joint; what lies at none is a trace of something else."""
+    return any(
+        np.hypot(*(disc.place - end)) <= 3 * reading.radius + 3
+        for joint in LIMBS[limb]
+        for disc in reading.discs[joint]
+        for end in stick.ends
+    )
+
+
+def _is_twice(reading: _Reading, limb: int, found: list[Stick]) -> bool:
+    """Whether a second stick, far from the chosen one, is as large and has its discs too."""
+    chosen = reading.sticks[limb]
+    for stick in found:
+        apart = min(float(np.hypot(*(one - other))) for one in stick.ends for other in chosen.ends)
+        is_large = stick.area > 0.5 * chosen.area and stick.length > 0.5 * chosen.length
+        if apart > 8 * reading.radius and is_large and _ends_at_discs(reading, limb, stick):
+            return True
+    return False
+
+
+def _misfit(reading: _Reading, limb: int, stick: Stick, flipped: bool) -> float:
+    """How far the ends of a stick lie from the discs and from the other sticks of their joints, in pixels, limited."""
+    total = 0.0
+    for joint, place in zip(LIMBS[limb], stick.ends[:: -1 if flipped else 1], strict=True):
+        near = [float(np.hypot(*(disc.place - place))) for disc in reading.discs[joint]]
+        others = [
+            float(np.hypot(*(reading.end(other, joint) - place)))
+            for other in reading.sticks
+            if other != limb and joint in LIMBS[other]
+        ]
+        limit = _FAR * reading.radius
+        total += min([*near, 0.35 * limit + 0.65 * min(others, default=limit), limit])
+    return total
+
+
+def _joints(reading: _Reading, evidence: Evidence) -> np.ndarray:
+    """Joints (18, 3) in pixels of the evidence: the disc where the limbs end, else where they end."""
+    points = np.zeros((HUES, 3))
+    for joint in range(HUES):
+        limbs = [limb for limb in reading.sticks if joint in LIMBS[limb]]
+        if limbs:
+            meeting = _meeting(reading, joint, limbs)
+            disc = _disc_at(reading, joint, limbs, meeting)
+            points[joint] = [*(meeting if disc is None else _middle(disc, joint, reading, evidence)), 1]
+    for joint in range(HUES):
+        disc = None if points[joint, 2] else _lone_disc(reading, joint, points)
+        if disc is not None:
+            points[joint] = [*_middle(disc, joint, reading, evidence), 1]
     return points
 
 
-def _difference(picture: np.ndarray, points: np.ndarray, radius: float) -> np.ndarray:
-    """Largest difference over the channels between a picture and a drawing, float (H, W) in 0..1."""
-    height, width = picture.shape[:2]
-    drawing = np.asarray(draw_keypoints(points, width, height, radius), np.float32)
-    return np.abs(picture - drawing).max(2) / 255
+def _middle(disc: Disc, joint: int, reading: _Reading, evidence: Evidence) -> np.ndarray:
+    """Middle of a disc; of one that is partly covered the circle that holds its pixels and nothing that is not above it."""
+    radius = reading.radius
+    if disc.area >= 0.85 * np.pi * radius**2:
+        return disc.place
+    reach = int(np.ceil(2 * radius)) + 2
+    left, top = (disc.place - reach).astype(int).clip(0)
+    window = (slice(top, top + 2 * reach + 1), slice(left, left + 2 * reach + 1))
+    own = (evidence.bright & (evidence.hue == reading.hues[joint]))[window]
+    below = ~own & ~(evidence.bright | evidence.white)[window]
+    rows, columns = np.mgrid[: own.shape[0], : own.shape[1]] + 0.5
+    steps = np.arange(-radius, radius + 0.25, 0.5)
+    tried = disc.place - [left, top] + np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+    inside = (columns - tried[:, 0, None, None]) ** 2 + (rows - tried[:, 1, None, None]) ** 2 <= radius**2
+    score = (inside & own).sum((1, 2)) - (inside & below).sum((1, 2))
+    return tried[score == score.max()].mean(0) + [left, top]
 
 
-def _without_false_joints(picture: np.ndarray, points: np.ndarray, radius: float) -> np.ndarray:
-    """Blends of other colours may look like a joint: leave out what the drawing is better without."""
-    for joint in np.flatnonzero(points[:, 2]):
-        fewer = points.copy()
-        fewer[joint] = 0
-        if _difference(picture, fewer, radius).sum() < _difference(picture, points, radius).sum():
-            points = fewer
-    return points
+def _meeting(reading: _Reading, joint: int, limbs: list[int]) -> np.ndarray:
+    """Where limbs end: their visible ends, made longer by half of what a disc covers."""
+    return np.mean(
+        [reading.end(limb, joint) + 0.6 * reading.radius * _outward(reading, limb, joint) for limb in limbs], 0
+    )
 
 
-def _unsure_joints(points: np.ndarray, radius: float) -> list[int]:
-    """Joints whose visible spot may have its middle elsewhere: of a few pixels, or partly under another joint."""
-    found = np.flatnonzero(points[:, 2]).tolist()
-    if radius < _SMALL_RADIUS:
-        return found
-    distances = np.hypot(*(points[:, None, :2] - points[:, :2]).transpose(2, 0, 1))
-    return [joint for joint in found if (distances[joint, found] < 2.2 * radius).sum() > 1]
+def _outward(reading: _Reading, limb: int, joint: int) -> np.ndarray:
+    """Direction of a limb at a joint, away from its other end."""
+    along = reading.end(limb, joint) - reading.end(limb, sum(LIMBS[limb]) - joint)
+    return along / max(float(np.hypot(*along)), 1e-6)
 
 
-def _move_joint(picture: np.ndarray, points: np.ndarray, joint: int, radius: float, step: float) -> None:
-    """Move one joint (in place) by steps as long as the drawing comes closer to the picture."""
-    linked = [joint, *(sum(limb) - joint for limb in LIMBS if joint in limb)]
-    around = points[[place for place in linked if points[place, 2]], :2]
-    left, top = np.floor(around.min(0) - 3 * radius).clip(0).astype(int)
-    right, bottom = np.ceil(around.max(0) + 3 * radius).astype(int)
-    window = picture[top:bottom, left:right]
-    origin = np.array([left, top, 0], np.float32)
+def _disc_at(reading: _Reading, joint: int, limbs: list[int], meeting: np.ndarray) -> Disc | None:
+    """The disc of a joint: where its limbs meet, or, where their ends are covered, further out on their lines."""
+    radius, whole = reading.radius, np.pi * reading.radius**2
+    best, least = None, np.inf
+    sticks = [reading.sticks[limb] for limb in limbs]
+    long = [
+        limb for limb, stick in zip(limbs, sticks, strict=True) if stick.length > 4 * radius
+    ]  # their lines are sure
+    for disc in reading.discs[joint]:
+        places = [meeting, *(reading.end(limb, joint) for limb in limbs)]
+        gap = min(float(np.hypot(*(disc.place - place))) for place in places)
+        aside = max((float(reading.sticks[limb].distance(disc.place[None])[0]) for limb in long), default=0.0)
+        offsets = [(reading.end(limb, joint) - disc.place) @ _outward(reading, limb, joint) for limb in long]
+        inward = max(offsets, default=0.0)
+        is_here = gap <= 2.2 * radius + 1 and (disc.area >= 0.25 * whole or gap <= 1.3 * radius + 1)
+        is_beyond = disc.area >= 0.3 * whole and aside <= radius + 1 and gap <= max(stick.length for stick in sticks)
+        cost = aside + 0.3 * gap - 2 * radius * min(disc.area / whole, 1.0)
+        is_whole = 0.6 * whole <= disc.area <= 1.6 * whole and aside <= radius + 1 and gap <= 4 * radius + 1
+        # The edges of a hand have hues of discs, on the inner side of its wrist.
+        is_before = inward > 1.5 * radius + 1 and joint in _WRISTS
+        fits = (is_here or is_beyond or is_whole) and not is_before and disc.area <= 2.5 * whole
+        if fits and cost < least:
+            best, least = disc, cost
+    return best
 
-    def error(candidate: np.ndarray) -> float:
-        return float(_difference(window, candidate - origin, radius).sum())
 
-    best = error(points)
-    for _ in range(8):
-        moves = []
-        for shift in ((step, 0), (-step, 0), (0, step), (0, -step)):
-            candidate = points.copy()
-            candidate[joint, :2] += shift
-            moves.append((error(candidate), tuple(candidate[joint])))
-        least, place = min(moves)
-        if least >= best:
-            return
-        best, points[joint] = least, place
+def _lone_disc(reading: _Reading, joint: int, points: np.ndarray) -> Disc | None:
+    """The disc of a joint whose limbs are not seen: a whole one anywhere, or a part beside a joint that it belongs to."""
+    radius, whole = reading.radius, np.pi * reading.radius**2
+    neighbours = [sum(limb) - joint for limb in LIMBS if joint in limb]
+    beside = [points[other, :2] for other in neighbours if points[other, 2]]
+    for disc in reading.discs[joint]:
+        near = min((float(np.hypot(*(disc.place - place))) for place in beside), default=np.inf)
+        if joint != _BLUE and (0.5 * whole <= disc.area <= 1.8 * whole or near <= 3 * radius):
+            return disc
+    return None
 
 
-def _agrees(picture: np.ndarray, points: np.ndarray, radius: float) -> bool:
-    """Whether the drawing equals the picture as a whole and nowhere misses a part of the size of a joint."""
-    difference = _difference(picture, points, radius)
-    content = picture.max(2).sum() / 255
-    side = max(1, round(2 * radius))
-    local = np.asarray(Image.fromarray(difference).reduce(side))
-    return bool(difference.sum() <= _MAX_ERROR * content and local.max() <= _MAX_LOCAL_ERROR)
+def _without_uncovered(points: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, list[int]]:
+    """The points without the outer joints of limbs of which nothing is drawn, and these joints."""
+    points, uncovered = points.copy(), []
+    for first, last in LIMBS:  # the first is nearer to the neck
+        if (
+            points[first, 2]
+            and points[last, 2]
+            and _covered(points[first, :2], points[last, :2], evidence) < _LEAST_COVERED
+        ):
+            points[last] = 0
+            uncovered.append(last)
+    return points, uncovered
+
+
+def _check(points: np.ndarray, uncovered: list[int], reading: _Reading, evidence: Evidence) -> None:
+    """Raises with the reason if the joints are no skeleton, or not the one that is drawn."""
+    found = points[:, 2] > 0
+    if reading.twice > _MOST_TWICE:
+        raise ValueError(f"{reading.twice} limbs are there twice: more than one skeleton in the picture")
+    if found.sum() < _LEAST_JOINTS or len(reading.sticks) < _LEAST_LIMBS:
+        raise ValueError(
+            f"only {found.sum()} joints and {len(reading.sticks)} limbs of a skeleton found in the picture"
+        )
+    if reading.joined < _LEAST_JOINED or len(uncovered) > _MOST_UNCOVERED:
+        raise ValueError(
+            "limbs and joints do not join up by colour: not drawn in the colours of ControlNet's OpenPose, or blurred"
+        )
+    explained = _explained(points, [limb for limb in LIMBS if found[list(limb)].all()], evidence)
+    if explained < _LEAST_EXPLAINED:
+        raise ValueError(f"only {explained:.0%} of the drawing is explained by the skeleton found in it")
+
+
+def _explained(points: np.ndarray, limbs: list[tuple[int, int]], evidence: Evidence) -> float:
+    """Share of the limbs' pixels that lie on the skeleton; the edges of hands in full brightness are left out."""
+    rows, columns = np.nonzero(evidence.coloured)
+    places = np.stack([columns, rows], 1) + 0.5
+    distance = np.full(len(places), np.inf)
+    for first, last in limbs:
+        distance = np.minimum(distance, _segment_distance(places, points[first, :2], points[last, :2]))
+    hands = ndimage.binary_dilation(evidence.bright, np.ones((3, 3), bool), 2)[rows, columns]
+    on = distance <= evidence.radius + 2
+    counted = on | ~hands
+    return float(on[counted].mean()) if counted.any() else 0.0
+
+
+def _segment_distance(places: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    along = last - first
+    share = ((places - first) @ along / max(float(along @ along), 1e-6)).clip(0, 1)
+    return np.hypot(*(places - first - share[:, None] * along).T)
+
+
+def _covered(first: np.ndarray, last: np.ndarray, evidence: Evidence) -> float:
+    """Share of a limb's length on which something is drawn."""
+    steps = max(2, round(float(np.hypot(*(last - first)))))
+    places = first + np.linspace(0, 1, steps)[:, None] * (last - first)
+    height, width = evidence.drawn.shape
+    columns, rows = places.astype(int).clip(0, [width - 1, height - 1]).T
+    return float(evidence.drawn[rows, columns].mean())

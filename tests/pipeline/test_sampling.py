@@ -9,7 +9,8 @@ import pytest
 from diffusers import EulerDiscreteScheduler
 
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline.sampling import Sampling, load_pipeline
+from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.sampling import Sampling
 
 
 def test_arguments_are_the_pipelines_and_have_its_defaults():

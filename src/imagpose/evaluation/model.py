@@ -38,6 +38,8 @@ from imagpose.evaluation.store import ValueStore
 from imagpose.io import check_output_folder, claim_folder
 from imagpose.model_folder import resolve_model
 from imagpose.pipeline.sampling import load_pipeline
+from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.sampling import Sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["GUIDANCE_KINDS", "Sampling", "load_pipeline"]
+__all__ = ["GUIDANCE_KINDS", "Sampling"]
 
 GUIDANCE_KINDS = ("feature", "full")
 
@@ -88,25 +86,3 @@ class Sampling:
         if self.seed:
             parts.append(f"seed {self.seed}")
         return ", ".join(parts)
-
-
-def load_pipeline(model: str, scheduler: str | None = None) -> IMAGPosePipeline:
-    """The pipeline of a name, folder or Hub id, on the GPU where there is one, without the libraries' progress bars.
-
-    Args:
-        model: see `IMAGPosePipeline.from_pretrained`, and its errors.
-        scheduler: as `Sampling.scheduler`.
-    """
-    import diffusers
-    import torch
-    import transformers
-
-    from imagpose.models.scheduler import named_scheduler
-    from imagpose.pipeline import IMAGPosePipeline
-
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    pipeline = IMAGPosePipeline.from_pretrained(model)
-    if scheduler is not None:
-        pipeline.scheduler = named_scheduler(scheduler, pipeline.scheduler)
-    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -10,7 +10,8 @@ from PIL import Image
 from imagpose.io import check_output_folder, staged_folder
 from imagpose.model_folder import model_name, resolve_model
 from imagpose.pictures import load_picture
-from imagpose.pipeline.sampling import Sampling, load_pipeline
+from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.provenance import save_generated_png
 from imagpose.serving.generate import skeleton_size

@@ -31,7 +31,8 @@ from imagpose.evaluation.reproduce.plots import check_matplotlib, draw_lines, dr
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
 from imagpose.model_folder import model_name
 from imagpose.models.presets import ABLATIONS, find_preset
-from imagpose.pipeline.sampling import Sampling, load_pipeline
+from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.sampling import Sampling
 
 __all__ = ["Measuring", "figure7", "figure8", "table1", "table2", "table3", "table7"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from imagpose.metrics.pixels import foreground_box, psnr, ssim
-from imagpose.model_folder import WEIGHTS_ROOT, ModelFiles
+from imagpose.models.folder import WEIGHTS_ROOT, ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.people import VALIDATION_SEEDS, iterate_views
 from imagpose.pixels import bytes_to_signed, signed_to_bytes

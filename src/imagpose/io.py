@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "check_output_folder", "claim_folder", "json_digest", "locked_folder", "partial_file",
-    "partial_folder", "staged_folder", "write_json",
-    "write_text",
+    "check_output_folder", "claim_folder", "json_digest", "locked_folder", "partial_file", "partial_folder",
+    "staged_folder", "write_json", "write_text",
 ]  # fmt: skip
 
 _SETTINGS, _LOCK = "settings.json", ".lock"

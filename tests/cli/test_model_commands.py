@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import imagpose.convert
+import imagpose.pipeline.convert
 from imagpose.cli import app, main
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
@@ -31,7 +31,7 @@ def test_the_table_of_the_documentation_is_what_the_command_prints() -> None:
 
 def test_options_reach_the_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(imagpose.convert, "from_official", lambda *given: calls.append(given))
+    monkeypatch.setattr(imagpose.pipeline.convert, "from_official", lambda *given: calls.append(given))
     runner = CliRunner()
     assert runner.invoke(app, ["convert", "official", *FILES]).exit_code == 0
     more = ["--motion", "m.pth", "--image-encoder", "dino", "--vae", "vae", "--size", "256x176"]
@@ -39,7 +39,7 @@ def test_options_reach_the_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = (Path("u.pth"), Path("p.pth"), Path("x.pth"), "sd15", Path("model"))
     assert calls == [(*paths, None, None, None, 512, 512), (*paths, Path("m.pth"), "dino", "vae", 256, 176)]
 
-    monkeypatch.setattr(imagpose.convert, "to_official", lambda model, out: [out / "patch-0.pth"])
+    monkeypatch.setattr(imagpose.pipeline.convert, "to_official", lambda model, out: [out / "patch-0.pth"])
     shown = runner.invoke(app, ["convert", "to-official", "--model", "model", "--out", "files"])
     assert shown.output.strip() == str(Path("files") / "patch-0.pth")
 

@@ -15,8 +15,8 @@ from tiny_models import picture, pose, save_base, save_dinov2
 from transformers import CLIPImageProcessorPil
 
 from imagpose import IMAGPosePipeline
-from imagpose.convert import from_official, to_official
 from imagpose.pipeline.conditions import encode_texture
+from imagpose.pipeline.convert import from_official, to_official
 from imagpose.pixels import encoder_pixels, pictures_to_signed
 from imagpose.views import ViewGrid
 

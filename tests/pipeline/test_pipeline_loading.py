@@ -10,8 +10,8 @@ from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from safetensors.torch import load_file, save_file
 
 from imagpose import IMAGPosePipeline
-from imagpose import model_folder as model_folder_module
 from imagpose.models import PatchAutoencoderKL
+from imagpose.models import folder as model_folder_module
 
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 

@@ -34,7 +34,7 @@ def convert_official(
     size: Annotated[str, typer.Option(help="Height x width of a view in training.")] = "512x512",
 ) -> None:
     """Make a model folder of the published code's checkpoints."""
-    from imagpose.convert import from_official
+    from imagpose.pipeline.convert import from_official
 
     from_official(unet, pose, patch, base, out, motion, image_encoder, vae, *parse_size(size))
     typer.echo(out)
@@ -46,7 +46,7 @@ def convert_to_official(
     out: Annotated[Path, typer.Option(help="Folder for the four files; must not exist.")],
 ) -> None:
     """Make checkpoints for the published code of a model trained here (preset 'official')."""
-    from imagpose.convert import to_official
+    from imagpose.pipeline.convert import to_official
 
     for file in to_official(model, out):
         typer.echo(file)

@@ -24,10 +24,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from imagpose import model_folder
-from imagpose.model_folder import ModelFiles
+from imagpose.models import folder as model_folder
 from imagpose.models.autoencoder import autoencoder_class
 from imagpose.models.feature_tokens import FeatureTokens
+from imagpose.models.folder import ModelFiles
 from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import PredictionType, Preset, around_unet, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet

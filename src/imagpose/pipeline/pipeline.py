@@ -21,8 +21,8 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils import BaseOutput
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from imagpose.model_folder import check_loaded_weights, check_weight_files, resolve_model
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
+from imagpose.models.folder import check_loaded_weights, check_weight_files, resolve_model
 from imagpose.models.latents import decode_latents, spatial_factor
 from imagpose.pipeline.canvases import (
     CanvasJob,

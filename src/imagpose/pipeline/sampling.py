@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-
 __all__ = ["GUIDANCE_KINDS", "Sampling"]
 
 GUIDANCE_KINDS = ("feature", "full")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from imagpose.io import check_output_folder, staged_folder
-from imagpose.model_folder import model_name, resolve_model
+from imagpose.models.folder import model_name, resolve_model
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pipeline.sampling import Sampling

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from imagpose import __version__
 from imagpose.io import check_output_folder, staged_folder, write_json
-from imagpose.model_folder import model_name, resolve_model
+from imagpose.models.folder import model_name, resolve_model
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pipeline.requests import read_requests
@@ -20,6 +19,7 @@ from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.provenance import generated_by, save_generated_png
 from imagpose.serving.sheet import draw_sheet
+from imagpose.version import __version__
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline

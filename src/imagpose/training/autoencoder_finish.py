@@ -33,7 +33,7 @@ from imagpose.metrics.perceptual import (
     masked_distance,
     stage_features,
 )
-from imagpose.model_folder import ModelFiles
+from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
 from imagpose.training.autoencoder import CropStage, noisy_latents

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
-from imagpose.model_folder import ModelFiles
+from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import load_image_encoder
 from imagpose.pixels import encoder_pixels
 from imagpose.training.configs import EncoderConfig

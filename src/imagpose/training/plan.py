@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from imagpose.model_folder import resolve_model
+from imagpose.models.folder import resolve_model
 from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import Networks, load_image_processor
 from imagpose.models.presets import find_preset

@@ -29,7 +29,7 @@ from imagpose.evaluation.reproduce.page import (
 )
 from imagpose.evaluation.reproduce.plots import check_matplotlib, draw_lines, draw_speed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
-from imagpose.model_folder import model_name
+from imagpose.models.folder import model_name
 from imagpose.models.presets import ABLATIONS, find_preset
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pipeline.sampling import Sampling

@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL
 
 from imagpose.data.canvas import ViewTensors, load_views
 from imagpose.data.dataset import PersonDataset
-from imagpose.model_folder import ModelFiles
+from imagpose.models.folder import ModelFiles
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.conditions import encode_texture
 from imagpose.training.cache import RenderedBlock, seed_blocks

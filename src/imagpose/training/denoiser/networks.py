@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from imagpose.model_folder import ModelFiles, resolve_model
+from imagpose.models.folder import ModelFiles, resolve_model
 from imagpose.models.loading import (
     PresetFiles,
     load_autoencoder,

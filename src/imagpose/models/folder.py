@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 EMBEDDED_MODELS = ("mini",)
-WEIGHTS_ROOT = Path(__file__).parent / "weights"
+WEIGHTS_ROOT = Path(__file__).parents[1] / "weights"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 

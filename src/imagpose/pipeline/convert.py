@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
 from imagpose.io import partial_folder
-from imagpose.model_folder import ModelFiles, check_weight_files, resolve_model
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
+from imagpose.models.folder import ModelFiles, check_weight_files, resolve_model
 from imagpose.models.loading import load_autoencoder, load_image_encoder
 from imagpose.models.official import (
     OFFICIAL_CROSS_VIEW,

@@ -36,10 +36,8 @@ from imagpose.evaluation.model_requests import Asked, ModelEvaluation, ask
 from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.store import ValueStore
 from imagpose.io import check_output_folder, claim_folder
-from imagpose.model_folder import resolve_model
-from imagpose.pipeline.sampling import load_pipeline
+from imagpose.models.folder import resolve_model
 from imagpose.pipeline.loading import load_pipeline
-from imagpose.pipeline.sampling import Sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline

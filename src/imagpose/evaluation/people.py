@@ -9,7 +9,7 @@ from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.measure import MeasureSettings
 from imagpose.evaluation.model import evaluate_model
 from imagpose.evaluation.model_requests import ModelEvaluation
-from imagpose.model_folder import resolve_model
+from imagpose.models.folder import resolve_model
 from imagpose.people.splits import TEST_SEEDS
 from imagpose.pipeline.sampling import Sampling
 

@@ -73,13 +73,25 @@ def defined(file: Path) -> set[str]:
 
 
 @each_page
-def test_dotted_names_are_there(page):
-    for dotted in set(re.findall(r"`imagpose\.([\w.]+)`", prose(page))):
-        file, names = PACKAGE, dotted.split(".")
-        while names and (file / names[0]).is_dir():
-            file /= names.pop(0)
-        file = file / f"{names.pop(0)}.py" if names and (file / f"{names[0]}.py").is_file() else file / "__init__.py"
-        assert file.is_file() and (not names or names[0] in file.read_text(encoding="utf-8")), dotted
+def test_modules_and_files_that_are_named_are_there(page):
+    text = prose(page)
+    for name in set(re.findall(r"`(\w+(?:\.\w+)+)`", text)):
+        room, *rest = name.removeprefix("imagpose.").split(".")
+        is_ours = name.startswith("imagpose.") or (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file()
+        is_file_or_field = rest[-1:] in (["py"], ["json"]) or (room == "data" and page.name == "training.md")
+        assert not is_ours or is_file_or_field or is_named([room, *rest]), name
+    for name in set(re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|sh|yaml))`", text)):
+        is_example = page == CONTRIBUTING and name.endswith("flat.py")
+        assert is_example or (ROOT / name).is_file() or (PACKAGE / name).is_file(), name
+
+
+def is_named(names: list[str]) -> bool:
+    """Whether `names` lead to a module of the package, or to something that a module names."""
+    place = PACKAGE
+    while names and (place / names[0]).is_dir():
+        place /= names.pop(0)
+    file = place / f"{names.pop(0)}.py" if names and (place / f"{names[0]}.py").is_file() else place / "__init__.py"
+    return file.is_file() and (not names or re.search(rf"\b{names[0]}\b", file.read_text(encoding="utf-8")) is not None)
 
 
 @each_page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,6 @@ def measuring(out: Path, data: Path, **changes) -> items.Measuring:
 
 class Copying:
     """Returns its first source; keeps what it was asked."""
-
-    dtype = "torch.bfloat16"
 
     def __init__(self, vae) -> None:
         self.vae = vae
@@ -160,7 +159,7 @@ def test_other_methods_folders_stand_in_table_1(tmp_path, data, copying) -> None
     lines = {line.split(" | ")[0]: line.split(" | ") for line in page.splitlines() if line.startswith("| ")}
     assert lines["| perfect"][1:3] == ["1.0000", "60.000"]
     assert lines["| IMAGPose"][1:] == lines["| copy of the source"][1:]
-    assert "| IMAGPose against perfect | better | 3 | 1 |" in page and "pictures generated in bfloat16" in page
+    assert "| IMAGPose against perfect | better | 3 | 1 |" in page
     assert "holds" not in page.partition("| IMAGPose against perfect")[2]  # one person decides nothing
 
     again = items.table1(
@@ -327,6 +326,27 @@ def test_the_papers_rows_stand_beside_ours_on_the_papers_data_only(tmp_path) -> 
     assert "| IMAGPose | 0.3282 | 0.2104 | 12.659 |" in page(info("market1501", (128, 64)))
     for other in (info("people", (256, 176)), info("deepfashion", (128, 96))):
         assert "0.7561" not in page(other)
+
+
+def test_a_page_says_in_which_precision_its_pictures_were_generated(tmp_path) -> None:
+    lines = [replace(line("a", [0.5]), dtype="bfloat16"), line("other method's folder", [0.5])]
+    data = info("people", (64, 48))
+    write_page(tmp_path, ResultPage("table1", "t", "q", ["s."], lines, [], (), "c"), data)
+    text = (tmp_path / "table1.md").read_text()
+    assert "; pictures generated in bfloat16; imagpose " in text and "fp32" not in text and "float32" not in text
+
+
+def test_a_missing_ssim_is_no_point_at_zero(tmp_path, data, copying, monkeypatch) -> None:
+    read, drawn = items.read_measured, []
+    without = {"T1, 1 steps"}
+    monkeypatch.setattr(
+        items, "read_measured", lambda folder, method, name, facts: replace(
+            own := read(folder, method, name, facts), rows={} if name in without else own.rows
+        ),
+    )  # fmt: skip
+    monkeypatch.setattr(items, "draw_speed", lambda path, title, points: drawn.extend(points))
+    items.figure8(measuring(tmp_path, data, limit=None), "mini", [1], 1)
+    assert [name for name, *_ in drawn] == ["IMAGPose*"] and drawn[0][3] > 0
 
 
 def test_facts_are_columns_and_measures_without_values_are_none() -> None:

@@ -100,7 +100,7 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
         "model": evaluation.model, "data": str(evaluation.data), "pairs": len(asked.pairs), "seeds": evaluation.seeds,
         "left_out": asked.left_out,
         "judges": None if isinstance(views, Needs) or "clean" not in settings.protocols else views.note,
-        "sampling": str(sampling), **asdict(sampling), "dtype": str(pipeline.dtype).removeprefix("torch."),
+        "sampling": str(sampling), **asdict(sampling), "dtype": str(pipeline.vae.dtype).removeprefix("torch."),
     }  # fmt: skip
     return write_model_report(out, decisive, settings.protocols, methods, time.perf_counter() - started)
 

@@ -56,8 +56,6 @@ def make_styled(person):
 class StandInPipeline:
     """Returns the view whose pose is asked for, the darker the more its noise says; keeps what it was asked."""
 
-    dtype = torch.float32
-
     def __init__(self):
         torch.manual_seed(0)
         self.vae = AutoencoderKL(

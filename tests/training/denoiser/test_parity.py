@@ -1,0 +1,124 @@
+"""Training and the pipeline show the UNet the same: one person's views, from a prepared data set and from a user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_networks import denoiser_values
+
+from imagpose.data.prepare import Person, write_dataset
+from imagpose.data.records import ViewRecord, make_record
+from imagpose.pose import Pose, draw_skeleton
+from imagpose.training.denoiser import DenoiserConfig, DenoiserStage, fill_caches
+from imagpose.training.denoiser.draw import CanvasDraw
+from imagpose.views import ViewGrid
+
+HEIGHT, WIDTH = 80, 56  # padded to 96 x 64: the tiny UNet has three levels
+PICTURE = 60, 100  # width and height of what is stored: fitted to 48 x 80, then filled up to 56
+
+
+def record(view: int) -> ViewRecord:
+    """Soft noise, and a pose of which every part is inside the frame."""
+    rng = np.random.default_rng(view)
+    colours = Image.fromarray(rng.integers(0, 256, (5, 3, 3), dtype=np.uint8))
+    points = np.concatenate([rng.uniform((5, 5), (PICTURE[0] - 5, PICTURE[1] - 5), (18, 2)), np.ones((18, 1))], 1)
+    return make_record(
+        colours.resize(PICTURE, Image.Resampling.BICUBIC), Pose(points.astype(np.float32), *PICTURE),
+        identity="0", view=str(view), split="train", source_file=f"{view}.png",
+    )  # fmt: skip
+
+
+def make(person: Person) -> Any:
+    return [record(view) for view in person.views], []
+
+
+@pytest.fixture(scope="module")
+def stage(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> DenoiserStage:
+    folder = tmp_path_factory.mktemp("parity")
+    write_dataset(folder / "data", [Person("0", "train", (0, 1, 2, 3))], make, {}, workers=1)
+    data = {"dataset": str(folder / "data"), "height": HEIGHT, "width": WIDTH}
+    values = denoiser_values(frozen, folder) | {"data": data, "validation": None}
+    config = DenoiserConfig.model_validate(values)
+    stage = DenoiserStage(config, fill_caches(config)[0]).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in stage.parameters():  # zero-initialised layers would hide what stands before them
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+    return stage
+
+
+class Recorder:
+    """Stands in for the UNet's forward and keeps its first call's inputs."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, torch.Tensor] = {}
+
+    def __call__(self, sample, timestep, features, pose_features=None, view_grid=None, return_dict=True):
+        if not self.seen:
+            self.seen = {"sample": sample, "F_C": features, "F_P": pose_features, "t": torch.as_tensor(timestep)}
+        return (torch.zeros_like(sample[:, :4]),)
+
+
+@torch.no_grad()
+def trained(stage: DenoiserStage, monkeypatch, visible: int, source_poses: bool) -> dict[str, torch.Tensor]:
+    """What training shows the UNet of views 0 to 3, the first ones visible."""
+    recorder = Recorder()
+    monkeypatch.setattr(stage.unet, "forward", recorder)
+    one = torch.ones(1)
+    draw = CanvasDraw(
+        grid=ViewGrid(2, 2), half=False, samples=[(0, 0, 0)], identities=np.array([0]), views=np.array([[0, 1, 2, 3]]),
+        mask=(torch.arange(4) < visible).float()[None], feature_views=np.array([0]), keep_image_tokens=one,
+        keep_texture=one, keep_source_poses=one * source_poses, timesteps=torch.tensor([999]),
+    )  # fmt: skip
+    stage(stage._assembled(stage.data, draw))
+    return recorder.seen
+
+
+def asked(stage: DenoiserStage, monkeypatch, visible: int, source_poses: bool) -> dict[str, torch.Tensor]:
+    """What a user's call shows it; the sources' poses are in the frame of a picture twice as large."""
+    recorder, pipeline = Recorder(), stage.pipeline
+    monkeypatch.setattr(pipeline.unet, "forward", recorder)
+    records = [record(view) for view in range(4)]
+    poses = [own.pose.resize(2 * PICTURE[0], 2 * PICTURE[1]) for own in records[:visible]]
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline(
+        [own.decode() for own in records[:visible]], [own.pose for own in records[visible:]],
+        poses if source_poses else None, num_inference_steps=1, guidance_scale=1.0,
+        scenario="star" if visible == 1 else None,
+    )  # fmt: skip
+    return recorder.seen
+
+
+@pytest.mark.parametrize(("visible", "source_poses"), [(1, True), (2, True), (3, True), (2, False)])
+def test_training_and_the_pipeline_show_the_unet_the_same(stage, monkeypatch, visible, source_poses):
+    in_training, in_use = (show(stage, monkeypatch, visible, source_poses) for show in (trained, asked))
+    assert in_training["sample"].shape == (1, 9, 24, 16)
+    assert int(in_training["t"]) == int(in_use["t"]) == 999
+    for name in ("F_C", "F_P", "sample"):  # noise apart
+        one, other = (seen[name][:, 4:] if name == "sample" else seen[name] for seen in (in_training, in_use))
+        torch.testing.assert_close(one, other, rtol=0, atol=5e-6, msg=lambda text, name=name: f"{name}: {text}")
+        assert one.std() > 1e-3, name
+
+
+def test_the_pose_encoder_is_shown_drawings_in_0_to_1(stage, monkeypatch):
+    """Drawn and padded here, by numpy: black is 0, full colour 1."""
+    expected = []
+    for view in range(4):
+        drawn = np.asarray(draw_skeleton(record(view).pose.fit(WIDTH, HEIGHT)), np.float32) / 255
+        expected.append(np.pad(drawn, ((8, 8), (4, 4), (0, 0)), mode="edge"))
+    rows = [np.concatenate(expected[start : start + 2], axis=1) for start in (0, 2)]
+    joint = np.concatenate(rows).transpose(2, 0, 1)
+    assert joint.min() == 0 and joint.max() == 1
+    seen = []
+    original = stage.pose_encoder.forward
+    monkeypatch.setattr(stage.pose_encoder, "forward", lambda skeleton: seen.append(skeleton) or original(skeleton))
+    for show in (trained, asked):
+        show(stage, monkeypatch, 2, True)
+    for skeleton in seen:
+        np.testing.assert_allclose(skeleton[0].numpy(), joint, atol=1e-6)
+    assert len(seen) == 2

@@ -14,6 +14,7 @@ from PIL import Image
 import imagpose
 from imagpose.cli import main
 from imagpose.pipeline.sampling import Sampling
+from imagpose.pose import PoseOptions
 
 
 @pytest.fixture
@@ -72,13 +73,15 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "--source-pose", "y.json", "--source-pose", "x.json", "--grid", "2x3", "--scenario", "T1", "--steps", 7,
         "--guidance", 1.5,
         "--guidance-kind", "full", "--guidance-interval", 0.1, 0.9, "--scheduler", "euler", "--seed", 9,
-        "--model", "some/model", "--out", tmp_path,
+        "--model", "some/model", "--pose-units", "signed", "--pose-frame", "768x512", "--person", 2,
+        "--min-confidence", 0.3, "--out", tmp_path,
     )  # fmt: skip
     assert result.code == 0 and "target-0.png" in result.out
     assert seen == {
         "sources": [Path("b.png"), Path("a.png")], "poses": [Path("2.json"), Path("1.json")],
         "source_poses": [Path("y.json"), Path("x.json")], "out": tmp_path, "model": "some/model", "scenario": "T1",
         "grid": "2x3", "sampling": Sampling(7, 1.5, "full", (0.1, 0.9), "euler", 9),
+        "reading": PoseOptions("signed", (768, 512), 2, 0.3),
     }  # fmt: skip
 
 

@@ -16,7 +16,8 @@ from imagpose.cli import app
 from imagpose.pipeline.sampling import Sampling
 
 COMMANDS = """
-generate, demo, people, poses, cache, models, train autoencoder, train autoencoder-finish, train encoder, train denoiser,
+generate, demo, people, poses show, poses draw, poses convert, poses detect, cache, models, train autoencoder,
+train autoencoder-finish, train encoder, train denoiser,
 train pose-estimator, train silhouette, train identity, train decoder, train export, evaluate people, evaluate model,
 evaluate judges, evaluate images, convert official, convert to-official, study build, study score, prepare folder,
 prepare people, prepare deepfashion, prepare market1501, prepare verify, reproduce table1, reproduce table2,
@@ -77,7 +78,9 @@ def test_the_example_is_taken_by_the_command(name):
     )  # parses and converts; a missing or unknown option is an error
 
 
-@pytest.mark.parametrize("words", [[], ["train"], ["evaluate"], ["reproduce"], ["convert"], ["study"], ["prepare"]])
+@pytest.mark.parametrize(
+    "words", [[], ["train"], ["evaluate"], ["reproduce"], ["convert"], ["study"], ["prepare"], ["poses"]]
+)
 def test_a_group_lists_its_commands(words):
     text = plain(CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output)
     for name in COMMANDS:

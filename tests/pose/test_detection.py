@@ -163,17 +163,16 @@ def test_the_command_writes_poses_that_generate_reads(
     block_person((300, 260), RED).save(tmp_path / "a.png")
     block_person((120, 140), ("green", (20, 20, 100, 130), (60.0, 80.0))).save(tmp_path / "b.jpg", quality=95)
     Image.new("RGB", (50, 50)).save(tmp_path / "nobody.png")
-    pictures = ["--picture", str(tmp_path / "a.png"), "--picture", str(tmp_path / "b.jpg")]
-    assert run("poses", *pictures, "--out", str(tmp_path / "poses")) == 0
+    pictures = [str(tmp_path / "a.png"), str(tmp_path / "b.jpg")]
+    assert run("poses", "detect", *pictures, "--out", str(tmp_path / "poses")) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "poses" / name) for name in ("a.json", "b.json")]
     written = json.loads((tmp_path / "poses" / "a.json").read_text())
     assert (written["canvas_width"], written["canvas_height"]) == (300, 260)
     check(read_pose(tmp_path / "poses" / "a.json"), *RED[1:])
     for wrong, message in (
-        ([*pictures, "--picture", str(tmp_path / "nobody.png")], "nobody.png: nobody was found"),
-        ([*pictures, "--picture", str(tmp_path / "a.png")], "a.json would be written twice"),
-        ([], "no picture given"),
+        ([*pictures, str(tmp_path / "nobody.png")], "nobody.png: nobody was found"),
+        ([*pictures, str(tmp_path / "a.png")], "a.json would be written twice"),
     ):
-        assert run("poses", *wrong, "--out", str(tmp_path / "none")) == 2
+        assert run("poses", "detect", *wrong, "--out", str(tmp_path / "none")) == 2
         assert message in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "none").exists()

@@ -162,7 +162,7 @@ def test_what_cannot_be_read_is_refused_with_the_reason(standing, change, reason
     change(draw_skeleton(standing)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=reason) as error:
         read_poses(tmp_path / "a.png")
-    assert "find the pose in the photo with `imagpose poses`" in str(error.value)
+    assert "find the pose in the photo with `imagpose poses detect`" in str(error.value)
     assert str(error.value).startswith(str(tmp_path / "a.png"))
     assert "\n" not in str(error.value)
 

@@ -11,12 +11,23 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from imagpose.cli import convert, evaluate, prepare, reproduce, study, train
-from imagpose.cli.options import Config, Model, Overrides, Style, Workers, World, parse_size, with_sampling
+from imagpose.cli import convert, evaluate, poses, prepare, reproduce, study, train
+from imagpose.cli.options import (
+    Config,
+    Model,
+    Overrides,
+    Style,
+    Workers,
+    World,
+    parse_size,
+    with_reading,
+    with_sampling,
+)
 from imagpose.version import __version__
 
 if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling
+    from imagpose.pose import PoseOptions
 
 app = typer.Typer(
     name="imagpose",
@@ -30,6 +41,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(convert.app, name="convert")
 app.add_typer(study.app, name="study")
+app.add_typer(poses.app, name="poses")
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(reproduce.app, name="reproduce")
 
@@ -51,8 +63,10 @@ def _options(
 
 @app.command(epilog="Example: imagpose generate --source a.jpg --pose walk.json --pose wave.json --out pictures")
 @with_sampling
+@with_reading
 def generate(
     sampling: Sampling,
+    reading: PoseOptions,
     out: Annotated[Path, typer.Option(help="Folder for target-0.png, ..., sheet.png and result.json.")],
     source: Annotated[
         list[Path] | None, typer.Option(help="Photo of the person, at least one; repeat for several.")
@@ -60,7 +74,8 @@ def generate(
     pose: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Target pose, at least one: OpenPose JSON, 18-line txt, or a rendered skeleton; repeat for several."
+            help="File with target poses, at least one: key points of any usual kind, or a drawn skeleton; repeat for"
+            " several."
         ),
     ] = None,
     source_pose: Annotated[
@@ -75,7 +90,7 @@ def generate(
 
     files = generate_files(
         source or (), pose or (), source_pose or (), out=out, model=model, scenario=scenario, grid=grid,
-        sampling=sampling,
+        sampling=sampling, reading=reading,
     )  # fmt: skip
     for file in files:
         typer.echo(file)
@@ -111,19 +126,6 @@ def people(
     rendered = render_set(seed, count, views, *parse_size(size), out, workers, world=world, style=style)
     others = ", the others were complete" if rendered < count else ""
     typer.echo(f"{rendered} of {count} people rendered{others}: {out}")
-
-
-@app.command(epilog="Example: imagpose poses --picture dance.jpg --picture jump.jpg --out poses")
-def poses(
-    out: Annotated[Path, typer.Option(help="Folder for <name of the picture>.json, OpenPose JSON.")],
-    picture: Annotated[list[Path] | None, typer.Option(help="Picture of a person; repeat for several.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-) -> None:
-    """Find the pose of the person in each picture, to be given to generate (extra pose)."""
-    from imagpose.serving.poses import detect_files
-
-    for file in detect_files(picture or (), out, device):
-        typer.echo(file)
 
 
 @app.command(epilog="Example: imagpose cache --config configs/deepfashion_256_sd15.yaml")

@@ -28,8 +28,8 @@ Style = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
 
 
-def _option(*names: str, help: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel="Sampling")
+def _option(*names: str, help: str, metavar: str | None = None, panel: str = "Sampling") -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)
 
 
 # Fields of `pipeline.sampling.Sampling`: the options of every command that samples.
@@ -60,34 +60,87 @@ _SAMPLING: dict[str, tuple[Any, Any]] = {
 }
 
 
+# Fields of `pose.PoseOptions`: the options of every command that reads poses.
+_READING: dict[str, tuple[Any, Any]] = {
+    "units": (
+        Annotated[
+            str | None,
+            _option("--pose-units", help="pixels, fractions ([0, 1]) or signed ([-1, 1]).", panel="Reading poses"),
+        ],
+        None,
+    ),
+    "frame": (
+        Annotated[
+            str | None,
+            _option(
+                "--pose-frame", help="Height x width of the frame of files that state none.", panel="Reading poses"
+            ),
+        ],
+        None,
+    ),
+    "person": (
+        Annotated[
+            int | None, _option(help="Which of several people, from 1 in the file's order.", panel="Reading poses")
+        ],
+        None,
+    ),
+    "min_confidence": (
+        Annotated[float, _option(help="Key points of less confidence are missing.", panel="Reading poses")],
+        0.1,
+    ),
+}
+
+
 def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
     """A command with all options of sampling in place of its argument `sampling`, behind its own.
 
     An option of these names that the command has itself stays its own; its `sampling` has the default there.
     """
-    hints = get_type_hints(command, localns={"Sampling": object}, include_extras=True)
+
+    def build(**settings: Any) -> Any:
+        from imagpose.pipeline.sampling import Sampling
+
+        return Sampling(**settings)
+
+    return _with_options(command, "sampling", _SAMPLING, build)
+
+
+def with_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with all options of reading poses in place of its argument `reading`, behind its own."""
+
+    def build(frame: str | None, **settings: Any) -> Any:
+        from imagpose.pose import PoseOptions
+
+        return PoseOptions(frame=None if frame is None else parse_size(frame), **settings)
+
+    return _with_options(command, "reading", _READING, build)
+
+
+def _with_options(
+    command: Callable[..., None], argument: str, table: dict[str, tuple[Any, Any]], build: Callable[..., Any]
+) -> Callable[..., None]:
+    """A command whose `argument` is built from a table's options, which stand behind its own."""
+    hints = get_type_hints(command, localns={"Sampling": object, "PoseOptions": object}, include_extras=True)
     own = inspect.signature(command).parameters.values()
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
         parameter.replace(kind=keyword, annotation=hints[parameter.name])
         for parameter in own
-        if parameter.name != "sampling"
+        if parameter.name != argument
     ]
-    taken = [name for name in _SAMPLING if name not in hints]
+    taken = [name for name in table if name not in hints]
     for name in taken:
-        annotation, default = _SAMPLING[name]
+        annotation, default = table[name]
         parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
 
     @wraps(command)
-    def sampled(**arguments: Any) -> None:
-        from imagpose.pipeline.sampling import Sampling
-
+    def with_options(**arguments: Any) -> None:
         settings = {name: arguments.pop(name) for name in taken}
-        command(**arguments, sampling=Sampling(**settings))
+        command(**arguments, **{argument: build(**settings)})
 
-    sampled.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    sampled.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return sampled
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -176,7 +176,8 @@ def _sticks(mask: np.ndarray, radius: float, drawn: np.ndarray, above: np.ndarra
     while parts and len(parts[0]) >= _LEAST_STICK_AREA and len(found) < _MOST_STICKS:
         if found and len(parts[0]) < _LEAST_SHARE * found[0].area:
             break
-        joined, rest = [parts[0]], []
+        joined: list[np.ndarray] = [parts[0]]
+        rest: list[np.ndarray] = []
         for part in parts[1:]:
             cover = drawn if len(part) >= _LEAST_STICK_AREA else above
             (joined if _is_continued(joined, part, radius, cover) else rest).append(part)

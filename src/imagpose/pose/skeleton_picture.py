@@ -26,7 +26,7 @@ _LEAST_JOINED, _LEAST_EXPLAINED, _LEAST_COVERED = 0.6, 0.8, 0.6
 _MOST_TWICE, _MOST_UNCOVERED = 4, 2
 _WRISTS = (4, 7)
 _BLUE = 12  # the hue of ControlNet's points of hands
-_HINT = "give the key points as a file instead, or find the pose in the photo with `imagpose poses`"
+_HINT = "give the key points as a file instead, or find the pose in the photo with `imagpose poses detect`"
 
 
 @dataclass

@@ -2,8 +2,9 @@
 
 import platform
 import time
+import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pipeline.requests import read_requests
 from imagpose.pipeline.sampling import Sampling
-from imagpose.pose import Pose, draw_skeleton, read_pose
+from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file
 from imagpose.provenance import generated_by, save_generated_png
 from imagpose.serving.sheet import draw_sheet
 from imagpose.version import __version__
@@ -29,11 +30,12 @@ CHECK_VIEW_SIZE = (256, 256)  # inputs are checked before the model says its own
 
 @dataclass(frozen=True)
 class GenerateInputs:
-    """Pictures and poses as read from the files, in the order given."""
+    """Pictures and poses as read from the files, in the order given; and what was read from each pose file."""
 
     sources: list[Image.Image]
     poses: list[Pose]
     source_poses: list[Pose] | None
+    said: list[str] = field(default_factory=list)
 
 
 def generate_files(
@@ -46,6 +48,7 @@ def generate_files(
     scenario: str | None = None,
     grid: str | None = None,
     sampling: Sampling = Sampling(),
+    reading: PoseOptions | None = None,
 ) -> list[Path]:
     """Writes `target-0.png`, ... in the order of the poses, `sheet.png` and `result.json` into the folder `out`.
 
@@ -53,11 +56,12 @@ def generate_files(
 
     Args:
         sources: picture files of one person.
-        poses: target poses: OpenPose JSON, PIDM-style txt, or a picture of a rendered skeleton.
+        poses: files of target poses, see `pose.read_pose_file`; one that holds several gives as many targets.
         source_poses: none, or one per source, in the same forms.
         model: `"mini"`, the folder of a saved pipeline, or a Hub id.
         scenario, grid: see `IMAGPosePipeline.__call__`.
         sampling: settings of sampling.
+        reading: what settles units, frame and person of the poses; the frame of a source's pose is its picture's.
 
     Returns:
         the files written, `target-*.png` first.
@@ -68,7 +72,7 @@ def generate_files(
     """
     out = Path(out)
     check_output_folder(out)
-    inputs = read_inputs(sources, poses, source_poses)
+    inputs = read_inputs(sources, poses, source_poses, reading)
     read_requests(inputs.sources, inputs.poses, inputs.source_poses, grid, scenario, *CHECK_VIEW_SIZE)
     resolve_model(model)
 
@@ -86,6 +90,7 @@ def generate_files(
         "sources": [str(path) for path in sources],
         "poses": [str(path) for path in poses],
         "source_poses": [str(path) for path in source_poses],
+        "read": inputs.said,
         "outputs": names,
         "size": {"height": images[0].height, "width": images[0].width},
         "versions": versions(),
@@ -101,7 +106,12 @@ def generate_files(
     return [out / name for name in (*names, "sheet.png", "result.json")]
 
 
-def read_inputs(sources: Sequence[Path], poses: Sequence[Path], source_poses: Sequence[Path] = ()) -> GenerateInputs:
+def read_inputs(
+    sources: Sequence[Path],
+    poses: Sequence[Path],
+    source_poses: Sequence[Path] = (),
+    reading: PoseOptions | None = None,
+) -> GenerateInputs:
     """Reads all files.
 
     Raises:
@@ -114,20 +124,25 @@ def read_inputs(sources: Sequence[Path], poses: Sequence[Path], source_poses: Se
     if source_poses and len(source_poses) != len(sources):
         raise ValueError(f"{len(source_poses)} source poses for {len(sources)} sources: give one for each, or none")
     pictures = [load_picture(path) for path in sources]
-    own_poses = [read_pose_file(path, picture.size) for path, picture in zip(source_poses, pictures, strict=False)]
-    return GenerateInputs(pictures, [read_pose_file(path) for path in poses], own_poses or None)
-
-
-def read_pose_file(path: Path, size: tuple[int, int] | None = None) -> Pose:
-    """The pose in a JSON or txt file, or in a picture of a skeleton.
-
-    Args:
-        size: width and height of the frame, for files that do not say it.
-
-    Raises:
-        ValueError, OSError: the file is missing or holds no pose that can be read faithfully.
-    """
-    return read_pose(path, picture=None if size is None else (size[1], size[0]))
+    reading = reading or PoseOptions()
+    of_source = replace(reading, frame=None)  # a source's pose lies in its picture
+    own_files = [
+        read_pose_file(path, of_source, picture=(picture.height, picture.width))
+        for path, picture in zip(source_poses, pictures, strict=False)
+    ]
+    files = [read_pose_file(path, reading) for path in poses]
+    for file in (*own_files, *files):
+        for note in file.notes:
+            warnings.warn(f"{file.name}: {note}", UserWarning, stacklevel=3)
+    for file in own_files:
+        if len(file.poses) > 1:
+            raise ValueError(f"{file.name}: {len(file.poses)} poses; a source has one")
+    return GenerateInputs(
+        pictures,
+        [pose for file in files for pose in file.poses],
+        [file.poses[0] for file in own_files] or None,
+        [line for file in (*own_files, *files) for line in file.lines()],
+    )
 
 
 def run_pipeline(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from imagpose.models.latents import decode_latents, encode_latents
+from imagpose.models.autoencoder import decode_latents, encode_latents
 
 
 @pytest.fixture

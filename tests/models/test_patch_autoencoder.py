@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from imagpose.models import PatchAutoencoderKL
+from imagpose.models.autoencoder import spatial_factor
 from imagpose.models.folder import ModelFiles
-from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import load_autoencoder
 from imagpose.models.sizes import build_empty
 

@@ -6,7 +6,7 @@ import torch
 
 from imagpose import IMAGPosePipeline
 from imagpose.models import FeatureTokens, IMAGPoseUNet
-from imagpose.models.latents import decode_latents
+from imagpose.models.autoencoder import decode_latents
 from imagpose.models.presets import ABLATIONS
 from imagpose.pipeline import conditions
 from imagpose.pipeline import pipeline as pipeline_module

@@ -159,7 +159,7 @@ def reconstruct(pipeline: IMAGPosePipeline, names: Sequence[str], pictures: Pict
     """Write what the autoencoder makes of stored views, without a denoiser between: the most a model can reach."""
     import torch
 
-    from imagpose.models.latents import decode_latents, encode_latents, spatial_factor
+    from imagpose.models.autoencoder import decode_latents, encode_latents, spatial_factor
     from imagpose.pictures import load_picture
     from imagpose.pixels import pad_views, pictures_to_signed, signed_to_pictures
 

@@ -1,4 +1,4 @@
-"""The patch autoencoder: AutoencoderKL on patches of pixels instead of pixels.
+"""Pixels to scaled latents and back with any VAE, and the patch autoencoder: AutoencoderKL on patches of pixels.
 
     pixels (b, 3, H, W) -> pixel_unshuffle p -> (b, 3 p^2, H / p, W / p) -> encoder, L levels -> (b, c, h, w)
 
@@ -17,9 +17,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import Decoder, Encoder
 from torch.nn import functional
 
-from imagpose.models.latents import spatial_factor
-
-__all__ = ["PatchAutoencoderKL", "autoencoder_class"]
+__all__ = ["PatchAutoencoderKL", "autoencoder_class", "decode_latents", "encode_latents", "spatial_factor"]
 
 
 class PatchAutoencoderKL(AutoencoderKL):
@@ -141,3 +139,21 @@ class _PatchDecoder(Decoder):
 def autoencoder_class(config: dict) -> type[AutoencoderKL]:
     """The class of the VAE that a folder's ``config.json`` names: ours, or diffusers' AutoencoderKL."""
     return PatchAutoencoderKL if config.get("_class_name") == PatchAutoencoderKL.__name__ else AutoencoderKL
+
+
+def spatial_factor(vae: AutoencoderKL) -> int:
+    """Pixels along a side of a picture per latent: 2 per halving, times the side of a patch where the VAE has patches."""
+    return 2 ** (len(vae.config.block_out_channels) - 1) * vae.config.get("patch_size", 1)
+
+
+def encode_latents(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
+    """Scaled latents (b, c, H / f, W / f) of pixels (b, 3, H, W) in [-1, 1], in the VAE's dtype; f is `spatial_factor`.
+
+    They are the posterior's mean: a picture has the same latents in a cache, in training and in a request.
+    """
+    return vae.encode(pixels.to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
+
+
+def decode_latents(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+    """Pixels (b, 3, H, W), about [-1, 1], of scaled latents (b, c, H / f, W / f), in the VAE's dtype."""
+    return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample

@@ -22,9 +22,8 @@ from transformers import (
 )
 
 from imagpose.models.activations import Activations, count_activations
-from imagpose.models.autoencoder import autoencoder_class
+from imagpose.models.autoencoder import autoencoder_class, spatial_factor
 from imagpose.models.folder import ModelFiles
-from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import Networks, preset_files
 from imagpose.models.presets import STABLE_DIFFUSION_VAE, Preset, around_unet, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet

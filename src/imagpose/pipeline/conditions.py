@@ -19,8 +19,8 @@ from PIL import Image
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models import FeatureTokens, PoseEncoder
+from imagpose.models.autoencoder import encode_latents
 from imagpose.models.conditions import image_condition, null_features
-from imagpose.models.latents import encode_latents
 from imagpose.pipeline.requests import Request
 from imagpose.pixels import bytes_to_unit, encoder_pixels, pad_views, pictures_to_signed, signed_to_unit, texture_pixels
 from imagpose.pose import draw_skeletons

@@ -22,8 +22,8 @@ from diffusers.utils import BaseOutput
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
+from imagpose.models.autoencoder import decode_latents, spatial_factor
 from imagpose.models.folder import check_loaded_weights, check_weight_files, resolve_model
-from imagpose.models.latents import decode_latents, spatial_factor
 from imagpose.pipeline.canvases import (
     CanvasJob,
     Generators,

@@ -21,9 +21,8 @@ from torch.nn import functional
 
 from imagpose.metrics.pictures import measure_pictures
 from imagpose.metrics.pixels import psnr
-from imagpose.models.autoencoder import PatchAutoencoderKL
+from imagpose.models.autoencoder import PatchAutoencoderKL, spatial_factor
 from imagpose.models.folder import ModelFiles
-from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import load_autoencoder
 from imagpose.pixels import pad_views, signed_to_bytes
 from imagpose.training.cache import ViewCache

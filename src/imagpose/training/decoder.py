@@ -14,8 +14,8 @@ from rich.progress import track
 from safetensors.torch import load_file, save_file
 
 from imagpose.io import partial_file
+from imagpose.models.autoencoder import decode_latents
 from imagpose.models.folder import ModelFiles
-from imagpose.models.latents import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pixels import Padding, signed_to_bytes, signed_to_pictures
 from imagpose.pose import Pose

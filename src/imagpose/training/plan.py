@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from imagpose.models.autoencoder import spatial_factor
 from imagpose.models.folder import resolve_model
-from imagpose.models.latents import spatial_factor
 from imagpose.models.loading import Networks, load_image_processor
 from imagpose.models.presets import find_preset
 from imagpose.models.sizes import build_empty, count_parameters, training_memory

@@ -24,7 +24,7 @@ from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.model_requests import ModelEvaluation, ask
 from imagpose.evaluation.networks import Network, Networks
-from imagpose.models.latents import decode_latents, encode_latents
+from imagpose.models.autoencoder import decode_latents, encode_latents
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import pictures_to_signed
 from imagpose.views import ViewGrid

@@ -80,11 +80,11 @@ def trained(stage: DenoiserStage, monkeypatch, visible: int, source_poses: bool)
 
 
 def asked(stage: DenoiserStage, monkeypatch, visible: int, source_poses: bool) -> dict[str, torch.Tensor]:
-    """What a user's call shows it; the sources' poses are in the frame of a picture twice as large."""
+    """What a user's call shows it; the sources' poses are in a frame of another shape than their pictures."""
     recorder, pipeline = Recorder(), stage.pipeline
     monkeypatch.setattr(pipeline.unet, "forward", recorder)
     records = [record(view) for view in range(4)]
-    poses = [own.pose.resize(2 * PICTURE[0], 2 * PICTURE[1]) for own in records[:visible]]
+    poses = [own.pose.resize(2 * PICTURE[0], PICTURE[1]) for own in records[:visible]]
     pipeline.set_progress_bar_config(disable=True)
     pipeline(
         [own.decode() for own in records[:visible]], [own.pose for own in records[visible:]],

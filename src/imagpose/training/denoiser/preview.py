@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from imagpose.metrics.pictures import measure_pictures
 from imagpose.metrics.pixels import psnr
-from imagpose.models.latents import decode_latents
+from imagpose.models.autoencoder import decode_latents
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, bytes_to_signed, signed_to_bytes

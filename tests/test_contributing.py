@@ -112,10 +112,10 @@ def test_the_metric(package, tmp_path) -> None:
     for diff in blocks(text, "diff"):
         change(package, diff)
     truth = np.random.default_rng(0).integers(10, 240, (HEIGHT, WIDTH, 3), np.uint8)
-    for folder, shift in (("generated", 3), ("reference", 0)):
+    for folder, shifts in (("generated", (3, -9)), ("reference", (0, 0))):
         (tmp_path / folder).mkdir()
-        for name, own in (("a", shift), ("b", 3 * shift)):
-            Image.fromarray(truth + np.uint8(own)).save(tmp_path / folder / f"{name}.png")
+        for name, shift in zip("ab", shifts, strict=True):
+            Image.fromarray((truth.astype(int) + shift).astype(np.uint8)).save(tmp_path / folder / f"{name}.png")
 
     table = run(package, command(text), tmp_path)
     (row,) = [

@@ -151,7 +151,6 @@ SHORT = {
     "imagpose.__main__",  # `python -m imagpose`
     "imagpose.version",  # read by the build
     "imagpose.provenance",  # marking is one concept, known to all
-    "imagpose.models.latents",  # what pipeline and training must do alike
     "imagpose.people.splits",  # the promise that nobody is both trained on and judged on
 }
 LONG = {
@@ -177,3 +176,22 @@ def test_files_and_functions_can_be_read_at_once():
                     length = node.end_lineno - node.lineno + 1 - documented
                     functions |= {(f"{owner}.{node.name}", length)} if length > 60 else set()
     assert not files and not functions, (sorted(files), sorted(functions))
+
+
+@pytest.mark.parametrize("document", ["architecture.md", "glossary.md"])
+def test_what_the_documents_name_exists(document, graph):
+    """`views.plan` is a name in imagpose.views, `training.loop` a module."""
+    text = (TABLES.parent / document).read_text(encoding="utf-8")
+    rooms = {room_of(module) for module in graph} - FREE
+    names = {name for name in re.findall(r"`([a-z_]+(?:\.\w+)+)`", text) if name.split(".")[0] in rooms}
+    assert len(names) >= 5
+    unknown = {name for name in names if f"imagpose.{name}" not in graph and not _defines(name)}
+    assert not unknown, unknown
+
+
+def _defines(name: str) -> bool:
+    module, _, own = name.rpartition(".")
+    place = ROOT.joinpath(*module.split("."))
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    defined = rf"^(?:def |class )?{own}\b|import .*\b{own}\b|^ +{own},$"  # the last in a list of imported names
+    return file.is_file() and re.search(defined, file.read_text(encoding="utf-8"), re.MULTILINE) is not None

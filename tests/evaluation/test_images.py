@@ -17,6 +17,7 @@ from imagpose.evaluation import measure
 from imagpose.evaluation.images import ImageFolders, evaluate_images
 from imagpose.evaluation.measure import MeasureSettings
 from imagpose.evaluation.networks import Needs, Network, Networks
+from imagpose.evaluation.pixel_values import read_mask
 
 HEIGHT, WIDTH, PAIRS = 60, 56, 5
 ABSENT = Networks(Needs("needs L"), Needs("needs F"), Needs("needs I"))
@@ -168,6 +169,13 @@ def test_the_clean_protocol_is_the_libraries(folders, tmp_path, networks):
     for key, value in (expected | {key: np.mean(own) for key, own in masked.items()}).items():
         assert rows["clean", key, 1]["value"] == pytest.approx(value, abs=1e-6), key
         assert rows["clean", key, 1]["count"] == (2 if key in masked else PAIRS)
+
+
+def test_half_grey_of_a_mask_is_the_ground(tmp_path):
+    greys = np.array([0, 1, 127, 128, 255]).repeat(4)
+    save(tmp_path / "mask.png", np.tile(greys, (16, 1)))
+    found = read_mask(tmp_path / "mask.png", np.zeros((16, 20, 3)))
+    assert found[0, ::4].tolist() == [False, False, False, True, True]
 
 
 def test_distances_of_sets(folders, tmp_path, networks):

@@ -137,6 +137,21 @@ def test_values_are_those_of_the_judges(people, records, references, tmp_path):
     assert (values["pck"][:, 0] > values["pck"][:, 1]).all()
 
 
+def test_a_copied_source_gains_nothing(people, references, tmp_path, monkeypatch):
+    """Its own place in the gallery is empty, so that the nearest other view counts: here a stranger's."""
+    source = min(references.rglob("0.png"))
+    (embedding,) = embed_people(np.asarray(Image.open(source))[None])
+    name = source.relative_to(references).with_suffix("").as_posix()
+    target = name.replace("/0", "/1")
+    stranger, other = 0.9 * embedding, -embedding
+    gallery = np.array([name, target, f"{name}-other", "stranger/0"]), np.stack([embedding, embedding, other, stranger])
+    monkeypatch.setitem(people.__dict__, "gallery", gallery)
+    pair = Pair("a", (source,), references / f"{target}.png", None)
+    for sources, expected in (([(name,)], 0), ([()], 1)):
+        values = judge_pairs([pair], JudgedPairs(people, [target], sources), ValueStore(tmp_path / "parts", 1))
+        assert values["rank1"].tolist() == [[expected]]
+
+
 def test_people_without_another_view_have_no_rank(people, records, references, tmp_path):
     names = list(records)[:VIEWS]
     pair = Pair(names[0], (references / f"{names[0]}.png",), references / f"{names[0]}.png", None)

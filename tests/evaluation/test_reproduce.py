@@ -252,6 +252,7 @@ def test_verdicts() -> None:
         "hardly": line("hardly", (base + 0.004).tolist()),
         "as good": line("as good", (base + rng.normal(0, 0.005, 40)).tolist()),
         "noisy": line("noisy", (base + np.tile([0.1, -0.1], 20)).tolist()),
+        "at the margin": line("at the margin", (base + 0.01 + rng.normal(0, 0.01, 40)).tolist()),
     }
     better = [Claim(one, other) for one, other in (("higher", "base"), ("base", "higher"), ("noisy", "base"))]
     assert verdicts(better, lines) == [["holds", "does not hold"], ["does not hold", "holds"], ["not decided", ""]]
@@ -262,6 +263,10 @@ def test_verdicts() -> None:
     ]
     alike = [Claim(one, "base", "alike") for one in ("higher", "hardly", "as good", "noisy")]
     assert verdicts(alike, lines) == [["does not hold"] * 2, ["holds", ""], ["holds", ""], ["not decided", ""]]
+    # Sure to be better, but not by more than does not matter.
+    assert verdicts([Claim("at the margin", "base"), Claim("at the margin", "base", "alike")], lines) == [
+        ["holds", ""], ["not decided", ""],
+    ]  # fmt: skip
     head, row = claim_table([Claim("higher", "base")], lines)
     assert head == ["", "expected", "pairs", "people", "SSIM ↑, margin 0.01", "LPIPS (AlexNet) ↓, margin 0.01"]
     assert row[2:5] == ["40", "40", "+0.100 [+0.100, +0.100] holds"]

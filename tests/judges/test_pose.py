@@ -72,3 +72,22 @@ def test_the_estimator_takes_any_size() -> None:
         alone = network.keypoints(pixels[1:])
     torch.testing.assert_close(points[1:], alone, atol=1e-3, rtol=1e-4)
     assert float(points[..., 2].min()) >= 0 and float(points[..., 2].max()) <= 1
+
+
+def test_pictures_move_as_far_as_the_reach_and_no_further() -> None:
+    keypoints = torch.ones(300, 18, 3)
+    keypoints[..., 0], keypoints[..., 1] = 60.0, 30.0  # 20 right of the middle of 80 x 60, or 20 left where mirrored
+
+    def places(reach: Reach) -> torch.Tensor:
+        """Of the nose, from the middle, as if never mirrored."""
+        _, moved = move(torch.zeros(300, 3, 60, 80), keypoints, reach, np.random.default_rng(2))
+        found = moved[:, 0, :2] - torch.tensor([40.0, 30.0])
+        return torch.where(found[:, :1] < 0, found * torch.tensor([-1.0, 1.0]), found)
+
+    zoomed = places(Reach(0.0, 1.5, 0.0))[:, 0] / 20
+    assert 1 / 1.5 <= float(zoomed.min()) < 0.7 and 1.45 < float(zoomed.max()) <= 1.5 + 1e-5
+    turned = places(Reach(30.0, 1.0, 0.0))
+    angles = torch.atan2(turned[:, 1], turned[:, 0]).rad2deg()
+    assert -30.01 <= float(angles.min()) < -28 and 28 < float(angles.max()) <= 30.01
+    down = places(Reach(0.0, 1.0, 0.25))[:, 1]
+    assert -15.01 <= float(down.min()) < -14 and 14 < float(down.max()) <= 15.01

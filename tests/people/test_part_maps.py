@@ -43,7 +43,9 @@ def test_parts_lie_on_a_standing_person_where_they_are_worn(monkeypatch):
 def test_a_pixel_shows_the_part_of_most_samples_where_half_of_them_see_the_person():
     """Against counting sample by sample; of parts that are equally frequent the first counts."""
     rng = np.random.default_rng(0)
-    fine = rng.choice(len(PART_NAMES), (40 * SIDE, 30 * SIDE), p=[0.5, 0.2, 0.1, 0.1, 0.05, 0.025, 0.025]).astype(np.uint8)
+    fine = rng.choice(len(PART_NAMES), (40 * SIDE, 30 * SIDE), p=[0.5, 0.2, 0.1, 0.1, 0.05, 0.025, 0.025]).astype(
+        np.uint8
+    )
     found = scene._majority_part(fine)
     halves = 0
     for row in range(40):

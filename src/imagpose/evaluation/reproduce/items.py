@@ -95,7 +95,7 @@ class Measuring:
         if not PartialState().is_main_process:
             return ""
         pairs = max(len(own) for line in lines for own in line.values.values())
-        sampled = f"{pairs:,} pairs of test views, one sample per pair, its noise decided by the request."
+        sampled = f"{pairs:,} pairs of test views, one sample per pair, with noise that depends on the request only."
         page = ResultPage(item, title, question, [*setting, sampled], lines, claims, published, self.command)
         return write_page(self.out, page, self.info)
 
@@ -127,9 +127,9 @@ def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> s
     return measuring.write(
         "table1",
         "Table 1: against other methods",
-        "The paper compares one source and one pose with ten other methods and is ahead in SSIM, LPIPS and FID."
-        f" {OURS}: one pose at a time (T1); {_STAR}: three poses in one pass. Of other methods any folder of pictures can"
-        " stand here (`--baseline`). The autoencoder alone is the most that a denoiser over it can reach.",
+        "With one source and one pose, the paper compares IMAGPose with ten other methods, and IMAGPose is ahead in SSIM,"
+        f" LPIPS and FID. {OURS}: one pose at a time (T1); {_STAR}: three poses in one pass. Any other method's folder of"
+        " pictures can be added (`--baseline`). The autoencoder alone is the best that a denoiser with it can reach.",
         [f"Model: {model_name(model)}.", measuring.sampling_text],
         [*lines, real_pictures(ours[0])],
         claims,
@@ -193,8 +193,8 @@ def table3(measuring: Measuring, runs: TrainingRuns, presets: Sequence[str], enc
         runs,
         "table3",
         "Table 3: bases and image encoders",
-        "The paper varies the Stable Diffusion underneath and the image encoder behind the semantic tokens. Expected is"
-        " that a larger image encoder is no worse.",
+        "The paper varies the underlying Stable Diffusion and the image encoder behind the semantic tokens. A larger image"
+        " encoder is expected to be no worse.",
         lines,
         [Claim(one, other) for other, one in pairwise(order)],
     )
@@ -217,8 +217,8 @@ def table7(measuring: Measuring, runs: TrainingRuns) -> str:
         runs,
         "table7",
         "Table 7: the joint canvas against views along the batch axis (M1)",
-        "M1 generates several poses of one source as a batch, each view by itself, and knows the source by the tokens of"
-        " the frozen image encoder only. In the paper it is clearly worse. Both are measured with three poses at once.",
+        "M1 generates several poses of one source as a batch, each view by itself, and sees the source only through the"
+        " tokens of the frozen image encoder. In the paper it is clearly worse. Both are measured with three poses at once.",
         lines,
         [Claim(OURS, "M1")],
     )
@@ -299,10 +299,10 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     return measuring.write(
         "figure8",
         "Figure 8: speed and quality",
-        "The paper puts SSIM against seconds and gets its speed from three poses per pass. Here: wall time per distinct"
-        " picture of whole calls, image encoder and VAE included, one request at a time; medians with quartiles over"
-        f" {requests} calls, all settings taking turns. Times as fast: against T1 with {most} steps. Times of another"
-        " machine do not compare; the ratios do.",
+        "The paper plots SSIM against seconds; its speed comes from three poses per pass. Here: wall time per distinct"
+        " picture of whole calls, including image encoder and VAE, one request at a time; medians and quartiles over"
+        f" {requests} calls, with the settings taking turns. *Times as fast* is relative to T1 with {most} steps. Times on"
+        " another machine do not compare, but the ratios do.",
         [f"Model: {model_name(model)}, guidance {measuring.sampling.guidance_scale:g}."],
         lines,
         [Claim(f"{_STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]

@@ -106,18 +106,19 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
         parts += ["The paper's rows, by its own evaluation (compare with the field protocol):"]
         parts += [markdown([["", "SSIM ↑", "LPIPS ↓", "FID ↓"], *rows])]
     elif info.settings.get("command") in ("deepfashion", "market1501"):
-        parts.append("The paper's numbers of this item are printed as a picture and are not repeated here.")
+        parts.append("The paper prints its numbers for this item as a picture. They are not repeated here.")
     else:
-        parts.append("The paper's photographs are other data: its numbers do not compare with these.")
+        parts.append("The paper used photographs, so its numbers do not compare with these.")
     parts.append(f"![{page.title}]({page.item}.png)")
     if page.claims:
         parts += [
             "## Does the order hold?",
-            "Mean difference over the same pairs between two one-sided bounds of 97.5 % (bootstrap over people, the pairs"
-            " of one drawn together, percentiles widened for few people). *Better* holds where all of it is better;"
-            " it does not hold where all of it is worse, or 0 is possible and nothing beyond the margin is. *Alike* holds"
-            " where both bounds lie within the margin; it does not hold where all lies beyond. All else is not decided,"
-            f" as with fewer than {FEWEST_PEOPLE} people.",
+            "Mean difference over the same pairs, between two one-sided bounds of 97.5 % (bootstrap over people: the pairs"
+            " of one person are drawn together, and the percentiles are widened for small numbers of people). *Better*"
+            " holds if both bounds are better. It does not hold if both are worse, or if 0 lies between them and both are"
+            " within the margin. *Alike* holds if both bounds are within the margin. It does not hold if both are beyond it"
+            f" on the same side. Anything else is not decided, and neither is anything with fewer than {FEWEST_PEOPLE}"
+            " people.",
             markdown(claim_table(page.claims, {line.name: line for line in page.lines})),
         ]
     dtypes = list(dict.fromkeys(line.dtype for line in page.lines if line.dtype))

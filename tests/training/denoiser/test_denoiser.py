@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import torch
 from fake_people import HEIGHT, WIDTH, cache_values
-from PIL import Image
 from tiny_networks import denoiser_values
 
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline.requests import read_requests
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.denoiser import DenoiserStage, fill_caches, preview, train_denoiser
 from imagpose.training.denoiser.cache import build_cache, cache_blocks
@@ -96,54 +94,13 @@ def test_min_snr_weights_enter_the_loss(values: dict, stage: DenoiserStage, monk
     assert float(stage(batch)[0]) == pytest.approx(plain * 5.0 * (1 - kept) / kept, rel=1e-3)
 
 
-def joined(views: torch.Tensor) -> torch.Tensor:
-    """Four views (b, 4, c, h, w) on one canvas."""
-    return torch.cat([torch.cat([views[:, row], views[:, row + 1]], -1) for row in (0, 2)], -2)
-
-
 @torch.no_grad()
-def test_cached_conditions_are_the_pipelines(stage: DenoiserStage) -> None:
-    data, pipeline = stage.data, stage.pipeline
-
-    def stored(kind: str, view: int) -> torch.Tensor:
-        if kind == "skeletons":
-            return data.skeletons(np.array([2]), np.array([view]))[0]
-        return data.get(kind, np.array([2]), np.array([view]))[0].float()
-
-    def pose(view: int) -> Pose:
-        return Pose(stored("keypoints", view).numpy(), WIDTH, HEIGHT)
-
-    source = Image.fromarray(stored("pictures", 0).byte().numpy())
-    requests, _ = read_requests([source], [pose(view) for view in (1, 2, 3)], [pose(0)], None, "star", HEIGHT, WIDTH)
-    conditions = pipeline._condition_encoder()([(requests[0], requests[0].plan.canvases[0])])
-    slots = [0, 1, 2, 3]
-    batch = {
-        "mask": torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
-        "latents": torch.stack([stored("latents", view) for view in slots])[None],
-        "skeletons": torch.stack([stored("skeletons", view) for view in slots])[None],
-        "tokens": stored("tokens", 0)[None],
-        "textures": stored("textures", 0)[None],
-        "keep_image_tokens": torch.ones(1),
-        "keep_texture": torch.ones(1),
-        "keep_source_poses": torch.ones(1),
-        "timesteps": torch.tensor([500]),
-        "noise": torch.randn(1, 4, 4, 8, 8, generator=torch.Generator().manual_seed(0)),
-        "grid": ViewGrid(2, 2),
-        "black": stage._black[False],
-    }
-    assert torch.allclose(stage._features(batch), conditions.features, atol=5e-3)
-    assert torch.allclose(conditions.image[:, :4, :8, :8], batch["latents"][:, 0], atol=5e-3)
-    assert torch.allclose(conditions.null_image[0, :4], stage._black[False].repeat(1, 2, 2), atol=1e-5)
-    noisy = pipeline.scheduler.add_noise(batch["latents"], batch["noise"], batch["timesteps"])
-    inferred = pipeline.unet(
-        torch.cat([joined(noisy), conditions.image], 1),
-        500,
-        conditions.features,
-        conditions.pose_features,
-        conditions.grid,
-    ).sample
-    trained, _ = stage._predict(batch)
-    assert torch.allclose(joined(trained), inferred, atol=2e-2)
+def test_the_loss_counts_by_the_batchs_weight(stage: DenoiserStage) -> None:
+    batch = stage.batch(0, range(2))
+    assert batch["weight"] == 1
+    loss, scalars = stage(batch)
+    halved, same = stage(batch | {"weight": 0.5})
+    assert float(halved) == pytest.approx(float(loss) / 2) and same == scalars
 
 
 def test_another_precision_makes_another_cache(values: dict, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from imagpose.data.records import ViewRecord, make_record
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.denoiser import DenoiserConfig, DenoiserStage, fill_caches
 from imagpose.training.denoiser.draw import CanvasDraw
+from imagpose.training.denoiser.networks import build_pipeline
 from imagpose.views import ViewGrid
 
 HEIGHT, WIDTH = 80, 56  # padded to 96 x 64: the tiny UNet has three levels
@@ -38,11 +39,14 @@ def make(person: Person) -> Any:
 
 
 @pytest.fixture(scope="module")
-def stage(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> DenoiserStage:
+def values(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("parity")
     write_dataset(folder / "data", [Person("0", "train", (0, 1, 2, 3))], make, {}, workers=1)
     data = {"dataset": str(folder / "data"), "height": HEIGHT, "width": WIDTH}
-    values = denoiser_values(frozen, folder) | {"data": data, "validation": None}
+    return denoiser_values(frozen, folder) | {"data": data, "validation": None}
+
+
+def prepared(values: dict) -> DenoiserStage:
     config = DenoiserConfig.model_validate(values)
     stage = DenoiserStage(config, fill_caches(config)[0]).eval()
     generator = torch.Generator().manual_seed(1)
@@ -50,6 +54,11 @@ def stage(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> DenoiserSta
         for weight in stage.parameters():  # zero-initialised layers would hide what stands before them
             weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
     return stage
+
+
+@pytest.fixture(scope="module")
+def stage(values: dict) -> DenoiserStage:
+    return prepared(values)
 
 
 class Recorder:
@@ -103,6 +112,24 @@ def test_training_and_the_pipeline_show_the_unet_the_same(stage, monkeypatch, vi
         one, other = (seen[name][:, 4:] if name == "sample" else seen[name] for seen in (in_training, in_use))
         torch.testing.assert_close(one, other, rtol=0, atol=5e-6, msg=lambda text, name=name: f"{name}: {text}")
         assert one.std() > 1e-3, name
+
+
+def test_what_is_cached_is_what_a_user_shows(values: dict, tmp_path: Path, monkeypatch):
+    """In half precision."""
+    cached = prepared(values | {"data": values["data"] | {"cache": str(tmp_path)}})
+    in_training, in_use = (show(cached, monkeypatch, 2, True) for show in (trained, asked))
+    for name in ("F_C", "F_P", "sample"):
+        one, other = (seen[name][:, 4:] if name == "sample" else seen[name] for seen in (in_training, in_use))
+        torch.testing.assert_close(one, other, rtol=5e-3, atol=5e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_a_model_that_encodes_whole_canvases_is_refused(values: dict, tmp_path: Path) -> None:
+    pipeline = build_pipeline(DenoiserConfig.model_validate(values))
+    pipeline.register_to_config(vae_scope="joint")
+    pipeline.save_pretrained(tmp_path)
+    config = DenoiserConfig.model_validate(values | {"initial": str(tmp_path), "autoencoder": None})
+    with pytest.raises(ValueError, match=r"vae_scope is joint, training encodes each view alone: view expected"):
+        build_pipeline(config)
 
 
 def test_the_pose_encoder_is_shown_drawings_in_0_to_1(stage, monkeypatch):

@@ -102,7 +102,11 @@ def _from_pipeline(config: DenoiserConfig, initial: str) -> tuple[dict[str, Any]
 
 
 def _check_fits(config: DenoiserConfig, trained: IMAGPosePipeline, initial: str) -> None:
-    """Refuse a trained pipeline whose networks are others than the preset's."""
+    """Refuse a trained pipeline whose networks are others than the preset's, or whose VAE sees whole canvases."""
+    if trained.config.vae_scope != "view":
+        raise ValueError(
+            f"initial {initial}: vae_scope is {trained.config.vae_scope}, training encodes each view alone: view expected"
+        )
     preset = find_preset(config.preset)
     wanted = preset.unet_arguments(config.unet)
     found = {name: trained.unet.config.get(name) for name in wanted}

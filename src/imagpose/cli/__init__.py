@@ -137,18 +137,16 @@ def cache(config: Config, overrides: Overrides = None) -> None:
         typer.echo(f"{folder} is complete")
 
 
-@app.command(epilog="Example: imagpose models sd15-dinov2-g sd15-dinov2-g:B3 --batch-size 8")
+@app.command(epilog="Example: imagpose models sd15-dinov2-g sd15-dinov2-g:B3")
 def models(
     names: Annotated[
         list[str] | None, typer.Argument(help="Presets, default: all.", metavar="[PRESET]...", show_default=False)
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Canvases per device.")] = 4,
-    size: Annotated[str, typer.Option(help="Height x width of a view in pixels.")] = "256x176",
 ) -> None:
-    """List the presets: parameters in millions by part, and the memory that training takes."""
+    """List the presets and their parameters, in millions by part."""
     from imagpose.models.table import size_table
 
-    typer.echo(size_table(names or (), batch_size, *parse_size(size)))
+    typer.echo(size_table(names or ()))
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:

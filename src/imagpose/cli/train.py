@@ -49,21 +49,8 @@ def encoder(config: Config, overrides: Overrides = None, resume: Resume = None, 
 
 
 @app.command(epilog="Example: imagpose train denoiser --config configs/mini/denoiser.yaml --stop-after 3h steps=20000")
-def denoiser(
-    config: Config,
-    overrides: Overrides = None,
-    resume: Resume = None,
-    stop_after: StopAfter = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print sizes, parameters, data, steps and memory; do nothing.")
-    ] = False,
-) -> None:
+def denoiser(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
     """Stage 3: UNet, pose encoder and feature tokens."""
-    if dry_run:
-        from imagpose.training.plan import plan_denoiser
-
-        typer.echo(plan_denoiser(config, overrides))
-        return
     from imagpose.training.denoiser import train_denoiser
 
     _train(train_denoiser, config, overrides, resume, stop_after)

@@ -1,11 +1,10 @@
-"""How large a preset is, without its weights: parameters by part and the memory that training takes, on the meta device."""
+"""How large a preset is, without its weights: its networks on the meta device, and their parameters by part."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -21,18 +20,15 @@ from transformers import (
     PreTrainedModel,
 )
 
-from imagpose.models.activations import Activations, count_activations
-from imagpose.models.autoencoder import autoencoder_class, spatial_factor
+from imagpose.models.autoencoder import autoencoder_class
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import Networks, preset_files
 from imagpose.models.presets import STABLE_DIFFUSION_VAE, Preset, around_unet, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet
-from imagpose.views import ViewGrid, view_multiple
 
-__all__ = ["Memory", "build_empty", "count_parameters", "training_memory"]
+__all__ = ["build_empty", "count_parameters"]
 
 _NETWORKS = ("unet", "pose_encoder", "feature_tokens", "vae", "image_encoder")
-Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def build_empty(
@@ -109,91 +105,3 @@ def count_parameters(networks: Networks) -> dict[str, int]:
     cross_view = sum(weight.numel() for name, weight in networks.unet.named_parameters() if ".cross_view." in name)
     whole = {name: sum(weight.numel() for weight in getattr(networks, name).parameters()) for name in _NETWORKS}
     return {"unet": whole.pop("unet") - cross_view, "cross_view": cross_view, **whole}
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that training takes on one device, see `training_memory`."""
-
-    weights: int
-    gradients: int
-    optimiser: int
-    ema: int
-    activations: int
-    frozen: int
-
-    @property
-    def total(self) -> int:
-        return sum(getattr(self, field.name) for field in fields(self))
-
-
-def training_memory(
-    networks: Networks,
-    batch_size: int,
-    height: int,
-    width: int,
-    grid: ViewGrid = ViewGrid(2, 2),
-    precision: Precision = "bf16",
-    gradient_checkpointing: bool = False,
-    cached: bool = False,
-) -> Memory:
-    """An estimate of the memory that training takes on one device that holds everything (no sharding). Source: own.
-
-    With P parameters that are trained (UNet, CVA, pose encoder, feature tokens) and F frozen ones:
-
-    - weights: 4 P bytes; in half precision 2 P more for the copies that autocast keeps.
-    - gradients 4 P, Adam's two moments 8 P, EMA 4 P.
-    - frozen: 4 F, VAE and image encoder in float32; 0 with caches.
-    - activations: the values that autograd keeps from forward to backward, counted on the meta device for one canvas, times
-      the batch. 4 bytes each; in half precision 2, but 4 for what enters and leaves norms, which autocast computes in
-      float32. With gradient checkpointing: the inputs of all resnets, transformer blocks and CVAs, what is kept outside
-      them, and the insides of the largest, which is computed again.
-
-    Not counted: CUDA's context and workspaces, fragments, buckets of distributed training.
-
-    Args:
-        networks: of `build_empty`.
-        batch_size: canvases per device.
-        height, width: of a view in pixels, before padding.
-        grid: the view grid.
-        precision: "fp32", or autocast in "bf16" or "fp16".
-        gradient_checkpointing: of the UNet.
-        cached: latents and image tokens are read, so that VAE and image encoder are not loaded.
-    """
-    counts = count_parameters(networks)
-    frozen = 0 if cached else counts["vae"] + counts["image_encoder"]
-    trained = sum(counts.values()) - counts["vae"] - counts["image_encoder"]
-    half = precision != "fp32"
-    multiple = view_multiple(len(networks.unet.config.block_out_channels), spatial_factor(networks.vae))
-    canvas = (-(-height // multiple) * multiple * grid.rows, -(-width // multiple) * multiple * grid.cols)
-    kept = _canvas_activations(networks, canvas, grid, half)
-    return Memory(
-        weights=(6 if half else 4) * trained,
-        gradients=4 * trained,
-        optimiser=8 * trained,
-        ema=4 * trained,
-        activations=batch_size * (kept.checkpointed if gradient_checkpointing else kept.total),
-        frozen=4 * frozen,
-    )
-
-
-def _canvas_activations(networks: Networks, canvas: tuple[int, int], grid: ViewGrid, half: bool) -> Activations:
-    """What is kept of one canvas of so many pixels (height, width)."""
-    unet, tokens, image = networks.unet.config, networks.feature_tokens.config, networks.image_encoder.config
-    factor = spatial_factor(networks.vae)
-    texture_side = tokens.texture_long_side // factor
-
-    def empty(*shape: int) -> torch.Tensor:
-        return torch.empty(1, *shape, device="meta")
-
-    def run() -> None:
-        texture = empty(tokens.latent_channels, texture_side, texture_side) if tokens.use_texture else None
-        networks.unet(
-            empty(unet.in_channels, canvas[0] // factor, canvas[1] // factor),
-            torch.empty(1, device="meta"),
-            networks.feature_tokens(empty((224 // image.patch_size) ** 2 + 1, image.hidden_size), texture),
-            networks.pose_encoder(empty(3, *canvas)),
-            view_grid=grid,
-        )
-
-    return count_activations(networks.unet, (networks.pose_encoder, networks.feature_tokens), run, half)

@@ -55,7 +55,7 @@ def test_the_rule_of_names_is_that_of_the_published_files() -> None:
 
 def test_names_and_shapes_at_full_size() -> None:
     with torch.device("meta"):
-        ours = build_denoiser("official", 768)
+        ours = build_denoiser("official", 768, 4, 8)
     theirs = denoiser_to_official(ours.unet.state_dict())
     assert shapes(theirs) == published.unet_shapes((320, 640, 1280, 1280), 768)
     assert len(theirs) == 1274

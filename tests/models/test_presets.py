@@ -26,7 +26,7 @@ TABLE_2 = {
 
 def build(preset: str) -> Denoiser:
     torch.manual_seed(0)
-    return build_denoiser(preset, encoder_width=12, **TINY)
+    return build_denoiser(preset, 12, 4, 8, **TINY)
 
 
 @pytest.mark.parametrize("preset", sorted(TABLE_2))
@@ -58,19 +58,31 @@ def test_networks_of_each_preset_fit_together(preset: str) -> None:
 
 def test_overrides() -> None:
     assert build("mini").pose_encoder.config.out_channels == 32
-    assert build_denoiser("mini", 12, texture_long_side=384, **TINY).feature_tokens.config.texture_long_side == 384
+    assert (
+        build_denoiser("mini", 12, 4, 8, texture_long_side=384, **TINY).feature_tokens.config.texture_long_side == 384
+    )
 
 
 @pytest.mark.parametrize(("ablation", "in_channels"), [("", 33), (":B0", 17), (":B4", 33), (":M1", 16)])
 def test_input_channels_follow_from_the_latents(ablation: str, in_channels: int) -> None:
-    arguments = find_preset(f"mini-256{ablation}").unet_arguments()
+    arguments = find_preset(f"mini-256{ablation}").unet_arguments(16)
     assert (arguments["in_channels"], arguments["out_channels"]) == (in_channels, 16)
-    assert find_preset(f"mini{ablation}").unet_arguments({"out_channels": 16})["in_channels"] == in_channels
+    assert find_preset(f"mini{ablation}").unet_arguments(4, {"out_channels": 16})["in_channels"] == in_channels
     with torch.device("meta"):
-        parts = build_denoiser(f"mini-256{ablation}", encoder_width=12)
+        parts = build_denoiser(f"mini-256{ablation}", encoder_width=12, latent_channels=16, factor=8)
     assert parts.feature_tokens.config.latent_channels == parts.unet.config.out_channels == 16
     assert sum(weight.numel() for weight in parts.unet.parameters()) <= 30_000_000
     assert parts.pose_encoder.config.block_channels == (16, 32, 64)
+
+
+def test_a_vae_of_another_kind_fits() -> None:
+    """16 pixels and 32 channels per latent: pose features and texture tokens meet the latents all the same."""
+    torch.manual_seed(0)
+    parts, grid = build_denoiser("mini", 12, latent_channels=32, factor=16, **TINY), ViewGrid(1, 2)
+    features = parts.feature_tokens(torch.randn(1, 3, 12), torch.randn(1, 32, 16, 16))
+    pose_features = parts.pose_encoder(torch.rand(1, 3, 128, 256))
+    output = parts.unet(torch.randn(1, 65, 8, 16), 1, features, pose_features, view_grid=grid).sample
+    assert output.shape == (1, 32, 8, 16)
 
 
 def test_every_row_of_table_3_has_a_name() -> None:
@@ -86,7 +98,7 @@ def test_ablations_of_any_preset() -> None:
     assert find_preset("B3") == replace(find_preset("mini:B3"), name="B3")
     large = find_preset("sd21-dinov2-g:B0")
     assert large.base is PRESETS["sd21-dinov2-g"].base
-    arguments = large.unet_arguments()
+    arguments = large.unet_arguments(4)
     assert (arguments["cross_attention_dim"], arguments["in_channels"], arguments["cross_view_placement"]) == (
         1024,
         5,
@@ -105,4 +117,4 @@ def test_ablations_of_any_preset() -> None:
 )
 def test_unknown_names_are_refused(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_denoiser(name, encoder_width=12)
+        build_denoiser(name, 12, 4, 8)

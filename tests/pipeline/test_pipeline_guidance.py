@@ -137,7 +137,7 @@ def test_outside_its_interval_guidance_costs_nothing_and_changes_nothing(pipelin
         call = {"num_inference_steps": 5, "output_type": "latent", "generator": seeded(0), **settings}
         return pipeline([picture(0)], [pose(0)], **call).images
 
-    run(guidance_scale=3.0, guidance_interval=(0.2, 0.6))
+    run(guidance_scale=3.0, guidance_interval=(0.399, 0.599))  # its ends belong to it
     assert rows == [(999, 1), (799, 1), (599, 2), (399, 2), (199, 1)]
     never = run(guidance_scale=3.0, guidance_interval=(1.0, 1.0))
     assert torch.equal(never, run(guidance_scale=1.0))

@@ -25,11 +25,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from imagpose.models import folder as model_folder
-from imagpose.models.autoencoder import autoencoder_class
+from imagpose.models.autoencoder import autoencoder_class, spatial_factor
 from imagpose.models.feature_tokens import FeatureTokens
 from imagpose.models.folder import ModelFiles
 from imagpose.models.pose_encoder import PoseEncoder
-from imagpose.models.presets import PredictionType, Preset, around_unet, build_denoiser, find_preset
+from imagpose.models.presets import PredictionType, Preset, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet
 
 __all__ = [
@@ -139,18 +139,11 @@ def load_networks(
     vae = load_autoencoder(files.vae)
     encoder = load_image_encoder(files.image_encoder)
     processor = load_image_processor(files.image_encoder, encoder)
-    try:
-        if files.base is None:
-            denoiser = build_denoiser(
-                preset, encoder.config.hidden_size, texture_long_side, pose_channels, **unet_config
-            )
-        else:
-            stock = _load(UNet2DConditionModel, files.base, _DIFFUSERS_WEIGHTS)
-            arguments = preset.variant.unet_arguments(stock.config.out_channels)
-            unet = IMAGPoseUNet.from_unet2d(stock, **{**arguments, **unet_config})
-            denoiser = around_unet(preset, unet, encoder.config.hidden_size, texture_long_side, pose_channels)
-    except TypeError as error:
-        raise ValueError(f"unet: {error}") from None
+    stock = None if files.base is None else _load(UNet2DConditionModel, files.base, _DIFFUSERS_WEIGHTS)
+    denoiser = build_denoiser(
+        preset, encoder.config.hidden_size, vae.config.latent_channels, spatial_factor(vae), stock, texture_long_side,
+        pose_channels, **unet_config,
+    )  # fmt: skip
     if vae.config.latent_channels != denoiser.unet.config.out_channels:
         raise ValueError(
             f"the autoencoder in {files.vae.place} has {vae.config.latent_channels} latent channels, preset {preset.name}"

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from diffusers import UNet2DConditionModel
+
 from imagpose.models.feature_tokens import FeatureTokens
 from imagpose.models.official import OFFICIAL_CROSS_VIEW
 from imagpose.models.pose_encoder import PoseEncoder
@@ -28,7 +30,6 @@ __all__ = [
     "OwnNetworks",
     "Preset",
     "PredictionType",
-    "around_unet",
     "build_denoiser",
     "find_preset",
 ]
@@ -97,7 +98,7 @@ class OwnNetworks:
 
     Attributes:
         folder: of the embedded weights, where its VAE and image encoder lie.
-        unet: arguments of IMAGPoseUNet; `out_channels` are those of the VAE's latents, 4 if it is not there.
+        unet: arguments of IMAGPoseUNet; its output channels are those of the VAE's latents.
         pose_channels: widths of the pose encoder.
     """
 
@@ -124,12 +125,12 @@ class Preset:
     variant: Ablation
     own: OwnNetworks | None = None
 
-    def unet_arguments(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Arguments of IMAGPoseUNet, some of them changed; the input channels follow from `out_channels`."""
+    def unet_arguments(self, latent_channels: int, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Arguments of IMAGPoseUNet for a VAE of so many channels, some changed; input channels follow from the output's."""
         networks = self.base or self.own
         assert networks is not None
-        merged = {**networks.unet, **(changes or {})}
-        return {**merged, **self.variant.unet_arguments(merged.get("out_channels", 4)), **(changes or {})}
+        merged = {"out_channels": latent_channels, **networks.unet, **(changes or {})}
+        return {**merged, **self.variant.unet_arguments(merged["out_channels"]), **(changes or {})}
 
     @property
     def pose_channels(self) -> tuple[int, ...]:
@@ -181,7 +182,6 @@ MINI_256 = OwnNetworks(
     folder="mini-256",
     unet={
         **_SMALL,
-        "out_channels": 16,
         "block_out_channels": (48, 96, 192, 288),
         "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 3,
         "up_block_types": ("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",),
@@ -290,38 +290,41 @@ class Denoiser:
 def build_denoiser(
     preset: str | Preset,
     encoder_width: int,
+    latent_channels: int,
+    factor: int,
+    base: UNet2DConditionModel | None = None,
     texture_long_side: int | None = None,
     pose_channels: Sequence[int] | None = None,
     **unet_config: Any,
 ) -> Denoiser:
-    """The networks of a preset, freshly initialised.
+    """The networks of a preset, freshly initialised but for what comes from a base.
 
     Args:
         preset: the preset or its name, see `find_preset`.
         encoder_width: width of the image encoder's hidden states.
+        latent_channels, factor: of the VAE, see `spatial_factor`.
+        base: UNet whose weights ours starts from; None: from scratch.
         texture_long_side: long side in pixels of the picture behind the texture tokens; None: the preset's.
         pose_channels: widths of the pose encoder; None: the preset's.
         unet_config: arguments of IMAGPoseUNet in place of the preset's, such as block_out_channels.
 
     Raises:
-        ValueError: the preset is unknown.
+        ValueError: the preset is unknown, or arguments that no UNet or none of this base has.
     """
     preset = find_preset(preset) if isinstance(preset, str) else preset
-    unet = IMAGPoseUNet(**preset.unet_arguments(unet_config))
-    return around_unet(preset, unet, encoder_width, texture_long_side, pose_channels)
-
-
-def around_unet(
-    preset: Preset,
-    unet: IMAGPoseUNet,
-    encoder_width: int,
-    texture_long_side: int | None = None,
-    pose_channels: Sequence[int] | None = None,
-) -> Denoiser:
-    """`unet` with a fresh pose encoder and fresh feature tokens that fit it; arguments as `build_denoiser`."""
+    try:
+        if base is None:
+            unet = IMAGPoseUNet(**preset.unet_arguments(latent_channels, unet_config))
+        else:
+            arguments = preset.variant.unet_arguments(base.config.out_channels)
+            unet = IMAGPoseUNet.from_unet2d(base, **{**arguments, **unet_config})
+    except TypeError as error:
+        raise ValueError(f"unet: {error}") from None
     return Denoiser(
         unet=unet,
-        pose_encoder=PoseEncoder(unet.config.block_out_channels[0], tuple(pose_channels or preset.pose_channels)),
+        pose_encoder=PoseEncoder(
+            unet.config.block_out_channels[0], tuple(pose_channels or preset.pose_channels), factor
+        ),
         feature_tokens=FeatureTokens(
             token_width=unet.config.cross_attention_dim,
             encoder_width=encoder_width,

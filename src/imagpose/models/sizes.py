@@ -20,11 +20,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from imagpose.models.autoencoder import autoencoder_class
+from imagpose.models.autoencoder import autoencoder_class, spatial_factor
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import Networks, preset_files
-from imagpose.models.presets import STABLE_DIFFUSION_VAE, Preset, around_unet, build_denoiser, find_preset
-from imagpose.models.unet import IMAGPoseUNet
+from imagpose.models.presets import STABLE_DIFFUSION_VAE, Preset, build_denoiser, find_preset
 
 __all__ = ["build_empty", "count_parameters"]
 
@@ -56,18 +55,11 @@ def build_empty(
         vae_config = _config(AutoencoderKL, files.vae) or STABLE_DIFFUSION_VAE
         vae = autoencoder_class(vae_config).from_config(vae_config)
         unet_file = None if files.base is None else _config(UNet2DConditionModel, files.base)
-        try:
-            if unet_file is None:
-                denoiser = build_denoiser(
-                    preset, encoder.config.hidden_size, texture_long_side, pose_channels, **unet_config
-                )
-            else:
-                stock = UNet2DConditionModel.from_config(unet_file)
-                arguments = preset.variant.unet_arguments(stock.config.out_channels)
-                unet = IMAGPoseUNet.from_unet2d(stock, **{**arguments, **unet_config})
-                denoiser = around_unet(preset, unet, encoder.config.hidden_size, texture_long_side, pose_channels)
-        except TypeError as error:
-            raise ValueError(f"unet: {error}") from None
+        stock = None if unet_file is None else UNet2DConditionModel.from_config(unet_file)
+        denoiser = build_denoiser(
+            preset, encoder.config.hidden_size, vae.config.latent_channels, spatial_factor(vae), stock,
+            texture_long_side, pose_channels, **unet_config,
+        )  # fmt: skip
     is_clip = isinstance(encoder, CLIPVisionModel)
     return Networks(
         vae=vae,

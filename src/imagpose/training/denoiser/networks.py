@@ -108,7 +108,7 @@ def _check_fits(config: DenoiserConfig, trained: IMAGPosePipeline, initial: str)
             f"initial {initial}: vae_scope is {trained.config.vae_scope}, training encodes each view alone: view expected"
         )
     preset = find_preset(config.preset)
-    wanted = preset.unet_arguments(config.unet)
+    wanted = preset.unet_arguments(trained.vae.config.latent_channels, config.unet)
     found = {name: trained.unet.config.get(name) for name in wanted}
     wanted["use_texture"], found["use_texture"] = preset.variant.use_texture, trained.feature_tokens.config.use_texture
     wanted["pose_channels"] = config.pose_channels or preset.pose_channels

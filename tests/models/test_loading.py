@@ -16,7 +16,7 @@ from transformers import CLIPVisionModel, Dinov2Model
 
 from imagpose import IMAGPosePipeline
 from imagpose.models.autoencoder import PatchAutoencoderKL
-from imagpose.models.loading import Networks, load_networks
+from imagpose.models.loading import PresetNetworks, load_networks
 from imagpose.models.scheduler import build_scheduler
 
 TINY = {"cross_view_heads": 4}
@@ -42,7 +42,7 @@ def own(folders: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
     }
 
 
-def load(folders: dict[str, Path], version: str = "1.5", encoder: str = "dinov2") -> Networks:
+def load(folders: dict[str, Path], version: str = "1.5", encoder: str = "dinov2") -> PresetNetworks:
     torch.manual_seed(3)
     kind = "clip-b" if encoder == "clip" else "dinov2-b"
     name = f"sd{version.replace('.', '')}-{kind}"

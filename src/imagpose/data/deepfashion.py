@@ -19,7 +19,7 @@ from imagpose.data.deepfashion_names import FashionName, parse_name
 from imagpose.data.detected import detect_pose, detecting_workers
 from imagpose.data.info import DatasetInfo
 from imagpose.data.notes import noting
-from imagpose.data.pairs import Pair, pairs_of_dataset, read_pairs, stored_names, write_pairs
+from imagpose.data.pairs import ViewPair, pairs_of_dataset, read_pairs, stored_names, write_pairs
 from imagpose.data.prepare import Made, Person, Problem, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
@@ -269,7 +269,7 @@ def _in_view(pose: Pose, size: tuple[int, int]) -> Pose:
     return pose.resize(size[1], size[0])
 
 
-def _read_pair_lists(paths: Sequence[Path | str], split_of: Mapping[FashionName, str]) -> dict[str, list[Pair]]:
+def _read_pair_lists(paths: Sequence[Path | str], split_of: Mapping[FashionName, str]) -> dict[str, list[ViewPair]]:
     """Pairs of the field's lists by split, named "<identity>/<view>"."""
 
     def our_name(file: str) -> str | None:
@@ -277,7 +277,7 @@ def _read_pair_lists(paths: Sequence[Path | str], split_of: Mapping[FashionName,
         return None if name is None else f"{name.identity}/{name.view}"
 
     split_of_ours = {f"{name.identity}/{name.view}": split for name, split in split_of.items()}
-    found: dict[str, list[Pair]] = {}
+    found: dict[str, list[ViewPair]] = {}
     for path in paths:
         for pair in read_pairs(path, our_name):
             splits = {split_of_ours.get(name) for name in pair}
@@ -287,7 +287,7 @@ def _read_pair_lists(paths: Sequence[Path | str], split_of: Mapping[FashionName,
     return found
 
 
-def _write_pairs(out: Path, info: DatasetInfo, split: str, listed: list[Pair] | None) -> tuple[list[Pair], str]:
+def _write_pairs(out: Path, info: DatasetInfo, split: str, listed: list[ViewPair] | None) -> tuple[list[ViewPair], str]:
     """Write the pairs of a split whose two pictures are stored; returns them and why their number may differ."""
     if split not in info.splits:
         return [], "no pictures"

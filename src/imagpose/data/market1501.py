@@ -20,7 +20,7 @@ from imagpose.data.counts import Count
 from imagpose.data.detected import detect_pose, detecting_workers
 from imagpose.data.info import DatasetInfo
 from imagpose.data.notes import noting
-from imagpose.data.pairs import Pair, pairs_by_rule, pairs_of_dataset, sample_pairs, stored_names, write_pairs
+from imagpose.data.pairs import ViewPair, pairs_by_rule, pairs_of_dataset, sample_pairs, stored_names, write_pairs
 from imagpose.data.prepare import Made, Person, Problem, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
@@ -219,7 +219,7 @@ def _make_person(person: Person, root: Path, size: tuple[int, int], detect: str 
 
 def _write_pairs(out: Path, split: str, annotations: Path | None) -> Count:
     """Write the published pairs whose two pictures are stored; a test split too small for the sample keeps all its pairs."""
-    pairs: Sequence[Pair] = pairs_of_dataset(out, split) if annotations is None else []
+    pairs: Sequence[ViewPair] = pairs_of_dataset(out, split) if annotations is None else []
     note = "by the four-joint rule from detected key points, so not the published pairs"
     if annotations is not None:
         pairs, note = _published_pairs(out, split, annotations)
@@ -229,7 +229,7 @@ def _write_pairs(out: Path, split: str, annotations: Path | None) -> Count:
     return Count(f"{split} pairs", len(pairs), PUBLISHED_PAIRS[split], note)
 
 
-def _published_pairs(out: Path, split: str, annotations: Path) -> tuple[Sequence[Pair], str]:
+def _published_pairs(out: Path, split: str, annotations: Path) -> tuple[Sequence[ViewPair], str]:
     try:
         published = [
             tuple(f"{name.person}/{name.view}" for name in map(MarketName, pair))

@@ -17,9 +17,9 @@ from imagpose.data.info import read_info
 from imagpose.data.shards import open_shard
 from imagpose.io import partial_file
 
-__all__ = ["Pair", "pairs_by_rule", "pairs_of_dataset", "read_pairs", "sample_pairs", "stored_names", "write_pairs"]
+__all__ = ["ViewPair", "pairs_by_rule", "pairs_of_dataset", "read_pairs", "sample_pairs", "stored_names", "write_pairs"]
 
-Pair = tuple[str, str]
+ViewPair = tuple[str, str]
 """Names of a source and of a target, "<identity>/<view>" in our own files."""
 
 FOUR_JOINTS = (2, 5, 8, 11)
@@ -27,7 +27,7 @@ FOUR_JOINTS = (2, 5, 8, 11)
 _HEADER = ["source", "target"]
 
 
-def pairs_by_rule(pictures: Iterable[tuple[str, str, np.ndarray]]) -> list[Pair]:
+def pairs_by_rule(pictures: Iterable[tuple[str, str, np.ndarray]]) -> list[ViewPair]:
     """All ordered pairs of two pictures of an identity that show the four joints.
 
     Args:
@@ -40,7 +40,7 @@ def pairs_by_rule(pictures: Iterable[tuple[str, str, np.ndarray]]) -> list[Pair]
     return [pair for names in groups.values() for pair in permutations(names, 2)]
 
 
-def pairs_of_dataset(folder: Path | str, split: str) -> list[Pair]:
+def pairs_of_dataset(folder: Path | str, split: str) -> list[ViewPair]:
     """`pairs_by_rule` of what a data set has stored; names are "<identity>/<view>"; no picture is read."""
     return pairs_by_rule(_stored_poses(Path(folder), split))
 
@@ -62,7 +62,7 @@ def _stored_poses(folder: Path, split: str) -> Iterator[tuple[str, str, np.ndarr
                 yield identity, f"{identity}/{view}", keypoints
 
 
-def sample_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
+def sample_pairs(pairs: Sequence[ViewPair], count: int) -> list[ViewPair]:
     """`count` of the pairs, those that ``pandas.DataFrame.sample(n=count, random_state=0)`` takes, in its order.
 
     Raises:
@@ -74,7 +74,7 @@ def sample_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return [pairs[index] for index in chosen]
 
 
-def read_pairs(path: Path | str, name_of: Callable[[str], str | None]) -> list[Pair]:
+def read_pairs(path: Path | str, name_of: Callable[[str], str | None]) -> list[ViewPair]:
     """Pairs of a list file of the field.
 
     A .csv has the columns ``from,to``. A .txt has lines of names divided by commas: the first is the target, every other one
@@ -98,7 +98,7 @@ def read_pairs(path: Path | str, name_of: Callable[[str], str | None]) -> list[P
             rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a text file ({error})") from None
-    pairs: list[Pair] = []
+    pairs: list[ViewPair] = []
     is_csv = path.suffix == ".csv"
     columns = (0, 1)
     if is_csv:
@@ -121,7 +121,7 @@ def read_pairs(path: Path | str, name_of: Callable[[str], str | None]) -> list[P
     return pairs
 
 
-def write_pairs(pairs: Iterable[Pair], path: Path) -> None:
+def write_pairs(pairs: Iterable[ViewPair], path: Path) -> None:
     """Write our own list: a CSV with the columns ``source,target``."""
     with partial_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from imagpose.data.dataset import PersonDataset
-from imagpose.data.pairs import Pair as ViewPair
+from imagpose.data.pairs import ViewPair
 from imagpose.data.records import ViewRecord
 from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.model_requests import Request

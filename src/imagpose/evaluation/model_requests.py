@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagpose.data.dataset import PersonDataset
-from imagpose.data.pairs import Pair as ViewPair
-from imagpose.data.pairs import pairs_of_dataset, sample_pairs
+from imagpose.data.pairs import ViewPair, pairs_of_dataset, sample_pairs
 from imagpose.evaluation.folders import refuse
 from imagpose.evaluation.judging import SPLIT
 from imagpose.pipeline.sampling import Sampling

@@ -33,7 +33,7 @@ from imagpose.models.presets import PredictionType, Preset, build_denoiser, find
 from imagpose.models.unet import IMAGPoseUNet
 
 __all__ = [
-    "Networks",
+    "PresetNetworks",
     "load_autoencoder",
     "load_image_encoder",
     "load_image_processor",
@@ -47,7 +47,7 @@ _CLIP = ("clip", "clip_vision_model")
 
 
 @dataclass(frozen=True)
-class Networks:
+class PresetNetworks:
     """What a pipeline is made of, but for its scheduler.
 
     Attributes:
@@ -118,7 +118,7 @@ def load_networks(
     texture_long_side: int | None = None,
     pose_channels: Sequence[int] | None = None,
     **unet_config: Any,
-) -> Networks:
+) -> PresetNetworks:
     """The networks of a preset: pretrained ones from files, the others freshly initialised (torch's global generator).
 
     Args:
@@ -149,7 +149,7 @@ def load_networks(
             f"the autoencoder in {files.vae.place} has {vae.config.latent_channels} latent channels, preset {preset.name}"
             f" needs {denoiser.unet.config.out_channels}: give another autoencoder, or unet.out_channels"
         )
-    return Networks(
+    return PresetNetworks(
         vae=vae,
         image_encoder=encoder,
         image_processor=processor,

@@ -22,7 +22,7 @@ from transformers import (
 
 from imagpose.models.autoencoder import autoencoder_class, spatial_factor
 from imagpose.models.folder import ModelFiles
-from imagpose.models.loading import Networks, preset_files
+from imagpose.models.loading import PresetNetworks, preset_files
 from imagpose.models.presets import STABLE_DIFFUSION_VAE, Preset, build_denoiser, find_preset
 
 __all__ = ["build_empty", "count_parameters"]
@@ -38,7 +38,7 @@ def build_empty(
     texture_long_side: int | None = None,
     pose_channels: Sequence[int] | None = None,
     **unet_config: Any,
-) -> Networks:
+) -> PresetNetworks:
     """The networks that `load_networks` would give, on the meta device: no weights, no memory, a second.
 
     Arguments as there; only the configuration files of folders that are given are read, no weights and no hub. What is
@@ -61,7 +61,7 @@ def build_empty(
             texture_long_side, pose_channels, **unet_config,
         )  # fmt: skip
     is_clip = isinstance(encoder, CLIPVisionModel)
-    return Networks(
+    return PresetNetworks(
         vae=vae,
         image_encoder=encoder,
         image_processor=CLIPImageProcessorPil() if is_clip else BitImageProcessorPil(),
@@ -92,7 +92,7 @@ def _empty_encoder(preset: Preset, files: ModelFiles) -> PreTrainedModel:
     return Dinov2Model(Dinov2Config(**preset.image_encoder.config))
 
 
-def count_parameters(networks: Networks) -> dict[str, int]:
+def count_parameters(networks: PresetNetworks) -> dict[str, int]:
     """Parameters by part; "unet" is the base's share of the UNet, "cross_view" what CVA adds to it."""
     cross_view = sum(weight.numel() for name, weight in networks.unet.named_parameters() if ".cross_view." in name)
     whole = {name: sum(weight.numel() for weight in getattr(networks, name).parameters()) for name in _NETWORKS}

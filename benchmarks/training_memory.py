@@ -15,30 +15,34 @@ import resource
 import torch
 from diffusers.training_utils import EMAModel
 
-from imagpose.models.presets import build_denoiser, find_preset
+from imagpose.models.autoencoder import spatial_factor
+from imagpose.models.presets import build_denoiser
+from imagpose.models.sizes import build_empty
 from imagpose.pixels import padded_size
 from imagpose.views import ViewGrid, view_multiple
 
-_TOKENS, _FACTOR = 257, 8
+_TOKENS = 257
 
 
 def step(preset: str, batch: int, grid: ViewGrid, size: tuple[int, int], precision: str, checkpointing: bool) -> None:
     """Build what is trained and make two steps: the second has the optimiser's moments from its beginning."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = find_preset(preset).image_encoder
-    parts = build_denoiser(preset, 192 if encoder is None else encoder.config["hidden_size"])
+    empty = build_empty(preset)
+    factor = spatial_factor(empty.vae)
+    width = empty.image_encoder.config.hidden_size
+    parts = build_denoiser(preset, width, empty.vae.config.latent_channels, factor)
     networks = torch.nn.ModuleList([parts.unet, parts.pose_encoder, parts.feature_tokens]).to(device).train()
     if checkpointing:
         parts.unet.enable_gradient_checkpointing()
     parameters = list(networks.parameters())
     optimizer = torch.optim.AdamW(parameters)
     ema = EMAModel(parameters, foreach=True)
-    height, width = padded_size(*size, view_multiple(len(parts.unet.config.block_out_channels), _FACTOR))
+    height, width = padded_size(*size, view_multiple(len(parts.unet.config.block_out_channels), factor))
     canvas, config = (grid.rows * height, grid.cols * width), parts.feature_tokens.config
-    sample = torch.randn(batch, parts.unet.config.in_channels, *(side // _FACTOR for side in canvas), device=device)
+    sample = torch.randn(batch, parts.unet.config.in_channels, *(side // factor for side in canvas), device=device)
     skeletons = torch.rand(batch, 3, *canvas, device=device)
     tokens = torch.randn(batch, _TOKENS, config.encoder_width, device=device)
-    side = config.texture_long_side // _FACTOR
+    side = config.texture_long_side // factor
     texture = torch.randn(batch, config.latent_channels, side, side, device=device) if config.use_texture else None
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     for _ in range(2):

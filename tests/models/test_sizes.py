@@ -9,8 +9,7 @@ import pytest
 from tiny_models import save_base, save_clip
 
 from imagpose.models.presets import ABLATIONS, PRESETS
-from imagpose.models.sizes import build_empty, count_parameters
-from imagpose.models.table import size_table
+from imagpose.models.sizes import build_empty, count_parameters, size_table
 
 empty = cache(build_empty)
 

@@ -144,7 +144,7 @@ def models(
     ] = None,
 ) -> None:
     """List the presets and their parameters, in millions by part."""
-    from imagpose.models.table import size_table
+    from imagpose.models.sizes import size_table
 
     typer.echo(size_table(names or ()))
 

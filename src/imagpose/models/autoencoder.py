@@ -17,6 +17,8 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import Decoder, Encoder
 from torch.nn import functional
 
+from imagpose.models.diffusers_hooks import set_tile_size
+
 __all__ = ["PatchAutoencoderKL", "autoencoder_class", "decode_latents", "encode_latents", "spatial_factor"]
 
 
@@ -111,7 +113,7 @@ class PatchAutoencoderKL(AutoencoderKL):
         self.encoder.factor = factor
         if sample_size < 1 or sample_size % (4 * factor):
             raise ValueError(f"sample_size is {sample_size}; a multiple of {4 * factor} expected")
-        self.tile_latent_min_size = sample_size // factor  # AutoencoderKL's own knows no patches
+        set_tile_size(self, sample_size // factor)
 
 
 class _PatchEncoder(Encoder):

@@ -6,9 +6,6 @@ view, sinusoidal code of the slot index added to the normalised input of q, k an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
@@ -16,6 +13,7 @@ from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from einops import rearrange
 from torch import nn
 
+from imagpose.models.diffusers_hooks import CheckpointedModule
 from imagpose.views import ViewGrid, tile, untile
 
 __all__ = ["CrossViewAttention"]
@@ -64,7 +62,7 @@ class CrossViewFeedForward(nn.Module):
         return tokens + self.ff(self.norm(tokens))
 
 
-class CrossViewAttention(nn.Module):
+class CrossViewAttention(CheckpointedModule):
     """Cut into views, normalise, project, attend along the view axis at each place, project, add, tile back.
 
     The output projection starts at zero: a fresh CVA changes nothing.
@@ -81,9 +79,6 @@ class CrossViewAttention(nn.Module):
     Raises:
         ValueError: heads or groups do not divide the channels, or depth below 1.
     """
-
-    gradient_checkpointing = False
-    _gradient_checkpointing_func: Callable[..., Any]
 
     def __init__(
         self,
@@ -127,9 +122,7 @@ class CrossViewAttention(nn.Module):
         """
         if grid.num_views > self.max_views:
             raise ValueError(f"a grid of {grid} has more than the {self.max_views} views of this cross-view attention")
-        if torch.is_grad_enabled() and self.gradient_checkpointing:
-            return hidden + self._gradient_checkpointing_func(self._change, hidden, grid)
-        return hidden + self._change(hidden, grid)
+        return hidden + self.checkpointed(self._change, hidden, grid)
 
     def _change(self, hidden: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
         views = hidden.unflatten(0, (-1, grid.num_views)) if self.views_in_batch else untile(hidden, grid)

@@ -1,4 +1,4 @@
-"""How large a preset is, without its weights: its networks on the meta device, and their parameters by part."""
+"""How large the presets are, without any weights: networks on the meta device, their parameters by part, and a table."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ from transformers import (
 from imagpose.models.autoencoder import autoencoder_class, spatial_factor
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import PresetNetworks, preset_files
-from imagpose.models.presets import STABLE_DIFFUSION_VAE, Preset, build_denoiser, find_preset
+from imagpose.models.presets import ABLATIONS, PRESETS, STABLE_DIFFUSION_VAE, Preset, build_denoiser, find_preset
 
-__all__ = ["build_empty", "count_parameters"]
+__all__ = ["build_empty", "count_parameters", "size_table"]
 
+_HEAD = (
+    "preset", "base", "image encoder", "width", "UNet", "CVA", "pose encoder", "feature tokens", "VAE", "image encoder",
+)  # fmt: skip
 _NETWORKS = ("unet", "pose_encoder", "feature_tokens", "vae", "image_encoder")
 
 
@@ -97,3 +100,29 @@ def count_parameters(networks: PresetNetworks) -> dict[str, int]:
     cross_view = sum(weight.numel() for name, weight in networks.unet.named_parameters() if ".cross_view." in name)
     whole = {name: sum(weight.numel() for weight in getattr(networks, name).parameters()) for name in _NETWORKS}
     return {"unet": whole.pop("unet") - cross_view, "cross_view": cross_view, **whole}
+
+
+def size_table(names: Sequence[str]) -> str:
+    """A Markdown table: per preset its parts, and their parameters in millions.
+
+    Args:
+        names: of presets; none: all, and the ablations.
+
+    Raises:
+        ValueError: a preset is unknown.
+    """
+    rows = [_row(name) for name in names or (*PRESETS, *ABLATIONS)]
+    lines = [_HEAD, ("---",) * 3 + ("---:",) * (len(_HEAD) - 3), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row(name: str) -> tuple[str, ...]:
+    preset = find_preset(name)
+    networks = build_empty(preset)
+    return (
+        name,
+        "own" if preset.base is None else preset.base.title,
+        "own" if preset.image_encoder is None else preset.image_encoder.title,
+        str(networks.image_encoder.config.hidden_size),
+        *(f"{count / 1e6:,.1f}" for count in count_parameters(networks).values()),
+    )

@@ -13,6 +13,7 @@ from torch import nn
 
 from imagpose.models.cross_view import CrossViewAttention
 from imagpose.models.cross_view_blocks import BLOCK_TYPES, PLACEMENTS, VIEW_GRID, add_cross_view
+from imagpose.models.diffusers_hooks import init_keys
 from imagpose.views import ViewGrid, tile, untile
 
 __all__ = ["IMAGPoseUNet"]
@@ -100,9 +101,7 @@ class IMAGPoseUNet(UNet2DConditionModel):
 
     @staticmethod
     def _get_init_keys(input_class: type) -> set[str]:
-        # diffusers reads a configuration's keys from the signature of __init__; ours names only what is new.
-        own = set(signature(input_class.__init__).parameters)  # type: ignore[misc]
-        return (own - {"kwargs"}) | set(signature(UNet2DConditionModel.__init__).parameters)
+        return init_keys(input_class, UNet2DConditionModel)
 
     @classmethod
     def from_config(cls, config: Any, *args: Any, **kwargs: Any) -> Any:

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
-from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from diffusers.utils import BaseOutput
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import decode_latents, spatial_factor
+from imagpose.models.diffusers_hooks import name_library
 from imagpose.models.folder import check_loaded_weights, check_weight_files, resolve_model
 from imagpose.pipeline.canvases import (
     CanvasJob,
@@ -40,9 +40,7 @@ from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, padded_size
 from imagpose.views import ViewGrid, tile, untile, view_multiple
 
-# diffusers writes ["imagpose", "Class"] into model_index.json, and finds the class again, only for libraries in this
-# table; without it the layout of our files would be frozen into every saved model.
-LOADABLE_CLASSES["imagpose"] = {"ModelMixin": ["save_pretrained", "from_pretrained"]}
+name_library()
 
 VAE_SCOPES = ("view", "joint")
 

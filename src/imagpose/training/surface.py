@@ -1,4 +1,4 @@
-"""Which place of the body each part of a view shows, at the resolution of the latents: the kind ``surface`` of a cache.
+"""Which place of the body each part of a view shows, in cells that latents are made of: the kind ``surface`` of a cache.
 
 A view is padded as `pixels.pad_views` pads it (the picture in the middle) and cut into cells of 8 x 8 pixels; padding
 shows nobody. Source: own.
@@ -14,7 +14,7 @@ from imagpose.pixels import Padding
 __all__ = ["CELL", "MULTIPLE", "pool_surface", "surface_grid"]
 
 CELL = 8
-"""Pixels along a cell's side: a latent of an autoencoder of factor 8."""
+"""Pixels along a stored cell's side; where a latent is larger, cells are pooled (`half_views.fit_surface`)."""
 MULTIPLE = 64
 """Sides are padded to multiples of this, as a UNet of four levels needs them: 256x176 becomes 256x192, 32x24 cells."""
 

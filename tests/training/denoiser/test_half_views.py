@@ -41,16 +41,16 @@ def test_half_skeletons_are_drawn_at_half_the_size() -> None:
     assert expected.max() > 200 and (half.int() - expected.int()).abs().max() <= 1
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_surface_lies_where_the_view_lies(half: bool) -> None:
+@pytest.mark.parametrize(("half", "factor"), [(False, 8), (True, 8), (False, 16), (True, 16)])
+def test_surface_lies_where_the_view_lies(half: bool, factor: int) -> None:
     """Beside what `surface_grid` makes of the view at the size and with the padding that the UNet sees."""
     rng = np.random.default_rng(0)
     places, person = rng.normal(size=(256, 176, 3)).astype(np.float32), np.zeros((256, 176), bool)
     person[40:231, 60:121] = True
-    found = fit_surface(torch.from_numpy(surface_grid(places, person))[None], 256, 176, 64, half)[0]
-    cell = 16 if half else 8
+    found = fit_surface(torch.from_numpy(surface_grid(places, person))[None], 256, 176, 64, factor, half)[0]
+    cell = 2 * factor if half else factor
     side = Padding.to_multiple(256 // 2, 176 // 2, 64).left * 2 if half else Padding.to_multiple(256, 176, 64).left
-    assert found.shape == ((16, 16, 4) if half else (32, 24, 4))
+    assert found.shape == ((256 // cell, 256 // cell, 4) if half else (256 // cell, 192 // cell, 4))
     for row, column in np.ndindex(found.shape[:2]):
         rows = slice(row * cell, (row + 1) * cell)
         columns = slice(max(column * cell - side, 0), max((column + 1) * cell - side, 0))
@@ -64,7 +64,9 @@ def test_surface_lies_where_the_view_lies(half: bool) -> None:
 def test_smaller_padding_cuts_the_surface() -> None:
     surface = surface_grid(np.ones((128, 96, 3), np.float32), np.ones((128, 96), bool))
     assert surface.shape == (16, 16, 4)
-    cut = fit_surface(torch.from_numpy(surface)[None], 128, 96, 32, half=False)
+    cut = fit_surface(torch.from_numpy(surface)[None], 128, 96, 32, factor=8, half=False)
     assert torch.equal(cut, torch.ones(1, 16, 12, 4))
     with pytest.raises(ValueError, match="views of 128x82: half views .*attention_weight"):
-        fit_surface(torch.zeros(1, 16, 16, 4), 128, 82, 64, half=True)
+        fit_surface(torch.zeros(1, 16, 16, 4), 128, 82, 64, factor=8, half=True)
+    with pytest.raises(ValueError, match="with 4 pixels a latent"):
+        fit_surface(torch.zeros(1, 16, 16, 4), 128, 96, 64, factor=4, half=False)

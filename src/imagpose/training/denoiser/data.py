@@ -90,7 +90,9 @@ class CachedData(CanvasData):
             "skeletons": self.skeletons(*pairs),
         }
         if "surface" in self.kinds:
-            shown["surface"] = fit_surface(self.get("surface", *pairs), *size, draw.half)
+            padded = padded_size(self.height // 2, self.width // 2, self.multiple) if draw.half else padded_size(*size)
+            factor = padded[0] // shown["latents"].shape[-2]
+            shown["surface"] = fit_surface(self.get("surface", *pairs), *size, factor, draw.half)
         if draw.half:
             shown["skeletons"] = halve_skeletons(shown["skeletons"], *size)
         features = [kind for kind in self.kinds if kind in ("tokens", "textures")]

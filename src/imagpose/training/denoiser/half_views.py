@@ -26,29 +26,32 @@ def halve_skeletons(skeletons: torch.Tensor, height: int, width: int, multiple: 
     return pad_views(halve_pixels(own.float()).round().to(torch.uint8), multiple)[0]
 
 
-def fit_surface(surface: torch.Tensor, height: int, width: int, multiple: int, half: bool) -> torch.Tensor:
+def fit_surface(surface: torch.Tensor, height: int, width: int, multiple: int, factor: int, half: bool) -> torch.Tensor:
     """Surface (b, h, w, 4) with one cell per latent of a view as the UNet sees it; what is padding has no coverage.
 
     Args:
         surface: (b, H' / 8, W' / 8, 4), see `surface.surface_grid`, padded to multiples of 64 pixels.
         height, width: of the view, before padding.
         multiple: of pixels, that the UNet's views are padded to.
+        factor: pixels per latent, of the VAE.
         half: whether the views have half their size.
 
     Raises:
         ValueError: cells of the UNet's views do not consist of whole cells.
     """
     part = 2 if half else 1
+    side = part * factor  # of a latent's cell, in pixels of the whole view
     stored, own = (
         Padding.to_multiple(height, width, MULTIPLE),
         Padding.to_multiple(height // part, width // part, multiple),
     )
     sides = ((stored.left, own.left), (stored.right, own.right), (stored.top, own.top), (stored.bottom, own.bottom))
-    margins = [divmod(part * there - here, part * CELL) for here, there in sides]
-    if any(rest for _, rest in margins):
+    margins = [divmod(part * there - here, side) for here, there in sides]
+    if side % CELL or any(rest for _, rest in margins):
         raise ValueError(
-            f"views of {height}x{width}: {'half views' if half else 'views'} padded to multiples of {multiple} do not meet"
-            f" the cells of their surfaces: leave attention_weight at 0 and person_weight at 1"
+            f"views of {height}x{width}: {'half views' if half else 'views'} padded to multiples of {multiple}, with"
+            f" {factor} pixels a latent, do not meet the cells of their surfaces: leave attention_weight at 0 and"
+            " person_weight at 1"
         )
-    pooled = pool_surface(surface, part).movedim(-1, 1)
+    pooled = pool_surface(surface, side // CELL).movedim(-1, 1)
     return functional.pad(pooled, [cells for cells, _ in margins]).movedim(1, -1)

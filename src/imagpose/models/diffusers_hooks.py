@@ -1,0 +1,49 @@
+"""What we use of diffusers beyond its public interface, all of it: each has a test that fails when diffusers changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
+from torch import nn
+
+__all__ = ["CheckpointedModule", "init_keys", "name_library", "set_tile_size"]
+
+
+def name_library() -> None:
+    """Let diffusers write ["imagpose", "Class"] into model_index.json and find the class again.
+
+    It does both only for libraries in this table; otherwise every saved model would name the modules of our files.
+    """
+    LOADABLE_CLASSES["imagpose"] = {"ModelMixin": ["save_pretrained", "from_pretrained"]}
+
+
+def init_keys(own: type, stock: type) -> set[str]:
+    """What `ConfigMixin._get_init_keys` has to give for a class whose `__init__` names only what is new beside `stock`'s.
+
+    diffusers reads a configuration's keys from the signature of `__init__`, and drops all others.
+    """
+    names = set(signature(own.__init__).parameters) | set(signature(stock.__init__).parameters)  # type: ignore[misc]
+    return names - {"kwargs"}
+
+
+class CheckpointedModule(nn.Module):
+    """A module inside of a `ModelMixin` that recomputes a function when `enable_gradient_checkpointing` asks for it."""
+
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable[..., Any]  # set by diffusers on every module that has the flag
+
+    def checkpointed(self, function: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
+        """`function` of the arguments; its activations are not kept where checkpointing is on."""
+        if torch.is_grad_enabled() and self.gradient_checkpointing:
+            return self._gradient_checkpointing_func(function, *arguments)
+        return function(*arguments)
+
+
+def set_tile_size(vae: AutoencoderKL, latents: int) -> None:
+    """Side of a decoder's tile where tiling is on; AutoencoderKL's own counts levels alone, and knows no patches."""
+    vae.tile_latent_min_size = latents

@@ -15,8 +15,8 @@ from scipy import ndimage
 __all__ = ["HUES", "Disc", "Evidence", "Stick", "collect_evidence"]
 
 HUES = 18
-_HUE_TOLERANCE = 0.42  # of a class's width
-_FAINTEST, _STICK_BRIGHTEST, _DISC_DARKEST = 80, 180, 188  # limbs have 153, joints 255
+_HUE_TOLERANCE = 0.46  # of a class's width
+_FAINTEST, _STICK_BRIGHTEST, _DISC_DARKEST = 55, 172, 180  # limbs have 153, joints 255
 _LEAST_PLAIN, _LARGEST_COLOURED = 0.5, 0.35
 _LEAST_STICK_AREA, _LEAST_DISC_AREA = 6, 4
 _MOST_STICKS, _LEAST_SHARE, _LEAST_PART, _COVERED, _EXACT = 3, 0.25, 2, 0.95, 0.9

@@ -20,9 +20,9 @@ from imagpose.pose.skeleton_evidence import HUES, Disc, Evidence, Stick, collect
 __all__ = ["read_skeleton_picture"]
 
 _EXCHANGED = 12  # R and B exchanged maps hue class k to 12 - k
-_SURE, _FAR = 2.5, 6.0  # radii: an end belongs to a disc, an end has none
-_LEAST_JOINTS, _LEAST_LIMBS = 4, 2
-_LEAST_JOINED, _LEAST_EXPLAINED, _LEAST_COVERED = 0.6, 0.8, 0.6
+_FAR, _TRACE = 6.0, 3.0  # radii: an end has no disc; shorter sticks may be the edge of something else
+_LEAST_JOINTS, _LEAST_LIMBS, _LEAST_MARGIN = 4, 2, 0.3
+_LEAST_JOINED, _LEAST_EXPLAINED, _LEAST_COVERED = 0.45, 0.8, 0.6
 _MOST_TWICE, _MOST_UNCOVERED = 4, 2
 _WRISTS = (4, 7)
 _BLUE = 12  # the hue of ControlNet's points of hands
@@ -64,7 +64,7 @@ def read_skeleton_picture(image: Image.Image) -> tuple[Pose, list[str]]:
         as_drawn, exchanged = _arranged(evidence, False), _arranged(evidence, True)
         reading = max(as_drawn, exchanged, key=lambda one: one.joined)
         points, uncovered = _without_uncovered(_joints(reading, evidence), evidence)
-        _check(points, uncovered, reading, evidence)
+        _check(points, uncovered, reading, abs(as_drawn.joined - exchanged.joined), evidence)
     except ValueError as error:
         raise ValueError(f"{error}; {_HINT}") from None
     notes = ["R and B are exchanged in the drawing (BGR); read as such"] if reading is exchanged else []
@@ -149,7 +149,10 @@ def _joints(reading: _Reading, evidence: Evidence) -> np.ndarray:
         if limbs:
             meeting = _meeting(reading, joint, limbs)
             disc = _disc_at(reading, joint, limbs, meeting)
-            points[joint] = [*(meeting if disc is None else _middle(disc, joint, reading, evidence)), 1]
+            if disc is not None:
+                points[joint] = [*_middle(disc, joint, reading, evidence), 1]
+            elif max(reading.sticks[limb].length for limb in limbs) >= _TRACE * reading.radius:
+                points[joint] = [*meeting, 1]
     for joint in range(HUES):
         disc = None if points[joint, 2] else _lone_disc(reading, joint, points)
         if disc is not None:
@@ -191,27 +194,35 @@ def _outward(reading: _Reading, limb: int, joint: int) -> np.ndarray:
 def _disc_at(reading: _Reading, joint: int, limbs: list[int], meeting: np.ndarray) -> Disc | None:
     """The disc of a joint: where its limbs meet, or, where their ends are covered, further out on their lines."""
     radius, whole = reading.radius, np.pi * reading.radius**2
+    reach = max(reading.sticks[limb].length for limb in limbs)
+    long = [limb for limb in limbs if reading.sticks[limb].length > 4 * radius]  # their lines are sure
+    places = [meeting, *(reading.end(limb, joint) for limb in limbs)]
+    entire = [disc for disc in reading.discs[joint] if 0.5 * whole <= disc.area <= 1.6 * whole]
+    only = entire[0] if len(entire) == 1 and not _has_hands(reading) else None
     best, least = None, np.inf
-    sticks = [reading.sticks[limb] for limb in limbs]
-    long = [
-        limb for limb, stick in zip(limbs, sticks, strict=True) if stick.length > 4 * radius
-    ]  # their lines are sure
     for disc in reading.discs[joint]:
-        places = [meeting, *(reading.end(limb, joint) for limb in limbs)]
         gap = min(float(np.hypot(*(disc.place - place))) for place in places)
         aside = max((float(reading.sticks[limb].distance(disc.place[None])[0]) for limb in long), default=0.0)
-        offsets = [(reading.end(limb, joint) - disc.place) @ _outward(reading, limb, joint) for limb in long]
-        inward = max(offsets, default=0.0)
-        is_here = gap <= 2.2 * radius + 1 and (disc.area >= 0.25 * whole or gap <= 1.3 * radius + 1)
-        is_beyond = disc.area >= 0.3 * whole and aside <= radius + 1 and gap <= max(stick.length for stick in sticks)
-        cost = aside + 0.3 * gap - 2 * radius * min(disc.area / whole, 1.0)
-        is_whole = 0.6 * whole <= disc.area <= 1.6 * whole and aside <= radius + 1 and gap <= 4 * radius + 1
+        inward = max(
+            ((reading.end(limb, joint) - disc.place) @ _outward(reading, limb, joint) for limb in long), default=0.0
+        )
+        is_here = gap <= (2.2 if long else 3.5) * radius + 1 and (disc.area >= 0.25 * whole or gap <= 1.3 * radius + 1)
+        is_beyond = disc.area >= 0.3 * whole and aside <= radius + 1 + 0.12 * gap and gap <= reach
+        is_beside = any(disc is one for one in entire) and aside <= radius + 1 and gap <= 4 * radius + 1
+        is_far = disc is only and gap <= reach + 4 * radius
         # The edges of a hand have hues of discs, on the inner side of its wrist.
-        is_before = inward > 1.5 * radius + 1 and joint in _WRISTS
-        fits = (is_here or is_beyond or is_whole) and not is_before and disc.area <= 2.5 * whole
+        is_before = joint in _WRISTS and inward > 1.5 * radius + 1 and disc is not only
+        cost = aside + 0.3 * gap - 2 * radius * min(disc.area / whole, 1.0)
+        fits = (is_here or is_beyond or is_beside or is_far) and not is_before and disc.area <= 2.5 * whole
         if fits and cost < least:
             best, least = disc, cost
     return best
+
+
+def _has_hands(reading: _Reading) -> bool:
+    """Whether there are more blue points than a knee."""
+    blue = reading.discs[_BLUE]
+    return len(blue) > 3 or any(disc.area > 3 * np.pi * reading.radius**2 for disc in blue)
 
 
 def _lone_disc(reading: _Reading, joint: int, points: np.ndarray) -> Disc | None:
@@ -221,7 +232,8 @@ def _lone_disc(reading: _Reading, joint: int, points: np.ndarray) -> Disc | None
     beside = [points[other, :2] for other in neighbours if points[other, 2]]
     for disc in reading.discs[joint]:
         near = min((float(np.hypot(*(disc.place - place))) for place in beside), default=np.inf)
-        if joint != _BLUE and (0.5 * whole <= disc.area <= 1.8 * whole or near <= 3 * radius):
+        is_part = disc.area >= 0.15 * whole and near <= 3 * radius
+        if joint != _BLUE and (0.5 * whole <= disc.area <= 1.8 * whole or is_part):
             return disc
     return None
 
@@ -240,7 +252,7 @@ def _without_uncovered(points: np.ndarray, evidence: Evidence) -> tuple[np.ndarr
     return points, uncovered
 
 
-def _check(points: np.ndarray, uncovered: list[int], reading: _Reading, evidence: Evidence) -> None:
+def _check(points: np.ndarray, uncovered: list[int], reading: _Reading, margin: float, evidence: Evidence) -> None:
     """Raises with the reason if the joints are no skeleton, or not the one that is drawn."""
     found = points[:, 2] > 0
     if reading.twice > _MOST_TWICE:
@@ -249,7 +261,7 @@ def _check(points: np.ndarray, uncovered: list[int], reading: _Reading, evidence
         raise ValueError(
             f"only {found.sum()} joints and {len(reading.sticks)} limbs of a skeleton found in the picture"
         )
-    if reading.joined < _LEAST_JOINED or len(uncovered) > _MOST_UNCOVERED:
+    if reading.joined < _LEAST_JOINED or margin < _LEAST_MARGIN or len(uncovered) > _MOST_UNCOVERED:
         raise ValueError(
             "limbs and joints do not join up by colour: not drawn in the colours of ControlNet's OpenPose, or blurred"
         )

@@ -191,6 +191,35 @@ def test_hands_are_read_moved_and_mirrored(tmp_path, standing):
     assert read_pose(written(tmp_path, to_openpose(standing))).hands is None
 
 
+def test_people_are_counted_as_in_the_file(tmp_path, standing):
+    empty, small = {"pose_keypoints_2d": []}, np.ravel(standing.keypoints * [0.4, 0.4, 1]).tolist()
+    data = to_openpose(standing)
+    data["people"] = [empty, {"pose_keypoints_2d": small}, *data["people"]]
+    path = written(tmp_path, data)
+    with pytest.warns(UserWarning, match="2 people; person 3 is taken"):
+        np.testing.assert_allclose(read_pose(path).keypoints, standing.keypoints, atol=0.01)
+    np.testing.assert_allclose(read_pose(path, person=2).keypoints[:, 0], standing.keypoints[:, 0] * 0.4, atol=0.01)
+    with pytest.raises(ValueError, match="person 1: 3 people, with key points: 2, 3"):
+        read_pose(path, person=1)
+
+
+def test_files_below_a_key(tmp_path, standing):
+    frames = {"frames": [to_openpose(standing), to_openpose(standing)]}
+    assert len(read_poses(written(tmp_path, frames))) == 2
+    bare = {"height": 512, "width": 384, "poses": [np.round(standing.keypoints, 2).tolist()]}
+    np.testing.assert_allclose(read_pose(written(tmp_path, bare)).keypoints, standing.keypoints)
+
+
+def test_units_that_do_not_fit_leave_nobody(tmp_path, standing):
+    with pytest.raises(ValueError, match=r"no key point is left where the coordinates are fractions \(--pose-units\)"):
+        read_poses(written(tmp_path, to_openpose(standing)), units="fractions")
+
+
+def test_a_stated_frame_that_most_points_leave_is_said(tmp_path, standing):
+    with pytest.warns(UserWarning, match="most key points lie outside the frame 120x384 that the file states"):
+        read_poses(written(tmp_path, openpose(standing.keypoints, canvas_width=384, canvas_height=120)))
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from imagpose.pose.points import Person, Record, hand_points, person_of, stated_size
+from imagpose.pose.points import NOBODY, Person, Record, hand_points, person_of, stated_size
 
 __all__ = ["JSON_KINDS", "from_array", "read_json"]
 
 _PICTURE_KEYS = ("image_id", "image_name", "file_name", "image", "img_name", "imgname", "frame_id", "frame")
+_WRAPPERS = ("frames", "results", "poses", "data", "detections", "openpose", "pose")
 _LANDMARK_KEYS = ("pose_landmarks", "poseLandmarks", "landmarks", "keypoints", "landmark")
 _WORLD_KEYS = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
 
@@ -30,7 +31,18 @@ def read_json(data: Any) -> tuple[str, list[Record]] | None:
         records = read(data)
         if records is not None:
             return kind, records
-    return _many(data)
+    return _wrapped(data) or _many(data)
+
+
+def _wrapped(data: Any) -> tuple[str, list[Record]] | None:
+    """What lies below a key such as `frames`; the frame may stand beside it."""
+    for key in _WRAPPERS:
+        if isinstance(data, Mapping) and isinstance(data.get(key), (list, Mapping)) and data[key]:
+            found = read_json(data[key])
+            if found is not None:
+                size = stated_size(data, "the file")
+                return found[0], [Record(record.people, record.size or size, record.name) for record in found[1]]
+    return None
 
 
 def _many(data: Any) -> tuple[str, list[Record]] | None:
@@ -279,7 +291,8 @@ def _by_name(data: Any) -> list[Record] | None:
 
 
 def _present(people: list[Person | None]) -> list[Person]:
-    return [person for person in people if person is not None]
+    """Nobody stays nobody, so that people are counted as in the file."""
+    return [NOBODY if person is None else person for person in people]
 
 
 def _list(value: Any) -> list[Any]:

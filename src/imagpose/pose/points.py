@@ -14,7 +14,7 @@ import numpy as np
 from imagpose.pose.keypoints import KEYPOINT_NAMES
 from imagpose.pose.layouts import LAYOUTS, from_names, known_counts, to_body, to_hands
 
-__all__ = ["Person", "Record", "hand_points", "person_of", "stated_size"]
+__all__ = ["NOBODY", "Person", "Record", "hand_points", "person_of", "stated_size"]
 
 _CONFIDENCE_KEYS = ("confidence", "visibility", "score", "visible", "conf", "likelihood", "c", "v")
 _NAME_KEYS = ("name", "part", "bodypart")
@@ -42,6 +42,9 @@ class Person:
     layout: str
     hands: np.ndarray | None = None
     lists_neck: bool = True
+
+
+NOBODY = Person(np.full((len(KEYPOINT_NAMES), 3), (np.nan, np.nan, 0.0)), "")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def person_of(
     """
     points, own_names = _points(value, where)
     if not len(points):
-        return None if hands is None else Person(np.full((len(KEYPOINT_NAMES), 3), (np.nan, np.nan, 0.0)), "", hands)
+        return None if hands is None else Person(NOBODY.body, "", hands)
     if scores is not None:
         confidences = _numbers(scores, where)
         if confidences.size != len(points):

@@ -104,6 +104,8 @@ def settle(
         if entry is not None:
             entries.append(entry)
         notes += [f"{where}: {note}" if len(records) > 1 else note for note in said]
+    if not entries:
+        raise ValueError(f"no key point is left where the coordinates are {units} (--pose-units)")
     settled = f"{units} ({'given' if options.units else 'found from the bulk of the points'})"
     return settled, entries, notes
 
@@ -134,11 +136,14 @@ def _entry(
         chosen = found[choose_person([bodies[index] for index in found])]
         if len(found) > 1:
             notes.append(
-                f"{len(bodies)} people; person {chosen + 1} is taken, the most complete in the largest box (--person)"
+                f"{len(found)} people; person {chosen + 1} is taken, the most complete in the largest box (--person)"
             )
     size, frame_from = _frame(record, units, bodies[chosen], options, picture, path)
     pose = _pose(bodies[chosen], record.people[chosen].hands, units, size, options)
-    if frame_from != "stated by the file" and pose.inside.sum() * 2 < pose.visible.sum():
+    is_stated, is_outside = frame_from == "stated by the file", pose.inside.sum() * 2 < pose.visible.sum()
+    if is_stated and is_outside:
+        notes.append(f"most key points lie outside the frame {_size(size)} that the file states")
+    if is_outside and not is_stated:
         raise ValueError(
             f"most key points lie outside the frame {_size(size)} ({frame_from}), "
             f"up to y {pose.keypoints[:, 1].max():.0f}, x {pose.keypoints[:, 0].max():.0f}: {_SETTLE_FRAME}"

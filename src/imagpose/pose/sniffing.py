@@ -47,7 +47,7 @@ def sniff(source: str | Path) -> Content:
         FileNotFoundError: no such file.
         ValueError: a folder, a web address, a video, or anything else that holds no pose; each with its hint.
     """
-    if re.match(r"^[a-z]+:/", str(source), re.IGNORECASE):
+    if re.match(r"^[a-z]{2,}:/", str(source), re.IGNORECASE):
         raise ValueError(f"{source}: an address: download the file first")
     path = Path(source)
     if path.is_dir():

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from imagpose.models import PatchAutoencoderKL
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
-from imagpose.training.autoencoder import AutoencoderStage, _head_psnr, head_circle, train_autoencoder
+from imagpose.training.autoencoder import AutoencoderConfig, AutoencoderStage, train_autoencoder
+from imagpose.training.autoencoder.crops import _head_psnr, head_circle
 from imagpose.training.cache import render_views
-from imagpose.training.configs import AutoencoderConfig
 
 TINY = {"block_out_channels": [8, 12], "latent_channels": 6, "norm_num_groups": 2}
 

@@ -11,13 +11,9 @@ from torch.nn import functional
 
 from imagpose.metrics.perceptual import load_efficientnet, masked_distance, stage_features
 from imagpose.models import PatchAutoencoderKL
-from imagpose.training.autoencoder_finish import (
-    AutoencoderFinishStage,
-    PatchDiscriminator,
-    train_autoencoder_finish,
-)
+from imagpose.training.autoencoder import AutoencoderFinishConfig, AutoencoderFinishStage, train_autoencoder_finish
+from imagpose.training.autoencoder.finish import PatchDiscriminator
 from imagpose.training.cache import render_views
-from imagpose.training.configs import AutoencoderFinishConfig
 from imagpose.training.losses import gradient_loss
 
 pytestmark = pytest.mark.skipif(

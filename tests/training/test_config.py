@@ -5,19 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from imagpose.training.configs import (
-    AutoencoderConfig,
-    AutoencoderFinishConfig,
-    DecoderConfig,
-    EncoderConfig,
-    IdentityConfig,
-    PoseEstimatorConfig,
-    SilhouetteConfig,
-    ViewCacheConfig,
-    load_config,
-    parse_duration,
-)
-from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.autoencoder import AutoencoderConfig, AutoencoderFinishConfig
+from imagpose.training.configs import ViewCacheConfig, load_config, parse_duration
+from imagpose.training.decoder import DecoderConfig
+from imagpose.training.denoiser import DenoiserConfig
+from imagpose.training.encoder import EncoderConfig
+from imagpose.training.judges import IdentityConfig, PoseEstimatorConfig, SilhouetteConfig
 from imagpose.views import ViewGrid
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -15,8 +15,7 @@ from transformers import Dinov2Config, Dinov2Model
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training import decoder
 from imagpose.training.cache import ViewCache
-from imagpose.training.configs import DecoderConfig
-from imagpose.training.decoder import DecoderStage, generate, train_decoder
+from imagpose.training.decoder import DecoderConfig, DecoderStage, generate, train_decoder
 from imagpose.training.denoiser import train_denoiser
 from imagpose.training.encoder import build_processor
 

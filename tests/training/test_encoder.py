@@ -7,8 +7,7 @@ from fake_people import fake_views
 from transformers import BitImageProcessorPil, Dinov2Model
 
 from imagpose.training.cache import render_views
-from imagpose.training.configs import EncoderConfig
-from imagpose.training.encoder import EncoderStage, train_encoder
+from imagpose.training.encoder import EncoderConfig, EncoderStage, train_encoder
 from imagpose.training.metric_learning import augment, before_plain_colour
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "patch_size": 16}

@@ -9,9 +9,10 @@ from imagpose.judges.identity import IdentityNetwork
 from imagpose.judges.pose import PoseEstimator
 from imagpose.judges.silhouette import SilhouetteNetwork
 from imagpose.training.cache import render_views
-from imagpose.training.configs import PoseEstimatorConfig, SilhouetteConfig
 from imagpose.training.judges import (
+    PoseEstimatorConfig,
     PoseEstimatorStage,
+    SilhouetteConfig,
     SilhouetteStage,
     train_identity,
     train_pose_estimator,

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from imagpose.training.losses import gradient_loss, psnr_and_ssim, ssim, weighted_l1
+from imagpose.training.decoder import psnr_and_ssim, ssim
+from imagpose.training.losses import gradient_loss, weighted_l1
 from imagpose.training.metric_learning import contrastive_loss
 
 

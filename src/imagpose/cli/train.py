@@ -35,7 +35,7 @@ def autoencoder_finish(
     config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
 ) -> None:
     """Last phase of stage 1: the decoder alone, by features and a discriminator; needs the extra 'perceptual'."""
-    from imagpose.training.autoencoder_finish import train_autoencoder_finish
+    from imagpose.training.autoencoder import train_autoencoder_finish
 
     _train(train_autoencoder_finish, config, overrides, resume, stop_after)
 

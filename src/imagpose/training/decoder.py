@@ -10,19 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from pydantic import Field
 from rich.progress import track
 from safetensors.torch import load_file, save_file
+from skimage.metrics import structural_similarity
 
 from imagpose.io import partial_file
 from imagpose.models.autoencoder import decode_latents
 from imagpose.models.folder import ModelFiles
 from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, signed_to_bytes, signed_to_pictures
 from imagpose.pose import Pose
 from imagpose.training.cache import Tensors, ViewCache
-from imagpose.training.configs import DecoderConfig
+from imagpose.training.configs import Fraction, Positive, RenderedRunConfig
 from imagpose.training.denoiser.cache import fingerprint
-from imagpose.training.losses import psnr_and_ssim, reconstruction_loss
+from imagpose.training.losses import gradient_loss
 from imagpose.training.processes import run_device, this_process, wait_for_everyone
 from imagpose.training.run import Trainer, prepare_run
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
@@ -30,6 +34,32 @@ from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 _AT_ONCE = 4  # canvases
 _VALIDATION_PEOPLE = 32
 _TARGETS = 3
+
+
+class DecoderConfig(RenderedRunConfig):
+    """`batch_size` counts views."""
+
+    gradient_weight: float = Field(0.2, ge=0, description="Weight of the multi-scale gradient loss.")
+    colour_weight: float = Field(
+        20.0, ge=0, description="Weight of the squared error of colours averaged over 4x4 pixels."
+    )
+    ssim_weight: float = Field(0.02, ge=0, description="Weight of 1 - SSIM.")
+    latent_noise: float = Field(
+        0.0,
+        ge=0,
+        description="Largest standard deviation, in units of the latents' own, of noise added before decoding, uniform "
+        "from 0 per sample: what a denoiser predicts is never exact, and the decoder must bear it.",
+    )
+    pipeline: Path = Field(description="Folder of the trained pipeline (the denoiser's run, weights/).")
+    people: Positive = Field(512, description="Identities that are generated: the first of `data`, one canvas each.")
+    generated_share: Fraction = Field(0.7, description="Share of generated latents; the others are encoded pictures.")
+    sample_steps: Positive = Field(10, description="DDIM steps.")
+    guidance_scale: float = Field(2.0, ge=1.0, description="Guidance of what is generated.")
+
+    @property
+    def sampling(self) -> Sampling:
+        """How views are generated."""
+        return Sampling(self.sample_steps, self.guidance_scale)
 
 
 class DecoderStage(Stage):
@@ -180,6 +210,62 @@ def _generated(config: DecoderConfig, pipeline: IMAGPosePipeline) -> Tensors:
     wait_for_everyone()
     parts = [load_file(folder / f"{index}-of-{count}.safetensors") for index in range(count)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def colour_loss(output: torch.Tensor, truth: torch.Tensor, cell: int = 4) -> torch.Tensor:
+    """Squared error of two batches of pictures (b, c, H, W) averaged over cells of `cell` x `cell` pixels.
+
+    With four latent channels an autoencoder first spends them on edges in grey; large areas of wrong colour must cost more
+    than they do in a mean over pixels. Source: own.
+    """
+    return F.avg_pool2d(output - truth, cell).square().mean()
+
+
+def ssim(output: torch.Tensor, truth: torch.Tensor, window: int = 7, data_range: float = 2.0) -> torch.Tensor:
+    """Mean structural similarity of two batches of pictures (b, c, H, W), differentiable.
+
+    Uniform window and unbiased covariances, as `skimage.metrics.structural_similarity` by default.
+    Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
+    """
+    samples = window * window
+    unbiased = samples / (samples - 1)
+    mean_o, mean_t = F.avg_pool2d(output, window, 1), F.avg_pool2d(truth, window, 1)
+    variance_o = unbiased * (F.avg_pool2d(output * output, window, 1) - mean_o * mean_o)
+    variance_t = unbiased * (F.avg_pool2d(truth * truth, window, 1) - mean_t * mean_t)
+    covariance = unbiased * (F.avg_pool2d(output * truth, window, 1) - mean_o * mean_t)
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    luminance = (2 * mean_o * mean_t + c1) / (mean_o**2 + mean_t**2 + c1)
+    structure = (2 * covariance + c2) / (variance_o + variance_t + c2)
+    return (luminance * structure).mean()
+
+
+def reconstruction_loss(
+    output: torch.Tensor, truth: torch.Tensor, config: DecoderConfig
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """L1 + multi-scale gradients + colour + (1 - SSIM), weighted as the configuration says; the sum and its parts."""
+    absolute = F.l1_loss(output, truth)
+    gradient = gradient_loss(output, truth)
+    colour = colour_loss(output, truth)
+    similarity = ssim(output, truth)
+    loss = (
+        absolute
+        + config.gradient_weight * gradient
+        + config.colour_weight * colour
+        + config.ssim_weight * (1.0 - similarity)
+    )
+    scalars = {"l1": absolute, "gradient": gradient, "colour": colour, "ssim": similarity}
+    return loss, {name: value.detach() for name, value in scalars.items()}
+
+
+def psnr_and_ssim(output: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
+    """Mean PSNR (dB) and SSIM (scikit-image) of 8-bit pictures uint8 (b, H, W, 3)."""
+    error = (output.double() - truth.double()).square().mean(dim=(1, 2, 3)).clamp(min=1e-3)
+    psnr = (10 * torch.log10(255.0**2 / error)).mean()
+    similarities = [
+        structural_similarity(one, other, channel_axis=-1, data_range=255)
+        for one, other in zip(output.numpy(), truth.numpy(), strict=True)
+    ]
+    return float(psnr), float(np.mean(similarities))
 
 
 train_decoder = Trainer(DecoderConfig, _prepared)

@@ -5,19 +5,53 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import load_image_encoder
 from imagpose.pixels import encoder_pixels
-from imagpose.training.configs import EncoderConfig
-from imagpose.training.metric_learning import MetricLearningStage
+from imagpose.training.configs import Positive, Section
+from imagpose.training.metric_learning import MetricLearningConfig, MetricLearningStage
 from imagpose.training.run import rendered_trainer
 from imagpose.training.stage import start_from
 
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
+
+
+class EncoderModel(Section):
+    """The image encoder (transformers Dinov2Model)."""
+
+    hidden_size: Positive = 192
+    num_hidden_layers: Positive = 6
+    num_attention_heads: Positive = 6
+    patch_size: Positive = 16
+    height: Positive | None = Field(default=None, description="Height that pictures are brought to; none: the view's.")
+    width: Positive | None = Field(default=None, description="Width that pictures are brought to; none: the view's.")
+
+    @model_validator(mode="after")
+    def _heads(self) -> EncoderModel:
+        if self.hidden_size % self.num_attention_heads:
+            heads = f"num_attention_heads ({self.num_attention_heads})"
+            raise ValueError(f"hidden_size ({self.hidden_size}) must be a multiple of {heads}")
+        return self
+
+
+class EncoderConfig(MetricLearningConfig):
+    """Stage 2: image encoder by metric learning."""
+
+    model: EncoderModel = EncoderModel()
+    initial: Path | None = Field(
+        None, description="Exported weights of this stage (a run's weights/) to start from; none: fresh ones."
+    )
+    projection_size: Positive = Field(128, description="Width of the embedding that the loss compares.")
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the encoder's pictures."""
+        return self.model.height or self.data.height, self.model.width or self.data.width
 
 
 def build_encoder(config: EncoderConfig) -> Dinov2Model:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch.nn import functional
 
 from imagpose.judges.degrade import coarsen, degrade
@@ -20,18 +22,39 @@ from imagpose.judges.shipped import Judge, resize, save_judge, working_size
 from imagpose.judges.silhouette import SilhouetteNetwork, emptied, soft_iou
 from imagpose.pixels import bytes_to_signed
 from imagpose.training.cache import ViewCache
-from imagpose.training.configs import (
-    IdentityConfig,
-    PoseEstimatorConfig,
-    RenderedRunConfig,
-    SilhouetteConfig,
-)
-from imagpose.training.metric_learning import MetricLearningStage
+from imagpose.training.configs import Fraction, RenderedRunConfig
+from imagpose.training.metric_learning import MetricLearningConfig, MetricLearningStage
 from imagpose.training.run import rendered_trainer
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 
 _VALIDATION_CHUNK = 32
 _CLOSE = 0.05  # of the picture's height: a key point is found when it lies within
+
+
+class IdentityConfig(MetricLearningConfig):
+    """The network that evaluation tells people apart with."""
+
+
+class PoseEstimatorConfig(RenderedRunConfig):
+    """The network that evaluation finds key points with; `batch_size` counts pictures."""
+
+    largest_turn: Annotated[float, Field(ge=0, le=45)] = Field(15.0, description="Largest random turn, degrees.")
+    largest_zoom: Annotated[float, Field(ge=1, le=2)] = Field(
+        1.3, description="Largest random enlargement; 1/x smallest."
+    )
+    largest_shift: Fraction = Field(0.1, description="Largest random shift, share of the picture's sides.")
+
+
+class SilhouetteConfig(RenderedRunConfig):
+    """The network that evaluation finds silhouettes with; `batch_size` counts pictures."""
+
+    empty_probability: Fraction = Field(
+        0.1, description="Share of pictures in whose place an empty one is shown, where a side of the picture is free."
+    )
+    height: Annotated[int, Field(ge=16)] | None = Field(
+        None, description="Height at which the network looks at pictures, to which views are brought; none: theirs."
+    )
+    coarse_probability: Fraction = Field(0.4, description="Share of pictures with less detail, see `degrade.coarsen`.")
 
 
 class ViewJudgeStage(Stage):

@@ -36,7 +36,7 @@ from imagpose.training.configs import RunConfig
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.log import Outcome, Records
 from imagpose.training.processes import build_accelerator, global_batch, whole
-from imagpose.training.schedule import build_schedule, schedule_phase
+from imagpose.training.schedule import build_schedule, schedule_phase, take_rates
 from imagpose.training.stage import Batch, Stage, on_device
 from imagpose.training.stopping import StopRequests, ignore_stop_requests
 
@@ -98,19 +98,12 @@ class Training:
         self.outcome.samples = uncounted if progress.samples is None else progress.samples
         if self._is_kept(step) and self.accelerator.is_main_process:
             keep_for_ever(path)
-        # The state of optimiser and schedule holds the rates of the sitting before, which the configuration may change.
-        schedule = self.schedule.scheduler
-        factor_before = schedule.get_last_lr()[0] / schedule.base_lrs[0]
-        if step >= self.config.warmup_steps and factor_before < schedule.lr_lambdas[0](schedule.last_epoch):
+        if take_rates(self.schedule.scheduler, self.optimizer, self.config):
             self.accelerator.print(
                 f"step {step} lies in the decay of a shorter run: the learning rate rises again; without that the run"
                 " goes on from the checkpoint that was kept from before the decay",
                 file=sys.stderr,
             )
-        schedule.base_lrs = [self.config.learning_rate] * len(schedule.base_lrs)
-        for group, factor in zip(self.optimizer.param_groups, schedule.lr_lambdas, strict=True):
-            group["lr"] = self.config.learning_rate * factor(schedule.last_epoch)
-            group["weight_decay"] = self.config.weight_decay
 
     def run(self, stop_after: float | None = None) -> Outcome:
         """Train until the last step, until `stop_after` seconds have passed, or until SIGINT or SIGTERM.

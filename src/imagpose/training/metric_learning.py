@@ -7,12 +7,27 @@ from abc import abstractmethod
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from pydantic import Field
 
 from imagpose.training.cache import ViewCache
-from imagpose.training.configs import MetricLearningConfig
+from imagpose.training.configs import Fraction, RenderedRunConfig
 from imagpose.training.stage import Batch, Stage, keyed_rng
 
 _VALIDATION_CHUNK = 64
+
+
+class MetricLearningConfig(RenderedRunConfig):
+    """Telling identities apart; `batch_size` counts identities, each with two views."""
+
+    temperature: float = Field(0.1, gt=0, description="Temperature of the contrastive loss.")
+    colour_jitter: Fraction = Field(0.1, description="Largest relative change of brightness, contrast and saturation.")
+    crop_fraction: Fraction = Field(0.15, description="Largest share of a view's sides that a random crop removes.")
+    mirror_probability: Fraction = 0.5
+    plain_probability: Fraction = Field(
+        0.7,
+        description="Share of pictures put before a plain random colour: the views of an identity share a backdrop, by "
+        "which they could be told apart without a look at the person.",
+    )
 
 
 def contrastive_loss(one: torch.Tensor, other: torch.Tensor, temperature: float) -> torch.Tensor:

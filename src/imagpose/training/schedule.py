@@ -25,6 +25,22 @@ def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer) -> Lambd
     )
 
 
+def take_rates(schedule: LambdaLR, optimizer: torch.optim.Optimizer, config: RunConfig) -> bool:
+    """Give a resumed optimiser and schedule the configuration's rates; their state holds those of the sitting before.
+
+    Returns:
+        Whether the learning rate rises again: the step lies in the decay of a shorter run.
+    """
+    step = schedule.last_epoch
+    factor_before = float(schedule.get_last_lr()[0]) / schedule.base_lrs[0]
+    rises = step >= config.warmup_steps and factor_before < float(schedule.lr_lambdas[0](step))
+    schedule.base_lrs = [config.learning_rate] * len(schedule.base_lrs)
+    for group, factor in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
+        group["lr"] = config.learning_rate * factor(step)
+        group["weight_decay"] = config.weight_decay
+    return rises
+
+
 def schedule_phase(config: RunConfig, step: int) -> str:
     """Phase of the learning-rate schedule after `step` steps: ``warm-up``, ``hold``, ``decay`` or ``finished``.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -208,8 +208,8 @@ class DenoiserStage(Stage):
     def _held_out_losses(self) -> dict[str, float]:
         """Eq. 4 over a fixed list of canvases, and the mean errors of its masked and of its visible slots."""
         assert self.held_out is not None
-        sums: Counter[str] = Counter()
-        counts: Counter[str] = Counter()
+        sums: dict[str, float] = defaultdict(float)
+        counts: dict[str, int] = defaultdict(int)
         for draw in draw_items(self._fixed_draws, _VALIDATION_ITEMS):
             loss, scalars = self(self._on_device(self._assembled(self.held_out, draw)))
             visible = int(draw.mask.sum())

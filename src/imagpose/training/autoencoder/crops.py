@@ -1,13 +1,4 @@
-"""Stage 1: the patch autoencoder, trained on crops without downloaded networks.
-
-    L = |y - x| + w_g mean_s (|d_x e_s| + |d_y e_s|) + w_k KL,    e_s = y - x averaged over s x s pixels, s = 1, 2, 4
-
-in weighted means over pixels, in which the person counts more than the ground and the head more than the rest of it,
-with y decoded from z + n: z drawn from the posterior, n Gaussian noise of a level drawn per picture (half of them none),
-because what a denoiser predicts is never exact. A crop costs a third of a view and the network is fully convolutional.
-A share of the batches shows views of less than their size: the denoiser starts on views of half the size, and texture
-tokens are made of the latents of a resized picture.
-"""
+"""What the autoencoder's two phases share: crops of views, noisy latents, measures of reconstructions, the export."""
 
 from __future__ import annotations
 
@@ -21,15 +12,11 @@ from torch.nn import functional
 
 from imagpose.metrics.pictures import measure_pictures
 from imagpose.metrics.pixels import psnr
-from imagpose.models.autoencoder import PatchAutoencoderKL, spatial_factor
-from imagpose.models.folder import ModelFiles
-from imagpose.models.loading import load_autoencoder
+from imagpose.models.autoencoder import spatial_factor
 from imagpose.pixels import pad_views, signed_to_bytes
+from imagpose.training.autoencoder.config import CropConfig
 from imagpose.training.cache import ViewCache
-from imagpose.training.configs import AutoencoderConfig, CropConfig
-from imagpose.training.losses import gradient_loss, weighted_l1
-from imagpose.training.run import rendered_trainer
-from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng, start_from
+from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 
 _VALIDATION_PICTURES = 200
 _VALIDATION_NOISE = 0.2  # standard deviations of the latents
@@ -220,51 +207,11 @@ class CropStage(Stage):
         self.vae.save_pretrained(folder)
 
 
-class AutoencoderStage(CropStage):
-    """Reconstruction through noisy latents: L1 + multi-scale gradients + KL divergence."""
-
-    name = "autoencoder"
-    config: AutoencoderConfig
-
-    def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__(config)
-        torch.manual_seed(config.seed)
-        self.vae = build_autoencoder(config)
-        if config.initial is not None:
-            start_from(self.vae, load_autoencoder(ModelFiles(str(config.initial))), config.initial)
-
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The equation at the head of the module."""
-        config, pixels = self.config, batch["pixels"]
-        posterior = self.vae.encode(pixels).latent_dist
-        output = self.vae.decode(noisy_latents(posterior, batch)).sample.float()
-        mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-        weights = batch["weights"]
-        absolute, gradient = weighted_l1(output, pixels, weights), gradient_loss(output, pixels, weights)
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
-        loss = absolute + config.gradient_weight * gradient + config.kl_weight * divergence
-        scalars = {"l1": absolute, "gradient": gradient, "kl": divergence, "latent_std": mean.std()}
-        return loss, {name: value.detach() for name, value in scalars.items()}
-
-
 def noisy_latents(posterior: DiagonalGaussianDistribution, batch: Batch) -> torch.Tensor:
     """A sample of the posterior and noise of the batch's levels, in units of the means' spread; float32 (b, c, h, w)."""
     mean = posterior.mean.float()
     added = batch["noise_level"] * mean.detach().std()
     return mean + (posterior.logvar.float().exp() + added.square()).sqrt() * batch["noise"]
-
-
-def build_autoencoder(config: AutoencoderConfig) -> PatchAutoencoderKL:
-    """Fresh autoencoder as `config.model` says, with tiles of the views' size."""
-    model, levels = config.model, len(config.model.block_out_channels)
-    side = max(config.data.height, config.data.width)
-    multiple = 4 * model.patch_size * 2 ** (levels - 1)
-    return PatchAutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        sample_size=-(-side // multiple) * multiple,
-        **model.model_dump(),
-    )
 
 
 def _mean_psnr(outputs: torch.Tensor, truths: torch.Tensor) -> float:
@@ -313,6 +260,3 @@ def _sheet(rows: list[np.ndarray]) -> np.ndarray:
     column = max(row.shape[2] for row in rows)
     padded = [np.pad(row, ((0, 0), (0, 0), (0, column - row.shape[2]), (0, 0)), constant_values=255) for row in rows]
     return np.concatenate([np.concatenate(list(row), axis=1) for row in padded])
-
-
-train_autoencoder = rendered_trainer(AutoencoderConfig, AutoencoderStage)

@@ -36,10 +36,9 @@ from imagpose.metrics.perceptual import (
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
-from imagpose.training.autoencoder import CropStage, noisy_latents
-from imagpose.training.configs import AutoencoderFinishConfig
+from imagpose.training.autoencoder.config import AutoencoderFinishConfig
+from imagpose.training.autoencoder.crops import CropStage, noisy_latents
 from imagpose.training.losses import gradient_loss, weighted_l1
-from imagpose.training.run import rendered_trainer
 from imagpose.training.stage import Batch
 
 _WIDTHS = (32, 64, 128)  # of the discriminator; its cells are 8 pixels apart and see 46
@@ -137,6 +136,3 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.layers(pixels)
-
-
-train_autoencoder_finish = rendered_trainer(AutoencoderFinishConfig, AutoencoderFinishStage)

@@ -16,7 +16,7 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
-from imagpose.evaluation.model_requests import ModelEvaluation, Request, ask
+from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask
 from imagpose.evaluation.reproduce import items, measured
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
 from imagpose.evaluation.reproduce.measured import Measured, result_table
@@ -49,7 +49,9 @@ def config(tmp_path_factory) -> Path:
     return file
 
 
-def scenario_requests(data: Path, scenarios: tuple[str, ...], limit: int | None = None) -> dict[str, list[Request]]:
+def scenario_requests(
+    data: Path, scenarios: tuple[str, ...], limit: int | None = None
+) -> dict[str, list[DatasetRequest]]:
     return ask(ModelEvaluation("mini", data, scenarios, limit=limit)).requests
 
 

@@ -27,7 +27,7 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import ViewPair
 from imagpose.data.records import ViewRecord
 from imagpose.evaluation.folders import list_pictures, refuse
-from imagpose.evaluation.model_requests import Request
+from imagpose.evaluation.model_requests import DatasetRequest
 from imagpose.io import partial_file
 from imagpose.pipeline.sampling import Sampling
 
@@ -57,7 +57,7 @@ class Pictures:
         return self.folder / kind / _text(identity) / f"{_text(view)}.png"
 
     def generated(self, scenario: str, pair: ViewPair, number: int) -> Path:
-        """File of what one run generated for a pair; `scenario` with its grid, as `Request.name`."""
+        """File of what one run generated for a pair; `scenario` with its grid, as `DatasetRequest.name`."""
         (source, target) = (_text(name.rpartition("/")[2]) for name in pair)
         return self.folder / _text(scenario) / _text(pair[0].rpartition("/")[0]) / f"{source}_to_{target}_{number}.png"
 
@@ -104,7 +104,7 @@ def find_made(folder: Path, pairs: Sequence[ViewPair]) -> list[Path]:
 
 def generate(
     pipeline: IMAGPosePipeline,
-    requests: Sequence[Request],
+    requests: Sequence[DatasetRequest],
     dataset: PersonDataset,
     pictures: Pictures,
     number: int,
@@ -130,7 +130,11 @@ def generate(
 
 
 def answer_requests(
-    pipeline: IMAGPosePipeline, requests: Sequence[Request], dataset: PersonDataset, number: int, sampling: Sampling
+    pipeline: IMAGPosePipeline,
+    requests: Sequence[DatasetRequest],
+    dataset: PersonDataset,
+    number: int,
+    sampling: Sampling,
 ) -> list[list[Image.Image]]:
     """The pictures of some requests of one scenario on one grid, one per pose, those of the targets first."""
     import torch

@@ -68,50 +68,18 @@ def write_model_report(
         for of_person in (False, True)
         if len((table := _table(protocol, of_person, methods)).head) > 1
     ]
-    notes = [
-        f"{name}: {count:,} pairs left out, too few views" for name, count in settings["left_out"].items() if count
-    ]
-    notes += [settings["judges"]] if settings["judges"] else []
-    notes += dict.fromkeys(note for method in methods for note in notes_of(method.pairs, method.measures.rows))
     comparisons = [own for method in methods[1:] for own in _comparisons(method, methods[0])]
-    notes += [
-        f"{own['method']} against {own['against']}, {own['column']}: {own['difference']['mean']:+.4f}"
-        f" [{own['difference']['low']:+.4f}, {own['difference']['high']:+.4f}], higher in {own['wins']:.0%} of"
-        f" {own['pairs']:,} pairs"
-        for own in comparisons
-        if own["column"] == f"{protocols[0]}_ssim"
-    ]
+    notes = _notes(settings, methods, [own for own in comparisons if own["column"] == f"{protocols[0]}_ssim"])
     summary = {
         "format": 1,
         "settings": settings,
         "protocols": list(protocols),
-        "methods": {
-            method.name: {
-                "pairs": len(method.pairs),
-                "rows": [asdict(row) for row in method.measures.rows],
-                "styles": {style: [asdict(row) for row in rows] for style, rows in method.measures.styles.items()},
-                "means_of_samples": {name: _finite_means(own) for name, own in method.measures.values.items()},
-            }
-            for method in methods
-        },
+        "methods": {method.name: _summary(method) for method in methods},
         "comparisons": comparisons,
         "notes": notes,
         "seconds": round(seconds, 1),
         "versions": library_versions(),
     }
-    page = build_page(
-        f"{settings['model']} on {Path(settings['data']).name}",
-        f"{settings['sampling']}, {settings['seeds']} sample(s) per pair. {HOW_TO_READ}",
-        notes,
-        [html_table(table.head, table.lines, defined=False) for table in tables],
-        [
-            strip
-            for method in methods
-            if method.pictured
-            for strip in pictured_strips(method.pairs, method.measures.values, protocols[0], f"{method.name}: ")
-        ],
-        ", ".join(f"{name} {number}" for name, number in library_versions().items()) + ".",
-    )
     values = [
         pair_table(method.pairs, method.measures.values).add_column(
             0, "method", pyarrow.array([method.name] * sum(len(pair.samples) for pair in method.pairs))
@@ -121,9 +89,52 @@ def write_model_report(
     joined = pyarrow.concat_tables(values, promote_options="default")
     with partial_file(out / "pairs.parquet") as partial:
         pyarrow.parquet.write_table(joined, partial)
-    write_text(out / "report.html", page)
+    write_text(out / "report.html", _page(settings, notes, tables, methods, protocols[0]))
     write_json(out / "summary.json", summary)
     return "\n\n".join(_markdown(table.head, table.lines) for table in tables)
+
+
+def _notes(settings: dict[str, Any], methods: Sequence[Method], comparisons: Sequence[dict[str, Any]]) -> list[str]:
+    """What a reader should know, and those of the comparisons in words."""
+    notes = [
+        f"{name}: {count:,} pairs left out, too few views" for name, count in settings["left_out"].items() if count
+    ]
+    notes += [settings["judges"]] if settings["judges"] else []
+    notes += dict.fromkeys(note for method in methods for note in notes_of(method.pairs, method.measures.rows))
+    return notes + [
+        f"{own['method']} against {own['against']}, {own['column']}: {own['difference']['mean']:+.4f}"
+        f" [{own['difference']['low']:+.4f}, {own['difference']['high']:+.4f}], higher in {own['wins']:.0%} of"
+        f" {own['pairs']:,} pairs"
+        for own in comparisons
+    ]
+
+
+def _summary(method: Method) -> dict[str, Any]:
+    return {
+        "pairs": len(method.pairs),
+        "rows": [asdict(row) for row in method.measures.rows],
+        "styles": {style: [asdict(row) for row in rows] for style, rows in method.measures.styles.items()},
+        "means_of_samples": {name: _finite_means(own) for name, own in method.measures.values.items()},
+    }
+
+
+def _page(
+    settings: dict[str, Any], notes: Sequence[str], tables: Sequence[_Table], methods: Sequence[Method], protocol: str
+) -> str:
+    """The HTML page; the protocol's SSIM orders the pictured pairs."""
+    return build_page(
+        f"{settings['model']} on {Path(settings['data']).name}",
+        f"{settings['sampling']}, {settings['seeds']} sample(s) per pair. {HOW_TO_READ}",
+        notes,
+        [html_table(table.head, table.lines, defined=False) for table in tables],
+        [
+            strip
+            for method in methods
+            if method.pictured
+            for strip in pictured_strips(method.pairs, method.measures.values, protocol, f"{method.name}: ")
+        ],
+        ", ".join(f"{name} {number}" for name, number in library_versions().items()) + ".",
+    )
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ from imagpose.pipeline.sampling import Sampling
 from imagpose.views import SCENARIOS, ViewGrid
 
 __all__ = [
-    "PAPER_GRID", "Asked", "ModelEvaluation", "Request", "ask", "check_pairs", "plan_requests", "read_view_pairs",
+    "PAPER_GRID", "Asked", "ModelEvaluation", "DatasetRequest", "ask", "check_pairs", "plan_requests", "read_view_pairs",
 ]  # fmt: skip
 
 PAPER_GRID = ViewGrid(2, 2)
 
 
 @dataclass(frozen=True)
-class Request:
+class DatasetRequest:
     """One call of the pipeline.
 
     Attributes:
@@ -132,7 +132,7 @@ class Asked:
 
     dataset: PersonDataset
     pairs: list[ViewPair]
-    requests: dict[str, list[Request]]
+    requests: dict[str, list[DatasetRequest]]
     left_out: dict[str, int]
 
     @property
@@ -221,7 +221,7 @@ def check_pairs(pairs: Sequence[ViewPair], views: Mapping[str, Sequence[str]]) -
 
 def plan_requests(
     scenario: str, pairs: Sequence[ViewPair], views: Mapping[str, Sequence[str]], grid: ViewGrid = PAPER_GRID
-) -> tuple[list[Request], int]:
+) -> tuple[list[DatasetRequest], int]:
     """What is asked of the model for a list of pairs, on canvases of V slots.
 
     T1 and T2 take one pair each. T3 adds the first V - 2 other views of the identity, in the data set's order, that are
@@ -241,7 +241,7 @@ def plan_requests(
         text = f"{', '.join(SCENARIOS)} expected, or sources:targets, for example 1:8"
         raise ValueError(f"scenario {scenario!r}: {text}")
     if scenario in ("T1", "T2"):
-        return [Request(scenario, (source,), (target,), grid=grid) for source, target in pairs], 0
+        return [DatasetRequest(scenario, (source,), (target,), grid=grid) for source, target in pairs], 0
     if scenario == "T3":
         requests = [_three_sources(pair, views[_identity(pair[0])], grid) for pair in pairs]
         return [own for own in requests if own], sum(own is None for own in requests)
@@ -260,21 +260,21 @@ def _chunks(values: Sequence[str], size: int) -> list[Sequence[str]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
-def _three_sources(pair: ViewPair, views: Sequence[str], grid: ViewGrid) -> Request | None:
+def _three_sources(pair: ViewPair, views: Sequence[str], grid: ViewGrid) -> DatasetRequest | None:
     """T3 of a pair; None where the identity has too few views."""
     source, target = pair
     others = [name for name in views if name not in pair][: grid.num_views - 2]
-    return Request("T3", (source, *others), (target,), grid=grid) if len(others) == grid.num_views - 2 else None
+    return DatasetRequest("T3", (source, *others), (target,), grid=grid) if len(others) == grid.num_views - 2 else None
 
 
-def _star_request(source: str, targets: Sequence[str], views: Sequence[str], grid: ViewGrid) -> Request:
+def _star_request(source: str, targets: Sequence[str], views: Sequence[str], grid: ViewGrid) -> DatasetRequest:
     others = [name for name in views if name not in (source, *targets)]
-    return Request("star", (source,), tuple(targets), tuple(others[: grid.num_views - 1 - len(targets)]), grid)
+    return DatasetRequest("star", (source,), tuple(targets), tuple(others[: grid.num_views - 1 - len(targets)]), grid)
 
 
 def _sized_requests(
     source: str, listed: Sequence[str], views: Sequence[str], asked: tuple[int, int], grid: ViewGrid
-) -> tuple[list[Request], int]:
+) -> tuple[list[DatasetRequest], int]:
     """Requests of S sources and T targets for the listed targets of a source, and how many of these are left out.
 
     No target is asked for twice: where the last chunk is filled with listed views, they are companions.
@@ -292,7 +292,7 @@ def _sized_requests(
         new = tuple(name for name in filling if name not in listed)
         companions = tuple(name for name in filling if name not in new)
         name = f"{num_sources}:{num_targets}"
-        requests.append(Request(name, (source, *further), (*chunk, *new), companions, grid))
+        requests.append(DatasetRequest(name, (source, *further), (*chunk, *new), companions, grid))
     return requests, left_out
 
 

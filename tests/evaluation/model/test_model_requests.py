@@ -3,7 +3,7 @@
 import pytest
 
 from imagpose.data.pairs import write_pairs
-from imagpose.evaluation.model_requests import Request, check_pairs, plan_requests, read_view_pairs
+from imagpose.evaluation.model_requests import DatasetRequest, check_pairs, plan_requests, read_view_pairs
 from imagpose.views import ViewGrid
 
 VIEWS = {"ann": [f"ann/{view}" for view in "abcde"], "bo": ["bo/x", "bo/y", "bo/z"]}
@@ -13,7 +13,7 @@ PAIRS = [("ann/b", "ann/a"), ("bo/x", "bo/y"), ("ann/b", "ann/d"), ("ann/b", "an
 def test_t1_and_t2_take_one_pair_each():
     for scenario in ("T1", "T2"):
         requests, left_out = plan_requests(scenario, PAIRS, VIEWS)
-        assert requests == [Request(scenario, (source,), (target,)) for source, target in PAIRS]
+        assert requests == [DatasetRequest(scenario, (source,), (target,)) for source, target in PAIRS]
         assert left_out == 0
 
 
@@ -86,7 +86,7 @@ def test_every_request_and_sample_has_noise_of_its_own():
     seeds = [request.seed(number) for request in requests for number in range(3)]
     assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**56 for seed in seeds)
     # Stored, so that a later version gives the same pictures: sha256 of the request, first 7 bytes.
-    assert Request("T1", ("ann/b",), ("ann/a",)).seed(0) == 1_678_086_668_019_416
+    assert DatasetRequest("T1", ("ann/b",), ("ann/a",)).seed(0) == 1_678_086_668_019_416
 
 
 def test_the_list_that_prepare_writes_is_read(tmp_path):

@@ -21,7 +21,6 @@ from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures, seconds_per_picture
 from imagpose.evaluation.reproduce.page import (
-    PublishedRow,
     ResultPage,
     published_table_1,
     published_three_sources,
@@ -81,23 +80,13 @@ class Measuring:
         PartialState().wait_for_everyone()
         return folder
 
-    def write(
-        self,
-        item: str,
-        title: str,
-        question: str,
-        setting: Sequence[str],
-        lines: Sequence[Measured],
-        claims: Sequence[Claim],
-        published: Sequence[PublishedRow] = (),
-    ) -> str:
-        """Write the page; returns its table, Markdown; empty in other processes than the first."""
+    def write(self, page: ResultPage) -> str:
+        """Write the page, with what all pages say; returns its table, Markdown; empty in other processes than the first."""
         if not PartialState().is_main_process:
             return ""
-        pairs = max(len(own) for line in lines for own in line.values.values())
+        pairs = max(len(own) for line in page.lines for own in line.values.values())
         sampled = f"{pairs:,} pairs of test views, one sample per pair, with noise that depends on the request only."
-        page = ResultPage(item, title, question, [*setting, sampled], lines, claims, published, self.command)
-        return write_page(self.out, page, self.info)
+        return write_page(self.out, replace(page, setting=[*page.setting, sampled], command=self.command), self.info)
 
     @property
     def sampling_text(self) -> str:
@@ -125,15 +114,18 @@ def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> s
     claims = [Claim(OURS, name) for name in (*baselines, _COPY)] + [Claim(_STAR, OURS, "alike")]
     draw_lines(measuring.out / "table1.png", "Table 1", lines)
     return measuring.write(
-        "table1",
-        "Table 1: against other methods",
-        "With one source and one pose, the paper compares IMAGPose with ten other methods, and IMAGPose is ahead in SSIM,"
-        f" LPIPS and FID. {OURS}: one pose at a time (T1); {_STAR}: three poses in one pass. Any other method's folder of"
-        " pictures can be added (`--baseline`). The autoencoder alone is the best that a denoiser with it can reach.",
-        [f"Model: {model_name(model)}.", measuring.sampling_text],
-        [*lines, real_pictures(ours[0])],
-        claims,
-        published_table_1(measuring.info),
+        ResultPage(
+            "table1",
+            "Table 1: against other methods",
+            "With one source and one pose, the paper compares IMAGPose with ten other methods, and IMAGPose is ahead in"
+            f" SSIM, LPIPS and FID. {OURS}: one pose at a time (T1); {_STAR}: three poses in one pass. Any other method's"
+            " folder of pictures can be added (`--baseline`). The autoencoder alone is the best that a denoiser with it can"
+            " reach.",
+            [f"Model: {model_name(model)}.", measuring.sampling_text],
+            [*lines, real_pictures(ours[0])],
+            claims,
+            published_table_1(measuring.info),
+        )
     )
 
 
@@ -154,13 +146,16 @@ def table2(measuring: Measuring, runs: TrainingRuns) -> str:
     return _training_page(
         measuring,
         runs,
-        "table2",
-        "Table 2: what each module adds",
-        "B0 has none of the three modules; B1 = B0 + cross-view attention; B2 = B0 + texture tokens (feature-level"
-        " conditioning); B3 = B1 + masked latents (image-level conditioning); B4 = all but cross-view attention. In the"
-        " paper every module helps and the whole model is best.",
-        lines,
-        claims,
+        ResultPage(
+            "table2",
+            "Table 2: what each module adds",
+            "B0 has none of the three modules; B1 = B0 + cross-view attention; B2 = B0 + texture tokens (feature-level"
+            " conditioning); B3 = B1 + masked latents (image-level conditioning); B4 = all but cross-view attention. In the"
+            " paper every module helps and the whole model is best.",
+            [],
+            lines,
+            claims,
+        ),
     )
 
 
@@ -191,12 +186,15 @@ def table3(measuring: Measuring, runs: TrainingRuns, presets: Sequence[str], enc
     return _training_page(
         measuring,
         runs,
-        "table3",
-        "Table 3: bases and image encoders",
-        "The paper varies the underlying Stable Diffusion and the image encoder behind the semantic tokens. A larger image"
-        " encoder is expected to be no worse.",
-        lines,
-        [Claim(one, other) for other, one in pairwise(order)],
+        ResultPage(
+            "table3",
+            "Table 3: bases and image encoders",
+            "The paper varies the underlying Stable Diffusion and the image encoder behind the semantic tokens. A larger"
+            " image encoder is expected to be no worse.",
+            [],
+            lines,
+            [Claim(one, other) for other, one in pairwise(order)],
+        ),
     )
 
 
@@ -215,12 +213,16 @@ def table7(measuring: Measuring, runs: TrainingRuns) -> str:
     return _training_page(
         measuring,
         runs,
-        "table7",
-        "Table 7: the joint canvas against views along the batch axis (M1)",
-        "M1 generates several poses of one source as a batch, each view by itself, and sees the source only through the"
-        " tokens of the frozen image encoder. In the paper it is clearly worse. Both are measured with three poses at once.",
-        lines,
-        [Claim(OURS, "M1")],
+        ResultPage(
+            "table7",
+            "Table 7: the joint canvas against views along the batch axis (M1)",
+            "M1 generates several poses of one source as a batch, each view by itself, and sees the source only through the"
+            " tokens of the frozen image encoder. In the paper it is clearly worse. Both are measured with three poses at"
+            " once.",
+            [],
+            lines,
+            [Claim(OURS, "M1")],
+        ),
     )
 
 
@@ -240,14 +242,16 @@ def figure7(measuring: Measuring, model: str) -> str:
     claims = [Claim("T3", "T1"), Claim("T2", "T1", "alike"), Claim(_STAR, "T1", "alike")]
     draw_lines(measuring.out / "figure7.png", "Figure 7", lines)
     return measuring.write(
-        "figure7",
-        "Figure 7: one model, four scenarios",
-        "T1: one source, the target pose repeated; T2: the source repeated, one pose; T3: three different sources, one"
-        f" pose; {_STAR}: one source, three poses. In the paper T3 is ahead and the others are close to each other.",
-        [f"Model: {model_name(model)}.", measuring.sampling_text],
-        [*lines, real_pictures(lines[0])],
-        claims,
-        published_three_sources(measuring.info),
+        ResultPage(
+            "figure7",
+            "Figure 7: one model, four scenarios",
+            "T1: one source, the target pose repeated; T2: the source repeated, one pose; T3: three different sources, one"
+            f" pose; {_STAR}: one source, three poses. In the paper T3 is ahead and the others are close to each other.",
+            [f"Model: {model_name(model)}.", measuring.sampling_text],
+            [*lines, real_pictures(lines[0])],
+            claims,
+            published_three_sources(measuring.info),
+        )
     )
 
 
@@ -297,16 +301,18 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     draw_speed(measuring.out / "figure8.png", "Figure 8", points)
     most = max(steps)
     return measuring.write(
-        "figure8",
-        "Figure 8: speed and quality",
-        "The paper plots SSIM against seconds; its speed comes from three poses per pass. Here: wall time per distinct"
-        " picture of whole calls, including image encoder and VAE, one request at a time; medians and quartiles over"
-        f" {requests} calls, with the settings taking turns. *Times as fast* is relative to T1 with {most} steps. Times on"
-        " another machine do not compare, but the ratios do.",
-        [f"Model: {model_name(model)}, guidance {measuring.sampling.guidance_scale:g}."],
-        lines,
-        [Claim(f"{_STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]
-        + [Claim(f"T1, {most} steps", f"T1, {own} steps") for own in steps if own != most],
+        ResultPage(
+            "figure8",
+            "Figure 8: speed and quality",
+            "The paper plots SSIM against seconds; its speed comes from three poses per pass. Here: wall time per distinct"
+            " picture of whole calls, including image encoder and VAE, one request at a time; medians and quartiles over"
+            f" {requests} calls, with the settings taking turns. *Times as fast* is relative to T1 with {most} steps. Times"
+            " on another machine do not compare, but the ratios do.",
+            [f"Model: {model_name(model)}, guidance {measuring.sampling.guidance_scale:g}."],
+            lines,
+            [Claim(f"{_STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]
+            + [Claim(f"T1, {most} steps", f"T1, {own} steps") for own in steps if own != most],
+        )
     )
 
 
@@ -333,23 +339,16 @@ def _trained_lines(
     return [read_measured(folder, _COPY, _COPY), *lines, real_pictures(lines[0])]
 
 
-def _training_page(
-    measuring: Measuring,
-    runs: TrainingRuns,
-    item: str,
-    title: str,
-    question: str,
-    lines: Sequence[Measured],
-    claims: Sequence[Claim],
-) -> str:
+def _training_page(measuring: Measuring, runs: TrainingRuns, page: ResultPage) -> str:
+    """Plot and page of variants that were trained alike; the last line, of real pictures, is not plotted."""
     config = runs.base
-    draw_lines(measuring.out / f"{item}.png", title, lines[:-1])
+    draw_lines(measuring.out / f"{page.item}.png", page.title, page.lines[:-1])
     setting = (
         f"Each variant: {runs.steps:,} steps of {config.batch_size * config.gradient_accumulation} canvases per process,"
         f" in {config.precision}, learning rate {config.learning_rate:g}, seed {config.seed}, the same people, canvases and"
         " noise for all."
     )
-    return measuring.write(item, title, question, [setting, measuring.sampling_text], lines, claims)
+    return measuring.write(replace(page, setting=[setting, measuring.sampling_text]))
 
 
 def _start() -> None:

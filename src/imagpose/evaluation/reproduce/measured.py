@@ -15,7 +15,7 @@ import pyarrow.parquet
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.evaluation.model_pictures import answer_requests
-from imagpose.evaluation.model_requests import Request
+from imagpose.evaluation.model_requests import DatasetRequest
 from imagpose.evaluation.rows import METRICS, REAL, Metric, Row
 from imagpose.pipeline.sampling import Sampling
 
@@ -141,7 +141,7 @@ def value_text(value: float | None) -> str:
 
 def seconds_per_picture(
     pipeline: IMAGPosePipeline,
-    requests: Mapping[str, Sequence[Request]],
+    requests: Mapping[str, Sequence[DatasetRequest]],
     dataset: PersonDataset,
     samplings: Sequence[Sampling],
 ) -> dict[tuple[str, Sampling], np.ndarray]:

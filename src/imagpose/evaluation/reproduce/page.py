@@ -76,7 +76,7 @@ class ResultPage:
         lines: of the table.
         claims: what is expected of them.
         published: the paper's rows for this data set, none where it has none.
-        command: that makes the page again.
+        command: that makes the page again; `Measuring.write` knows it.
     """
 
     item: str
@@ -85,8 +85,8 @@ class ResultPage:
     setting: Sequence[str]
     lines: Sequence[Measured]
     claims: Sequence[Claim]
-    published: Sequence[PublishedRow]
-    command: str
+    published: Sequence[PublishedRow] = ()
+    command: str = ""
 
 
 def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:

@@ -38,7 +38,7 @@ def take_rates(schedule: LambdaLR, optimizer: torch.optim.Optimizer, config: Run
     for group, factor in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
         group["lr"] = config.learning_rate * factor(step)
         group["weight_decay"] = config.weight_decay
-    return rises
+    return bool(rises)
 
 
 def schedule_phase(config: RunConfig, step: int) -> str:

@@ -21,7 +21,8 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 $(DEVELOPMENT): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,perceptual,plots,pose]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,perceptual,plots,pose,rtmlib]"
+	$(BIN)/imagpose poses setup
 	@touch $@
 
 demo: $(READY)

@@ -14,7 +14,7 @@ from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import judging
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.images import ImageFolders, evaluate_images
-from imagpose.evaluation.judging import JudgedPairs, Photographs, judge_pairs, open_judged_views
+from imagpose.evaluation.judging import JudgedPairs, Photographs, RenderedPeople, judge_pairs, open_judged_views
 from imagpose.evaluation.measure import MeasureSettings
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.store import ValueStore
@@ -79,7 +79,7 @@ class StandInDetector:
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    monkeypatch.setattr(judging, "PoseDetector", StandInDetector)
+    monkeypatch.setattr(judging, "open_detector", StandInDetector)
 
 
 def save(number, path):
@@ -101,7 +101,7 @@ def expected(asked, area):
 
 
 def test_values_are_those_of_a_plain_loop(data, tmp_path):
-    views = Photographs(PersonDataset(data, "test"), StandInDetector("cpu"))
+    views = Photographs(PersonDataset(data, "test"), StandInDetector("mediapipe"))
     pairs = []
     for number in (0, 1):
         truth = save(number, tmp_path / f"truth/{number}.png")
@@ -136,19 +136,39 @@ def test_a_folder_of_photographs_gets_the_rows_if_asked(data, tmp_path):
 
     without, _ = rows("without")
     assert without["pck"]["needs"] == without["iou"]["needs"] == "needs rendered people, or for key points --detect"
-    found, notes = rows("with", detect="cpu")
+    found, notes = rows("with", detect="mediapipe")
     assert found["pck"]["value"] == found["pck_real"]["value"] > 0.2
     assert found["iou"]["value"] is None and found["iou"]["needs"].startswith("needs rendered people:")
     assert any("stand-in" in note for note in notes)
 
 
-def test_detect_is_for_photographs(data, tmp_path):
-    prepare_people(2_000_000, 1, 1, 32, 24, tmp_path / "rendered", workers=1)
-    assert isinstance(open_judged_views(data, "cpu"), Photographs)
-    with pytest.raises(ValueError, match="detect is for photographs"):
-        open_judged_views(tmp_path / "rendered", "cpu")
+def test_a_detector_may_judge_the_poses_of_rendered_people_too(data, tmp_path):
+    prepare_people(2_000_000, 1, 2, 32, 24, tmp_path / "rendered", workers=1)
+    dataset = PersonDataset(tmp_path / "rendered", "test")
+    names, pairs = ("2000000/0", "2000000/1"), []
+    for number, name in enumerate(names):
+        truth = tmp_path / f"{number}.png"
+        Image.new("RGB", (24, 32), colour(number)).save(truth)
+        pairs.append(Pair(name, (truth,), truth, None))
+    judged = open_judged_views(tmp_path / "rendered", "mediapipe")
+    found, shipped, alone = (
+        judge_pairs(pairs, JudgedPairs(views, list(names)), ValueStore(tmp_path / f"parts{number}", 1))
+        for number, views in enumerate((judged, RenderedPeople(dataset), Photographs(dataset, StandInDetector(""))))
+    )
+    poses = ("pck", "oks", "pck_real", "oks_real")
+    for key in poses:
+        np.testing.assert_array_equal(found[key], alone[key])
+    assert (found["oks"] != shipped["oks"]).any()
+    assert "iou" in shipped
+    for key in set(shipped) - set(poses):
+        np.testing.assert_array_equal(found[key], shipped[key])
+    assert "stand-in" in judged.note and "people are searched" in judged.note
+
+
+def test_a_detector_needs_a_data_set(data):
+    assert isinstance(open_judged_views(data, "mediapipe"), Photographs)
     with pytest.raises(ValueError, match="name it"):
-        open_judged_views(None, "cpu")
+        open_judged_views(None, "mediapipe")
 
 
 def test_a_detector_that_is_not_there_is_said_before_anything_is_made(data, tmp_path, monkeypatch):
@@ -158,7 +178,7 @@ def test_a_detector_that_is_not_there_is_said_before_anything_is_made(data, tmp_
     def missing(device):
         raise ValueError("poses are detected by the extra 'pose'")
 
-    monkeypatch.setattr(judging, "PoseDetector", missing)
+    monkeypatch.setattr(judging, "open_detector", missing)
     with pytest.raises(ValueError, match="the extra 'pose'"):
-        evaluate_model(tmp_path / "out", ModelEvaluation("mini", data), MeasureSettings(detect="cpu"))
+        evaluate_model(tmp_path / "out", ModelEvaluation("mini", data), MeasureSettings(detect="mediapipe"))
     assert not (tmp_path / "out").exists()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import Model, Workers, with_sampling
+from imagpose.cli.options import DETECTORS, Model, Workers, with_sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling
@@ -17,7 +17,7 @@ app = typer.Typer(help="Measure models and folders of pictures.", no_args_is_hel
 Protocol = Annotated[str, typer.Option(help="clean, field or clean,field; see docs/evaluation.md.")]
 Detector = Annotated[
     str | None,
-    typer.Option("--detect", metavar="cpu|cuda", help="Measure poses of photographs, on this device (extra pose)."),
+    typer.Option("--detect", metavar="DETECTOR", help=f"Measure poses, of photographs too: {DETECTORS}."),
 ]
 
 

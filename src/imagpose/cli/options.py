@@ -25,6 +25,7 @@ Style = Annotated[
         help="photographic, toon, ink, low-poly or watercolour; default: studio draws a tenth of the people.",
     ),
 ]
+DETECTORS = "mediapipe (extra pose), rtmlib or rtmlib-cuda (extra rtmlib)"  # of pose.detection, which imports much
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
 
 

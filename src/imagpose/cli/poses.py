@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import parse_size, with_reading
+from imagpose.cli.options import DETECTORS, parse_size, with_reading
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions
@@ -64,12 +64,33 @@ def convert(
 
 @app.command(epilog="Example: imagpose poses detect dance.jpg jump.jpg --out poses")
 def detect(
-    pictures: Annotated[list[Path], typer.Argument(help="Pictures of a person each.", metavar="PICTURE...")],
-    out: Annotated[Path, typer.Option(help="Folder for <name of the picture>.json, OpenPose JSON.")],
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    pictures: Annotated[
+        list[Path], typer.Argument(help="Pictures of people, or folders of them.", metavar="PICTURE...")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for <name of the picture>.json, OpenPose JSON.")] = Path("poses"),
+    detector: Annotated[str, typer.Option(help=f"{DETECTORS}.")] = "mediapipe",
+    crops: Annotated[
+        bool,
+        typer.Option("--crops", help="Pictures are one person's crop each (re-identification): look for nobody."),
+    ] = False,
 ) -> None:
-    """Find the pose of the person in each picture, to be given to generate (extra pose)."""
-    from imagpose.serving.poses import detect_files
+    """Find the poses of the people in pictures, to be given to generate."""
+    from imagpose.serving.detection import UNUSABLE, detect_files
 
-    for file in detect_files(pictures, out, device):
+    found = detect_files(pictures, out, detector, crops=crops)
+    if not crops:
+        for file in found.files:
+            typer.echo(file)
+        return
+    usable, total = len(found.files), len(found.files) + len(found.unusable)
+    others = f"; the others are listed in {out / UNUSABLE}" if found.unusable else ""
+    typer.echo(f"{out}: {usable:,} of {total:,} crops are usable ({usable / total:.1%}){others}")
+
+
+@app.command(epilog="Example: imagpose poses setup")
+def setup() -> None:
+    """Fetch the pose networks of detector mediapipe from the package index (36 MB, once)."""
+    from imagpose.pose.blazepose_files import install
+
+    for file in install():
         typer.echo(file)

@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from imagpose.cli.options import Style, Workers, World, parse_size
+from imagpose.cli.options import DETECTORS, Style, Workers, World, parse_size
 
 app = typer.Typer(help="Make data sets for training and evaluation; check them.", no_args_is_help=True)
 
 Dataset = Annotated[Path, typer.Option("--out", help="Folder of the data set; the same command continues in it.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first picture that would be skipped.")]
 Detect = Annotated[
-    str | None, typer.Option(metavar="cpu|cuda", help="Find key points in the pictures, on this device (extra pose).")
+    str | None,
+    typer.Option(metavar="DETECTOR", help=f"Find key points in the pictures: {DETECTORS}."),
 ]
 
 

@@ -62,7 +62,7 @@ def prepare_deepfashion(
         out: folder of the data set.
         annotations: the field's key point CSVs (y first).
         poses: folder of PIDM's text files, in place of `annotations`.
-        detect: device, "cpu" or "cuda", on which key points are found in the pictures, in place of both.
+        detect: what finds key points in the pictures, in place of both, see `pose.detection.open_detector`.
         keypoint_frame: height and width of the frame that key points are in: 256x176, or 256x256, of which
             the former is the middle.
         fit: "resize": high-resolution pictures are resized to `size` directly. "crop": the middle 176 columns of the centred
@@ -77,8 +77,8 @@ def prepare_deepfashion(
     Raises:
         FileNotFoundError: a folder or a file is missing.
         ValueError: key points are given in no way or in several, a file does not fit, pictures of one name twice, or as
-            `write_dataset` and `PoseDetector`.
-        OSError: as `write_dataset` and `PoseDetector`.
+            `write_dataset` and `open_detector`.
+        OSError: as `write_dataset` and `open_detector`.
     """
     root = Path(pictures)
     if not root.is_dir():
@@ -109,6 +109,8 @@ def prepare_deepfashion(
         "keypoint_frame": list(keypoint_frame),
         "keypoints": next(way for way, is_given in ways.items() if is_given),
     }
+    if detect is not None:
+        settings["detector"] = detect
     make = partial(_make_person, root=root, poses=poses, detect=detect, frame=keypoint_frame, fit=fit, size=size)
     info = write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)
     counts = [Count(f"{split} pictures", _pictures(info, split), PUBLISHED_PICTURES[split]) for split in SPLITS]

@@ -7,28 +7,28 @@ from functools import cache
 from PIL import Image
 
 from imagpose.pose import Pose
-from imagpose.pose.detection import PoseDetector
+from imagpose.pose.detection import PoseDetector, open_detector
 
 __all__ = ["detect_pose", "detecting_workers"]
 
 
-def detecting_workers(device: str, workers: int | None) -> int | None:
-    """Number of processes for detecting on a device: on a GPU one, where nothing else is asked for.
+def detecting_workers(detector: str, workers: int | None) -> int | None:
+    """Number of processes for a detector: on a GPU one, where nothing else is asked for.
 
-    Makes a detector, so that what is missing is said, and downloaded, before any process starts.
+    Loads the detector, so that what is missing is said, and downloaded, before any process starts.
 
     Raises:
-        ValueError, OSError: see `PoseDetector`.
+        ValueError, OSError: see `open_detector`.
     """
-    _detector(device)
-    return 1 if device == "cuda" and workers is None else workers
+    _detector(detector)
+    return 1 if detector.endswith("cuda") and workers is None else workers
 
 
-def detect_pose(picture: Image.Image, device: str) -> Pose:
+def detect_pose(picture: Image.Image, detector: str) -> Pose:
     """See `PoseDetector.__call__`."""
-    return _detector(device)(picture)
+    return _detector(detector)(picture)
 
 
 @cache
-def _detector(device: str) -> PoseDetector:
-    return PoseDetector(device, threads=1)
+def _detector(name: str) -> PoseDetector:
+    return open_detector(name, threads=1)

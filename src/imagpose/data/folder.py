@@ -57,15 +57,15 @@ def prepare_folder(
             as they are: the bytes of PNG and JPEG files, other formats as PNG.
         test_fraction: share of the identities that becomes split "test", chosen by a hash of their names; the others
             are "train".
-        detect: device, "cpu" or "cuda", on which the poses are found of pictures that have none beside them; None
+        detect: what finds the poses of pictures that have none beside them, see `pose.detection.open_detector`; None
             leaves these out.
         strict, workers: see `write_dataset`; on a GPU one process works where no number is given.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: no identity in it, `out` inside it, a number out of its range, or as `write_dataset` and
-            `PoseDetector`.
-        OSError: as `write_dataset` and `PoseDetector`.
+            `open_detector`.
+        OSError: as `write_dataset` and `open_detector`.
     """
     root, out = Path(pictures), Path(out)
     if not root.is_dir():
@@ -82,6 +82,7 @@ def prepare_folder(
     settings: dict[str, Any] = {"command": "folder", "size": size, "test_fraction": test_fraction}
     if detect is not None:
         settings["keypoints"] = "beside the pictures, else detected"
+        settings["detector"] = detect
         workers = detecting_workers(detect, workers)
     make = partial(_make_person, root=root, size=size, detect=detect)
     return write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)

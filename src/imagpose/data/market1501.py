@@ -93,7 +93,7 @@ def prepare_market1501(
         root: folder with ``bounding_box_train`` and ``bounding_box_test``.
         out: folder of the data set.
         train_annotations, test_annotations: the field's key point CSVs; without the second only the training split is made.
-        detect: device, "cpu" or "cuda", on which key points of both splits are found in the pictures, in place of the
+        detect: what finds key points in the pictures of both splits, see `pose.detection.open_detector`, in place of the
             CSVs. Pairs are then made by the rule from what was found, so they are not the published ones.
         size: height and width of the views.
         strict, workers: see `write_dataset`.
@@ -104,8 +104,8 @@ def prepare_market1501(
     Raises:
         FileNotFoundError: a folder or a file is missing.
         ValueError: key points are given in no way or in two, a file does not fit, or as `write_dataset` and
-            `PoseDetector`.
-        OSError: as `write_dataset` and `PoseDetector`.
+            `open_detector`.
+        OSError: as `write_dataset` and `open_detector`.
     """
     root, out = Path(root), Path(out)
     if (detect is None) == (train_annotations is None) or (detect is not None and test_annotations is not None):
@@ -139,6 +139,7 @@ def prepare_market1501(
     settings: dict[str, Any] = {"command": "market1501", "size": list(size), "splits": list(annotations)}
     if detect is not None:
         settings["keypoints"] = "detected"
+        settings["detector"] = detect
         workers = detecting_workers(detect, workers)
     make = partial(_make_person, root=root, size=size, detect=detect)
     info = write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)

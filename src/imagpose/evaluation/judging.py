@@ -1,8 +1,9 @@
 """What judges say of pictures: pose, silhouette and identity of rendered people, the pose of photographed ones.
 
 Each value stands beside what the same judge makes of the real picture. The shipped judges know rendered people only: a
-data set says in its info.json whether `imagpose prepare people` made it. In photographs RTMPose finds the key points
-again (the extra `pose` and its networks, see `pose.detection`); their outlines and identities are not judged.
+data set says in its info.json whether `imagpose prepare people` made it. In photographs a detector finds the key points
+again (the extra `pose` and its networks, see `pose.detection`); their outlines and identities are not judged. The same
+detector may judge the poses of rendered people: it has never seen a render.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from imagpose.judges.pose import POSE_WEIGHTS, find_keypoints
 from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
 from imagpose.metrics.keypoints import counted_points, oks, pck
 from imagpose.metrics.pixels import mask_iou
-from imagpose.pose.detection import PoseDetector
+from imagpose.pose.detection import PoseDetector, open_detector
 from imagpose.pose.keypoints import Pose
 
 __all__ = [
@@ -59,23 +60,24 @@ def open_judged_views(folder: Path | None, detect: str | None = None) -> JudgedV
 
     Args:
         folder: the data set; None where it is not known.
-        detect: "cpu" or "cuda": find key points in photographs, on this device.
+        detect: finds key points in photographs, and in rendered people in place of the shipped judge; see
+            `open_detector`.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as `PersonDataset` and `PoseDetector`; or `detect` without a data set
-            of photographs.
+        FileNotFoundError, ValueError, OSError: as `PersonDataset` and `open_detector`; or `detect` without a data set.
     """
     if folder is None:
         if detect is not None:
             raise ValueError("detect compares with the key points of a data set: name it (--data)")
         return _NO_DATA
     rendered = read_info(folder).settings.get("command") == "people"
-    if rendered and detect is not None:
-        raise ValueError(f"detect is for photographs; {folder} shows rendered people, who have judges of their own")
     if not rendered and detect is None:
         return _NO_DETECTOR
     dataset = PersonDataset(folder, SPLIT)
-    return RenderedPeople(dataset) if detect is None else Photographs(dataset, PoseDetector(detect))
+    if detect is None:
+        return RenderedPeople(dataset)
+    detector = open_detector(detect)
+    return DetectedPeople(dataset, detector) if rendered else Photographs(dataset, detector)
 
 
 def judge_pairs(pairs: Sequence[Pair], judged: JudgedPairs | Needs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
@@ -288,6 +290,25 @@ class Photographs(JudgedViews):
             for picture, record in zip(pictures, records, strict=True)
         ]
         return np.array(rows, np.float64)
+
+
+class DetectedPeople(JudgedViews):
+    """Rendered people whose poses a detector judges; outline and identity have the shipped judges."""
+
+    def __init__(self, dataset: PersonDataset, detector: PoseDetector) -> None:
+        super().__init__(dataset)
+        self._shipped, self._poses = RenderedPeople(dataset), Photographs(dataset, detector)
+
+    @property
+    def note(self) -> str:
+        """What finds the key points, and what the others stand on."""
+        return f"{self._poses.note} {self._shipped.note}"
+
+    def judge(self, pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
+        """As `RenderedPeople.judge`, with `pck` and `oks` as `Photographs.judge`."""
+        found = self._poses.judge(pairs, judged, store)
+        poses = {key: values for key, values in found.items() if not isinstance(values, Needs)}
+        return self._shipped.judge(pairs, judged, store) | poses
 
 
 def _found(detector: Callable[[Image.Image], Pose], picture: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ class MeasureSettings:
         protocols: "clean", "field" or both.
         workers: processes for work on pixels; None for one per core.
         networks: of published metrics; None: those found on this machine.
-        detect: "cpu" or "cuda": pose is measured in photographs too, see `open_judged_views`.
+        detect: a detector of poses, which measures them in photographs too, see `open_judged_views`.
 
     Raises:
         ValueError: an unknown or repeated protocol, or no worker.

@@ -1,4 +1,4 @@
-"""Detecting poses, with networks whose answer is known by hand (tests/conftest.py)."""
+"""Detecting poses by rtmlib, with networks whose answer is known by hand (tests/conftest.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from imagpose.cli import main
 from imagpose.pose import KEYPOINT_NAMES, Pose, read_pose
-from imagpose.pose.detection import PoseDetector, detection_models
+from imagpose.pose.rtmpose import RTMPose, detection_models
 
 COCO = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
@@ -27,9 +27,9 @@ GREEN = ("green", (180, 100, 230, 200), (205.0, 140.0))
 
 
 @pytest.fixture
-def detector(pose_networks: Path, monkeypatch: pytest.MonkeyPatch) -> PoseDetector:
+def detector(pose_networks: Path, monkeypatch: pytest.MonkeyPatch) -> RTMPose:
     monkeypatch.setenv("XDG_CACHE_HOME", str(pose_networks))
-    return PoseDetector(threads=1)
+    return RTMPose(threads=1)
 
 
 def expected_places(box: tuple[int, int, int, int], spot: tuple[float, float]) -> dict[str, np.ndarray]:
@@ -55,7 +55,7 @@ def check(pose: Pose, box: tuple[int, int, int, int], spot: tuple[float, float])
             assert confidence == pytest.approx(1.0 - 0.05 * COCO.index(name), abs=0.03)
 
 
-def test_key_points_are_where_the_network_says(detector: PoseDetector, block_person) -> None:
+def test_key_points_are_where_the_network_says(detector: RTMPose, block_person) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pose = detector(block_person((300, 260), RED))
@@ -63,7 +63,7 @@ def test_key_points_are_where_the_network_says(detector: PoseDetector, block_per
     check(pose, *RED[1:])
 
 
-def test_of_two_people_the_largest_is_taken_and_it_is_said(detector: PoseDetector, block_person) -> None:
+def test_of_two_people_the_largest_is_taken_and_it_is_said(detector: RTMPose, block_person) -> None:
     with pytest.warns(UserWarning, match="2 people in the picture; the largest is taken"):
         pose = detector(block_person((300, 260), GREEN, RED))
     check(pose, *RED[1:])
@@ -72,7 +72,15 @@ def test_of_two_people_the_largest_is_taken_and_it_is_said(detector: PoseDetecto
         check(detector(block_person((300, 260), larger, RED)), *larger[1:])
 
 
-def test_a_picture_without_people_is_refused(detector: PoseDetector, block_person) -> None:
+def test_people_are_listed_the_largest_first_and_a_crop_is_one(detector: RTMPose, block_person) -> None:
+    both = detector.people(block_person((300, 260), GREEN, RED))
+    for pose, person in zip(both, (RED, GREEN), strict=True):
+        check(pose, *person[1:])
+    box = (0, 0, 90, 120)
+    check(detector.in_crop(block_person(box[2:], ("red", box, (45.0, 60.0)))), box, (45.0, 60.0))
+
+
+def test_a_picture_without_people_is_refused(detector: RTMPose, block_person) -> None:
     with pytest.raises(ValueError, match="nobody was found in the picture"):
         detector(block_person((300, 260)))
 
@@ -123,7 +131,7 @@ def test_a_damaged_network_is_named(pose_networks: Path, tmp_path: Path, monkeyp
         copy.write_bytes(file.read_bytes() if "yolox" in file.name else b"not a network")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(OSError, match=r"rtmpose\S+\.onnx cannot be used: .*remove it to have it downloaded"):
-        PoseDetector()
+        RTMPose()
 
 
 def test_devices_are_never_changed_silently(pose_networks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,16 +139,16 @@ def test_devices_are_never_changed_silently(pose_networks: Path, monkeypatch: py
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(pose_networks))
     with pytest.raises(ValueError, match="device 'gpu'; one of cpu, cuda expected"):
-        PoseDetector("gpu")
+        RTMPose("gpu")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ValueError, match="onnxruntime cannot use cuda here: install onnxruntime-gpu"):
-        PoseDetector("cuda")
+        RTMPose("cuda")
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rtmlib", None)
-    with pytest.raises(ValueError, match=r'pip install "imagpose\[pose\]"'):
-        PoseDetector()
+    with pytest.raises(ValueError, match=r'pip install "imagpose\[rtmlib\]"'):
+        RTMPose()
 
 
 @pytest.fixture
@@ -164,15 +172,39 @@ def test_the_command_writes_poses_that_generate_reads(
     block_person((120, 140), ("green", (20, 20, 100, 130), (60.0, 80.0))).save(tmp_path / "b.jpg", quality=95)
     Image.new("RGB", (50, 50)).save(tmp_path / "nobody.png")
     pictures = [str(tmp_path / "a.png"), str(tmp_path / "b.jpg")]
-    assert run("poses", "detect", *pictures, "--out", str(tmp_path / "poses")) == 0
+    rtmlib = ("poses", "detect", "--detector", "rtmlib")
+    assert run(*rtmlib, *pictures, "--out", str(tmp_path / "poses")) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "poses" / name) for name in ("a.json", "b.json")]
     written = json.loads((tmp_path / "poses" / "a.json").read_text())
     assert (written["canvas_width"], written["canvas_height"]) == (300, 260)
     check(read_pose(tmp_path / "poses" / "a.json"), *RED[1:])
+    (tmp_path / "empty").mkdir()
     for wrong, message in (
         ([*pictures, str(tmp_path / "nobody.png")], "nobody.png: nobody was found"),
         ([*pictures, str(tmp_path / "a.png")], "a.json would be written twice"),
+        ([str(tmp_path / "empty")], "no pictures in this folder"),
+        ([*pictures, "--detector", "yolo"], "one of mediapipe, rtmlib, rtmlib-cuda expected"),
     ):
-        assert run("poses", "detect", *wrong, "--out", str(tmp_path / "none")) == 2
+        assert run(*rtmlib, *wrong, "--out", str(tmp_path / "none")) == 2
         assert message in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "none").exists()
+
+
+def test_the_command_counts_usable_crops(
+    pose_networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_person, capsys, run
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pose_networks))
+    find = RTMPose.in_crop
+    monkeypatch.setattr(RTMPose, "in_crop", lambda self, crop: find(self, crop) if crop.getbbox() else None)
+    (tmp_path / "crops" / "0001").mkdir(parents=True)
+    block_person((90, 120), ("red", (0, 0, 90, 120), (45.0, 60.0))).save(tmp_path / "crops" / "0001" / "a.png")
+    Image.new("RGB", (90, 120)).save(tmp_path / "crops" / "0001" / "b.png")
+    crops = ("poses", "detect", "--crops", "--detector", "rtmlib", str(tmp_path / "crops"))
+    assert run(*crops, "--out", str(tmp_path / "poses")) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 of 2 crops are usable (50.0%)" in said and "unusable.txt" in said
+    assert (tmp_path / "poses" / "0001" / "a.json").is_file()
+    assert (tmp_path / "poses" / "unusable.txt").read_text() == f"{tmp_path / 'crops' / '0001' / 'b.png'}\n"
+    (tmp_path / "crops" / "0001" / "a.png").unlink()
+    assert run(*crops, "--out", str(tmp_path / "none")) == 2
+    assert "no pose was found in any of 1 crops" in " ".join(capsys.readouterr().err.split())

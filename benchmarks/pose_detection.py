@@ -1,0 +1,157 @@
+"""How well BlazePose finds poses: rendered people whole and in part, crops, a photograph, pictures without people.
+
+Prints the tables of docs/poses.md. The people are the first of the test split, rendered once into --folder.
+
+    python benchmarks/pose_detection.py --folder /tmp/people
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from PIL import Image, ImageFilter
+from skimage import data
+
+from imagpose.metrics.keypoints import pck
+from imagpose.people.render_set import render_set
+from imagpose.people.splits import TEST_SEEDS
+from imagpose.pose import KEYPOINT_NAMES, Pose
+from imagpose.pose.detection import DETECTORS, open_detector
+
+SHARES = (0.1, 0.05)
+HEIGHT, WIDTH, VIEWS = 512, 384, 4
+GROUPS = ("front", "side", "back", "front, partial", "side, partial", "back, partial")
+CROP, CROP_MARGIN, BLURS = (64, 128), 1.1, (0, 1, 2)  # width and height of re-identification sets
+# Read off scikit-image's astronaut (512 x 512) by eye: her left wrist is behind the helmet, hips and legs are outside.
+ASTRONAUT = {
+    "nose": (223, 127), "right_eye": (202, 101), "left_eye": (247, 103), "right_ear": (176, 122), "left_ear": (272, 130),
+    "right_shoulder": (88, 250), "left_shoulder": (318, 256), "neck": (203, 250), "right_elbow": (45, 420),
+    "left_elbow": (350, 375), "right_wrist": (150, 490),
+}  # fmt: skip
+WITHOUT_PEOPLE = (
+    "brick", "cat", "clock", "coffee", "coins", "colorwheel", "grass", "gravel", "hubble_deep_field",
+    "immunohistochemistry", "moon", "page", "retina", "rocket", "text",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A rendered view: picture, key points (18, 3), mask of the person, and which group it is of."""
+
+    picture: Image.Image
+    keypoints: np.ndarray
+    mask: np.ndarray
+    group: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where the people are, or are rendered to")
+    parser.add_argument("--people", type=int, default=300)
+    parser.add_argument("--detector", default=DETECTORS[0])
+    arguments = parser.parse_args()
+    detector = open_detector(arguments.detector, threads=1)
+    people, folder = arguments.people, arguments.folder
+    render_set(TEST_SEEDS[0], people, VIEWS, HEIGHT, WIDTH, folder, workers=1)
+
+    print(f"Detector: {detector.name}\n")
+    print(f"| {people} people | size | views | PCK@0.1 | PCK@0.05 | nobody found |\n|" + " --- |" * 6)
+    for reduced in (2, 1):
+        found: dict[str, list[list[float]]] = defaultdict(list)
+        for seen in views(folder, people):
+            picture, points = seen.picture.reduce(reduced), seen.keypoints / (reduced, reduced, 1)
+            found[seen.group].append(scores(first(detector.people(picture)), points, picture.size))
+        for group in GROUPS:
+            print(row(group, f"{HEIGHT // reduced}x{WIDTH // reduced}", found[group]), flush=True)
+
+    print(f"\n| crops at {CROP[1]}x{CROP[0]} | blur | views | PCK@0.1 | PCK@0.05 | unusable |\n|" + " --- |" * 6)
+    cut = [
+        crop(seen, number)
+        for number, seen in enumerate(views(folder, people))
+        if number % VIEWS == number // VIEWS % VIEWS
+    ]
+    for name, find in (("--crops", detector.in_crop), ("whole picture", lambda one: first(detector.people(one)))):
+        for blur in BLURS:
+            print(row(name, str(blur), [crop_scores(find, *one, blur) for one in cut if one is not None]), flush=True)
+
+    photographs(detector.people)
+
+
+def views(folder: Path, people: int) -> Iterator[Seen]:
+    for seed in TEST_SEEDS[:people]:
+        for number, view in enumerate(json.loads((folder / str(seed) / "set.json").read_text())["views"][:VIEWS]):
+            path = folder / str(seed) / str(number)
+            written = json.loads(path.with_suffix(".json").read_text())["people"][0]["pose_keypoints_2d"]
+            away = abs((view["yaw"] + 180) % 360 - 180)  # degrees from the front
+            side = "front" if away <= 45 else "back" if away >= 135 else "side"
+            yield Seen(
+                Image.open(path.with_suffix(".png")).convert("RGB"),
+                np.reshape(written, (18, 3)),
+                np.asarray(Image.open(path.with_name(f"{number}_mask.png"))) > 0,
+                side if view["framing"] == "full" else f"{side}, partial",
+            )
+
+
+def first(people: list[Pose]) -> Pose | None:
+    return people[0] if people else None
+
+
+def scores(pose: Pose | None, points: np.ndarray, size: tuple[int, int]) -> list[float]:
+    """PCK of the visible points at each share, and whether nobody was found; a missing point is wrong."""
+    counted = (points[:, 2] == 1) & ((points[:, :2] >= 0) & (points[:, :2] < size)).all(1)
+    if pose is None:
+        return [*(0.0 for _ in SHARES), 1.0]
+    places = np.where(pose.keypoints[:, 2:] > 0, pose.keypoints[:, :2], np.inf)
+    return [*(pck(places, points, counted, share) for share in SHARES), 0.0]
+
+
+def row(name: str, what: str, values: list[list[float]]) -> str:
+    means = np.nanmean(np.array(values), axis=0) if values else np.full(3, np.nan)
+    return f"| {name} | {what} | {len(values)} | {means[0]:.3f} | {means[1]:.3f} | {means[2]:.1%} |"
+
+
+def crop(seen: Seen, number: int) -> tuple[Image.Image, np.ndarray] | None:
+    """A whole person cut out twice as high as wide, as re-identification sets are; None of who does not fit."""
+    ys, xs = np.nonzero(seen.mask)
+    height, width = (CROP_MARGIN * (np.ptp(axis) + 1) for axis in (ys, xs))
+    if "partial" in seen.group or width > 0.8 * height:
+        return None
+    height = max(height, 2 * width)
+    rng = np.random.default_rng(number)  # boxes of detectors are not quite in the middle
+    left, top = (np.mean([xs.min(), xs.max() + 1]) - height / 4, np.mean([ys.min(), ys.max() + 1]) - height / 2)
+    left, top = np.array([left, top]) + rng.uniform(-0.03, 0.03, 2) * height
+    edges = (WIDTH, HEIGHT)
+    wide = Image.fromarray(np.pad(np.asarray(seen.picture), ((edges[1],) * 2, (edges[0],) * 2, (0, 0)), mode="edge"))
+    box = (left + WIDTH, top + HEIGHT, left + WIDTH + height / 2, top + HEIGHT + height)
+    points = (seen.keypoints - (left, top, 0)) * (CROP[1] / height, CROP[1] / height, 1)
+    return wide.resize(CROP, Image.Resampling.BOX, box=box), points
+
+
+def crop_scores(
+    find: Callable[[Image.Image], Pose | None], picture: Image.Image, points: np.ndarray, blur: int
+) -> list[float]:
+    return scores(find(picture.filter(ImageFilter.GaussianBlur(blur)) if blur else picture), points, CROP)
+
+
+def photographs(find: Callable[[Image.Image], list[Pose]]) -> None:
+    truth = np.array([(*ASTRONAUT.get(name, (0, 0)), name in ASTRONAUT) for name in KEYPOINT_NAMES], np.float64)
+    people = find(Image.fromarray(data.astronaut()))
+    at_tenth, at_twentieth, _ = scores(first(people), truth, (512, 512))
+    print(
+        f"\nastronaut: {len(people)} people, PCK@0.1 {at_tenth:.3f}, PCK@0.05 {at_twentieth:.3f} of {len(ASTRONAUT)} points"
+    )
+    wrong = [name for name in WITHOUT_PEOPLE if find(Image.fromarray(getattr(data, name)()).convert("RGB"))]
+    print(f"pictures without people: {len(WITHOUT_PEOPLE)}; somebody found in {', '.join(wrong) or 'none'}")
+
+
+if __name__ == "__main__":
+    main()

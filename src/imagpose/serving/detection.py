@@ -1,0 +1,108 @@
+"""`imagpose poses detect`: pictures to OpenPose JSON."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from imagpose.io import check_output_folder, staged_folder, write_text
+from imagpose.pictures import load_picture
+from imagpose.pose import Pose, to_openpose
+from imagpose.pose.detection import DEFAULT_DETECTOR, open_detector
+
+__all__ = ["UNUSABLE", "Detected", "detect_files"]
+
+UNUSABLE = "unusable.txt"
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What was written.
+
+    Attributes:
+        files: poses, in the order of their pictures.
+        unusable: crops in which no pose was found.
+    """
+
+    files: list[Path]
+    unusable: list[Path]
+
+
+def detect_files(
+    pictures: Sequence[Path | str], out: Path | str, detector: str = DEFAULT_DETECTOR, *, crops: bool = False
+) -> Detected:
+    """Write the poses of the people in each picture, the largest first, in the picture's frame.
+
+    Args:
+        pictures: files, and folders of which all pictures are taken, those of inner folders too.
+        out: folder for ``<name of the picture>.json``, below the same inner folders; nothing is written before all poses
+            are found.
+        detector: see `open_detector`.
+        crops: the pictures are one person's crop each, as in re-identification sets: nobody is looked for, and those in
+            which no pose is found are listed in ``unusable.txt`` instead of stopping everything.
+
+    Raises:
+        ValueError, OSError: no pictures, two of one name, one that cannot be read or (without `crops`) shows nobody, no
+            crop is usable, `out` cannot be written, or as `open_detector`.
+
+    Warns:
+        UserWarning: for each picture that shows several people.
+    """
+    sources, out = _sources(pictures), Path(out)
+    check_output_folder(out)
+    found = open_detector(detector)
+    unusable = []
+    with staged_folder(out) as stage:
+        for name, source in track(sources.items(), "poses", console=Console(stderr=True), transient=True):
+            people = _people(source, found.in_crop if crops else found.people, crops)
+            if not people:
+                unusable.append(source)
+                continue
+            (stage / name).parent.mkdir(parents=True, exist_ok=True)
+            result = to_openpose(people[0])
+            result["people"] += [person for pose in people[1:] for person in to_openpose(pose)["people"]]
+            write_text(stage / name, json.dumps(result) + "\n")
+        if len(unusable) == len(sources):
+            raise ValueError(f"no pose was found in any of {len(sources)} crops")
+        if unusable:
+            write_text(stage / UNUSABLE, "".join(f"{source}\n" for source in unusable))
+    return Detected([out / name for name, source in sources.items() if source not in set(unusable)], unusable)
+
+
+def _sources(pictures: Sequence[Path | str]) -> dict[str, Path]:
+    """Pictures by the name of the file that becomes of them."""
+    sources: dict[str, Path] = {}
+    for given in map(Path, pictures):
+        inside = (
+            sorted(file for file in given.rglob("*") if file.suffix.lower() in _ENDINGS) if given.is_dir() else None
+        )
+        if inside == []:
+            raise ValueError(f"{given}: no pictures in this folder ({', '.join(_ENDINGS)})")
+        for file in [given] if inside is None else inside:
+            relative = Path(file.name) if inside is None else file.relative_to(given)
+            name = relative.with_suffix(".json").as_posix()
+            if name in sources:
+                raise ValueError(f"{file}: another picture has the same name, {name} would be written twice")
+            sources[name] = file
+    if not sources:
+        raise ValueError("no picture given; at least one is needed")
+    return sources
+
+
+def _people(source: Path, find: Callable[[Image.Image], list[Pose] | Pose | None], crops: bool) -> list[Pose]:
+    found = find(load_picture(source))
+    people = found if isinstance(found, list) else [found] if found is not None else []
+    if not people and not crops:
+        raise ValueError(f"{source}: nobody was found in the picture; --crops does not look for a person")
+    if len(people) > 1:
+        note = f"{source}: {len(people)} people in the picture; all are written, the largest first"
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return people

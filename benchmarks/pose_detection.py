@@ -13,6 +13,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,7 +30,16 @@ from imagpose.pose.detection import DETECTORS, open_detector
 
 SHARES = (0.1, 0.05)
 HEIGHT, WIDTH, VIEWS = 512, 384, 4
-GROUPS = ("front", "side", "back", "front, partial", "side, partial", "back, partial")
+GROUPS = (
+    "front",
+    "side",
+    "back",
+    "whole, photographed",
+    "whole, drawn",
+    "front, cut",
+    "side, partial",
+    "back, partial",
+)
 CROP, CROP_MARGIN, BLURS = (64, 128), 1.1, (0, 1, 2)  # width and height of re-identification sets
 # Read off scikit-image's astronaut (512 x 512) by eye: her left wrist is behind the helmet, hips and legs are outside.
 ASTRONAUT = {
@@ -45,12 +55,12 @@ WITHOUT_PEOPLE = (
 
 @dataclass(frozen=True)
 class Seen:
-    """A rendered view: picture, key points (18, 3), mask of the person, and which group it is of."""
+    """A rendered view: picture, key points (18, 3), mask of the person, and which groups it is of."""
 
     picture: Image.Image
     keypoints: np.ndarray
     mask: np.ndarray
-    group: str
+    groups: tuple[str, ...]
 
 
 def main() -> None:
@@ -67,38 +77,53 @@ def main() -> None:
     print(f"| {people} people | size | views | PCK@0.1 | PCK@0.05 | nobody found |\n|" + " --- |" * 6)
     for reduced in (2, 1):
         found: dict[str, list[list[float]]] = defaultdict(list)
-        for seen in views(folder, people):
+        fronts = (seen for seen in views(folder, people) if seen.groups[0] == "front")
+        for seen in chain(views(folder, people), map(cut_below_hips, islice(fronts, 0, None, 3))):
             picture, points = seen.picture.reduce(reduced), seen.keypoints / (reduced, reduced, 1)
-            found[seen.group].append(scores(first(detector.people(picture)), points, picture.size))
+            values = scores(first(detector.people(picture)), points, picture.size)
+            for group in seen.groups:
+                found[group].append(values)
         for group in GROUPS:
             print(row(group, f"{HEIGHT // reduced}x{WIDTH // reduced}", found[group]), flush=True)
 
     print(f"\n| crops at {CROP[1]}x{CROP[0]} | blur | views | PCK@0.1 | PCK@0.05 | unusable |\n|" + " --- |" * 6)
-    cut = [
-        crop(seen, number)
-        for number, seen in enumerate(views(folder, people))
-        if number % VIEWS == number // VIEWS % VIEWS
-    ]
-    for name, find in (("--crops", detector.in_crop), ("whole picture", lambda one: first(detector.people(one)))):
-        for blur in BLURS:
-            print(row(name, str(blur), [crop_scores(find, *one, blur) for one in cut if one is not None]), flush=True)
+    whole = (seen for seen in views(folder, people) if len(seen.groups) > 1)
+    cut = [crop(seen, number) for number, seen in enumerate(islice(whole, 0, None, 3))]
+    for blur in BLURS:
+        found_in = [crop_scores(detector.in_crop, *one, blur) for one in cut if one is not None]
+        print(row("--crops", str(blur), found_in), flush=True)
+    detected = [crop_scores(lambda one: first(detector.people(one)), *one, 0) for one in cut if one is not None]
+    print(row("without --crops", "0", detected), flush=True)
 
     photographs(detector.people)
 
 
 def views(folder: Path, people: int) -> Iterator[Seen]:
-    for seed in TEST_SEEDS[:people]:
-        for number, view in enumerate(json.loads((folder / str(seed) / "set.json").read_text())["views"][:VIEWS]):
+    """Of each person the first view, which is a whole one from the front, one of the next three in turn, and those of the
+    three that show a part."""
+    for index, seed in enumerate(TEST_SEEDS[:people]):
+        info = json.loads((folder / str(seed) / "set.json").read_text())
+        for number, view in enumerate(info["views"][:VIEWS]):
+            whole = view["framing"] == "full"
+            if whole and number not in (0, 1 + index % 3):
+                continue
             path = folder / str(seed) / str(number)
             written = json.loads(path.with_suffix(".json").read_text())["people"][0]["pose_keypoints_2d"]
             away = abs((view["yaw"] + 180) % 360 - 180)  # degrees from the front
             side = "front" if away <= 45 else "back" if away >= 135 else "side"
+            style = "photographed" if info["style"] == "photographic" else "drawn"
             yield Seen(
                 Image.open(path.with_suffix(".png")).convert("RGB"),
                 np.reshape(written, (18, 3)),
                 np.asarray(Image.open(path.with_name(f"{number}_mask.png"))) > 0,
-                side if view["framing"] == "full" else f"{side}, partial",
+                (side, f"whole, {style}") if whole else (f"{side}, partial",),
             )
+
+
+def cut_below_hips(seen: Seen) -> Seen:
+    """A whole person's view, cut off a tenth of the picture's height below the hips."""
+    height = min(HEIGHT, int(seen.keypoints[[8, 11], 1].max() + HEIGHT // 10)) // 2 * 2
+    return Seen(seen.picture.crop((0, 0, WIDTH, height)), seen.keypoints, seen.mask[:height], ("front, cut",))
 
 
 def first(people: list[Pose]) -> Pose | None:
@@ -123,7 +148,7 @@ def crop(seen: Seen, number: int) -> tuple[Image.Image, np.ndarray] | None:
     """A whole person cut out twice as high as wide, as re-identification sets are; None of who does not fit."""
     ys, xs = np.nonzero(seen.mask)
     height, width = (CROP_MARGIN * (np.ptp(axis) + 1) for axis in (ys, xs))
-    if "partial" in seen.group or width > 0.8 * height:
+    if len(seen.groups) == 1 or width > 0.8 * height:
         return None
     height = max(height, 2 * width)
     rng = np.random.default_rng(number)  # boxes of detectors are not quite in the middle

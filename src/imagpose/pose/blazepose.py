@@ -33,6 +33,7 @@ Network = Callable[[np.ndarray], list[np.ndarray]]
 _PERSON_INPUT, _LANDMARK_INPUT = 224, 256
 _ANCHORS_PER_CELL = ((8, 2), (16, 2), (32, 6))  # stride in pixels of the input, anchors at each place
 _LEAST_SCORE, _SAME_PERSON = 0.5, 0.3  # MediaPipe's thresholds of the score and of the overlap (IoU)
+_LEAST_SCORE_ALONE = 0.3  # where nobody has more: half of the partial bodies that were missed are found by that
 _HIPS, _REACH = 2, 3  # rows of a decoded person, behind the middle and the size of the face's box
 _MARGIN = 1.25  # of the square around the person
 _LANDMARKS, _REFINED_HIPS, _REFINED_REACH = 33, 33, 34
@@ -97,20 +98,21 @@ def square_around(hips: np.ndarray, reach: np.ndarray) -> Square:
     return Square((float(hips[0]), float(hips[1])), 2 * _MARGIN * math.hypot(x, y), math.atan2(x, -y))
 
 
-def decode_people(raw: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def decode_people(raw: np.ndarray, logits: np.ndarray, least_score: float = _LEAST_SCORE) -> np.ndarray:
     """People in the outputs of the detector, the surest first.
 
     Args:
         raw: (2254, 12), for each anchor the face's box (middle x, y, width, height), then four points (x, y): hips and
             reach of the whole person and of the upper body; all in pixels of the input, places relative to the anchor.
         logits: (2254,) of the scores.
+        least_score: of a person, 0..1.
 
     Returns:
         (people, 6, 2) in pixels of the input: middle and size of the face's box, and the four points. Boxes that overlap
         are one person, their mean by score.
     """
     scores = expit(logits.astype(np.float64))
-    chosen = np.flatnonzero(scores >= _LEAST_SCORE)
+    chosen = np.flatnonzero(scores >= least_score)
     chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
     rows, scores = raw[chosen].reshape(-1, 6, 2).astype(np.float64), scores[chosen]
     rows[:, [0, 2, 3, 4, 5]] += ANCHORS[chosen, None]
@@ -180,6 +182,8 @@ class BlazePose(PoseDetector):
         whole = Square((picture.width / 2, picture.height / 2), max(picture.size))
         raw, logits = self._find_people(whole.cut(picture, _PERSON_INPUT) * 2 - 1)
         people = decode_people(raw, logits[:, 0])
+        if not len(people):
+            people = decode_people(raw, logits[:, 0], _LEAST_SCORE_ALONE)
         found: list[Pose] = []
         for person in people:
             hips, reach = whole.to_picture(person[[_HIPS, _REACH]], _PERSON_INPUT)
@@ -197,16 +201,16 @@ class BlazePose(PoseDetector):
 
     def _follow(self, picture: Image.Image, square: Square) -> Pose | None:
         """The pose of the person in a square, which is laid anew around what was found in it."""
+        pose = None
         for _ in range(_PASSES):
             outputs, presence, heat = self._find_landmarks(square.cut(picture, _LANDMARK_INPUT))
-            if not presence[0] >= _LEAST_PRESENCE:
-                return None
             rows = outputs.reshape(-1, 5).astype(np.float64)  # x, y, depth, logits of being seen and of being there
             places = square.to_picture(refine(rows[:, :2], heat), _LANDMARK_INPUT)
             square = square_around(places[_REFINED_HIPS], places[_REFINED_REACH])
-        confidence = expit(rows[:, 3:]).min(1)
-        pose = _pose(places[:_LANDMARKS], confidence[:_LANDMARKS], picture.width, picture.height)
-        return pose if pose.visible.any() else None
+            if presence[0] >= _LEAST_PRESENCE:  # of partial bodies some squares show too little
+                confidence = expit(rows[:, 3:]).min(1)
+                pose = _pose(places[:_LANDMARKS], confidence[:_LANDMARKS], picture.width, picture.height)
+        return pose if pose is not None and pose.visible.any() else None
 
 
 def _pose(places: np.ndarray, confidence: np.ndarray, width: int, height: int) -> Pose:

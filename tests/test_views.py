@@ -174,3 +174,13 @@ def test_one_source_and_one_pose_without_a_scenario_is_t1():
 def test_impossible_plans_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         plan(*arguments)
+
+
+def test_slots_that_are_left_over_repeat_the_first_target() -> None:
+    last = plan(1, 5, ViewGrid(2, 2)).canvases[-1]
+    assert [(slot.role, slot.index) for slot in last.slots] == [
+        ("source", 0),
+        ("target", 3),
+        ("target", 4),
+        ("target", 3),
+    ]

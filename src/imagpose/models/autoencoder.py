@@ -70,13 +70,7 @@ class PatchAutoencoderKL(AutoencoderKL):
         if len(decoder_widths) != len(block_out_channels):
             levels = len(block_out_channels)
             raise ValueError(f"decoder_block_out_channels has {len(decoder_widths)} levels, the encoder {levels}")
-        both: dict[str, Any] = {
-            "layers_per_block": layers_per_block,
-            "act_fn": act_fn,
-            "norm_num_groups": norm_num_groups,
-            "mid_block_add_attention": mid_block_add_attention,
-        }
-        # It registers its arguments as well, so it must get all of ours; its encoder and decoder are replaced below.
+        # It registers its arguments as well, so it must get all of ours; its encoder and decoder are replaced.
         super().__init__(
             in_channels=in_channels,
             out_channels=out_channels,
@@ -92,28 +86,39 @@ class PatchAutoencoderKL(AutoencoderKL):
             force_upcast=force_upcast,
             use_quant_conv=use_quant_conv,
             use_post_quant_conv=use_post_quant_conv,
-            **both,
+            layers_per_block=layers_per_block,
+            act_fn=act_fn,
+            norm_num_groups=norm_num_groups,
+            mid_block_add_attention=mid_block_add_attention,
         )
+        self._use_patches(decoder_widths)
+
+    def _use_patches(self, decoder_widths: tuple[int, ...]) -> None:
+        """Put an encoder and a decoder of patches in place of those of pixels."""
+        config = self.config
+        both: dict[str, Any] = {
+            name: config[name] for name in ("layers_per_block", "act_fn", "norm_num_groups", "mid_block_add_attention")
+        }
         self.encoder = _PatchEncoder(
-            in_channels=in_channels * patch_size**2,
-            out_channels=latent_channels,
-            down_block_types=down_block_types,
-            block_out_channels=block_out_channels,
+            in_channels=config.in_channels * config.patch_size**2,
+            out_channels=config.latent_channels,
+            down_block_types=config.down_block_types,
+            block_out_channels=config.block_out_channels,
             **both,
         )
         self.decoder = _PatchDecoder(
-            in_channels=latent_channels,
-            out_channels=out_channels * patch_size**2,
-            up_block_types=up_block_types,
+            in_channels=config.latent_channels,
+            out_channels=config.out_channels * config.patch_size**2,
+            up_block_types=config.up_block_types,
             block_out_channels=decoder_widths,
             **both,
         )
         factor = spatial_factor(self)
-        self.encoder.patch_size = self.decoder.patch_size = patch_size
+        self.encoder.patch_size = self.decoder.patch_size = config.patch_size
         self.encoder.factor = factor
-        if sample_size < 1 or sample_size % (4 * factor):
-            raise ValueError(f"sample_size is {sample_size}; a multiple of {4 * factor} expected")
-        set_tile_size(self, sample_size // factor)
+        if config.sample_size < 1 or config.sample_size % (4 * factor):
+            raise ValueError(f"sample_size is {config.sample_size}; a multiple of {4 * factor} expected")
+        set_tile_size(self, config.sample_size // factor)
 
 
 class _PatchEncoder(Encoder):

@@ -65,8 +65,8 @@ def draw_jobs(
             yield CanvasJob(number, request, canvas, slots, noise, generator)
 
 
-def check_latents(latents: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """`latents`, if they can stand in for noise of this shape."""
+def check_latents(latents: torch.Tensor, shape: tuple[int, ...]) -> None:
+    """Raises `ValueError` if `latents` cannot stand in for noise of this shape."""
     if not isinstance(latents, torch.Tensor) or not latents.is_floating_point():
         kind = latents.dtype if isinstance(latents, torch.Tensor) else type(latents).__name__
         raise ValueError(f"latents must be a tensor of floating point numbers, got {kind}")
@@ -74,7 +74,6 @@ def check_latents(latents: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor
         raise ValueError(
             f"latents must have the shape {shape} (canvases, channels, rows*h, cols*w), got {tuple(latents.shape)}"
         )
-    return latents
 
 
 def chosen_views(views: torch.Tensor, part: list[CanvasJob]) -> list[torch.Tensor]:

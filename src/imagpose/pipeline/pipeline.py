@@ -7,7 +7,7 @@ Source: paper §3 (Fig. 2), Eq. 5 for guidance; the plan for any number of sourc
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -35,7 +35,7 @@ from imagpose.pipeline.canvases import (
     per_request,
 )
 from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditions, in_parts
-from imagpose.pipeline.requests import check_output_type, check_size, read_requests
+from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, padded_size
 from imagpose.views import ViewGrid, tile, untile, view_multiple
@@ -43,6 +43,8 @@ from imagpose.views import ViewGrid, tile, untile, view_multiple
 name_library()
 
 VAE_SCOPES = ("view", "joint")
+
+AfterStep = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass
@@ -239,38 +241,20 @@ class IMAGPosePipeline(DiffusionPipeline):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         sampling = Sampling(num_inference_steps, guidance_scale, guidance, guidance_interval)
         check_output_type(output_type)
-        self._check_callback_inputs(callback_on_step_end_tensor_inputs)
+        self._guidance_scale, self._interrupt = guidance_scale, False
         size = self._view_size(height, width)
         requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)
         generators = per_request(generator, len(requests))
 
-        self._guidance_scale = guidance_scale
-        self._interrupt = False
-        encoder = self._condition_encoder()
-        padding = Padding.to_multiple(*size, encoder.multiple)
-        shape = self._canvas_shape(requests[0].plan.grid, *size)
-        count = sum(len(request.plan.canvases) for request in requests)
-        given = None if latents is None else check_latents(latents, (count, *shape[1:]))
-        jobs = draw_jobs(requests, generators, shape, self._execution_device)
+        after_step = self._after_step(callback_on_step_end, callback_on_step_end_tensor_inputs)
+        padding = Padding.to_multiple(*size, self.view_multiple)
         images: list[list[Any]] = [[] for _ in requests]
         canvases: list[list[Any]] = [[] for _ in requests]
-        with self.progress_bar(total=sampling.steps * -(-count // AT_ONCE)) as progress:
-            for start in range(0, count, AT_ONCE):
-                part = list(islice(jobs, AT_ONCE))
-                noise = torch.cat([job.noise for job in part])
-                part_latents = self._denoise(
-                    noise * self.config.noise_scale if given is None else given[start : start + AT_ONCE].to(noise),
-                    encoder([(job.request, job.canvas) for job in part]).to(self.unet.dtype),
-                    sampling,
-                    [job.generator for job in part],
-                    callback_on_step_end,
-                    callback_on_step_end_tensor_inputs,
-                    progress,
-                )
-                decoded = self._decode(part, part_latents, padding, output_type, return_canvases)
-                for job, pictures, canvas in zip(part, *decoded, strict=True):
-                    images[job.number].append(pictures)
-                    canvases[job.number].append(canvas)
+        for part, drawn in self._draw(requests, generators, latents, size, sampling, after_step):
+            decoded = self._decode(part, drawn, padding, output_type, return_canvases)
+            for job, pictures, canvas in zip(part, *decoded, strict=True):
+                images[job.number].append(pictures)
+                canvases[job.number].append(canvas)
         self.maybe_free_model_hooks()
 
         joined, joined_canvases = ([join_pictures(own, output_type) for own in parts] for parts in (images, canvases))
@@ -286,11 +270,56 @@ class IMAGPosePipeline(DiffusionPipeline):
             check_size("width", self.config.view_width if width is None else width),
         )
 
-    def _check_callback_inputs(self, names: list[str]) -> None:
-        legal = ", ".join(self._callback_tensor_inputs)
+    def _after_step(self, callback: Callable | None, names: list[str]) -> AfterStep:
+        """What happens to the latents after step `index` at timestep t: what the user's callback makes of them."""
         for name in names:
             if name not in self._callback_tensor_inputs:
+                legal = ", ".join(self._callback_tensor_inputs)
                 raise ValueError(f"callback_on_step_end_tensor_inputs: {name!r} is not one of {legal}")
+
+        def call(index: int, t: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+            if callback is None:
+                return latents
+            available = {"latents": latents}
+            return callback(self, index, t, {name: available[name] for name in names}).pop("latents", latents)
+
+        return call
+
+    def _draw(
+        self,
+        requests: list[Request],
+        generators: list[torch.Generator | None],
+        given: torch.Tensor | None,
+        size: tuple[int, int],
+        sampling: Sampling,
+        after_step: AfterStep,
+    ) -> Iterator[tuple[list[CanvasJob], torch.Tensor]]:
+        """All canvases, `AT_ONCE` at a time, and their latents (n, c, rows*h, cols*w) when they are denoised.
+
+        Args:
+            given: start noise of all canvases, instead of drawn noise.
+            size: height and width of the views, before padding.
+        """
+        encoder, shape = self._condition_encoder(), self._canvas_shape(requests[0].plan.grid, *size)
+        count = sum(len(request.plan.canvases) for request in requests)
+        if given is not None:
+            check_latents(given, (count, *shape[1:]))
+        jobs = draw_jobs(requests, generators, shape, self._execution_device)
+        with self.progress_bar(total=sampling.steps * -(-count // AT_ONCE)) as progress:
+            for start in range(0, count, AT_ONCE):
+                part = list(islice(jobs, AT_ONCE))
+                noise = torch.cat([job.noise for job in part])
+                yield (
+                    part,
+                    self._denoise(
+                        noise * self.config.noise_scale if given is None else given[start : start + AT_ONCE].to(noise),
+                        encoder([(job.request, job.canvas) for job in part]).to(self.unet.dtype),
+                        sampling,
+                        [job.generator for job in part],
+                        after_step,
+                        progress,
+                    ),
+                )
 
     def _condition_encoder(self) -> ConditionEncoder:
         return ConditionEncoder(
@@ -316,8 +345,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         conditions: JointConditions,
         sampling: Sampling,
         generators: list[torch.Generator | None],
-        callback: Callable | None,
-        callback_inputs: list[str],
+        after_step: AfterStep,
         progress: Any,
     ) -> torch.Tensor:
         """From noise to latents of some canvases (n, c, rows*h, cols*w); float32 outside the UNet whatever its dtype."""
@@ -340,10 +368,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             else:
                 prediction = self._predict(scaled, t, conditions)
             latents = self.scheduler.step(prediction, t, latents, **step_options, return_dict=False)[0]
-            if callback is not None:
-                available = {"latents": latents}
-                given = {name: available[name] for name in callback_inputs}
-                latents = callback(self, index, t, given).pop("latents", latents)
+            latents = after_step(index, t, latents)
             if index == len(timesteps) - 1 or (index + 1) % self.scheduler.order == 0:
                 progress.update()
         return latents

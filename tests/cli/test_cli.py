@@ -81,7 +81,7 @@ def test_version() -> None:
         ({"--pose": "broken.json"}, ("broken.json", "JSON")),
         ({"--pose": "nobody.json"}, ("nobody.json", "people")),
         ({"--pose": "outside.json"}, ("outside.json", "128x96")),
-        ({"--pose": "good.png"}, ("good.png", "skeleton")),
+        ({"--pose": "good.png"}, ("good.png", "no coloured limbs")),
         ({"--grid": "0x3"}, ("0x3",)),
         ({"--grid": "two"}, ("two", "2x2")),
         ({"--scenario": "T9"}, ("T9", "T1, T2, T3")),

@@ -1,4 +1,4 @@
-"""The canvases of a call, one after the other: which noise each starts from, and which of its views are returned."""
+"""The canvases of a call, one after the other: which noise each starts from, which of its views come back, in which form."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 
 from imagpose.pipeline.requests import Request
@@ -17,6 +18,7 @@ from imagpose.views import Canvas
 __all__ = [
     "CanvasJob",
     "Generators",
+    "IMAGPosePipelineOutput",
     "as_output",
     "check_latents",
     "chosen_views",
@@ -88,6 +90,22 @@ def join_pictures(parts: list[Any], output_type: str) -> Any:
     if output_type == "pil":
         return [picture for part in parts for picture in part]
     return np.concatenate(parts) if output_type == "np" else torch.cat(parts)
+
+
+@dataclass
+class IMAGPosePipelineOutput(BaseOutput):
+    """Generated pictures of one request, or of a batch of requests.
+
+    Args:
+        images: one picture per target pose, in the order of the poses. By `output_type`: `"pil"` a list of T
+            `PIL.Image`, `"np"` an array (T, H, W, 3) in [0, 1], `"pt"` a tensor (T, 3, H, W) in [0, 1], `"latent"`
+            scaled latents (T, c, h, w) of the padded views. For a batch of requests: a list of these.
+        canvases: with `return_canvases`, one joint canvas (all slots, sources too, as the model drew them) per canvas
+            of the plan, in the same form: pictures of rows*H x cols*W pixels. `None` otherwise.
+    """
+
+    images: Any
+    canvases: Any | None = None
 
 
 def as_output(pixels: torch.Tensor, output_type: str) -> Any:

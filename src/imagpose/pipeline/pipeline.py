@@ -8,7 +8,6 @@ Source: paper §3 (Fig. 2), Eq. 5 for guidance; the plan for any number of sourc
 import inspect
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers import KarrasDiffusionSchedulers
-from diffusers.utils import BaseOutput
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
@@ -27,6 +25,7 @@ from imagpose.models.folder import check_loaded_weights, check_weight_files, res
 from imagpose.pipeline.canvases import (
     CanvasJob,
     Generators,
+    IMAGPosePipelineOutput,
     as_output,
     check_latents,
     chosen_views,
@@ -45,22 +44,6 @@ name_library()
 VAE_SCOPES = ("view", "joint")
 
 AfterStep = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
-
-
-@dataclass
-class IMAGPosePipelineOutput(BaseOutput):
-    """Generated pictures of one request, or of a batch of requests.
-
-    Args:
-        images: one picture per target pose, in the order of the poses. By `output_type`: `"pil"` a list of T
-            `PIL.Image`, `"np"` an array (T, H, W, 3) in [0, 1], `"pt"` a tensor (T, 3, H, W) in [0, 1], `"latent"`
-            scaled latents (T, c, h, w) of the padded views. For a batch of requests: a list of these.
-        canvases: with `return_canvases`, one joint canvas (all slots, sources too, as the model drew them) per canvas
-            of the plan, in the same form: pictures of rows*H x cols*W pixels. `None` otherwise.
-    """
-
-    images: Any
-    canvases: Any | None = None
 
 
 class IMAGPosePipeline(DiffusionPipeline):

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import pytest
-from tiny_models import save_base, save_clip
+from safetensors.torch import load_file
+from torch import nn
 
-from imagpose.models.presets import ABLATIONS, PRESETS
+from imagpose.models.folder import WEIGHTS_ROOT
+from imagpose.models.presets import ABLATIONS, PRESETS, find_preset
 from imagpose.models.sizes import build_empty, count_parameters, size_table
 
-empty = cache(build_empty)
+
+@cache
+def empty(name: str) -> dict[str, nn.Module]:
+    return build_empty(find_preset(name))
 
 
 @pytest.mark.parametrize("name", [*PRESETS, *ABLATIONS, "sd21-clip-bigg:M1"])
 def test_every_preset_is_built_without_memory(name: str) -> None:
     networks = empty(name)
-    parts = (networks.unet, networks.pose_encoder, networks.feature_tokens, networks.vae, networks.image_encoder)
-    assert all(weight.is_meta for part in parts for weight in part.parameters())
-    counts = count_parameters(networks)
-    assert sum(counts.values()) == sum(weight.numel() for part in parts for weight in part.parameters())
-    assert networks.feature_tokens.config.encoder_width == networks.image_encoder.config.hidden_size
+    weights = [weight for network in networks.values() for weight in network.parameters()]
+    assert all(weight.is_meta for weight in weights)
+    assert sum(count_parameters(networks).values()) == sum(weight.numel() for weight in weights)
+    assert networks["feature_tokens"].config.encoder_width == networks["image_encoder"].config.hidden_size
 
 
 @pytest.mark.parametrize(
@@ -61,17 +64,13 @@ def test_table_3_projects_where_the_widths_differ() -> None:
             assert count == 1024 * width + width + projection, (base, encoder)
 
 
-def test_sizes_of_given_folders_are_read(tmp_path: Path) -> None:
-    base, clip = save_base(tmp_path / "base"), save_clip(tmp_path / "clip", 24)
-    networks = build_empty("sd15-clip-b", base, clip, cross_view_heads=4)
-    assert networks.unet.config.block_out_channels == [32, 32, 64, 64]
-    assert networks.image_encoder.config.hidden_size == 24
-    assert networks.vae.config.block_out_channels == [4, 4, 8, 8]
-    with pytest.raises(ValueError, match="depht"):
-        build_empty("sd15-clip-b", base, clip, cross_view_depht=1)
-    (base / "unet/config.json").unlink()
-    with pytest.raises(FileNotFoundError, match="unet has no config.json: get it from stable-diffusion-v1-5"):
-        build_empty("sd15-clip-b", base, clip)
+@pytest.mark.parametrize("name", ["mini", "mini-256"])
+def test_the_autoencoder_of_an_own_preset_is_the_shipped_one(name: str) -> None:
+    shipped = load_file(WEIGHTS_ROOT / name / "vae" / "diffusion_pytorch_model.safetensors")
+    vae = empty(name)["vae"]
+    assert {key: weight.shape for key, weight in vae.state_dict().items()} == {
+        key: weight.shape for key, weight in shipped.items()
+    }
 
 
 def test_the_table_has_a_row_for_each_name() -> None:

@@ -283,6 +283,19 @@ def test_one_prediction_sees_its_sources_and_no_target(taught: DenoiserStage, mo
         assert torch.allclose(taught._one_prediction(draws[0])[:, 1], known[:, 1], atol=1e-5) != changes
 
 
+def test_psnr_is_that_of_views_1_to_3_and_of_the_source_in_their_place(
+    stage: DenoiserStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, people = stage.held_out, 2
+    shown = np.array([[np.asarray(data.view(person, view)[0], float) for view in range(4)] for person in range(people)])
+    made = np.clip(shown[:, 1:] + 20, 0, 255).astype(np.uint8)
+    monkeypatch.setattr(preview.Preview, "generate", lambda *_: made)
+    measures = stage._preview().psnr(people)
+    for name, pictures in (("psnr", made), ("psnr_of_copy", shown[:, :1].repeat(3, axis=1))):
+        errors = ((pictures - shown[:, 1:]) ** 2).mean(axis=(2, 3, 4))
+        assert measures[name] == pytest.approx(np.mean(10 * np.log10(255**2 / errors))), name
+
+
 def test_sample_rows_show_source_skeleton_output_and_truth(stage: DenoiserStage) -> None:
     picture = stage._preview().rows(2)
     assert picture.shape == (2 * HEIGHT, 10 * WIDTH, 3)

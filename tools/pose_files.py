@@ -2,7 +2,7 @@
 
     python tools/pose_files.py --count 20
 
-prints the table of docs/poses.md: for each kind, files read right, refused and read wrong. The orders of the points stand
+prints the table of docs/pose-files.md: for each kind, files read right, refused and read wrong. The orders of the points stand
 here once more, as the tools' own documents list them, so that a mistake in the readers shows.
 """
 

@@ -18,7 +18,7 @@ HUES = 18
 _HUE_TOLERANCE = 0.46  # of a class's width
 _FAINTEST, _STICK_BRIGHTEST, _DISC_DARKEST = 55, 172, 180  # limbs have 153, joints 255
 _LEAST_PLAIN, _LARGEST_COLOURED = 0.5, 0.35
-_LEAST_STICK_AREA, _LEAST_DISC_AREA = 6, 4
+_LEAST_STICK_AREA, _LEAST_DISC_AREA, _ROUND = 6, 4, 1.4
 _MOST_STICKS, _LEAST_SHARE, _LEAST_PART, _COVERED, _EXACT = 3, 0.25, 2, 0.95, 0.9
 _EIGHT = np.ones((3, 3), bool)
 _WORKING_SIDE, _WHITE = 2200, 80
@@ -45,10 +45,11 @@ class Stick:
 
 @dataclass(frozen=True)
 class Disc:
-    """A spot of one hue in full brightness: its middle x, y, and the pixels' number."""
+    """A spot of one hue in full brightness: its middle x, y, the pixels' number, and whether it is no line."""
 
     place: np.ndarray
     area: int
+    is_round: bool
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,13 @@ def _large_spots(mask: np.ndarray, least: float) -> np.ndarray:
 
 
 def _discs(mask: np.ndarray) -> list[Disc]:
-    return [Disc(part.mean(0), len(part)) for part in _components(mask, _LEAST_DISC_AREA)]
+    return [_disc(part) for part in _components(mask, _LEAST_DISC_AREA)]
+
+
+def _disc(places: np.ndarray) -> Disc:
+    middle = places.mean(0)
+    spread = ((places - middle) ** 2).sum(1).mean()  # of a full circle: its area / 2 pi
+    return Disc(middle, len(places), bool(spread <= _ROUND * len(places) / (2 * np.pi)))
 
 
 def _sticks(mask: np.ndarray, radius: float, drawn: np.ndarray, above: np.ndarray, is_exact: bool) -> list[Stick]:

@@ -16,10 +16,12 @@ from scipy import ndimage
 
 from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, Pose
 from imagpose.pose.skeleton_evidence import HUES, Disc, Evidence, Stick, collect_evidence
+from imagpose.pose.skeleton_hands import hand_root
 
 __all__ = ["read_skeleton_picture"]
 
 _EXCHANGED = 12  # R and B exchanged maps hue class k to 12 - k
+_TRACE_AREA = 0.2  # of a disc: less of a limb's hue is the edge of something else
 _FAR, _TRACE = 6.0, 3.0  # radii: an end has no disc; shorter sticks may be the edge of something else
 _LEAST_JOINTS, _LEAST_LIMBS, _LEAST_MARGIN = 4, 2, 0.3
 _LEAST_JOINED, _LEAST_EXPLAINED, _LEAST_COVERED = 0.45, 0.8, 0.6
@@ -101,7 +103,16 @@ def _arranged(evidence: Evidence, exchanged: bool) -> _Reading:
     weights = [stick.length for stick in sticks.values()]
     reading.joined = float(1 - np.average(fits, weights=weights) / limit) if fits else 0.0
     reading.twice = sum(_is_twice(reading, limb, found) for limb, found in choices.items())
-    reading.sticks = {limb: stick for limb, stick in sticks.items() if _ends_at_discs(reading, limb, stick)}
+    large = {limb: stick for limb, stick in sticks.items() if stick.area >= _TRACE_AREA * np.pi * evidence.radius**2}
+    reading.sticks = {limb: stick for limb, stick in large.items() if _ends_at_discs(reading, limb, stick)}
+    beside = {
+        limb: stick
+        for limb, stick in large.items()
+        if limb not in reading.sticks
+        and stick.length >= _TRACE * reading.radius
+        and _ends_at_sticks(reading, limb, stick)
+    }
+    reading.sticks = {**reading.sticks, **beside}
     return reading
 
 
@@ -112,6 +123,17 @@ def _ends_at_discs(reading: _Reading, limb: int, stick: Stick) -> bool:
         for joint in LIMBS[limb]
         for disc in reading.discs[joint]
         for end in stick.ends
+    )
+
+
+def _ends_at_sticks(reading: _Reading, limb: int, stick: Stick) -> bool:
+    """Whether a stick meets one that is sure at their joint, where the disc is covered."""
+    ends = stick.ends[:: -1 if reading.flipped[limb] else 1]
+    return any(
+        np.hypot(*(end - reading.end(other, joint))) <= 3 * reading.radius + 3
+        for joint, end in zip(LIMBS[limb], ends, strict=True)
+        for other in reading.sticks
+        if joint in LIMBS[other]
     )
 
 
@@ -138,6 +160,7 @@ def _misfit(reading: _Reading, limb: int, stick: Stick, flipped: bool) -> float:
         ]
         limit = _FAR * reading.radius
         total += min([*near, 0.35 * limit + 0.65 * min(others, default=limit), limit])
+        total += 0.02 * min([*near, *others], default=0.0)  # between ends that are all far
     return total
 
 
@@ -149,7 +172,10 @@ def _joints(reading: _Reading, evidence: Evidence) -> np.ndarray:
         if limbs:
             meeting = _meeting(reading, joint, limbs)
             disc = _disc_at(reading, joint, limbs, meeting)
-            if disc is not None:
+            root = _hand_root(reading, joint, limbs[0], evidence) if joint in _WRISTS else None
+            if root is not None and (disc is None or np.hypot(*(disc.place - root)) > 2.5 * reading.radius):
+                points[joint] = [*root, 1]
+            elif disc is not None:
                 points[joint] = [*_middle(disc, joint, reading, evidence), 1]
             elif max(reading.sticks[limb].length for limb in limbs) >= _TRACE * reading.radius:
                 points[joint] = [*meeting, 1]
@@ -219,6 +245,15 @@ def _disc_at(reading: _Reading, joint: int, limbs: list[int], meeting: np.ndarra
     return best
 
 
+def _hand_root(reading: _Reading, joint: int, limb: int, evidence: Evidence) -> np.ndarray | None:
+    """The wrist of a hand that covers it, on the line of its forearm."""
+    end, outward = reading.end(limb, joint), _outward(reading, limb, joint)
+    root = hand_root(evidence, end, reading.hues)
+    if root is None or np.abs((root - end) @ [-outward[1], outward[0]]) > 3 * reading.radius:
+        return None
+    return end + outward * max(float((root - end) @ outward), 0.6 * reading.radius)
+
+
 def _has_hands(reading: _Reading) -> bool:
     """Whether there are more blue points than a knee."""
     blue = reading.discs[_BLUE]
@@ -233,7 +268,7 @@ def _lone_disc(reading: _Reading, joint: int, points: np.ndarray) -> Disc | None
     for disc in reading.discs[joint]:
         near = min((float(np.hypot(*(disc.place - place))) for place in beside), default=np.inf)
         is_part = disc.area >= 0.15 * whole and near <= 3 * radius
-        if joint != _BLUE and (0.5 * whole <= disc.area <= 1.8 * whole or is_part):
+        if joint != _BLUE and ((disc.is_round and 0.5 * whole <= disc.area <= 1.8 * whole) or is_part):
             return disc
     return None
 

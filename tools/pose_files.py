@@ -2,8 +2,8 @@
 
     python tools/pose_files.py --count 20
 
-prints the table of docs/pose-files.md: for each kind, files read right, refused and read wrong. The orders of the points stand
-here once more, as the tools' own documents list them, so that a mistake in the readers shows.
+prints the table of docs/pose-files.md: for each kind, files read right, refused and read wrong. The orders of the points
+stand here once more, as the tools' own documents list them, so that a mistake in the readers shows.
 """
 
 from __future__ import annotations

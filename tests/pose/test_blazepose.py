@@ -98,11 +98,11 @@ def test_landmarks_move_to_sure_heat_only() -> None:
 
 
 class Networks:
-    """Stand-ins: the detector reports `people` (hips, reach in pixels of its input), the landmarks network a fixed figure
-    in the middle of whatever square it sees; `presence` as given."""
+    """Stand-ins: the detector reports `people` (hips, reach in pixels of its input) with `scores`, the landmarks network a
+    fixed figure in the middle of whatever square it sees, with `presence` in each pass."""
 
-    def __init__(self, people: list[tuple[tuple[float, float], tuple[float, float]]], presence: float = 1.0) -> None:
-        self.people, self.presence, self.seen = people, presence, []
+    def __init__(self, people, scores=(0.99, 0.98, 0.97), presence=(1.0, 1.0, 1.0)) -> None:
+        self.people, self.scores, self.presence, self.passes = people, scores, presence, 0
 
     def load(self, file: Path, _names, _threads):
         return self.find if "detection" in file.name else self.landmarks
@@ -113,7 +113,7 @@ class Networks:
         for number, (hips, reach) in enumerate(self.people):
             face = np.array(reach) + (0, 10)
             raw[number * 40] = encoded(np.array([face, (8, 8), hips, reach, hips, reach], np.float64), number * 40)
-            logits[number * 40] = 5 - number
+            logits[number * 40] = math.log(self.scores[number] / (1 - self.scores[number]))
         return [raw, logits[:, None]]
 
     def landmarks(self, picture: np.ndarray) -> list[np.ndarray]:
@@ -124,7 +124,9 @@ class Networks:
         rows[:, 3:] = 6.0
         rows[28, 3] = -6.0  # the right ankle is hidden
         rows[33:35, :2] = (128, 128), (128, 128 - 128 / 1.25)  # the same square again
-        return [rows.ravel(), np.array([self.presence]), np.full((64, 64, 39), -20.0)]
+        presence = self.presence[self.passes % 3]
+        self.passes += 1
+        return [rows.ravel(), np.array([presence]), np.full((64, 64, 39), -20.0)]
 
 
 @pytest.fixture
@@ -177,10 +179,21 @@ def test_outside_of_the_picture_key_points_are_missing(stand_in) -> None:
 
 
 def test_nobody_is_found_where_the_landmarks_network_sees_nobody(stand_in) -> None:
-    detector = stand_in([((100.0, 110.0), (100.0, 60.0))], presence=0.3)
+    detector = stand_in([((100.0, 110.0), (100.0, 60.0))], presence=(0.3, 0.4, 0.49))
     assert detector.people(GREY) == [] and detector.in_crop(GREY) is None
     with pytest.raises(ValueError, match="nobody was found in the picture"):
         detector(GREY)
+
+
+def test_one_pass_that_sees_a_person_is_enough(stand_in) -> None:
+    assert len(stand_in([((100.0, 110.0), (100.0, 60.0))], presence=(0.3, 0.6, 0.4)).people(GREY)) == 1
+
+
+def test_unsure_people_are_looked_at_only_where_nobody_is_sure(stand_in) -> None:
+    two = [((50.0, 110.0), (50.0, 80.0)), ((150.0, 112.0), (150.0, 82.0))]
+    assert [len(stand_in(two, scores).people(GREY)) for scores in ((0.6, 0.4), (0.4, 0.35), (0.4, 0.2), (0.2, 0.1))] == [
+        1, 2, 1, 0,
+    ]  # fmt: skip
 
 
 def test_a_crop_needs_no_detection(stand_in) -> None:
@@ -219,7 +232,9 @@ def test_the_astronaut_is_found_and_beside_herself_she_is_two(installed: BlazePo
     np.testing.assert_allclose(noses, (pose.keypoints[0, 0], pose.keypoints[0, 0] + 512), atol=25)
 
 
-def test_a_cat_is_nobody(installed: BlazePose) -> None:
+def test_a_cat_is_nobody_and_nothing_is_printed(installed: BlazePose, capfd: pytest.CaptureFixture[str]) -> None:
+    BlazePose()
+    assert capfd.readouterr() == ("", "")
     with pytest.raises(ValueError, match="nobody was found"):
         installed(Image.fromarray(data.chelsea()))
 

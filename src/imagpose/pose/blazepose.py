@@ -11,8 +11,10 @@ that of MediaPipe 0.10.14's pose graphs. The code is our own.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -240,8 +242,9 @@ def _load(file: Path, names: Sequence[str], threads: int | None) -> Network:
     except ImportError as error:
         raise ValueError(f"poses are detected by the extra 'pose': pip install \"imagpose[pose]\" ({error})") from error
     try:
-        interpreter = Interpreter(str(file), num_threads=threads or 1)
-        interpreter.allocate_tensors()
+        with _native_lines_hidden():
+            interpreter = Interpreter(str(file), num_threads=threads or 1)
+            interpreter.allocate_tensors()
         (given,) = interpreter.get_input_details()
         # LiteRT lists outputs in no fixed order.
         places = {output["name"]: output["index"] for output in interpreter.get_output_details()}
@@ -255,3 +258,16 @@ def _load(file: Path, names: Sequence[str], threads: int | None) -> Network:
         return [interpreter.get_tensor(output)[0] for output in outputs]
 
     return run
+
+
+@contextlib.contextmanager
+def _native_lines_hidden() -> Iterator[None]:
+    """LiteRT's libraries write to the process's standard error as they start, past Python's."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -60,8 +60,10 @@ def detect_files(
     check_output_folder(out)
     found = open_detector(detector)
     unusable = []
+    console = Console(stderr=True)
     with staged_folder(out) as stage:
-        for name, source in track(sources.items(), "poses", console=Console(stderr=True), transient=True):
+        bar = track(sources.items(), "poses", console=console, transient=True, disable=not console.is_terminal)
+        for name, source in bar:
             people = _people(source, found.in_crop if crops else found.people, crops)
             if not people:
                 unusable.append(source)

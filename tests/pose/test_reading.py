@@ -170,6 +170,29 @@ def test_one_stray_point_decides_no_choice_of_person(standing):
     assert choose_person([few, large, bystander]) == 1
 
 
+def test_of_people_of_one_size_the_surer_and_more_complete_is_taken(standing):
+    unsure = standing.keypoints * [1, 1, 0.4]
+    half = standing.keypoints.copy()
+    half[[3, 6, 8, 9, 11, 12, 14, 15], 2] = 0  # the outermost points stay, and so does the box
+    assert choose_person([unsure, standing.keypoints]) == 1
+    assert choose_person([half, standing.keypoints * [0.99, 0.99, 1]]) == 1
+
+
+def test_visibilities_of_coco_become_confidences(tmp_path, standing):
+    from imagpose.pose.layouts import LAYOUTS
+
+    points = np.ones((17, 3)) * [50, 60, 2] + np.arange(17)[:, None] * [5, 9, 0]
+    points[3, 2], points[4] = 1, 0  # left ear hidden, right ear not labelled
+    data = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 512, "width": 384}],
+        "annotations": [{"image_id": 1, "keypoints": points.ravel().tolist()}],
+    }
+    pose = read_pose(written(tmp_path, data))
+    assert LAYOUTS[17].names[3:5] == ("left_ear", "right_ear")
+    assert pose.keypoints[16:, 2].tolist() == [0, 0.5]
+    assert pose.keypoints[0].tolist() == [50, 60, 1]
+
+
 def test_frames_without_people_are_left_out_and_said(tmp_path, standing):
     data = [to_openpose(standing), {"people": [], "canvas_width": 384, "canvas_height": 512}, to_openpose(standing)]
     with pytest.warns(UserWarning, match="picture 2: nobody in it; left out"):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 EMBEDDED_MODELS = ("mini",)
+_LIBRARIES = ("diffusers", "imagpose", "transformers")
 WEIGHTS_ROOT = Path(__file__).parents[1] / "weights"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -107,6 +108,37 @@ class ModelFiles:
             f"get it from {self.repository}{inside} (hf download {self.repository} --local-dir FOLDER), or give another"
             " folder"
         )
+
+
+def check_no_code(folder: Path) -> None:
+    """Look through a pipeline's model_index.json before anything that it names is imported: no code of a folder is run.
+
+    Raises:
+        ValueError: it is no JSON object, or names a class of another library than those that a pipeline is made of, or
+            one of transformers' Auto classes, which ask for the folder's code where its configuration has `auto_map`.
+    """
+    index = folder / "model_index.json"
+    try:
+        entries = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {index}: {' '.join(str(error).split())}") from error
+    if not isinstance(entries, dict) or not isinstance(entries.get("_class_name"), str):
+        raise ValueError(
+            f"{index}: _class_name, the name of a pipeline's class, is expected; code of a folder is not run"
+        )
+    for name, entry in entries.items():
+        if name.startswith("_") or not isinstance(entry, list) or entry == [None, None]:
+            continue
+        library, kind = (*entry, None, None)[:2]
+        if len(entry) != 2 or library not in _LIBRARIES or not isinstance(kind, str):
+            raise ValueError(
+                f"{index}: {name} is {json.dumps(entry)}; a class of {', '.join(_LIBRARIES)} is expected, code of a folder"
+                " is not run"
+            )
+        if library == "transformers" and kind.startswith("Auto"):
+            raise ValueError(
+                f"{index}: {name} is an {kind}, which may run code of the folder: name the network's class"
+            )
 
 
 def check_weight_files(folder: Path) -> None:

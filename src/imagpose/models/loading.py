@@ -20,8 +20,10 @@ from transformers import (
     BitImageProcessorPil,
     CLIPImageProcessorPil,
     CLIPVisionModel,
+    PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from imagpose.models import folder as model_folder
@@ -178,11 +180,18 @@ def load_image_encoder(files: ModelFiles) -> PreTrainedModel:
     """A frozen vision transformer; of a CLIP the vision tower only.
 
     Raises:
-        ValueError: besides those of `load_networks`: a network without hidden_size.
+        ValueError: besides those of `load_networks`: a network without hidden_size, or one that needs code of its folder.
     """
     files.check(_TRANSFORMERS_WEIGHTS)
+    place = files.folder or files.place
     try:
-        model_type = AutoConfig.from_pretrained(files.folder or files.place).model_type
+        stored, _ = PreTrainedConfig.get_config_dict(place)
+        if "auto_map" in stored and stored.get("model_type") not in CONFIG_MAPPING:
+            raise ValueError(
+                "its config.json has auto_map, so it needs code of its own, which is never run; a network of"
+                " transformers' own is expected, such as CLIP or DINOv2"
+            )
+        model_type = AutoConfig.from_pretrained(place, trust_remote_code=False).model_type
     except (OSError, ValueError) as error:
         raise _unreadable(files, error) from error
     model = _load(CLIPVisionModel if model_type in _CLIP else AutoModel, files, _TRANSFORMERS_WEIGHTS)
@@ -219,6 +228,8 @@ def _load(kind: Any, files: ModelFiles, stems: tuple[tuple[str, str], ...]) -> A
     """The network in float32; missing weights are an error, where the libraries would leave them uninitialised."""
     variant = files.check(stems)
     options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    if kind is AutoModel:
+        options["trust_remote_code"] = False
     if variant is not None:
         options["variant"] = variant
     if _hub_subfolder(files) is not None:

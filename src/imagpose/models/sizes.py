@@ -72,7 +72,8 @@ def build_empty(preset: Preset) -> dict[str, ModelMixin | PreTrainedModel]:
 
 def _empty_encoder(preset: Preset) -> PreTrainedModel:
     if preset.image_encoder is None:
-        return AutoModel.from_config(AutoConfig.from_pretrained(preset_files(preset).image_encoder.folder))
+        folder = preset_files(preset).image_encoder.folder
+        return AutoModel.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     if preset.image_encoder.kind == "clip":
         return CLIPVisionModel(CLIPVisionConfig(**preset.image_encoder.config))
     return Dinov2Model(Dinov2Config(**preset.image_encoder.config))

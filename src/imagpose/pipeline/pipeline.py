@@ -21,7 +21,7 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import decode_latents, spatial_factor
 from imagpose.models.diffusers_hooks import name_library
-from imagpose.models.folder import check_loaded_weights, check_weight_files, resolve_model
+from imagpose.models.folder import check_loaded_weights, check_no_code, check_weight_files, resolve_model
 from imagpose.pipeline.canvases import (
     CanvasJob,
     Generators,
@@ -116,25 +116,32 @@ class IMAGPosePipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "IMAGPosePipeline":
         """Loads `"mini"`, the folder of a saved pipeline, or a Hub id; `kwargs` as in diffusers (`dtype=`, ...).
 
-        Weights become float32 where `dtype` does not say otherwise, whatever precision they were saved in.
+        Weights become float32 where `dtype` does not say otherwise, whatever precision they were saved in. Code that lies
+        in a model's folder is never run.
 
         Raises:
-            ValueError: the name means no model, or the folder's files are damaged; the message names the file.
+            ValueError: the name means no model, the folder's files are damaged (the message names the file), or code of
+                the folder would be needed or is asked for.
             OSError: the Hub cannot be reached or does not have it.
         """
+        if kwargs.pop("trust_remote_code", False) or kwargs.pop("custom_pipeline", None) is not None:
+            raise ValueError(
+                "trust_remote_code and custom_pipeline: code of a model's folder is never run; leave them out"
+            )
         model = resolve_model(os.fspath(pretrained_model_name_or_path))
         if "torch_dtype" not in kwargs:  # transformers would take the saved precision, diffusers float32
             kwargs.setdefault("dtype", torch.float32)
         folder = Path(model)
         if not folder.is_dir():
             try:
-                return super().from_pretrained(model, **kwargs)
+                folder = Path(cls.download(model, **kwargs))
             except OSError as error:
                 reason = " ".join(str(error.__cause__ or error).split())  # diffusers' own text points at a stack trace
                 raise OSError(f"no copy of model '{model}' here, and none from the Hub: {reason}") from error
+        check_no_code(folder)
         check_weight_files(folder)
         try:
-            pipeline = super().from_pretrained(model, **kwargs)
+            pipeline = super().from_pretrained(folder, **kwargs)
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"cannot load the model in {folder}: {reason}") from error

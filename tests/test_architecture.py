@@ -150,7 +150,6 @@ def test_a_planted_arrow_and_a_planted_circle_are_found(tmp_path):
 SHORT = {
     "imagpose.__main__",  # `python -m imagpose`
     "imagpose.version",  # read by the build
-    "imagpose.provenance",  # marking is one concept, known to all
     "imagpose.people.splits",  # the promise that nobody is both trained on and judged on
 }
 

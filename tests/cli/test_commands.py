@@ -81,7 +81,7 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "sources": [Path("b.png"), Path("a.png")], "poses": [Path("2.json"), Path("1.json")],
         "source_poses": [Path("y.json"), Path("x.json")], "out": tmp_path, "model": "some/model", "scenario": "T1",
         "grid": "2x3", "sampling": Sampling(7, 1.5, "full", (0.1, 0.9), "euler", 9),
-        "reading": PoseOptions("signed", (768, 512), 2, 0.3),
+        "reading": PoseOptions("signed", (768, 512), 2, 0.3), "signature": None,
     }  # fmt: skip
 
 

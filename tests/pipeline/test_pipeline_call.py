@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from imagpose import IMAGPosePipeline
 from imagpose.models import FeatureTokens, IMAGPoseUNet
@@ -10,6 +11,7 @@ from imagpose.models.autoencoder import decode_latents
 from imagpose.models.presets import ABLATIONS
 from imagpose.pipeline import conditions
 from imagpose.pipeline import pipeline as pipeline_module
+from imagpose.provenance import read_marks
 from imagpose.views import ViewGrid, plan, untile
 
 HEIGHT, WIDTH = 32, 16  # view of the tiny pipeline
@@ -217,6 +219,33 @@ def test_tuple_and_batch_forms(pipeline, picture, pose):
     out = pipeline([[picture(0)], [picture(1)]], [[pose(0)], [pose(index) for index in range(5)]], **options)
     assert [len(images) for images in out.images] == [1, 5]
     assert out.canvases is None
+
+
+@pytest.mark.parametrize(("count", "names"), [(1, ["x.png"]), (2, ["x-0.png", "x-1.png"])])
+def test_saved_pictures_say_what_made_them(pipeline, picture, pose, seeded, tmp_path, count, names):
+    out = pipeline(picture(0), [pose(i) for i in range(count)], num_inference_steps=1, generator=seeded(5))
+    assert len(out.to_tuple()) == 1
+    written = out.save(tmp_path / "x.png")
+    assert [path.name for path in written] == names
+    for path, expected in zip(written, out.images, strict=True):
+        marks = read_marks(path)
+        assert marks.generated and (marks.model, marks.seed) == ("unsaved", 5)
+        with Image.open(path) as stored:
+            np.testing.assert_array_equal(np.asarray(stored), np.asarray(expected))
+
+
+def test_a_batch_is_saved_request_by_request_and_other_forms_are_refused(pipeline, picture, pose, seeded, tmp_path):
+    arguments = ([[picture(0)], [picture(1)]], [[pose(0), pose(1)], [pose(2)]])
+    out = pipeline(*arguments, num_inference_steps=1, generator=[seeded(5), seeded(6)])
+    written = out.save(tmp_path / "x.webp")
+    assert [path.name for path in written] == ["x-0-0.webp", "x-0-1.webp", "x-1-0.webp"]
+    assert [read_marks(path).seed for path in written] == [5, 5, 6]
+    with pytest.raises(ValueError, match="ends in"):
+        out.save(tmp_path / "x.gif")
+    for form in ("pt", "np"):
+        other = pipeline(picture(0), pose(0), num_inference_steps=1, output_type=form)
+        with pytest.raises(ValueError, match="output_type='pil'"):
+            other.save(tmp_path / "y.png")
 
 
 def test_sides_that_need_padding_are_padded_and_cropped(pipeline, picture, pose, seeded):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,16 +86,44 @@ def generate(
     model: Model = "mini",
     scenario: Annotated[str | None, typer.Option(help="T1, T2, T3 or star; default: any number to any number.")] = None,
     grid: Annotated[str | None, typer.Option(help="Rows x columns of the joint canvas, default 2x2.")] = None,
+    c2pa_certificate: Annotated[
+        Path | None, typer.Option(help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).")
+    ] = None,
+    c2pa_key: Annotated[Path | None, typer.Option(help="The certificate's private key (PEM, no password).")] = None,
 ) -> None:
     """Generate one picture per pose, in the order of the poses."""
+    from imagpose.provenance import Signature
     from imagpose.serving.generate import generate_files
+
+    if (c2pa_certificate is None) != (c2pa_key is None):
+        raise ValueError("a signature needs both --c2pa-certificate and --c2pa-key")
+    signature = None if c2pa_certificate is None or c2pa_key is None else Signature(c2pa_certificate, c2pa_key)
 
     files = generate_files(
         source or (), pose or (), source_pose or (), out=out, model=model, scenario=scenario, grid=grid,
-        sampling=sampling, reading=reading,
+        sampling=sampling, reading=reading, signature=signature,
     )  # fmt: skip
     for file in files:
         typer.echo(file)
+
+
+@app.command(epilog="Example: imagpose check target-0.png --json")
+def check(
+    pictures: Annotated[list[Path], typer.Argument(help="PNG, JPEG or WebP pictures.", metavar="PICTURE...")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of lines.")] = False,
+) -> None:
+    """Say what pictures' files tell of their origin; exit code 1 if one is not marked as generated."""
+    from imagpose.provenance import read_marks
+
+    found = [(picture, read_marks(picture)) for picture in pictures]
+    if as_json:
+        records = [{"file": str(file), "generated": marks.generated, **asdict(marks)} for file, marks in found]
+        typer.echo(json.dumps(records, indent=1))
+    else:
+        for file, marks in found:
+            typer.echo(f"{file}: {'; '.join(marks.lines())}")
+    if not all(marks.generated for _, marks in found):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: imagpose demo --out demo")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
 
 from imagpose.pipeline.requests import Request
 from imagpose.pixels import signed_to_pictures, signed_to_unit
+from imagpose.provenance import Origin, Signature, check_format, save_generated
 from imagpose.views import Canvas
 
 __all__ = [
@@ -106,6 +109,39 @@ class IMAGPosePipelineOutput(BaseOutput):
 
     images: Any
     canvases: Any | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.origins: list[Origin] = []  # one per request; no field, since fields are what `to_tuple` returns
+
+    def save(self, path: str | Path, signature: Signature | None = None) -> list[Path]:
+        """Writes the pictures with marks that say that they were generated, and by what (see `provenance`).
+
+        Args:
+            path: of one picture; of several, `x.png` becomes `x-0.png`, `x-1.png`, ..., and in a batch of requests
+                `x-0-0.png` with the request's number first. PNG, JPEG or WebP by the ending.
+            signature: also sign them by C2PA.
+
+        Returns:
+            the files, in the order of the pictures.
+
+        Raises:
+            ValueError: another ending, pictures in another form than `output_type="pil"`, or as `save_generated`.
+        """
+        path = Path(path)
+        check_format(path)
+        is_batch = isinstance(self.images, list) and all(isinstance(own, list) for own in self.images)
+        requests = self.images if is_batch else [self.images]
+        if not all(isinstance(picture, Image.Image) for pictures in requests for picture in pictures):
+            raise ValueError("only pictures can be saved: call the pipeline with output_type='pil'")
+        written = []
+        for number, pictures in enumerate(requests):
+            origin = self.origins[number] if self.origins else Origin("unknown")
+            for index, picture in enumerate(pictures):
+                place = f"-{number}-{index}" if is_batch else f"-{index}" if len(pictures) > 1 else ""
+                written.append(path.with_name(f"{path.stem}{place}{path.suffix}"))
+                save_generated(picture, written[-1], origin, signature)
+        return written
 
 
 def as_output(pixels: torch.Tensor, output_type: str) -> Any:

@@ -21,7 +21,13 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import decode_latents, spatial_factor
 from imagpose.models.diffusers_hooks import name_library
-from imagpose.models.folder import check_loaded_weights, check_no_code, check_weight_files, resolve_model
+from imagpose.models.folder import (
+    check_loaded_weights,
+    check_no_code,
+    check_weight_files,
+    model_name,
+    resolve_model,
+)
 from imagpose.pipeline.canvases import (
     CanvasJob,
     Generators,
@@ -37,6 +43,7 @@ from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditi
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, padded_size
+from imagpose.provenance import Origin
 from imagpose.views import ViewGrid, tile, untile, view_multiple
 
 name_library()
@@ -252,7 +259,12 @@ class IMAGPosePipeline(DiffusionPipeline):
             images=joined if is_batch else joined[0],
             canvases=None if not return_canvases else joined_canvases if is_batch else joined_canvases[0],
         )
+        output.origins = [self._origin(own) for own in generators]
         return output if return_dict else output.to_tuple()
+
+    def _origin(self, generator: torch.Generator | None) -> Origin:
+        name = self.name_or_path
+        return Origin(model_name(name) if name else "unsaved", None if generator is None else generator.initial_seed())
 
     def _view_size(self, height: int | None, width: int | None) -> tuple[int, int]:
         return (

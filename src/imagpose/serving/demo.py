@@ -13,7 +13,7 @@ from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, draw_skeleton, read_pose
-from imagpose.provenance import save_generated_png
+from imagpose.provenance import Origin, save_generated
 from imagpose.serving.generate import skeleton_size
 from imagpose.serving.page import Comparison, Section, build_page
 from imagpose.serving.sheet import draw_sheet
@@ -174,7 +174,7 @@ def _run_case(
     seconds = time.perf_counter() - started
 
     skeletons = [draw_skeleton(view.pose, *skeleton_size(view.pose)) for view in targets]
-    _write_case(stage / case.folder, sources, targets, skeletons, outputs, model)
+    _write_case(stage / case.folder, sources, targets, skeletons, outputs, Origin(model, sampling.seed))
     canvas = plan(len(sources), len(targets), case.grid, case.scenario).canvases[0]
     roles = [slot.role for slot in canvas.slots]
     return Section(
@@ -197,11 +197,11 @@ def _write_case(
     targets: list[DemoView],
     skeletons: list[Image.Image],
     outputs: list[Image.Image],
-    model: str,
+    origin: Origin,
 ) -> None:
     folder.mkdir()
     for index, output in enumerate(outputs):
-        save_generated_png(output, folder / f"target-{index}.png", model)
+        save_generated(output, folder / f"target-{index}.png", origin)
     sheet = draw_sheet(
         [
             ("sources", [view.picture for view in sources]),
@@ -210,4 +210,4 @@ def _write_case(
             ("truth", [view.picture for view in targets]),
         ]
     )
-    save_generated_png(sheet, folder / "sheet.png", model)
+    save_generated(sheet, folder / "sheet.png", replace(origin, composite=True))

@@ -18,7 +18,7 @@ from imagpose.pipeline.loading import load_pipeline
 from imagpose.pipeline.requests import read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file
-from imagpose.provenance import generated_by, save_generated_png
+from imagpose.provenance import Origin, Signature, generated_by, save_generated
 from imagpose.serving.sheet import draw_sheet
 from imagpose.version import __version__
 
@@ -49,6 +49,7 @@ def generate_files(
     grid: str | None = None,
     sampling: Sampling = Sampling(),
     reading: PoseOptions | None = None,
+    signature: Signature | None = None,
 ) -> list[Path]:
     """Writes `target-0.png`, ... in the order of the poses, `sheet.png` and `result.json` into the folder `out`.
 
@@ -62,6 +63,7 @@ def generate_files(
         scenario, grid: see `IMAGPosePipeline.__call__`.
         sampling: settings of sampling.
         reading: what settles units, frame and person of the poses; the frame of a source's pose is its picture's.
+        signature: signs the pictures by C2PA.
 
     Returns:
         the files written, `target-*.png` first.
@@ -75,6 +77,8 @@ def generate_files(
     inputs = read_inputs(sources, poses, source_poses, reading)
     read_requests(inputs.sources, inputs.poses, inputs.source_poses, grid, scenario, *CHECK_VIEW_SIZE)
     resolve_model(model)
+    if signature is not None:
+        signature.check()
 
     started = time.perf_counter()
     pipeline = load_pipeline(model, sampling.scheduler)
@@ -86,6 +90,7 @@ def generate_files(
     names = [f"target-{index}.png" for index in range(len(images))]
     record = {
         "marked": generated_by(name_of_model),
+        "signed": signature is not None,
         "settings": {"model": model, "scenario": scenario, "grid": grid, **asdict(sampling)},
         "sources": [str(path) for path in sources],
         "poses": [str(path) for path in poses],
@@ -100,8 +105,9 @@ def generate_files(
     }
     with staged_folder(out) as stage:
         for name, image in zip(names, images, strict=True):
-            save_generated_png(image, stage / name, name_of_model)
-        save_generated_png(request_sheet(inputs, images), stage / "sheet.png", name_of_model)
+            save_generated(image, stage / name, Origin(name_of_model, sampling.seed), signature)
+        sheet_of = Origin(name_of_model, sampling.seed, composite=True)
+        save_generated(request_sheet(inputs, images), stage / "sheet.png", sheet_of, signature)
         write_json(stage / "result.json", record, indent=2)
     return [out / name for name in (*names, "sheet.png", "result.json")]
 

@@ -13,6 +13,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
+from imagpose.models.folder import model_name
 from imagpose.pipeline.requests import Request
 from imagpose.pixels import signed_to_pictures, signed_to_unit
 from imagpose.provenance import Origin, Signature, check_format, save_generated
@@ -27,6 +28,7 @@ __all__ = [
     "chosen_views",
     "draw_jobs",
     "join_pictures",
+    "origins",
     "per_request",
 ]
 
@@ -142,6 +144,12 @@ class IMAGPosePipelineOutput(BaseOutput):
                 written.append(path.with_name(f"{path.stem}{place}{path.suffix}"))
                 save_generated(picture, written[-1], origin, signature)
         return written
+
+
+def origins(model: str | None, generators: list[torch.Generator | None]) -> list[Origin]:
+    """What made each request's pictures; a model that was never saved or loaded has no name."""
+    name = model_name(model) if model else "unsaved"
+    return [Origin(name, None if own is None else own.initial_seed()) for own in generators]
 
 
 def as_output(pixels: torch.Tensor, output_type: str) -> Any:

@@ -21,13 +21,7 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import decode_latents, spatial_factor
 from imagpose.models.diffusers_hooks import name_library
-from imagpose.models.folder import (
-    check_loaded_weights,
-    check_no_code,
-    check_weight_files,
-    model_name,
-    resolve_model,
-)
+from imagpose.models.folder import check_loaded_weights, check_no_code, check_weight_files, resolve_model
 from imagpose.pipeline.canvases import (
     CanvasJob,
     Generators,
@@ -37,13 +31,13 @@ from imagpose.pipeline.canvases import (
     chosen_views,
     draw_jobs,
     join_pictures,
+    origins,
     per_request,
 )
 from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditions, in_parts
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, padded_size
-from imagpose.provenance import Origin
 from imagpose.views import ViewGrid, tile, untile, view_multiple
 
 name_library()
@@ -220,8 +214,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             height, width: size of the generated pictures in pixels; the size the model was trained on if not given.
                 Sides that the UNet cannot halve often enough are padded for it and cropped again.
             num_inference_steps, guidance_scale, guidance, guidance_interval: see `Sampling`.
-            generator: source of the noise; a list gives every request its own. T1's choice among its candidates
-                is drawn from it first.
+            generator: source of T1's choice among its candidates, then of the noise; a list: each request its own.
             latents: start noise (canvases, c, rows*h, cols*w), all requests' canvases in order, instead of drawn noise;
                 `noise_scale` does not change it.
             output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`, see `IMAGPosePipelineOutput`.
@@ -259,12 +252,8 @@ class IMAGPosePipeline(DiffusionPipeline):
             images=joined if is_batch else joined[0],
             canvases=None if not return_canvases else joined_canvases if is_batch else joined_canvases[0],
         )
-        output.origins = [self._origin(own) for own in generators]
+        output.origins = origins(self.name_or_path, generators)
         return output if return_dict else output.to_tuple()
-
-    def _origin(self, generator: torch.Generator | None) -> Origin:
-        name = self.name_or_path
-        return Origin(model_name(name) if name else "unsaved", None if generator is None else generator.initial_seed())
 
     def _view_size(self, height: int | None, width: int | None) -> tuple[int, int]:
         return (

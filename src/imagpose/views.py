@@ -95,7 +95,8 @@ def untile(canvas: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
 
 def view_multiple(num_levels: int, factor: int) -> int:
     """Pixels of which a view's sides must be multiples: the VAE's `factor`, twice for each halving of the UNet's levels."""
-    return factor * 2 ** (num_levels - 1)
+    multiple: int = factor * 2 ** (num_levels - 1)
+    return multiple
 
 
 def random_mask(num_views: int, generator: torch.Generator, all_masked_share: float | None = None) -> torch.Tensor:

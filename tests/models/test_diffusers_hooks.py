@@ -7,10 +7,15 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ConfigMixin, DiffusionPipeline, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from imagpose.models.diffusers_hooks import CheckpointedModule, init_keys, name_library, set_tile_size
+from imagpose.models.diffusers_hooks import (
+    CheckpointedModule,
+    init_keys,
+    name_library,
+    register_to_config,
+    set_tile_size,
+)
 from imagpose.models.feature_tokens import FeatureTokens
 
 

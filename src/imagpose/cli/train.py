@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -108,7 +108,7 @@ def export(
 
 
 def _train(
-    trainer: Trainer, config: Path, overrides: list[str] | None, resume: str | None, stop_after: str | None
+    trainer: Trainer[Any], config: Path, overrides: list[str] | None, resume: str | None, stop_after: str | None
 ) -> None:
     from imagpose.training.configs import parse_duration
 

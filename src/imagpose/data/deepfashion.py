@@ -199,7 +199,7 @@ def _people(
     Args:
         points: per picture its key points, the file of them, or None where they are to be detected.
     """
-    views: dict[tuple[str, str], list] = {}
+    views: dict[tuple[str, str], list[list[Any]]] = {}
     problems = []
     for name, split in sorted(split_of.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
         if name not in files:

@@ -158,7 +158,7 @@ def _people(
     Args:
         poses: per picture its key points, or None where they are to be detected.
     """
-    views: dict[str, list[list]] = {}
+    views: dict[str, list[list[Any]]] = {}
     problems = []
     left_out = dict.fromkeys(_NOBODY, 0)
     for file in files:

@@ -43,7 +43,8 @@ _RATIOS = {"gradient energy": "gradient energy of the truth", "features / copyin
 
 def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
     """A picture uint8 (H, W, 3) under a Gaussian; edges reflected."""
-    return gaussian_filter(picture.astype(np.float64), (sigma, sigma, 0)).round().astype(np.uint8)
+    blurred: np.ndarray = gaussian_filter(picture.astype(np.float64), (sigma, sigma, 0)).round().astype(np.uint8)
+    return blurred
 
 
 def halve(picture: np.ndarray) -> np.ndarray:

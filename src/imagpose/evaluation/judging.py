@@ -136,7 +136,10 @@ def values_of_pairs(
     Raises:
         ValueError: a reference that is no view of the data set, or of another size; damaged pictures.
     """
-    of_reference = dict(zip([pair.reference for pair in pairs], _records(pairs, judged), strict=True))
+    records = _records(pairs, judged)
+    of_reference: dict[Path | None, ViewRecord] = {
+        pair.reference: record for pair, record in zip(pairs, records, strict=True)
+    }
     own = partial(_rows, work=work, of_reference=of_reference)
     items: list[Files] = [(sample, pair.reference) for pair in pairs for sample in pair.samples]
     references: list[Files] = [(pair.reference, pair.reference) for pair in pairs]
@@ -165,7 +168,7 @@ def _records(pairs: Sequence[Pair], judged: JudgedPairs) -> list[ViewRecord]:
     return records
 
 
-def _rows(items: Sequence[Files], work: Work, of_reference: dict) -> np.ndarray:
+def _rows(items: Sequence[Files], work: Work, of_reference: dict[Path | None, ViewRecord]) -> np.ndarray:
     pictures = [read_rgb(picture) for picture, _ in items]
     records = [of_reference[reference] for _, reference in items]
     for picture, record in zip(pictures, records, strict=True):

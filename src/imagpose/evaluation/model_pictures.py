@@ -145,7 +145,7 @@ def answer_requests(
     ]
     sources = [[own[name] for name in request.sources] for own, request in zip(records, requests, strict=True)]
     targets = [[own[name] for name in request.poses] for own, request in zip(records, requests, strict=True)]
-    return pipeline(
+    pictures: list[list[Image.Image]] = pipeline(
         sources=[[view.decode() for view in views] for views in sources],
         target_poses=[[view.pose for view in views] for views in targets],
         source_poses=[[view.pose for view in views] for views in sources],
@@ -157,6 +157,7 @@ def answer_requests(
         generator=[torch.Generator().manual_seed(request.seed(sampling.seed + number)) for request in requests],
         return_dict=False,
     )[0]
+    return pictures
 
 
 def reconstruct(pipeline: IMAGPosePipeline, names: Sequence[str], pictures: Pictures) -> None:
@@ -204,7 +205,8 @@ def colour_parts(source: np.ndarray, source_parts: np.ndarray, target_parts: np.
     colours = np.tile(person, (max(int(source_parts.max()), int(target_parts.max())) + 1, 1))
     for part in np.unique(source_parts):
         colours[part] = source[source_parts == part].mean(0)
-    return colours.round().astype(np.uint8)[target_parts]
+    picture: np.ndarray = colours.round().astype(np.uint8)[target_parts]
+    return picture
 
 
 def _read(file: Path) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ __all__ = ["feature_values", "lpips_values", "set_features"]
 _VERSION = "1"  # of what is computed, for the values that are kept
 _LPIPS_PART, _FEATURE_PART = 64, 128
 _BATCH = 32  # pictures that a network sees at once
+
+Value = TypeVar("Value")
 
 
 def lpips_values(store: ValueStore, protocol: str, items: Sequence[Files], network: Network) -> np.ndarray:
@@ -112,7 +115,7 @@ def _features(
     return np.concatenate(found)
 
 
-def _batches(values: list, shape: Callable) -> Iterator[list]:
+def _batches(values: list[Value], shape: Callable[[Value], tuple[int, ...]]) -> Iterator[list[Value]]:
     """At most 32 neighbours of one shape at a time."""
     for _, equal in groupby(values, shape):
         run = list(equal)

@@ -139,7 +139,8 @@ def find_field_inception() -> Network | Needs:
 
     def run(pixels: torch.Tensor) -> torch.Tensor:
         pixels = functional.interpolate(pixels, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
-        return network(pixels * (deviation / 0.5).to(pixels) + ((mean - 0.5) / 0.5).to(pixels))
+        output: torch.Tensor = network(pixels * (deviation / 0.5).to(pixels) + ((mean - 0.5) / 0.5).to(pixels))
+        return output
 
     return Network(run, _identity(file))
 

@@ -64,7 +64,7 @@ class ValueStore:
         problems: list[str] = []
         todo = [chunks[number] for number in missing]
         workers = self.workers if shared and len(todo) > 1 else 1
-        results: Iterable = in_order(partial(_attempt, work=work), todo, workers)
+        results: Iterable[tuple[np.ndarray, list[str]]] = in_order(partial(_attempt, work=work), todo, workers)
         with _progress() as progress:
             task = progress.add_task(name, total=len(items), completed=len(items) - sum(map(len, todo)))
             for number, (values, problem) in zip(missing, results, strict=True):

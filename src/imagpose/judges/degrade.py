@@ -43,7 +43,10 @@ def _blurred(pixels: torch.Tensor, chance: torch.Tensor, width: torch.Tensor) ->
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)
     flat = functional.pad(pixels, (_REACH,) * 4, mode="replicate").flatten(0, 1)[None]
     flat = functional.conv2d(flat, kernel[:, None, :, None], groups=3 * b)
-    return functional.conv2d(flat, kernel[:, None, None, :], groups=3 * b)[0].unflatten(0, (b, 3))
+    blurred: torch.Tensor = torch.unflatten(
+        functional.conv2d(flat, kernel[:, None, None, :], groups=3 * b)[0], 0, (b, 3)
+    )
+    return blurred
 
 
 def coarsen(pixels: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:

@@ -49,7 +49,8 @@ class _Residual(nn.Module):
         )  # fmt: skip
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self.skip(hidden) + self.inner(hidden)
+        output: torch.Tensor = self.skip(hidden) + self.inner(hidden)
+        return output
 
 
 @cache
@@ -91,4 +92,5 @@ def first_ranks(
         bool (n,).
     """
     nearness = np.where(left_out, -np.inf, queries @ gallery.T)
-    return owners[nearness.argmax(axis=1)] == wanted
+    right: np.ndarray = owners[nearness.argmax(axis=1)] == wanted
+    return right

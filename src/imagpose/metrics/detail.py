@@ -16,7 +16,8 @@ _BAND = (1.0, 4.0)  # pixels: sigmas of the Gaussians between which detail lies
 
 def luminance(picture: np.ndarray) -> np.ndarray:
     """Luma (H, W), float64 in 0..255, of an RGB picture uint8 (H, W, 3)."""
-    return picture @ _REC_601
+    luma: np.ndarray = picture @ _REC_601
+    return luma
 
 
 def gradient_energy(picture: np.ndarray, mask: np.ndarray) -> float:
@@ -65,4 +66,5 @@ def _band(picture: np.ndarray) -> np.ndarray:
     """The luminance between the two Gaussians, (H, W); edges reflected."""
     grey = luminance(picture)
     fine, coarse = (gaussian_filter(grey, sigma) for sigma in _BAND)
-    return fine - coarse
+    band: np.ndarray = fine - coarse
+    return band

@@ -27,7 +27,8 @@ does not have. Source: pycocotools, `Params.kpt_oks_sigmas`."""
 def counted_points(asked: np.ndarray, width: int, height: int) -> np.ndarray:
     """Which of the key points (18, 3) count in a picture: bool (18,)."""
     x, y, confidence = asked.T
-    return (confidence > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    counted: np.ndarray = (confidence > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return counted
 
 
 def pck(found: np.ndarray, asked: np.ndarray, counted: np.ndarray, share: float = PCK_SHARE) -> float:

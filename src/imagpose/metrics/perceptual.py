@@ -50,7 +50,8 @@ class EfficientNetLite0(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits of the classes."""
         last = self.features(pixels, (len(self.blocks) - 1,))[0]
-        return self.classifier(self.head(last).mean((2, 3)))
+        scores: torch.Tensor = self.classifier(self.head(last).mean((2, 3)))
+        return scores
 
     def features(self, pixels: torch.Tensor, stages: Sequence[int] = STAGES) -> list[torch.Tensor]:
         """Outputs (b, c, h, w) of some blocks, by ascending number; nothing behind the last of them is computed."""
@@ -75,7 +76,8 @@ class _InvertedResidual(nn.Module):
         self.adds_input = stride == 1 and width == channels
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return hidden + self.layers(hidden) if self.adds_input else self.layers(hidden)
+        output: torch.Tensor = hidden + self.layers(hidden) if self.adds_input else self.layers(hidden)
+        return output
 
 
 def _convolution(width: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -151,7 +153,7 @@ def feature_distance(pictures: torch.Tensor, truths: torch.Tensor, masks: torch.
         shapes = ", ".join(str(tuple(part.shape)) for part in (pictures, truths, masks))
         raise ValueError(f"(n, 3, H, W) pictures and truths and (n, H, W) masks are expected, not {shapes}")
     network = load_efficientnet()
-    parts = zip(*(part.split(_AT_ONCE) for part in (pictures, truths, masks)), strict=True)
+    parts = zip(*(torch.split(part, _AT_ONCE) for part in (pictures, truths, masks)), strict=True)
     with torch.autocast(pictures.device.type, enabled=False):  # a run that validates in bf16 must print the same number
         found = [
             masked_distance(stage_features(network, ours), stage_features(network, theirs), mask)

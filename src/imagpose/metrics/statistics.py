@@ -76,7 +76,8 @@ def _resampled_sums(values: np.ndarray, over: np.ndarray, seed: int, people: np.
     sizes = [min(rows, _RESAMPLES - start) for start in range(0, _RESAMPLES, rows)]
     drawn = [generator.integers(0, len(tops), (size, len(tops))) for size in sizes]
     sums = np.concatenate([np.stack([tops[own].sum(1), bottoms[own].sum(1)], 1) for own in drawn])
-    return sums[sums[:, 1] != 0]
+    known: np.ndarray = sums[sums[:, 1] != 0]
+    return known
 
 
 def compare_paired(one: np.ndarray, other: np.ndarray, seed: int = 0, people: np.ndarray | None = None) -> Comparison:

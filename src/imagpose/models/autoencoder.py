@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import Decoder, Encoder
 from torch.nn import functional
 
-from imagpose.models.diffusers_hooks import set_tile_size
+from imagpose.models.diffusers_hooks import register_to_config, set_tile_size
 
 __all__ = ["PatchAutoencoderKL", "autoencoder_class", "decode_latents", "encode_latents", "spatial_factor"]
 
@@ -131,7 +130,8 @@ class _PatchEncoder(Encoder):
         if sample.shape[-2] % self.factor or sample.shape[-1] % self.factor:
             size = f"{sample.shape[-2]}x{sample.shape[-1]}"
             raise ValueError(f"pictures of {size} pixels: sides that are multiples of {self.factor} expected")
-        return super().forward(functional.pixel_unshuffle(sample, self.patch_size))
+        moments: torch.Tensor = super().forward(functional.pixel_unshuffle(sample, self.patch_size))
+        return moments
 
 
 class _PatchDecoder(Decoder):
@@ -143,14 +143,17 @@ class _PatchDecoder(Decoder):
         return functional.pixel_shuffle(super().forward(sample, latent_embeds), self.patch_size)
 
 
-def autoencoder_class(config: dict) -> type[AutoencoderKL]:
+def autoencoder_class(config: dict[str, Any]) -> type[AutoencoderKL]:
     """The class of the VAE that a folder's ``config.json`` names: ours, or diffusers' AutoencoderKL."""
-    return PatchAutoencoderKL if config.get("_class_name") == PatchAutoencoderKL.__name__ else AutoencoderKL
+    own = config.get("_class_name") == PatchAutoencoderKL.__name__
+    found: type[AutoencoderKL] = PatchAutoencoderKL if own else AutoencoderKL
+    return found
 
 
 def spatial_factor(vae: AutoencoderKL) -> int:
     """Pixels along a side of a picture per latent: 2 per halving, times the side of a patch where the VAE has patches."""
-    return 2 ** (len(vae.config.block_out_channels) - 1) * vae.config.get("patch_size", 1)
+    factor: int = 2 ** (len(vae.config.block_out_channels) - 1) * vae.config.get("patch_size", 1)
+    return factor
 
 
 def encode_latents(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
@@ -158,9 +161,11 @@ def encode_latents(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
 
     They are the posterior's mean: a picture has the same latents in a cache, in training and in a request.
     """
-    return vae.encode(pixels.to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
+    latents: torch.Tensor = vae.encode(pixels.to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
+    return latents
 
 
 def decode_latents(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     """Pixels (b, 3, H, W), about [-1, 1], of scaled latents (b, c, H / f, W / f), in the VAE's dtype."""
-    return vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+    decoded: torch.Tensor = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+    return decoded

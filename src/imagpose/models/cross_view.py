@@ -47,7 +47,8 @@ class CrossViewLayer(nn.Module):
         self.attn1 = Attention(channels, heads=num_heads, dim_head=channels // num_heads, bias=False)
 
     def forward(self, tokens: torch.Tensor, slot_codes: torch.Tensor) -> torch.Tensor:
-        return tokens + self.attn1(self.norm1(tokens) + slot_codes)
+        attended: torch.Tensor = tokens + self.attn1(self.norm1(tokens) + slot_codes)
+        return attended
 
 
 class CrossViewFeedForward(nn.Module):
@@ -59,7 +60,8 @@ class CrossViewFeedForward(nn.Module):
         self.ff = FeedForward(channels, activation_fn="geglu")
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return tokens + self.ff(self.norm(tokens))
+        output: torch.Tensor = tokens + self.ff(self.norm(tokens))
+        return output
 
 
 class CrossViewAttention(CheckpointedModule):
@@ -125,7 +127,7 @@ class CrossViewAttention(CheckpointedModule):
         return hidden + self.checkpointed(self._change, hidden, grid)
 
     def _change(self, hidden: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
-        views = hidden.unflatten(0, (-1, grid.num_views)) if self.views_in_batch else untile(hidden, grid)
+        views = torch.unflatten(hidden, 0, (-1, grid.num_views)) if self.views_in_batch else untile(hidden, grid)
         b, _, _, h, w = views.shape
         normed = self.norm(views.flatten(0, 1))
         tokens = self.proj_in(rearrange(normed, "(b v) c h w -> (b h w) v c", b=b))

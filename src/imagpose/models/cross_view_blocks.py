@@ -100,7 +100,8 @@ def add_cross_view(block: nn.Module, placement: str, make: MakeCrossView) -> nn.
         for index, transformer in enumerate(block.attentions):
             cross_view = make(transformer.out_channels)
             block.attentions[index] = CrossViewTransformer2DModel.from_transformer(transformer, cross_view)
-        return block
+        attended: nn.Module = block
+        return attended
     return block if placement == "cross_attention" else _with_sites(block, make)
 
 
@@ -108,7 +109,7 @@ def _with_sites(block: DownBlock2D | UpBlock2D, make: MakeCrossView) -> nn.Modul
     """A cross-attention block around the layers of a plain one: its forward calls each site and passes the grid."""
     channels = block.resnets[0].out_channels
     common = {"in_channels": channels, "out_channels": channels, "temb_channels": channels, "num_layers": 0}
-    host: CrossAttnDownBlock2D | CrossAttnUpBlock2D
+    host: nn.Module
     if isinstance(block, DownBlock2D):
         host = CrossAttnDownBlock2D(**common, add_downsample=False)
         host.downsamplers = block.downsamplers

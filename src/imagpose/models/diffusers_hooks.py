@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
-from typing import Any
+from typing import Any, ParamSpec
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, configuration_utils
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from torch import nn
 
-__all__ = ["CheckpointedModule", "init_keys", "name_library", "set_tile_size"]
+__all__ = ["CheckpointedModule", "init_keys", "name_library", "register_to_config", "set_tile_size"]
+
+Arguments = ParamSpec("Arguments")
 
 
 def name_library() -> None:
@@ -31,6 +33,12 @@ def init_keys(own: type, stock: type) -> set[str]:
     return names - {"kwargs"}
 
 
+def register_to_config(init: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """diffusers' decorator of the same name, which has no types: an `__init__` whose arguments become the configuration."""
+    registered: Callable[Arguments, None] = configuration_utils.register_to_config(init)
+    return registered
+
+
 class CheckpointedModule(nn.Module):
     """A module inside of a `ModelMixin` that recomputes a function when `enable_gradient_checkpointing` asks for it."""
 
@@ -40,7 +48,8 @@ class CheckpointedModule(nn.Module):
     def checkpointed(self, function: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor:
         """`function` of the arguments; its activations are not kept where checkpointing is on."""
         if torch.is_grad_enabled() and self.gradient_checkpointing:
-            return self._gradient_checkpointing_func(function, *arguments)
+            recomputed: torch.Tensor = self._gradient_checkpointing_func(function, *arguments)
+            return recomputed
         return function(*arguments)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import nn
+
+from imagpose.models.diffusers_hooks import register_to_config
 
 __all__ = ["FeatureTokens"]
 
@@ -63,7 +64,7 @@ class FeatureTokens(ModelMixin, ConfigMixin):
         Raises:
             ValueError: texture latents are missing, superfluous or of a size that the kernel does not divide.
         """
-        tokens = self.project(image_tokens)
+        tokens: torch.Tensor = self.project(image_tokens)
         if self.texture is None:
             if texture_latents is not None:
                 raise ValueError("texture latents given to feature tokens with use_texture=False")

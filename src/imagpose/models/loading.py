@@ -269,4 +269,5 @@ def _prediction_type(preset: Preset, base: ModelFiles | None) -> PredictionType 
         config = DDIMScheduler.load_config(base.place, subfolder="scheduler")
     except (OSError, json.JSONDecodeError) as error:
         raise _unreadable(ModelFiles(base.place, "scheduler", base.repository), error) from error
-    return config.get("prediction_type", "epsilon")
+    kind: PredictionType | None = config.get("prediction_type", "epsilon")
+    return kind

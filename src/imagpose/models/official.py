@@ -102,7 +102,7 @@ def denoiser_to_official(weights: Mapping[str, torch.Tensor]) -> Weights:
             continue
         place = f"{found['site']}.motion_modules.{found['index']}.temporal_transformer."
         if found["rest"] == _OUR_TABLES:
-            theirs |= {place + name: table.clone() for name, table in zip(_TABLES, weight.split(1), strict=True)}
+            theirs |= {place + name: table.clone() for name, table in zip(_TABLES, torch.split(weight, 1), strict=True)}
         else:
             theirs[place + _renamed(found["rest"], _TO_THEIRS, key)] = weight
     theirs["conv_in.weight"] = _reordered(theirs["conv_in.weight"], _THEIRS_FROM_OURS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 from torch.nn import functional
+
+from imagpose.models.diffusers_hooks import register_to_config
 
 __all__ = ["PoseEncoder"]
 
@@ -37,4 +38,5 @@ class PoseEncoder(ModelMixin, ConfigMixin):
         if self.reduction > 1:
             skeleton = functional.avg_pool2d(skeleton, self.reduction)
         # Few channels at full size: oneDNN's convolutions need two thirds of the time in this layout.
-        return self.embedding(skeleton.contiguous(memory_format=torch.channels_last))
+        features: torch.Tensor = self.embedding(skeleton.contiguous(memory_format=torch.channels_last))
+        return features

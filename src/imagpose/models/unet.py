@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.configuration_utils import register_to_config
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
 from imagpose.models.cross_view import CrossViewAttention
 from imagpose.models.cross_view_blocks import BLOCK_TYPES, PLACEMENTS, VIEW_GRID, add_cross_view
-from imagpose.models.diffusers_hooks import init_keys
+from imagpose.models.diffusers_hooks import init_keys, register_to_config
 from imagpose.views import ViewGrid, tile, untile
 
 __all__ = ["IMAGPoseUNet"]
@@ -30,8 +29,9 @@ class PoseConv2d(nn.Conv2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if input.shape[1] == self.in_channels:
             return super().forward(input)
-        sample, pose_features = input.split([self.in_channels, self.out_channels], dim=1)
-        return super().forward(sample) + pose_features
+        sample, pose_features = torch.split(input, [self.in_channels, self.out_channels], dim=1)
+        features: torch.Tensor = super().forward(sample) + pose_features
+        return features
 
 
 class IMAGPoseUNet(UNet2DConditionModel):
@@ -144,7 +144,7 @@ class IMAGPoseUNet(UNet2DConditionModel):
             )
         stock = signature(UNet2DConditionModel.__init__).parameters
         stock_config = {key: value for key, value in base.config.items() if key in stock}
-        model = cls(**{**stock_config, "in_channels": in_channels, **config})
+        model: IMAGPoseUNet = cls(**{**stock_config, "in_channels": in_channels, **config})
         state = base.state_dict()
         weight = state["conv_in.weight"]
         state["conv_in.weight"] = torch.cat(
@@ -158,7 +158,8 @@ class IMAGPoseUNet(UNet2DConditionModel):
                 f"the base UNet does not fit the arguments: {len(differing)} weights differ, first {differing[0]}"
             )
         model.load_state_dict(state, strict=False)
-        return model.to(device=base.device, dtype=base.dtype)
+        model.to(device=base.device, dtype=base.dtype)
+        return model
 
     def forward(
         self,

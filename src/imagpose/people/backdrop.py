@@ -39,7 +39,8 @@ class Ground:
     @property
     def picture(self) -> np.ndarray:
         """float32 (H, W, 3), 0..1, with the shadow."""
-        return self.colours * self.light[..., None]
+        lit: np.ndarray = self.colours * self.light[..., None]
+        return lit
 
 
 def paint_backdrop(shoot: Shoot, projection: Projection, vertices: np.ndarray, height: int, width: int) -> Ground:

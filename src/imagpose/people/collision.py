@@ -84,7 +84,8 @@ def segment_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     t = np.clip((b * s + f) / e, 0, 1)
     s = np.clip((b * t - c) / a, 0, 1)
     gap = offset + along_first * s[:, None] - along_second * t[:, None]
-    return np.sqrt((gap**2).sum(1))
+    distances: np.ndarray = np.sqrt((gap**2).sum(1))
+    return distances
 
 
 # Row of each posed capsule; the limbs of the left and of the right side are neighbours.

@@ -238,4 +238,5 @@ def calm_normals(normals: np.ndarray, places: np.ndarray) -> np.ndarray:
     smooth = np.stack([places[:, 0] / 0.10, np.full(len(places), -1.0), np.full(len(places), 0.25)], 1)
     smooth /= np.linalg.norm(smooth, axis=1, keepdims=True)
     calm = normals + share[:, None] * (smooth - normals)
-    return calm / np.maximum(np.linalg.norm(calm, axis=1, keepdims=True), 1e-9)
+    unit: np.ndarray = calm / np.maximum(np.linalg.norm(calm, axis=1, keepdims=True), 1e-9)
+    return unit

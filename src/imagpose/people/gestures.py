@@ -49,11 +49,13 @@ class Performer:
     def world(self, bone: str) -> np.ndarray:
         """Where a bone's head is in the world."""
         turn, shift = self.motion[bone]
-        return turn @ self.rig.head(bone) + shift
+        place: np.ndarray = turn @ self.rig.head(bone) + shift
+        return place
 
     def on_trunk(self, level: str) -> np.ndarray:
         """Middle of a level of the trunk ("chest", "waist", "hips") in rest."""
-        return self.body.trunk[level][1].mean(0)
+        middle: np.ndarray = self.body.trunk[level][1].mean(0)
+        return middle
 
 
 Gesture = Callable[[Performer, np.random.Generator], dict[str, Directions]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
@@ -144,7 +145,7 @@ def _sample_look(rng: np.random.Generator, female: bool) -> Look:
     )
 
 
-def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Solid]) -> dict:
+def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Solid]) -> dict[str, Any]:
     """One mesh of all pieces and solids, on the identity's own body."""
     template = load_template()
     normals = vertex_normals(rest.vertices, np.concatenate(list(body.faces.values())))
@@ -154,7 +155,8 @@ def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Soli
     offset = np.concatenate([p.offset for p in pieces])[:, None].astype(np.float32)
 
     def blend(values: np.ndarray) -> np.ndarray:
-        return values[first] * (1 - alpha) + values[second] * alpha
+        blended: np.ndarray = values[first] * (1 - alpha) + values[second] * alpha
+        return blended
 
     surface_normals = blend(normals)
     surface_normals /= np.maximum(np.linalg.norm(surface_normals, axis=1, keepdims=True), 1e-9)
@@ -200,7 +202,8 @@ def _worn(body: Body, rest: RestBody, solid: Solid) -> np.ndarray:
     size = 1.0
     if solid.bone == "head":
         size = np.sqrt((weight * (after - end) ** 2).sum() / (weight * (before - start) ** 2).sum())
-    return size * (solid.vertices - start) + end
+    placed: np.ndarray = size * (solid.vertices - start) + end
+    return placed
 
 
 def _solid_attributes(solid: Solid) -> np.ndarray:

@@ -46,7 +46,8 @@ def rotation(axis: np.ndarray | tuple[float, float, float], degrees: float) -> n
     x, y, z = unit(np.asarray(axis, dtype=np.float64))
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = math.radians(degrees)
-    return _STILL + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
+    turn: np.ndarray = _STILL + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
+    return turn
 
 
 def _cross(first: np.ndarray | tuple[float, ...], second: np.ndarray | tuple[float, ...]) -> np.ndarray:
@@ -78,11 +79,13 @@ class Rig:
 
     def head(self, name: str) -> np.ndarray:
         """Rest position (3,) of a bone's head."""
-        return self.heads[self.index[name]]
+        place: np.ndarray = self.heads[self.index[name]]
+        return place
 
     def parent(self, name: str) -> str:
         """Name of a bone's parent."""
-        return self.names[self.parents[self.index[name]]]
+        above: str = self.names[self.parents[self.index[name]]]
+        return above
 
     def forward(self, rotations: Rotations) -> BoneMotions:
         """Rigid motion of every bone: name -> (rotation (3, 3), shift (3,)).
@@ -147,7 +150,8 @@ def _swing(start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     if cosine < -0.9999:
         return rotation(_cross(start, (0.3, 0.9, 0.2)), 180.0)
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return _STILL + cross + cross @ cross / (1 + cosine)
+    turn: np.ndarray = _STILL + cross + cross @ cross / (1 + cosine)
+    return turn
 
 
 def arm_rotations(rig: Rig, side: str, upper: np.ndarray, forearm: np.ndarray) -> Rotations:

@@ -187,7 +187,8 @@ def _neckline(outfit: Outfit, template: Template) -> np.ndarray:
     """Positive on the cloth side of the neckline, metres."""
     x, y, z = template.vertices.T
     if outfit.neckline == "turtle":
-        return 0.625 - z
+        collar: np.ndarray = 0.625 - z
+        return collar
     half_width, _, back = _NECKLINES[outfit.neckline]
     depth = back + (outfit.neck_depth - back) * smoothstep(0.03, -0.05, y)
     drop = np.maximum(0.585 - z, 0)
@@ -195,13 +196,15 @@ def _neckline(outfit: Outfit, template: Template) -> np.ndarray:
         edge = abs(x) / half_width + drop / depth - 1
     else:
         edge = np.sqrt((x / half_width) ** 2 + (drop / depth) ** 2) - 1
-    return edge * 0.07
+    above: np.ndarray = edge * 0.07
+    return above
 
 
 def _armhole(template: Template) -> np.ndarray:
     """Positive on the trunk's side of a sleeveless top's edge: a plane over the shoulder that leans outwards below it."""
     x, _, z = template.vertices.T
-    return np.minimum(0.75 - template.arm, 0.148 + 1.2 * np.maximum(0.43 - z, 0) - abs(x))
+    inside: np.ndarray = np.minimum(0.75 - template.arm, 0.148 + 1.2 * np.maximum(0.43 - z, 0) - abs(x))
+    return inside
 
 
 def _top(outfit: Outfit, template: Template, neck: np.ndarray) -> list[Piece]:
@@ -249,4 +252,5 @@ def _bare_skin(outfit: Outfit, template: Template, neck: np.ndarray, shoe_top: f
     head = np.where(~on_arm & (z > 0.38), opening, nowhere)
     lining_end = outfit.leg_end + 0.025 if outfit.has_skirt else outfit.leg_end
     legs = np.where(~on_arm, np.minimum(lining_end + 0.02 - z, z - shoe_top + 0.03), nowhere)
-    return np.maximum.reduce([head, arms, legs])
+    bare: np.ndarray = np.maximum.reduce([head, arms, legs])
+    return bare

@@ -106,7 +106,8 @@ def _blotches(cloth: Cloth, print_: Print) -> np.ndarray:
     scale, phase = 2.2 / print_.period, 6 * print_.phase
     a = np.sin(scale * cloth.up + 2 * np.sin(scale * 0.7 * cloth.around + phase))
     b = np.sin(scale * 1.3 * cloth.around + 2 * np.sin(scale * 0.6 * cloth.up + 2 * phase))
-    return (a * b > 0.15).astype(np.float32)
+    blotches: np.ndarray = (a * b > 0.15).astype(np.float32)
+    return blotches
 
 
 # Share 0..1 of the second colour at each place.

@@ -205,8 +205,10 @@ def _rows(triangles: _Triangles) -> tuple[np.ndarray, ...]:
 
 
 def _least(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
-    return np.minimum(np.minimum(first, second), third)
+    least: np.ndarray = np.minimum(np.minimum(first, second), third)
+    return least
 
 
 def _most(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
-    return np.maximum(np.maximum(first, second), third)
+    most: np.ndarray = np.maximum(np.maximum(first, second), third)
+    return most

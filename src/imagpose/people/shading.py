@@ -73,7 +73,8 @@ def _trunk_angle(attributes: np.ndarray) -> np.ndarray:
     flat = smoothstep(0.40, 0.47, z)
     angle = np.arctan2(across, (1 - flat) * (_TRUNK_MIDDLE - y) / _TRUNK_DEPTH + flat * panel)
     flatness = (_TRUNK_WIDTH**2 - _TRUNK_DEPTH**2) / (_TRUNK_WIDTH**2 + _TRUNK_DEPTH**2)
-    return angle + flatness / 4 * np.sin(2 * angle)
+    flattened: np.ndarray = angle + flatness / 4 * np.sin(2 * angle)
+    return flattened
 
 
 def _cloth(attributes: np.ndarray, legs: bool) -> Cloth:

@@ -128,14 +128,16 @@ def lattice_noise(shoot: Shoot, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     noise = shoot.lattice
     near = noise[iv, iu] * (1 - fu) + noise[iv, ju] * fu
     far = noise[jv, iu] * (1 - fu) + noise[jv, ju] * fu
-    return near * (1 - fv) + far * fv
+    blended: np.ndarray = near * (1 - fv) + far * fv
+    return blended
 
 
 def _lines(coordinate: np.ndarray, period: float, width: float, footprint: np.ndarray) -> np.ndarray:
     """1 on lines of a width every period (metres), softened to the size of a pixel, so that nothing shimmers."""
     soft = np.maximum(footprint, width)
     distance = abs((coordinate / period + 0.5) % 1.0 - 0.5) * period
-    return np.clip(1.5 - distance / soft, 0, 1) * (width / soft)
+    coverage: np.ndarray = np.clip(1.5 - distance / soft, 0, 1) * (width / soft)
+    return coverage
 
 
 Texture = Callable[[Shoot, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -148,7 +150,10 @@ def _plaster(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) 
 
 def _concrete(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     seams = _lines(u, 1.2 * shoot.scale, 0.012, footprint) + _lines(v, 0.9 * shoot.scale, 0.012, footprint)
-    return 0.10 * lattice_noise(shoot, u * 1.7, v * 1.7) + 0.05 * lattice_noise(shoot, u * 6, v * 6) - 0.2 * seams
+    tone: np.ndarray = (
+        0.10 * lattice_noise(shoot, u * 1.7, v * 1.7) + 0.05 * lattice_noise(shoot, u * 6, v * 6) - 0.2 * seams
+    )
+    return tone
 
 
 def _brick(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -157,25 +162,33 @@ def _brick(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) ->
     along = u + 0.5 * wide * (row % 2)
     mortar = np.maximum(_lines(v, tall, 0.012, footprint), _lines(along, wide, 0.012, footprint))
     tone = shoot.lattice[row.astype(np.int32) % _LATTICE, np.floor(along / wide).astype(np.int32) % _LATTICE]
-    return 0.09 * tone * (1 - mortar) + 0.22 * mortar
+    bricks: np.ndarray = 0.09 * tone * (1 - mortar) + 0.22 * mortar
+    return bricks
 
 
 def _planks(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     wide = 0.16 * shoot.scale
     tone = shoot.lattice[5, np.floor(u / wide).astype(np.int32) % _LATTICE]
-    return 0.06 * tone + 0.04 * lattice_noise(shoot, u * 18, v * 2) - 0.25 * _lines(u, wide, 0.008, footprint)
+    planks: np.ndarray = (
+        0.06 * tone + 0.04 * lattice_noise(shoot, u * 18, v * 2) - 0.25 * _lines(u, wide, 0.008, footprint)
+    )
+    return planks
 
 
 def _tiles(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     side = 0.42 * shoot.scale
     grout = np.maximum(_lines(u, side, 0.010, footprint), _lines(v, side, 0.010, footprint))
     tone = shoot.lattice[np.floor(v / side).astype(np.int32) % _LATTICE, np.floor(u / side).astype(np.int32) % _LATTICE]
-    return 0.03 * tone - 0.15 * grout
+    tiles: np.ndarray = 0.03 * tone - 0.15 * grout
+    return tiles
 
 
 def _panels(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:
     dado = np.clip((0.95 - v) / np.maximum(footprint, 0.02), 0, 1)
-    return -0.10 * dado - 0.15 * _lines(v - 0.95, 50.0, 0.03, footprint) + 0.02 * lattice_noise(shoot, u * 4, v * 4)
+    panels: np.ndarray = (
+        -0.10 * dado - 0.15 * _lines(v - 0.95, 50.0, 0.03, footprint) + 0.02 * lattice_noise(shoot, u * 4, v * 4)
+    )
+    return panels
 
 
 def _bokeh(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) -> np.ndarray:

@@ -48,7 +48,8 @@ def ellipsoid(
     polar, azimuth = np.meshgrid(np.linspace(0, np.pi, 13), np.linspace(0, 2 * np.pi, 21), indexing="ij")
 
     def soft(values: np.ndarray) -> np.ndarray:
-        return np.sign(values) * abs(values) ** power
+        softened: np.ndarray = np.sign(values) * abs(values) ** power
+        return softened
 
     around = soft(np.sin(polar))
     unit = np.stack([around * soft(np.cos(azimuth)), around * soft(np.sin(azimuth)), soft(np.cos(polar))], -1)

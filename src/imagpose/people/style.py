@@ -151,7 +151,8 @@ def _watercolour(shoot: Shoot, ground: Ground, seen: Seen) -> np.ndarray:
     gathered = (abs(soft - wide).mean(-1) * 1.2).clip(0, 0.2)
     pigment = 1 - soft  # how much of the paper's light is taken
     pigment *= (1 + 0.18 * clouds(26, 5) + 0.12 * clouds(8, 17) + gathered * 2)[..., None]
-    return 1 - pigment + 0.012 * clouds(1.7, 0)[..., None]
+    painted: np.ndarray = 1 - pigment + 0.012 * clouds(1.7, 0)[..., None]
+    return painted
 
 
 _STYLES: dict[str, Callable[[Shoot, Ground, Seen], np.ndarray]] = dict(
@@ -184,12 +185,14 @@ def _in_tones(shoot: Shoot, ground: Ground, tones: int) -> np.ndarray:
     if shoot.plain:
         return np.broadcast_to((shoot.wall * shoot.tint).clip(0, 1).astype(np.float32), ground.colours.shape)
     brightness = (ground.colours @ _LUMINANCE).clip(0.02)
-    return ground.colours * ((np.floor(brightness * tones) + 0.5) / tones / brightness)[..., None]
+    toned: np.ndarray = ground.colours * ((np.floor(brightness * tones) + 0.5) / tones / brightness)[..., None]
+    return toned
 
 
 def _hatched(rows: np.ndarray, columns: np.ndarray, height: int, direction: int) -> np.ndarray:
     """Whether pixels lie on diagonal lines 4.5 pixels apart (at a height of 256), a third of them on a line."""
-    return ((columns + direction * rows) * (256 / height) / (4.5 * math.sqrt(2))) % 1.0 < 0.36
+    hatched: np.ndarray = ((columns + direction * rows) * (256 / height) / (4.5 * math.sqrt(2))) % 1.0 < 0.36
+    return hatched
 
 
 def _outlines(ground: Ground, seen: Seen, width: float) -> np.ndarray:
@@ -220,11 +223,13 @@ def _outlines(ground: Ground, seen: Seen, width: float) -> np.ndarray:
             grown[:, 1:] |= lines[:, :-1]
         lines = grown
     parts = lines.reshape(height, seen.sampling, picture_width, seen.sampling)
-    return parts.sum((1, 3), dtype=np.float32) / seen.sampling**2
+    coverage: np.ndarray = parts.sum((1, 3), dtype=np.float32) / seen.sampling**2
+    return coverage
 
 
 def _with_ink(picture: np.ndarray, lines: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    return picture + lines[..., None] * (colour - picture)
+    inked: np.ndarray = picture + lines[..., None] * (colour - picture)
+    return inked
 
 
 def _cells(places: np.ndarray) -> np.ndarray:
@@ -236,7 +241,8 @@ def _cells(places: np.ndarray) -> np.ndarray:
     x, y, z = (places - low).T
     order = (x > y) + 2 * (y > z) + 4 * (x > z)
     i, j, k = low.astype(np.int64).T + 512
-    return (((i * 1024 + j) * 1024 + k) * 8 + order) * 256
+    cells: np.ndarray = (((i * 1024 + j) * 1024 + k) * 8 + order) * 256
+    return cells
 
 
 def _facets(cells: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

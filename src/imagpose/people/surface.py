@@ -111,4 +111,5 @@ def _merge(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
 
 def _key(corners: np.ndarray) -> np.ndarray:
     """A number per place (n,), by which vertices are sorted."""
-    return (corners[:, 0] * 65536 + corners[:, 1]) * 16384 + np.rint(corners[:, 2] * 16383)
+    key: np.ndarray = (corners[:, 0] * 65536 + corners[:, 1]) * 16384 + np.rint(corners[:, 2] * 16383)
+    return key

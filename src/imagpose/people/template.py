@@ -79,7 +79,8 @@ def _along(points: np.ndarray, shoulder: np.ndarray, elbow: np.ndarray, wrist: n
     upper, fore = elbow - shoulder, wrist - elbow
     on_upper = (points - shoulder) @ upper / (upper @ upper)
     on_fore = (points - elbow) @ fore / (fore @ fore)
-    return np.maximum(np.where(on_upper < 1, on_upper * 0.5, 0.5 + 0.5 * np.maximum(on_fore, 0)), -0.1)
+    along: np.ndarray = np.maximum(np.where(on_upper < 1, on_upper * 0.5, 0.5 + 0.5 * np.maximum(on_fore, 0)), -0.1)
+    return along
 
 
 def _around(
@@ -89,7 +90,8 @@ def _around(
     on_forearm = smoothstep(0.4, 0.6, along)[:, None]
     upper, fore = _about_axis(points, shoulder, elbow), _about_axis(points, elbow, wrist)
     directions = (1 - on_forearm) * upper + on_forearm * fore
-    return directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
+    unit: np.ndarray = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
+    return unit
 
 
 def _about_axis(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -98,4 +100,5 @@ def _about_axis(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.nd
     first = np.cross(axis, (0.0, 1.0, 0.0))
     first /= np.linalg.norm(first)
     radial = (points - start) @ np.stack([first, np.cross(axis, first)], 1)
-    return radial / np.maximum(np.linalg.norm(radial, axis=1, keepdims=True), 1e-9)
+    unit: np.ndarray = radial / np.maximum(np.linalg.norm(radial, axis=1, keepdims=True), 1e-9)
+    return unit

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imagpose.pipeline.pipeline import IMAGPosePipeline, IMAGPosePipelineOutput
+    from imagpose.pipeline.canvases import IMAGPosePipelineOutput
+    from imagpose.pipeline.pipeline import IMAGPosePipeline
 
 __all__ = ["IMAGPosePipeline", "IMAGPosePipelineOutput"]
 

@@ -149,7 +149,9 @@ class ConditionEncoder:
         pictures = [picture for own in sources for picture in own]
         views = torch.cat([self._view(self._pixels(part)) for part in in_parts(pictures)])
         features = torch.cat([self._features(self._pixels(part)) for part in in_parts([own[0] for own in sources])])
-        return [_Given(*given) for given in zip(features, views.split([len(own) for own in sources]), strict=True)]
+        return [
+            _Given(*given) for given in zip(features, torch.split(views, [len(own) for own in sources]), strict=True)
+        ]
 
     def _pixels(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
         return pictures_to_signed(pictures).to(self.device)
@@ -164,7 +166,8 @@ class ConditionEncoder:
         model = self.feature_tokens
         tokens = encode_image_tokens(self.image_encoder, self.image_processor, pixels)
         texture = encode_texture(self.vae, model, pixels).to(model.dtype) if model.config.use_texture else None
-        return model(tokens.to(model.dtype), texture)
+        features: torch.Tensor = model(tokens.to(model.dtype), texture)
+        return features
 
     def _black_view(self, height: int, width: int, grid: ViewGrid) -> torch.Tensor:
         """Latents (c, h, w) of the black view; (v, c, h, w) of a black canvas where the VAE sees canvases."""
@@ -182,7 +185,7 @@ class ConditionEncoder:
             given = self._given[id(request)].views
             black = -torch.ones_like(given[0]) if joint else self._black
             views += [given[slot.index] if slot.role == "source" else black for slot in canvas.slots]
-        laid = torch.stack(views).unflatten(0, (-1, grid.num_views))
+        laid = torch.unflatten(torch.stack(views), 0, (-1, grid.num_views))
         return self._encode_canvases(laid, grid) if joint else laid
 
     def _encode_canvases(self, views: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
@@ -199,7 +202,7 @@ class ConditionEncoder:
             for slot in canvas.slots
         ]
         drawn = bytes_to_unit(draw_skeletons(poses, height, width, self.multiple).to(self.device))
-        joint = tile(drawn.unflatten(0, (-1, grid.num_views)), grid).to(self.pose_encoder.dtype)
+        joint = tile(torch.unflatten(drawn, 0, (-1, grid.num_views)), grid).to(self.pose_encoder.dtype)
         return torch.cat([self.pose_encoder(part) for part in in_parts(joint)])
 
 
@@ -230,7 +233,8 @@ def encode_image_tokens(
     inputs = encoder_pixels(
         pixels, (size["height"], size["width"]), image_processor.image_mean, image_processor.image_std
     )
-    return image_encoder(inputs.to(image_encoder.dtype)).last_hidden_state
+    states: torch.Tensor = image_encoder(inputs.to(image_encoder.dtype)).last_hidden_state
+    return states
 
 
 def in_parts(inputs: Any, views: int = 1) -> list[Any]:

@@ -32,4 +32,5 @@ def load_pipeline(model: str, scheduler: str | None = None) -> IMAGPosePipeline:
     pipeline = IMAGPosePipeline.from_pretrained(model)
     if scheduler is not None:
         pipeline.scheduler = named_scheduler(scheduler, pipeline.scheduler)
-    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    placed: IMAGPosePipeline = pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    return placed

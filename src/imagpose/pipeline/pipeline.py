@@ -6,9 +6,9 @@ Source: paper §3 (Fig. 2), Eq. 5 for guidance; the plan for any number of sourc
 """
 
 import inspect
-import os
 from collections.abc import Callable, Iterator
 from itertools import islice
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         )
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "IMAGPosePipeline":
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any) -> "IMAGPosePipeline":
         """Loads `"mini"`, the folder of a saved pipeline, or a Hub id; `kwargs` as in diffusers (`dtype=`, ...).
 
         Weights become float32 where `dtype` does not say otherwise, whatever precision they were saved in. Code that lies
@@ -129,7 +129,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             raise ValueError(
                 "trust_remote_code and custom_pipeline: code of a model's folder is never run; leave them out"
             )
-        model = resolve_model(os.fspath(pretrained_model_name_or_path))
+        model = resolve_model(fspath(pretrained_model_name_or_path))
         if "torch_dtype" not in kwargs:  # transformers would take the saved precision, diffusers float32
             kwargs.setdefault("dtype", torch.float32)
         folder = Path(model)
@@ -142,7 +142,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         check_no_code(folder)
         check_weight_files(folder)
         try:
-            pipeline = super().from_pretrained(folder, **kwargs)
+            pipeline: IMAGPosePipeline = super().from_pretrained(folder, **kwargs)
         except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"cannot load the model in {folder}: {reason}") from error
@@ -198,9 +198,9 @@ class IMAGPosePipeline(DiffusionPipeline):
         output_type: str = "pil",
         return_dict: bool = True,
         return_canvases: bool = False,
-        callback_on_step_end: Callable | PipelineCallback | MultiPipelineCallbacks | None = None,
+        callback_on_step_end: Callable[..., dict[str, Any]] | PipelineCallback | MultiPipelineCallbacks | None = None,
         callback_on_step_end_tensor_inputs: list[str] = ["latents"],  # noqa: B006 (diffusers' signature, never changed)
-    ) -> IMAGPosePipelineOutput | tuple:
+    ) -> IMAGPosePipelineOutput | tuple[Any, ...]:
         """Generates one picture per target pose.
 
         Args:
@@ -261,7 +261,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             check_size("width", self.config.view_width if width is None else width),
         )
 
-    def _after_step(self, callback: Callable | None, names: list[str]) -> AfterStep:
+    def _after_step(self, callback: Callable[..., dict[str, torch.Tensor]] | None, names: list[str]) -> AfterStep:
         """What happens to the latents after step `index` at timestep t: what the user's callback makes of them."""
         for name in names:
             if name not in self._callback_tensor_inputs:
@@ -271,8 +271,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         def call(index: int, t: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
             if callback is None:
                 return latents
-            available = {"latents": latents}
-            return callback(self, index, t, {name: available[name] for name in names}).pop("latents", latents)
+            return callback(self, index, t, dict.fromkeys(names, latents)).pop("latents", latents)
 
         return call
 
@@ -348,7 +347,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         both = conditions.without_image(sampling.guidance).concat(conditions)
         low, high = sampling.guidance_interval
         num_train_timesteps = self.scheduler.config.num_train_timesteps
-        latents = noise * self.scheduler.init_noise_sigma
+        latents: torch.Tensor = noise * self.scheduler.init_noise_sigma
         for index, t in enumerate(timesteps):
             if self.interrupt:
                 continue
@@ -366,7 +365,7 @@ class IMAGPosePipeline(DiffusionPipeline):
 
     def _predict(self, canvases: torch.Tensor, t: torch.Tensor, conditions: JointConditions) -> torch.Tensor:
         """The UNet's prediction for noisy canvases (n, c, rows*h, cols*w), in float32."""
-        return self.unet(
+        predicted: torch.Tensor = self.unet(
             torch.cat([canvases.to(self.unet.dtype), conditions.image], dim=1),
             t,
             conditions.features,
@@ -374,6 +373,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             view_grid=conditions.grid,
             return_dict=False,
         )[0].float()
+        return predicted
 
     def _decode(
         self, part: list[CanvasJob], latents: torch.Tensor, padding: Padding, output_type: str, return_canvases: bool
@@ -382,17 +382,17 @@ class IMAGPosePipeline(DiffusionPipeline):
         grid = part[0].request.plan.grid
         views = untile(latents, grid)
         if output_type == "latent":
-            return chosen_views(views, part), list(latents.split(1))
+            return chosen_views(views, part), list(torch.split(latents, 1))
         if self.config.vae_scope == "joint":
             pixels = [decode_latents(self.vae, own) for own in in_parts(latents, grid.num_views)]
             views = padding.crop(untile(torch.cat(pixels), grid)).float()
         elif return_canvases:
-            views = self._decode_views(views.flatten(0, 1), padding).unflatten(0, views.shape[:2])
+            views = torch.unflatten(self._decode_views(views.flatten(0, 1), padding), 0, views.shape[:2])
         else:
             decoded = self._decode_views(torch.cat(chosen_views(views, part)), padding)
-            pictures = decoded.split([len(job.slots) for job in part])
+            pictures = torch.split(decoded, [len(job.slots) for job in part])
             return [as_output(own, output_type) for own in pictures], [None] * len(part)
-        canvases = [as_output(own, output_type) if return_canvases else None for own in tile(views, grid).split(1)]
+        canvases = [as_output(own, output_type) if return_canvases else None for own in tile(views, grid)[:, None]]
         return [as_output(own, output_type) for own in chosen_views(views, part)], canvases
 
     def _decode_views(self, latents: torch.Tensor, padding: Padding) -> torch.Tensor:

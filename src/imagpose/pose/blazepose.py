@@ -91,7 +91,8 @@ class Square:
 
     def to_picture(self, points: np.ndarray, size: int) -> np.ndarray:
         """Points (n, 2) in pixels of what `cut` gives, in pixels of the picture."""
-        return (points - size / 2) * (self.side / size) @ self.axes + self.middle
+        placed: np.ndarray = (points - size / 2) * (self.side / size) @ self.axes + self.middle
+        return placed
 
 
 def square_around(hips: np.ndarray, reach: np.ndarray) -> Square:
@@ -132,7 +133,8 @@ def _overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Intersection over union of a box (left, top, right, bottom) with others (n, 4)."""
     shared = (np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])).clip(0).prod(1)
     areas = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1)
-    return shared / np.maximum((box[2:] - box[:2]).clip(0).prod() + areas - shared, 1e-9)
+    overlaps: np.ndarray = shared / np.maximum((box[2:] - box[:2]).clip(0).prod() + areas - shared, 1e-9)
+    return overlaps
 
 
 def refine(places: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -187,7 +187,8 @@ def _from_object(item: Any, where: str) -> list[float]:
     if not isinstance(place, Mapping) or "x" not in place or "y" not in place:
         raise ValueError(f"{where}: a point without x and y: {_short(item)}")
     confidence = next((item[key] for key in _CONFIDENCE_KEYS if item.get(key) is not None), 1.0)
-    return _numbers([place["x"], place["y"], confidence], where).tolist()
+    numbers: list[float] = _numbers([place["x"], place["y"], confidence], where).tolist()
+    return numbers
 
 
 def _unflattened(numbers: np.ndarray, where: str) -> np.ndarray:
@@ -224,7 +225,8 @@ def _confidences(points: np.ndarray) -> np.ndarray:
     values = np.nan_to_num(points[:, 2])
     if len(values) and set(values.tolist()) <= {0.0, 1.0, 2.0} and values.max() == 2:
         values = values / 2
-    return values.clip(0, 1)
+    clipped: np.ndarray = values.clip(0, 1)
+    return clipped
 
 
 def _numbers(values: Any, where: str) -> np.ndarray:

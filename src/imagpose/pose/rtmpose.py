@@ -116,7 +116,8 @@ def _rtmlib() -> ModuleType:
         raise ValueError(
             f'detector rtmlib needs the extra of that name: pip install "imagpose[rtmlib]" ({error})'
         ) from error
-    return rtmlib
+    module: ModuleType = rtmlib
+    return module
 
 
 def _check_device(device: str) -> None:

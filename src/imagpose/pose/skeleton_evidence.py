@@ -40,7 +40,8 @@ class Stick:
         """Distance of places (n, 2) from the line through the ends."""
         along = (self.ends[1] - self.ends[0]) / max(self.length, 1e-6)
         offset = places - self.ends[0]
-        return np.abs(offset[:, 0] * along[1] - offset[:, 1] * along[0])
+        across: np.ndarray = np.abs(offset[:, 0] * along[1] - offset[:, 1] * along[0])
+        return across
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def _reduced(colours: np.ndarray, factor: int) -> np.ndarray:
     """Means of squares of `factor` pixels, (H, W) or (H, W, 3)."""
     height, width = (side // factor for side in colours.shape[:2])
     cut = colours[: height * factor, : width * factor]
-    return cut.reshape(height, factor, width, factor, *colours.shape[2:]).mean((1, 3))
+    reduced: np.ndarray = cut.reshape(height, factor, width, factor, *colours.shape[2:]).mean((1, 3))
+    return reduced
 
 
 def _hue_classes(colours: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -156,7 +158,8 @@ def _large_spots(mask: np.ndarray, least: float) -> np.ndarray:
     labels, _ = ndimage.label(mask, _EIGHT)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return (sizes >= least)[labels]
+    large: np.ndarray = (sizes >= least)[labels]
+    return large
 
 
 def _discs(mask: np.ndarray) -> list[Disc]:

@@ -43,4 +43,5 @@ def hand_root(evidence: Evidence, end: np.ndarray, hues: dict[int, int]) -> np.n
     if points.sum() < _LEAST_POINTS * np.pi * evidence.radius**2 or edges.sum() < _LEAST_EDGES or kinds < 3:
         return None
     of_edges, of_points = (np.argwhere(mask)[:, ::-1].mean(0) + 0.5 for mask in (edges, points))
-    return of_edges - _BACK * (of_points - of_edges)
+    root: np.ndarray | None = of_edges - _BACK * (of_points - of_edges)
+    return root

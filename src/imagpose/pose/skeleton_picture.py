@@ -46,7 +46,8 @@ class _Reading:
     def end(self, limb: int, joint: int) -> np.ndarray:
         """The place where a limb ends at a joint."""
         is_second = LIMBS[limb].index(joint) == 1
-        return self.sticks[limb].ends[int(is_second != self.flipped[limb])]
+        place: np.ndarray = self.sticks[limb].ends[int(is_second != self.flipped[limb])]
+        return place
 
 
 def read_skeleton_picture(image: Image.Image) -> tuple[Pose, list[str]]:
@@ -201,20 +202,23 @@ def _middle(disc: Disc, joint: int, reading: _Reading, evidence: Evidence) -> np
     tried = disc.place - [left, top] + np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
     inside = (columns - tried[:, 0, None, None]) ** 2 + (rows - tried[:, 1, None, None]) ** 2 <= radius**2
     score = (inside & own).sum((1, 2)) - (inside & below).sum((1, 2))
-    return tried[score == score.max()].mean(0) + [left, top]
+    middle: np.ndarray = tried[score == score.max()].mean(0) + [left, top]
+    return middle
 
 
 def _meeting(reading: _Reading, joint: int, limbs: list[int]) -> np.ndarray:
     """Where limbs end: their visible ends, made longer by half of what a disc covers."""
-    return np.mean(
+    meeting: np.ndarray = np.mean(
         [reading.end(limb, joint) + 0.6 * reading.radius * _outward(reading, limb, joint) for limb in limbs], 0
     )
+    return meeting
 
 
 def _outward(reading: _Reading, limb: int, joint: int) -> np.ndarray:
     """Direction of a limb at a joint, away from its other end."""
     along = reading.end(limb, joint) - reading.end(limb, sum(LIMBS[limb]) - joint)
-    return along / max(float(np.hypot(*along)), 1e-6)
+    unit: np.ndarray = along / max(float(np.hypot(*along)), 1e-6)
+    return unit
 
 
 def _disc_at(reading: _Reading, joint: int, limbs: list[int], meeting: np.ndarray) -> Disc | None:
@@ -321,7 +325,8 @@ def _explained(points: np.ndarray, limbs: list[tuple[int, int]], evidence: Evide
 def _segment_distance(places: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     along = last - first
     share = ((places - first) @ along / max(float(along @ along), 1e-6)).clip(0, 1)
-    return np.hypot(*(places - first - share[:, None] * along).T)
+    distance: np.ndarray = np.hypot(*(places - first - share[:, None] * along).T)
+    return distance
 
 
 def _covered(first: np.ndarray, last: np.ndarray, evidence: Evidence) -> float:

@@ -157,7 +157,7 @@ def run_pipeline(
     """One picture per target pose; the noise is drawn on the CPU, so that it is the same on any device."""
     import torch
 
-    return pipeline(
+    pictures: list[Image.Image] = pipeline(
         sources=inputs.sources,
         target_poses=inputs.poses,
         source_poses=inputs.source_poses,
@@ -167,6 +167,7 @@ def run_pipeline(
         generator=torch.Generator().manual_seed(sampling.seed),
         return_dict=False,
     )[0]
+    return pictures
 
 
 def request_sheet(inputs: GenerateInputs, images: Sequence[Image.Image]) -> Image.Image:

@@ -94,7 +94,8 @@ def _stored(seed: int, views: list[people.View]) -> dict[str, np.ndarray]:
 def _packed(parts: np.ndarray) -> np.ndarray:
     """Numbers below 16, two a byte."""
     flat = np.append(parts, np.zeros(parts.size % 2, np.uint8))
-    return flat[::2] << 4 | flat[1::2]
+    packed: np.ndarray = flat[::2] << 4 | flat[1::2]
+    return packed
 
 
 class ViewCache:
@@ -134,14 +135,14 @@ class ViewCache:
         """Foreground masks (n, H, W), bool."""
         height, width = self.config.height, self.config.width
         bits = np.unpackbits(self.get("foreground", identities, views).numpy(), axis=-1, count=height * width)
-        return torch.from_numpy(bits.astype(bool)).unflatten(1, (height, width))
+        return torch.unflatten(torch.from_numpy(bits.astype(bool)), 1, (height, width))
 
     def parts(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Part maps uint8 (n, H, W), index into `PART_NAMES`, 0 outside of the person."""
         height, width = self.config.height, self.config.width
         pairs = self.get("parts", identities, views)
         both = torch.stack([pairs >> 4, pairs & 15], -1).flatten(1)
-        return both[:, : height * width].unflatten(1, (height, width))
+        return torch.unflatten(both[:, : height * width], 1, (height, width))
 
 
 def seed_blocks(config: ViewCacheConfig) -> list[range]:
@@ -178,5 +179,7 @@ class RenderedBlock:
         views = load_shard(self.path("views"))
         height, width = self.config.height, self.config.width
         poses = [Pose(points, width, height) for points in views["keypoints"].flatten(0, 1).numpy()]
-        skeletons = draw_skeletons(poses, height, width, self.multiple).unflatten(0, views["keypoints"].shape[:2])
+        skeletons = torch.unflatten(
+            draw_skeletons(poses, height, width, self.multiple), 0, views["keypoints"].shape[:2]
+        )
         return ViewTensors(bytes_to_signed(views["pictures"]), skeletons)

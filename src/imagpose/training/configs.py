@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -169,7 +169,7 @@ def load_config(kind: type[ConfigType], path: str | Path, overrides: list[str] |
         raise ValueError(f"{path}: {_one_line(error)}") from None
 
 
-def _apply_override(values: dict, override: str) -> None:
+def _apply_override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ValueError(f"override {override!r}: key=value is expected, for example steps=1000")

@@ -23,12 +23,13 @@ from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, signed_to_bytes, signed_to_pictures
 from imagpose.pose import Pose
-from imagpose.training.cache import Tensors, ViewCache
+from imagpose.training.cache import ViewCache
 from imagpose.training.configs import Fraction, Positive, RenderedRunConfig
 from imagpose.training.denoiser.cache import fingerprint
 from imagpose.training.losses import gradient_loss
 from imagpose.training.processes import run_device, this_process, wait_for_everyone
 from imagpose.training.run import Trainer, prepare_run
+from imagpose.training.shards import Tensors
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 
 _AT_ONCE = 4  # canvases
@@ -127,7 +128,7 @@ class DecoderStage(Stage):
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         device = next(self.parameters()).device
-        chunks = [decode_latents(self.vae, chunk.float().to(device)).float().cpu() for chunk in latents.split(8)]
+        chunks = [decode_latents(self.vae, chunk.float().to(device)).float().cpu() for chunk in torch.split(latents, 8)]
         return signed_to_bytes(self._padding.crop(torch.cat(chunks)))
 
     def export(self, folder: Path) -> None:

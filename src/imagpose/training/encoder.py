@@ -95,7 +95,8 @@ class EncoderStage(MetricLearningStage):
 
     def embeddings(self, pixels: torch.Tensor) -> torch.Tensor:
         """The projected features."""
-        return self.projection(self.features(pixels))
+        embeddings: torch.Tensor = self.projection(self.features(pixels))
+        return embeddings
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Class token and mean patch token, (b, 2 d_enc): F_H is made of both, so both must tell people apart."""

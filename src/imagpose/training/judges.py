@@ -211,7 +211,8 @@ class IdentityStage(MetricLearningStage):
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Embeddings (b, 128) of length 1."""
-        return self.network(pixels)
+        features: torch.Tensor = self.network(pixels)
+        return features
 
     def export(self, folder: Path) -> None:
         """``identity.safetensors``, half precision."""

@@ -273,7 +273,7 @@ class Training:
         return int(self.accelerator.gather(torch.tensor([number], device=self.accelerator.device)).max())
 
 
-class _Batches(Dataset):
+class _Batches(Dataset[Batch]):
     """The batches of one process in the order in which they are used, by their number in the whole run."""
 
     def __init__(self, stage: Stage, config: RunConfig, process: int, processes: int) -> None:
@@ -288,7 +288,7 @@ class _Batches(Dataset):
         return self.stage.batch(step, range(first, first + self.config.batch_size))
 
 
-def batch_loader(stage: Stage, config: RunConfig, first_step: int, accelerator: Accelerator) -> DataLoader:
+def batch_loader(stage: Stage, config: RunConfig, first_step: int, accelerator: Accelerator) -> DataLoader[Batch]:
     """The batches of this process from `first_step` on; with `config.workers` they are prepared ahead.
 
     Workers are forked: they only read, and they share the memory of what is opened. They end with the loader, or some

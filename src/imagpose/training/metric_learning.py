@@ -109,7 +109,7 @@ class MetricLearningStage(Stage):
         pixels = cache.pixels(*pairs)
         if plain:
             pixels = before_plain_colour(pixels, cache.foreground(*pairs), torch.zeros(len(pixels), 3))
-        features = [self.features(chunk.to(device)).float().cpu() for chunk in pixels.split(_VALIDATION_CHUNK)]
+        features = [self.features(chunk.to(device)).float().cpu() for chunk in torch.split(pixels, _VALIDATION_CHUNK)]
         return F.normalize(torch.cat(features), dim=-1)
 
 
@@ -143,4 +143,5 @@ def augment(pixels: torch.Tensor, config: MetricLearningConfig, rng: np.random.G
     light = (cropped + 1.0) * brightness
     light = light.mean(dim=(1, 2, 3), keepdim=True).lerp(light, contrast)
     light = light.mean(dim=1, keepdim=True).lerp(light, saturation)
-    return (light - 1.0).clamp(-1, 1)
+    augmented: torch.Tensor = (light - 1.0).clamp(-1, 1)
+    return augmented

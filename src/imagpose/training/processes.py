@@ -27,12 +27,14 @@ def this_process() -> tuple[int, int]:
 
 def run_device() -> torch.device:
     """The device of this process."""
-    return _state().device
+    device: torch.device = _state().device
+    return device
 
 
 def main_process_first() -> AbstractContextManager[None]:
     """Let the main process make what all processes then find made."""
-    return _state().main_process_first()
+    context: AbstractContextManager[None] = _state().main_process_first()
+    return context
 
 
 def wait_for_everyone() -> None:
@@ -73,7 +75,8 @@ def build_accelerator(config: RunConfig) -> Accelerator:
 
 def is_sharded(accelerator: Accelerator) -> bool:
     """Whether a process holds a part of each weight only."""
-    return accelerator.distributed_type.value == "FSDP"
+    sharded: bool = accelerator.distributed_type.value == "FSDP"
+    return sharded
 
 
 def whole(weight: torch.Tensor) -> torch.Tensor:

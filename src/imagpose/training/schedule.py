@@ -13,16 +13,18 @@ from imagpose.training.configs import RunConfig
 def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer) -> LambdaLR:
     """The learning rate over the run's steps."""
     if config.lr_schedule == "hold_decay":
-        return get_wsd_schedule(
+        wsd: LambdaLR = get_wsd_schedule(
             optimizer,
             num_warmup_steps=config.warmup_steps,
             num_decay_steps=config.steps - config.decay_start,
             num_training_steps=config.steps,
             decay_type="linear",
         )
-    return get_scheduler(
+        return wsd
+    schedule: LambdaLR = get_scheduler(
         config.lr_schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=config.steps
     )
+    return schedule
 
 
 def take_rates(schedule: LambdaLR, optimizer: torch.optim.Optimizer, config: RunConfig) -> bool:

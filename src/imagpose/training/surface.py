@@ -54,6 +54,6 @@ def pool_surface(grid: torch.Tensor, factor: int = 2) -> torch.Tensor:
     """
     values = grid.float()
     weighted = torch.cat([values[..., :3] * values[..., 3:], values[..., 3:]], -1)
-    cells = weighted.unflatten(-2, (-1, factor)).unflatten(-4, (-1, factor)).mean((-4, -2))
+    cells = torch.unflatten(torch.unflatten(weighted, -2, (-1, factor)), -4, (-1, factor)).mean((-4, -2))
     coverage = cells[..., 3:]
     return torch.cat([cells[..., :3] / coverage.clamp(min=1e-6), coverage], -1)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -203,7 +204,7 @@ def _write(out: Path, questions: list[_Question], encoded: dict[Path, bytes], me
         files[f"{name}.jpg"] = encoded[path]
         return f"pictures/{name}.jpg"
 
-    shown: list[dict] = []
+    shown: list[dict[str, Any]] = []
     for number, question in enumerate(questions, 1):
         judged = [add(number, str(place), path) for place, path in enumerate(question.judged)]
         given = {role: add(number, role, path) for role, path in question.given.items()}
@@ -218,7 +219,7 @@ def _write(out: Path, questions: list[_Question], encoded: dict[Path, bytes], me
     return out / "questionnaire" / "index.html"
 
 
-def _digest(secret: dict, shown: list[dict], files: dict[str, bytes]) -> str:
+def _digest(secret: dict[str, Any], shown: list[dict[str, Any]], files: dict[str, bytes]) -> str:
     """Of the key, of the kind and order of the questions, and of every picture's bytes: names the study.
 
     Answers to other questions or pictures are recognised by it. It tells nothing of the key, which holds the secret seed.
@@ -227,7 +228,7 @@ def _digest(secret: dict, shown: list[dict], files: dict[str, bytes]) -> str:
     return json_digest([secret, shown, pictures])[:20]
 
 
-def _write_questionnaire(folder: Path, study: str, shown: list[dict], files: dict[str, bytes]) -> None:
+def _write_questionnaire(folder: Path, study: str, shown: list[dict[str, Any]], files: dict[str, bytes]) -> None:
     """In the order of the names and with one time, so that neither tells which picture came when."""
     (folder / "pictures").mkdir(parents=True)
     now = time.time()

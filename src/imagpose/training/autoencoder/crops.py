@@ -167,7 +167,7 @@ class CropStage(Stage):
         padded, padding = pad_views(pixels, factor)
         generator = keyed_generator(self.config.seed, len(pixels))
         chunks = []
-        for chunk in padded.split(_AT_ONCE):
+        for chunk in torch.split(padded, _AT_ONCE):
             latents = self.vae.encode(chunk.to(device)).latent_dist.mean.float()
             latents = latents + noise * latents.std() * torch.randn(latents.shape, generator=generator).to(device)
             chunks.append(signed_to_bytes(padding.crop(self.vae.decode(latents).sample.float().cpu())))
@@ -202,7 +202,9 @@ class CropStage(Stage):
         pixels = self.cache.pixels(np.arange(count), np.arange(count) % self.cache.num_views)
         padded, _ = pad_views(pixels, spatial_factor(self.vae))
         device = next(self.parameters()).device
-        means = [self.vae.encode(chunk.to(device)).latent_dist.mean.float().cpu() for chunk in padded.split(_AT_ONCE)]
+        means = [
+            self.vae.encode(chunk.to(device)).latent_dist.mean.float().cpu() for chunk in torch.split(padded, _AT_ONCE)
+        ]
         self.vae.register_to_config(scaling_factor=float(1.0 / torch.cat(means).std()))
         self.vae.save_pretrained(folder)
 
@@ -211,7 +213,8 @@ def noisy_latents(posterior: DiagonalGaussianDistribution, batch: Batch) -> torc
     """A sample of the posterior and noise of the batch's levels, in units of the means' spread; float32 (b, c, h, w)."""
     mean = posterior.mean.float()
     added = batch["noise_level"] * mean.detach().std()
-    return mean + (posterior.logvar.float().exp() + added.square()).sqrt() * batch["noise"]
+    latents: torch.Tensor = mean + (posterior.logvar.float().exp() + added.square()).sqrt() * batch["noise"]
+    return latents
 
 
 def _mean_psnr(outputs: torch.Tensor, truths: torch.Tensor) -> float:

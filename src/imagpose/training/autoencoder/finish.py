@@ -135,4 +135,5 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(width, 1, 4, 1, 1)))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.layers(pixels)
+        logits: torch.Tensor = self.layers(pixels)
+        return logits

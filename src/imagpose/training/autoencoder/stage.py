@@ -54,9 +54,10 @@ def build_autoencoder(config: AutoencoderConfig) -> PatchAutoencoderKL:
     model, levels = config.model, len(config.model.block_out_channels)
     side = max(config.data.height, config.data.width)
     multiple = 4 * model.patch_size * 2 ** (levels - 1)
-    return PatchAutoencoderKL(
+    vae: PatchAutoencoderKL = PatchAutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
         sample_size=-(-side // multiple) * multiple,
         **model.model_dump(),
     )
+    return vae

@@ -80,7 +80,7 @@ class _Site:
         assert isinstance(attention.to_q, nn.Linear) and isinstance(attention.to_k, nn.Linear)
         width = self.heads * self.head_size
         weights = (linear.weight[:width] for linear in (attention.to_q, attention.to_k))
-        queries, keys = (functional.linear(hidden, weight).unflatten(-1, (self.heads, -1)) for weight in weights)
+        queries, keys = (torch.unflatten(functional.linear(hidden, weight), -1, (self.heads, -1)) for weight in weights)
         self.seen = queries.transpose(1, 2), keys.transpose(1, 2)
 
     def log_attention(self) -> torch.Tensor:

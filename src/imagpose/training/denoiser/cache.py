@@ -121,8 +121,8 @@ def _in_chunks(
     device = run_device()
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     with torch.autocast(device.type, dtype, enabled=precision != "fp32"):
-        chunks = [network(chunk.to(device)).half().cpu() for chunk in pixels.flatten(0, -4).split(_CHUNK)]
-    return torch.cat(chunks).unflatten(0, pixels.shape[:-3])
+        chunks = [network(chunk.to(device)).half().cpu() for chunk in torch.split(pixels.flatten(0, -4), _CHUNK)]
+    return torch.unflatten(torch.cat(chunks), 0, pixels.shape[:-3])
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def pack_skeletons(skeletons: torch.Tensor) -> torch.Tensor:
     packed = np.zeros((len(streams), max(map(len, streams))), dtype=np.uint8)
     for row, stream in zip(packed, streams, strict=True):
         row[: len(stream)] = np.frombuffer(stream, dtype=np.uint8)
-    return torch.from_numpy(packed).unflatten(0, skeletons.shape[:-3])
+    return torch.unflatten(torch.from_numpy(packed), 0, skeletons.shape[:-3])
 
 
 def unpack_skeletons(packed: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:

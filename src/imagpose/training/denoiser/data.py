@@ -97,7 +97,7 @@ class CachedData(CanvasData):
             shown["skeletons"] = halve_skeletons(shown["skeletons"], *size)
         features = [kind for kind in self.kinds if kind in ("tokens", "textures")]
         return {
-            **{name: tensor.unflatten(0, draw.views.shape) for name, tensor in shown.items()},
+            **{name: torch.unflatten(tensor, 0, draw.views.shape) for name, tensor in shown.items()},
             **{kind: self.get(kind, draw.identities, draw.feature_views).float() for kind in features},
         }
 
@@ -176,8 +176,8 @@ class StoredData(DatasetViews):
         views, skeletons = pixels[:, :-1], torch.stack([tensors.skeletons[:-1] for tensors in read])
         if draw.half:
             size, slots = (self.height, self.width, self._multiple), draw.views.shape
-            views = halve_pixels(views.flatten(0, 1)).unflatten(0, slots)
-            skeletons = halve_skeletons(skeletons.flatten(0, 1), *size).unflatten(0, slots)
+            views = torch.unflatten(halve_pixels(views.flatten(0, 1)), 0, slots)
+            skeletons = torch.unflatten(halve_skeletons(skeletons.flatten(0, 1), *size), 0, slots)
         return {"pixels": views, "feature_pixels": pixels[:, -1], "skeletons": skeletons}
 
     def _canvas(self, sample: tuple[int, int, int], identity: int, views: np.ndarray, feature_view: int) -> ViewTensors:

@@ -65,7 +65,7 @@ class FrozenNetworks:
         pixels, shown = batch.pop("pixels"), batch.pop("feature_pixels")
         for network in (self.vae, self.image_encoder):
             network.to(pixels.device)
-        batch["latents"] = self.latents(pixels.flatten(0, 1)).float().unflatten(0, pixels.shape[:2])
+        batch["latents"] = torch.unflatten(self.latents(pixels.flatten(0, 1)).float(), 0, pixels.shape[:2])
         batch["tokens"] = self.tokens(shown).float()
         if feature_tokens.config.use_texture:
             batch["textures"] = encode_texture(self.vae, feature_tokens, shown).float()

@@ -14,7 +14,8 @@ def prediction_target(
 ) -> torch.Tensor:
     """What the UNet has to predict: the noise (Eq. 4), or the velocity for v-prediction."""
     if scheduler.config.prediction_type == "v_prediction":
-        return scheduler.get_velocity(latents, noise, timesteps)
+        velocity: torch.Tensor = scheduler.get_velocity(latents, noise, timesteps)
+        return velocity
     return noise
 
 
@@ -28,8 +29,10 @@ def predicted_latents(
     kept = scheduler.alphas_cumprod.to(noisy)[timesteps].view(-1, *[1] * (noisy.ndim - 1))
     signal, deviation = kept.sqrt(), (1 - kept).sqrt()
     if scheduler.config.prediction_type == "v_prediction":
-        return signal * noisy - deviation * prediction
-    return (noisy - deviation * prediction) / signal
+        latents: torch.Tensor = signal * noisy - deviation * prediction
+    else:
+        latents = (noisy - deviation * prediction) / signal
+    return latents
 
 
 def min_snr_weights(scheduler: DDIMScheduler, timesteps: torch.Tensor, gamma: float) -> torch.Tensor:
@@ -39,7 +42,8 @@ def min_snr_weights(scheduler: DDIMScheduler, timesteps: torch.Tensor, gamma: fl
     """
     snr = compute_snr(scheduler, timesteps)
     divisor = snr + 1 if scheduler.config.prediction_type == "v_prediction" else snr
-    return snr.clamp(max=gamma) / divisor
+    weights: torch.Tensor = snr.clamp(max=gamma) / divisor
+    return weights
 
 
 def person_weights(coverage: torch.Tensor, weight: float) -> torch.Tensor:

@@ -164,7 +164,7 @@ class Preview:
         """Pictures uint8 (H, W, 3) through the autoencoder alone."""
         frozen = FrozenNetworks.of(self.pipeline)
         made: list[np.ndarray] = []
-        for chunk in bytes_to_signed(np.stack(pictures)).split(self.at_once):
+        for chunk in torch.split(bytes_to_signed(np.stack(pictures)), self.at_once):
             made += list(self._decoded(frozen.latents(chunk.to(self.pipeline.vae.device))))
         return made
 

@@ -91,7 +91,8 @@ class DenoiserStage(Stage):
             view_height=self.config.data.height,
             view_width=self.config.data.width,
         )
-        return pipeline.to(next(self.parameters()).device)
+        placed: IMAGPosePipeline = pipeline.to(next(self.parameters()).device)
+        return placed
 
     def batch(self, step: int, samples: range) -> Batch:
         """Inputs of some canvases of a step: what `CanvasData.canvases` reads, and what is drawn.

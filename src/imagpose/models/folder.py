@@ -1,15 +1,16 @@
 """Where a model's name points to, and whether the weight files of a model folder are whole."""
 
+import importlib
 import json
+import pickle
 import re
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
+from typing import Any
 
 EMBEDDED_MODELS = ("mini",)
+_SHOWN = 3
 _LIBRARIES = ("diffusers", "imagpose", "transformers")
 WEIGHTS_ROOT = Path(__file__).parents[1] / "weights"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -88,7 +89,7 @@ class ModelFiles:
                     return variant
                 index = self.folder / f"{stem}{ending}.index{dot}.json"
                 if index.is_file():
-                    for name in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
+                    for name in _shards(index):
                         self.require(name)
                     check_weight_files(self.folder)
                     return variant
@@ -108,6 +109,47 @@ class ModelFiles:
             f"get it from {self.repository}{inside} (hf download {self.repository} --local-dir FOLDER), or give another"
             " folder"
         )
+
+
+def fetch_folder(model: str, download: Callable[..., Any], options: Mapping[str, Any]) -> Path:
+    """The folder of a pipeline; of one on the Hub the folder in its cache.
+
+    Args:
+        model: see `resolve_model`.
+        download: a pipeline class's own.
+        options: of diffusers' `from_pretrained`.
+
+    Raises:
+        ValueError: the options ask for code of the model.
+        OSError: the Hub cannot be reached or does not have it.
+    """
+    if options.get("trust_remote_code") or options.get("custom_pipeline") is not None:
+        raise ValueError("trust_remote_code, custom_pipeline: code of a model is never run; leave them out")
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        return Path(download(model, **options))
+    except OSError as error:
+        reason = " ".join(str(error.__cause__ or error).split())  # diffusers' own text points at a stack trace
+        raise OSError(f"no copy of model '{model}' here, and none from the Hub: {reason}") from error
+
+
+def check_folder(folder: Path, options: Mapping[str, Any]) -> None:
+    """Looks through a pipeline's folder before anything in it is loaded.
+
+    Args:
+        folder: of the pipeline.
+        options: of diffusers' `from_pretrained`, components among them.
+
+    Raises:
+        ValueError: it needs code of its own, or a file is damaged or lacks weights; the message names it.
+    """
+    check_no_code(folder)
+    check_weight_files(folder)
+    try:
+        _check_stored_weights(folder, options, options.get("variant"), options.get("use_safetensors"))
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"cannot load the model in {folder}: {' '.join(str(error).split())}") from error
 
 
 def check_no_code(folder: Path) -> None:
@@ -157,32 +199,114 @@ def check_weight_files(folder: Path) -> None:
             raise ValueError(f"damaged weights file {path}: {error}") from error
 
 
-def check_loaded_weights(pipeline: "DiffusionPipeline", folder: Path) -> None:
-    """Looks at what was loaded from `folder`: diffusers only warns where a file lacks weights, and leaves them random.
+def _check_stored_weights(
+    folder: Path, given: Container[str], variant: str | None, use_safetensors: bool | None
+) -> None:
+    """Compares the files of a pipeline's diffusers models with their configurations; what they lack would be random.
+
+    Args:
+        folder: of the pipeline, see `check_no_code`.
+        given: components that are not loaded from the folder.
+        variant, use_safetensors: as they are given to diffusers.
 
     Raises:
-        ValueError: a diffusers model lacks weights in its files, or a loaded weight is not finite; the message names
-            the component's file and the first such weight.
+        ValueError: a file lacks weights, or has unknown ones or some of another shape; the message names file and weights.
+        Exception: whatever diffusers raises for a damaged configuration.
     """
     import torch
     from diffusers import ModelMixin
-    from safetensors import safe_open
 
-    for name, component in pipeline.components.items():
+    for name, entry in json.loads((folder / "model_index.json").read_text(encoding="utf-8")).items():
+        if name in given or not isinstance(entry, list) or entry[0] not in ("diffusers", "imagpose"):
+            continue
+        library = "imagpose.models" if entry[0] == "imagpose" else "diffusers"
+        kind: Any = getattr(importlib.import_module(library), entry[1], object)
+        files = _diffusers_files(folder / name, variant, use_safetensors)
+        if not issubclass(kind, ModelMixin) or not files:
+            continue
+        with torch.device("meta"):
+            expected = kind.from_config(kind.load_config(folder / name)).state_dict()
+        wanted = {key: tuple(weight.shape) for key, weight in expected.items()}
+        stored = {key: shape for path in files for key, shape in _stored_shapes(path).items()}
+        both = stored.keys() & wanted.keys()
+        refuse_differing(
+            f"damaged weights file {', '.join(str(path) for path in files)}",
+            sorted(wanted.keys() - stored.keys()),
+            sorted(stored.keys() - wanted.keys()),
+            sorted(f"{key} {stored[key]} instead of {wanted[key]}" for key in both if stored[key] != wanted[key]),
+        )
+
+
+def check_finite_weights(components: Mapping[str, Any], folder: Path) -> None:
+    """Looks at what was loaded from a pipeline's folder.
+
+    Args:
+        components: by name.
+        folder: of the pipeline.
+
+    Raises:
+        ValueError: a weight was not loaded or is not finite; the message names the component's files and the weight.
+    """
+    import torch
+
+    for name, component in components.items():
         if not isinstance(component, torch.nn.Module):
             continue
-        files = sorted((folder / name).glob("*.safetensors"))
+        files = sorted(path for path in (folder / name).glob("*") if path.suffix in (".safetensors", ".bin"))
         where = ", ".join(str(path) for path in files) or str(folder / name)
-        if isinstance(component, ModelMixin) and files:
-            stored: set[str] = set()
-            for path in files:
-                with safe_open(path, framework="pt") as weights:
-                    stored.update(weights.keys())
-            missing = sorted(set(component.state_dict()) - stored)
-            if missing:
-                raise ValueError(
-                    f"damaged weights file {where}: {len(missing)} weights are missing, first {missing[0]}"
-                )
         for key, weight in component.named_parameters():
             if weight.is_meta or not bool(torch.isfinite(weight).all()):
                 raise ValueError(f"damaged weights file {where}: {key} has values that are missing or not finite")
+
+
+def refuse_differing(
+    where: str, missing: Sequence[str], unknown: Sequence[str] = (), misshapen: Sequence[str] = ()
+) -> None:
+    """Refuse weights that are not those of the network: nothing may be left at random numbers, or be left out unseen.
+
+    Args:
+        where: the file or folder, at the head of the message.
+        missing, unknown, misshapen: names, the first three of each are shown.
+
+    Raises:
+        ValueError: there is one.
+    """
+    found = {"missing": missing, "unknown": unknown, "of another shape": misshapen}
+    texts = [
+        f"{len(names)} weights are {kind}, first {', '.join(names[:_SHOWN])}" for kind, names in found.items() if names
+    ]
+    if texts:
+        raise ValueError(f"{where}: {'; '.join(texts)}")
+
+
+def _diffusers_files(folder: Path, variant: str | None, use_safetensors: bool | None) -> list[Path]:
+    """The files of weights that diffusers reads in a network's folder."""
+    for dot in ("",) if variant is None else (f".{variant}", ""):
+        for ending in (".bin",) if use_safetensors is False else (".safetensors", ".bin"):
+            whole = folder / f"diffusion_pytorch_model{dot}{ending}"
+            index = folder / f"diffusion_pytorch_model{ending}.index{dot}.json"
+            if index.is_file():
+                return [folder / name for name in _shards(index)]
+            if whole.is_file():
+                return [whole]
+    return []
+
+
+def _shards(index: Path) -> list[str]:
+    """Names of the files that hold the weights of a network in several."""
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"cannot read {index}: a weight_map, file names by weight, is expected") from error
+
+
+def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights in a safetensors file, or in one of torch's, which is read without running code."""
+    import torch
+    from safetensors import safe_open
+
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as weights:
+            return {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
+    stored = torch.load(path, map_location="meta", weights_only=True)
+    return {key: tuple(weight.shape) for key, weight in stored.items()}

@@ -6,13 +6,16 @@ Both are in the layouts of diffusers and transformers. Weights become float32 wh
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import pickle
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+import transformers
+from diffusers import AutoencoderKL, DDIMScheduler, ModelMixin, UNet2DConditionModel
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -29,7 +32,7 @@ from transformers.utils import logging as transformers_logging
 from imagpose.models import folder as model_folder
 from imagpose.models.autoencoder import autoencoder_class, spatial_factor
 from imagpose.models.feature_tokens import FeatureTokens
-from imagpose.models.folder import ModelFiles
+from imagpose.models.folder import ModelFiles, refuse_differing
 from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import PredictionType, Preset, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet
@@ -40,12 +43,15 @@ __all__ = [
     "load_image_encoder",
     "load_image_processor",
     "load_networks",
+    "pipeline_encoder",
     "preset_files",
 ]
 
 _DIFFUSERS_WEIGHTS = (("diffusion_pytorch_model", ".safetensors"), ("diffusion_pytorch_model", ".bin"))
 _TRANSFORMERS_WEIGHTS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
 _CLIP = ("clip", "clip_vision_model")
+_LEFT_OUT = re.compile(r"text_model\..*|(text|visual)_projection\.weight|logit_scale|classifier\..*|.*\.position_ids")
+"""Weights in image encoders' files that are not read: of a CLIP all but its vision tower, of a classifier its head."""
 
 
 @dataclass(frozen=True)
@@ -225,28 +231,72 @@ def _processor_place(files: ModelFiles) -> str | Path:
 
 
 def _load(kind: Any, files: ModelFiles, stems: tuple[tuple[str, str], ...]) -> Any:
-    """The network in float32; missing weights are an error, where the libraries would leave them uninitialised."""
+    """The network in float32, all of its weights read."""
     variant = files.check(stems)
-    options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    options: dict[str, Any] = {"dtype": torch.float32}
     if kind is AutoModel:
         options["trust_remote_code"] = False
     if variant is not None:
         options["variant"] = variant
     if _hub_subfolder(files) is not None:
         options["subfolder"] = files.subfolder
+    place = files.folder or files.place
+    try:
+        model, info = _read(kind, place, **options)
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise _unreadable(files, error) from error
+    _check_read(info, place)
+    return model
+
+
+def pipeline_encoder(folder: Path, options: Mapping[str, Any]) -> dict[str, PreTrainedModel]:
+    """The image encoder of a pipeline's folder, of the class that model_index.json names, all of its weights read.
+
+    Args:
+        folder: of the pipeline.
+        options: of diffusers' `from_pretrained`.
+
+    Returns:
+        A component to give to diffusers; none where the options give one, place it or quantise it.
+
+    Raises:
+        ValueError: its weights are not those of the class.
+        Exception: whatever transformers raises where files are missing or damaged.
+    """
+    if "image_encoder" in options:
+        return {}
+    dtype = options.get("dtype", options.get("torch_dtype"))
+    if isinstance(dtype, dict):
+        dtype = dtype.get("image_encoder", dtype.get("default", torch.float32))
+    own, variant = folder / "image_encoder", options.get("variant")
+    choice = {"variant": variant} if variant is not None and any(own.glob(f"*.{variant}*")) else {}
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    model, info = _read(getattr(transformers, index["image_encoder"][1]), own, dtype=dtype, **choice)
+    _check_read(info, own)
+    placed = any(options.get(name) is not None for name in ("device_map", "quantization_config"))
+    return {} if placed else {"image_encoder": model.eval()}
+
+
+def _read(kind: Any, place: str | Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """A network of diffusers or transformers, and what they say of its weights."""
+    if not issubclass(kind, ModelMixin):
+        options["ignore_mismatched_sizes"] = True  # else they are refused without their names
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # of a whole CLIP it would list the text tower, weight by weight
     try:
-        model, info = kind.from_pretrained(files.folder or files.place, **options)
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise _unreadable(files, error) from error
+        return kind.from_pretrained(place, output_loading_info=True, **options)
     finally:
         transformers_logging.set_verbosity(verbosity)
-    missing = sorted(info["missing_keys"])
-    if missing:
-        where = files.folder or files.place
-        raise ValueError(f"{where}: {len(missing)} weights are missing, first {missing[0]}")
-    return model
+
+
+def _check_read(info: dict[str, Any], place: str | Path) -> None:
+    """Raises `ValueError` where weights are missing, unknown (but for `_LEFT_OUT`) or of another shape."""
+    refuse_differing(
+        str(place),
+        sorted(info["missing_keys"]),
+        sorted(key for key in info["unexpected_keys"] if not _LEFT_OUT.fullmatch(key)),
+        sorted(f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in info["mismatched_keys"]),
+    )
 
 
 def _unreadable(files: ModelFiles, error: Exception) -> Exception:

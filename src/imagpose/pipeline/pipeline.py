@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from itertools import islice
 from os import PathLike, fspath
-from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import decode_latents, spatial_factor
 from imagpose.models.diffusers_hooks import name_library
-from imagpose.models.folder import check_loaded_weights, check_no_code, check_weight_files, resolve_model
+from imagpose.models.folder import check_finite_weights, check_folder, fetch_folder, resolve_model
+from imagpose.models.loading import pipeline_encoder
 from imagpose.pipeline.canvases import (
     CanvasJob,
     Generators,
@@ -125,28 +126,18 @@ class IMAGPosePipeline(DiffusionPipeline):
                 the folder would be needed or is asked for.
             OSError: the Hub cannot be reached or does not have it.
         """
-        if kwargs.pop("trust_remote_code", False) or kwargs.pop("custom_pipeline", None) is not None:
-            raise ValueError(
-                "trust_remote_code and custom_pipeline: code of a model's folder is never run; leave them out"
-            )
         model = resolve_model(fspath(pretrained_model_name_or_path))
         if "torch_dtype" not in kwargs:  # transformers would take the saved precision, diffusers float32
             kwargs.setdefault("dtype", torch.float32)
-        folder = Path(model)
-        if not folder.is_dir():
-            try:
-                folder = Path(cls.download(model, **kwargs))
-            except OSError as error:
-                reason = " ".join(str(error.__cause__ or error).split())  # diffusers' own text points at a stack trace
-                raise OSError(f"no copy of model '{model}' here, and none from the Hub: {reason}") from error
-        check_no_code(folder)
-        check_weight_files(folder)
+        folder = fetch_folder(model, cls.download, kwargs)
+        check_folder(folder, kwargs)
         try:
-            pipeline: IMAGPosePipeline = super().from_pretrained(folder, **kwargs)
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+            pipeline: IMAGPosePipeline = super().from_pretrained(folder, **kwargs, **pipeline_encoder(folder, kwargs))
+        except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"cannot load the model in {folder}: {reason}") from error
-        check_loaded_weights(pipeline, folder)
+        check_finite_weights({name: part for name, part in pipeline.components.items() if name not in kwargs}, folder)
+        pipeline.register_to_config(_name_or_path=model)  # of a Hub's model not the cache's folder
         return pipeline
 
     @property

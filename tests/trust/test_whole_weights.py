@@ -1,0 +1,131 @@
+"""Weights that are missing, unknown or of another shape are an error that names them: every part, every format."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from imagpose import IMAGPosePipeline
+from imagpose.models.folder import WEIGHTS_ROOT, ModelFiles
+from imagpose.models.loading import load_autoencoder, load_image_encoder
+
+Weights = dict[str, torch.Tensor]
+STEMS = {"image_encoder": ("model", "pytorch_model")}
+PARTS = ("vae", "image_encoder", "unet", "pose_encoder", "feature_tokens")
+
+
+def read(folder: Path) -> Weights:
+    return {name: weight for file in sorted(folder.glob("*.safetensors")) for name, weight in load_file(file).items()}
+
+
+def write(folder: Path, weights: Weights, kind: str) -> None:
+    """The weights of a part in one file, in several with an index, or in one of torch's."""
+    for file in (*folder.glob("*.safetensors"), *folder.glob("*.index*.json")):
+        file.unlink()
+    stem, torch_stem = STEMS.get(folder.name, ("diffusion_pytorch_model",) * 2)
+    if kind == "bin":
+        torch.save(weights, folder / f"{torch_stem}.bin")
+    elif kind == "one":
+        save_file(weights, folder / f"{stem}.safetensors", {"format": "pt"})
+    else:
+        names, places = sorted(weights), {}
+        for number, part in enumerate((names[::2], names[1::2]), 1):
+            file = f"{stem}-{number:05d}-of-00002.safetensors"
+            save_file({name: weights[name] for name in part}, folder / file, {"format": "pt"})
+            places |= dict.fromkeys(part, file)
+        index = {"metadata": {"total_size": 0}, "weight_map": places}
+        (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index))
+
+
+def without_one(weights: Weights) -> str:
+    name = sorted(weights)[-1]
+    del weights[name]
+    return name
+
+
+def with_another(weights: Weights) -> str:
+    weights["stray.weight"] = torch.zeros(2)
+    return "stray.weight"
+
+
+def of_another_shape(weights: Weights) -> str:
+    name = sorted(name for name, weight in weights.items() if weight.ndim == 1)[-1]
+    weights[name] = torch.cat([weights[name], weights[name]])
+    return name
+
+
+CHANGES: tuple[Callable[[Weights], str], ...] = (without_one, with_another, of_another_shape)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """`mini`, its files as links; `write` puts others in their place."""
+    return shutil.copytree(WEIGHTS_ROOT / "mini", tmp_path / "model", copy_function=os.symlink)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [*((part, "one") for part in PARTS), ("unet", "several"), ("image_encoder", "several"), ("vae", "bin"),
+     ("image_encoder", "bin")],
+)  # fmt: skip
+def test_a_part_of_a_pipeline(model: Path, part: str, kind: str, change: Callable[[Weights], str]) -> None:
+    weights = read(model / part)
+    name = change(weights)
+    write(model / part, weights, kind)
+    with pytest.raises(ValueError) as error:
+        IMAGPosePipeline.from_pretrained(model)
+    assert name in str(error.value) and part in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["several", "bin"])
+def test_whole_weights_load_in_every_format(model: Path, kind: str) -> None:
+    for part in PARTS:
+        write(model / part, read(model / part), kind)
+    again, first = IMAGPosePipeline.from_pretrained(model), IMAGPosePipeline.from_pretrained("mini")
+    for part in PARTS:
+        wanted = getattr(first, part).state_dict()
+        found = getattr(again, part).state_dict()
+        assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted), part
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", ["one", "bin"])
+@pytest.mark.parametrize(("part", "load"), [("vae", load_autoencoder), ("image_encoder", load_image_encoder)])
+def test_a_part_of_its_own(
+    model: Path, part: str, load: Callable[[ModelFiles], object], kind: str, change: Callable[[Weights], str]
+) -> None:
+    weights = read(model / part)
+    name = change(weights)
+    write(model / part, weights, kind)
+    with pytest.raises(ValueError) as error:
+        load(ModelFiles(str(model / part)))
+    assert name in str(error.value) and part in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_model_in_the_hubs_cache(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cache's layout: a snapshot of links to blobs, named by a commit."""
+    repository = tmp_path / "hub" / "models--owner--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    snapshot = repository / "snapshots" / ("0" * 40)
+    for number, file in enumerate(sorted(file for file in model.rglob("*") if file.is_file())):
+        blob, link = repository / "blobs" / str(number), snapshot / file.relative_to(model)
+        blob.parent.mkdir(exist_ok=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, blob)
+        link.symlink_to(blob)
+    options = {"cache_dir": tmp_path / "hub", "local_files_only": True}
+    assert IMAGPosePipeline.from_pretrained("owner/name", **options).name_or_path == "owner/name"
+    weights = read(snapshot / "image_encoder")
+    name = without_one(weights)
+    write(snapshot / "image_encoder", weights, "one")
+    with pytest.raises(ValueError, match=name):
+        IMAGPosePipeline.from_pretrained("owner/name", **options)

@@ -351,7 +351,7 @@ def test_a_missing_ssim_is_no_point_at_zero(tmp_path, data, copying, monkeypatch
             own := read(folder, method, name, facts), rows={} if name in without else own.rows
         ),
     )  # fmt: skip
-    monkeypatch.setattr(items, "draw_speed", lambda path, title, points: drawn.extend(points))
+    monkeypatch.setattr(items, "draw_speed", lambda path, points: drawn.extend(points))
     items.figure8(measuring(tmp_path, data, limit=None), "mini", [1], 1)
     assert [name for name, *_ in drawn] == ["IMAGPose*"] and drawn[0][3] > 0
 

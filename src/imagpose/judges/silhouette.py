@@ -53,17 +53,16 @@ def load_silhouette_network() -> SilhouetteNetwork:
     return load_judge(SilhouetteNetwork, SILHOUETTE_WEIGHTS)
 
 
-def find_foreground(pictures: np.ndarray, network: SilhouetteNetwork | None = None) -> np.ndarray:
+def find_foreground(pictures: np.ndarray) -> np.ndarray:
     """Pixels that show the person.
 
     Args:
         pictures: uint8 (n, H, W, 3); looked at in the height that the network was trained at.
-        network: in evaluation mode; the shipped one if not given.
 
     Returns:
         bool (n, H, W).
     """
-    network = load_silhouette_network() if network is None else network
+    network = load_silhouette_network()
     device, size = next(network.parameters()).device, pictures.shape[1:3]
     found = []
     for pixels in working_batches(pictures, network.height):

@@ -80,12 +80,12 @@ def _resampled_sums(values: np.ndarray, over: np.ndarray, seed: int, people: np.
     return known
 
 
-def compare_paired(one: np.ndarray, other: np.ndarray, seed: int = 0, people: np.ndarray | None = None) -> Comparison:
+def compare_paired(one: np.ndarray, other: np.ndarray, people: np.ndarray | None = None) -> Comparison:
     """How much higher the values of one method are than those of another, pair by pair.
 
     Args:
         one, other: finite, (n,), of the same pairs in the same order.
-        seed, people: see `bootstrap_mean`.
+        people: see `bootstrap_mean`.
 
     Raises:
         ValueError: the numbers of values differ.
@@ -93,10 +93,10 @@ def compare_paired(one: np.ndarray, other: np.ndarray, seed: int = 0, people: np
     if one.shape != other.shape:
         raise ValueError(f"{len(one)} and {len(other)} values; a paired comparison needs the same pairs")
     wins = np.mean(one > other) + np.mean(one == other) / 2
-    return Comparison(bootstrap_mean(one - other, seed, people), float(wins))
+    return Comparison(bootstrap_mean(one - other, people=people), float(wins))
 
 
-def difference_bounds(one: np.ndarray, other: np.ndarray, people: np.ndarray, seed: int = 0) -> Interval:
+def difference_bounds(one: np.ndarray, other: np.ndarray, people: np.ndarray) -> Interval:
     """How much higher one method's values are than another's, between two one-sided bounds of 97.5 % each.
 
     Pairs of one person are drawn together. The percentiles are those of a normal quantile as wide as Student's over P
@@ -106,7 +106,6 @@ def difference_bounds(one: np.ndarray, other: np.ndarray, people: np.ndarray, se
     Args:
         one, other: finite, (n,), of the same pairs in the same order.
         people: (n,) whom each pair shows.
-        seed: of the resampling.
 
     Raises:
         ValueError: the numbers of values differ.
@@ -119,7 +118,7 @@ def difference_bounds(one: np.ndarray, other: np.ndarray, people: np.ndarray, se
     mean = float(difference.mean())
     if count < FEWEST_PEOPLE:
         return Interval(mean, -np.inf, np.inf)
-    top, bottom = _resampled_sums(difference, np.ones(len(one)), seed, people).T
+    top, bottom = _resampled_sums(difference, np.ones(len(one)), 0, people).T
     level = float(ndtr(np.sqrt(count / (count - 1)) * stdtrit(count - 1, 0.025)))
     low, high = np.quantile(top / bottom, [level, 1 - level])
     return Interval(mean, float(low), float(high))

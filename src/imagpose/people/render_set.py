@@ -35,7 +35,6 @@ def iterate_views(
     width: int,
     workers: int | None = None,
     world: str = "studio",
-    style: str | None = None,
 ) -> Iterator[tuple[int, list[View]]]:
     """Render identities in memory, in the order of the seeds, whatever the number of workers.
 
@@ -44,12 +43,12 @@ def iterate_views(
         views: views per identity, at least 1.
         height, width: pixels of a view.
         workers: processes; None for one per core, 1 renders in this process.
-        world, style: see `camera.sample_view_specs`.
+        world: see `camera.sample_view_specs`.
 
     Yields:
         The seed and its views.
     """
-    work = partial(render_identity, views=views, height=height, width=width, world=world, style=style)
+    work = partial(render_identity, views=views, height=height, width=width, world=world)
     yield from in_order(work, seeds, workers)
 
 

@@ -213,13 +213,13 @@ def _generated(config: DecoderConfig, pipeline: IMAGPosePipeline) -> Tensors:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def colour_loss(output: torch.Tensor, truth: torch.Tensor, cell: int = 4) -> torch.Tensor:
-    """Squared error of two batches of pictures (b, c, H, W) averaged over cells of `cell` x `cell` pixels.
+def colour_loss(output: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Squared error of two batches of pictures (b, c, H, W) averaged over cells of 4 x 4 pixels.
 
     With four latent channels an autoencoder first spends them on edges in grey; large areas of wrong colour must cost more
     than they do in a mean over pixels. Source: own.
     """
-    return F.avg_pool2d(output - truth, cell).square().mean()
+    return F.avg_pool2d(output - truth, 4).square().mean()
 
 
 def ssim(output: torch.Tensor, truth: torch.Tensor, window: int = 7, data_range: float = 2.0) -> torch.Tensor:

@@ -298,7 +298,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
             lines.append(line)
             if (ssim := line.value("clean", "ssim")) is not None:
                 points.append((name, str(sampling.steps), float(median), ssim))
-    draw_speed(measuring.out / "figure8.png", "Figure 8", points)
+    draw_speed(measuring.out / "figure8.png", points)
     most = max(steps)
     return measuring.write(
         ResultPage(

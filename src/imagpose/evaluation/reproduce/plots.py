@@ -55,8 +55,8 @@ def _points(panel: Any, protocol: str, metric: Metric, lines: Sequence[Measured]
     panel.set_title(f"{metric.name}, {protocol} ({'higher' if metric.higher else 'lower'} is better)", fontsize=9)
 
 
-def draw_speed(path: Path, title: str, points: Sequence[tuple[str, str, float, float]]) -> None:
-    """Seconds against SSIM.
+def draw_speed(path: Path, points: Sequence[tuple[str, str, float, float]]) -> None:
+    """Figure 8: seconds against SSIM.
 
     Args:
         points: (series, label, seconds per distinct picture, SSIM), those of a series in the order of their line.
@@ -82,7 +82,7 @@ def draw_speed(path: Path, title: str, points: Sequence[tuple[str, str, float, f
     panel.set_xlabel("seconds per distinct picture (logarithmic)")
     panel.set_ylabel("SSIM, clean")
     panel.legend()
-    figure.suptitle(title)
+    figure.suptitle("Figure 8")
     _save(figure, path)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from imagpose.data.info import DatasetInfo
 from imagpose.data.prepare import Made, Person, write_dataset
 from imagpose.data.records import make_record
-from imagpose.people.render_set import render_identity
+from imagpose.people.render_set import check_numbers, render_identity
 from imagpose.people.splits import TEST_SEEDS, split_of
 from imagpose.people.world import RENDERER, check_style, find_world
 
@@ -18,18 +18,9 @@ __all__ = ["prepare_people"]
 
 
 def prepare_people(
-    first_seed: int,
-    count: int,
-    views: int,
-    height: int,
-    width: int,
-    out: Path | str,
-    *,
-    test_people: int = 0,
-    world: str = "studio",
-    style: str | None = None,
-    workers: int | None = None,
-) -> DatasetInfo:
+    first_seed: int, count: int, views: int, height: int, width: int, out: Path | str, *, test_people: int = 0,
+    world: str = "studio", style: str | None = None, workers: int | None = None,
+) -> DatasetInfo:  # fmt: skip
     """Render identities `first_seed` .. `first_seed + count - 1`, and people of the test split, into a data set.
 
     The split of an identity is that of its seed (`people.splits.split_of`), so that what is trained on and what is
@@ -49,12 +40,9 @@ def prepare_people(
             what another renderer began.
         OSError: as `write_dataset`.
     """
-    if first_seed < 0 or count < 1 or views < 1:
-        raise ValueError(f"seed {first_seed}, count {count}, views {views}: seed must be >= 0, count and views >= 1")
+    check_numbers(first_seed, count, views, height, width)
     if not 0 <= test_people <= len(TEST_SEEDS):
         raise ValueError(f"test people is {test_people:,}; 0 to {len(TEST_SEEDS):,} expected")
-    if min(height, width) < 16:
-        raise ValueError(f"size is {height}x{width}; each side must be at least 16 pixels")
     own, test = range(first_seed, first_seed + count), TEST_SEEDS[:test_people]
     if test_people and "test" in (split_of(own[0]), split_of(own[-1])):
         raise ValueError(f"seed {first_seed} with count {count} is of the test split itself; leave test people out")

@@ -158,12 +158,12 @@ def load_networks(
             f" needs {denoiser.unet.config.out_channels}: give another autoencoder, or unet.out_channels"
         )
     return PresetNetworks(
-        vae=vae,
-        image_encoder=encoder,
-        image_processor=processor,
         unet=denoiser.unet,
         pose_encoder=denoiser.pose_encoder,
         feature_tokens=denoiser.feature_tokens,
+        vae=vae,
+        image_encoder=encoder,
+        image_processor=processor,
         prediction_type=_prediction_type(preset, files.base),
     )
 

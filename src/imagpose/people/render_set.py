@@ -23,7 +23,7 @@ from imagpose.people.world import RENDERER, check_style, find_world
 from imagpose.pose import write_openpose_json
 from imagpose.workers import in_order
 
-__all__ = ["iterate_views", "render_identity", "render_set"]
+__all__ = ["check_numbers", "iterate_views", "render_identity", "render_set"]
 
 _MARK = "set.json"
 
@@ -60,6 +60,18 @@ def render_identity(
     return seed, [render_view(identity, spec, height, width) for spec in sample_view_specs(seed, views, world, style)]
 
 
+def check_numbers(first_seed: int, count: int, views: int, height: int, width: int) -> None:
+    """Of `count` people from `first_seed` on, `views` of each, height x width pixels.
+
+    Raises:
+        ValueError: one is out of its range; the message names it and what would be right.
+    """
+    if first_seed < 0 or count < 1 or views < 1:
+        raise ValueError(f"seed {first_seed}, count {count}, views {views}: seed must be >= 0, count and views >= 1")
+    if min(height, width) < 16:
+        raise ValueError(f"size is {height}x{width}; each side must be at least 16 pixels")
+
+
 def render_set(
     first_seed: int,
     count: int,
@@ -91,10 +103,7 @@ def render_set(
         ValueError: a number is out of its range, no such world or style, or the folder holds views of another size,
             world or style, or of another renderer.
     """
-    if first_seed < 0 or count < 1 or views < 1:
-        raise ValueError(f"seed {first_seed}, count {count}, views {views}: seed must be >= 0, count and views >= 1")
-    if min(height, width) < 16:
-        raise ValueError(f"size is {height}x{width}; each side must be at least 16 pixels")
+    check_numbers(first_seed, count, views, height, width)
     folder = Path(out)
     seeds = range(first_seed, first_seed + count)
     drawn = find_world(world).style if style is None else lambda _: check_style(style)

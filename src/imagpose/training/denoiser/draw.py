@@ -24,7 +24,10 @@ _VIEWS = 4  # of the canvases that a batch size counts
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the phases of a run change; see `DenoiserConfig` for the meaning."""
+    """What the phases of a run change.
+
+    The fields are options of `DenoiserConfig`, which says what they mean; here they have the values of one phase.
+    """
 
     low_resolution_share: float = 0.0
     pure_noise_share: float = 0.0

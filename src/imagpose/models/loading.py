@@ -284,7 +284,8 @@ def _read(kind: Any, place: str | Path, **options: Any) -> tuple[Any, dict[str, 
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # of a whole CLIP it would list the text tower, weight by weight
     try:
-        return kind.from_pretrained(place, output_loading_info=True, **options)
+        read: tuple[Any, dict[str, Any]] = kind.from_pretrained(place, output_loading_info=True, **options)
+        return read
     finally:
         transformers_logging.set_verbosity(verbosity)
 

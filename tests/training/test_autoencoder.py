@@ -9,8 +9,9 @@ from torch.nn import functional
 from imagpose.models import PatchAutoencoderKL
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
 from imagpose.training.autoencoder import AutoencoderConfig, AutoencoderStage, train_autoencoder
-from imagpose.training.autoencoder.crops import _head_psnr, head_circle
+from imagpose.training.autoencoder.crops import _head_psnr, head_circle, noisy_latents
 from imagpose.training.cache import render_views
+from imagpose.training.stage import start_from
 
 TINY = {"block_out_channels": [8, 12], "latent_channels": 6, "norm_num_groups": 2}
 
@@ -274,3 +275,25 @@ def test_psnr_of_heads_looks_at_heads_alone(stage: AutoencoderStage) -> None:
         output[away] = 255 - output[away]
     assert _head_psnr(outputs, truths, keypoints) == 60
     assert _head_psnr(255 - truths, truths, keypoints) < 10
+
+
+def test_a_linear_decoder_adds_its_own_loss_and_is_not_exported(
+    values: dict, stage: AutoencoderStage, tmp_path
+) -> None:
+    linear = AutoencoderStage(AutoencoderConfig.model_validate(values | {"linear_weight": 0.5}))
+    start_from(linear.vae, stage.vae, tmp_path)
+    batch = stage.batch(1, range(2))
+    (plain, _), (loss, scalars) = stage(batch), linear(batch)
+    latents = noisy_latents(linear.vae.encode(batch["pixels"]).latent_dist, batch)
+    kernel, bias = linear.linear_decoder.weight, linear.linear_decoder.bias
+    blocks = torch.einsum("bchw,cdyx->bdhywx", latents, kernel)
+    error = blocks.reshape(batch["pixels"].shape) + bias[:, None, None] - batch["pixels"]
+    expected = (error.abs() * batch["weights"]).sum() / (3 * batch["weights"].sum())
+    assert float(scalars["linear"]) == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(float(plain.detach()) + 0.5 * float(expected.detach()), rel=1e-5)
+    loss.backward()
+    assert float(kernel.grad.abs().max()) > 0
+    linear.export(tmp_path / "weights")
+    assert not [
+        name for name in load_file(tmp_path / "weights/diffusion_pytorch_model.safetensors") if "linear" in name
+    ]

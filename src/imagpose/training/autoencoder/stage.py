@@ -6,14 +6,17 @@ in weighted means over pixels, in which the person counts more than the ground a
 with y decoded from z + n: z drawn from the posterior, n Gaussian noise of a level drawn per picture (half of them none),
 because what a denoiser predicts is never exact. A crop costs a third of a view and the network is fully convolutional.
 A share of the batches shows views of less than their size: the denoiser starts on views of half the size, and texture
-tokens are made of the latents of a resized picture.
+tokens are made of the latents of a resized picture. With `linear_weight` a linear decoder of the same z + n, one kernel
+per latent, adds its own L1 loss: a channel that nothing is decoded from has no gradient that would fill it, and this gives
+it one.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
-from imagpose.models.autoencoder import PatchAutoencoderKL
+from imagpose.models.autoencoder import PatchAutoencoderKL, spatial_factor
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.training.autoencoder.config import AutoencoderConfig
@@ -34,18 +37,25 @@ class AutoencoderStage(CropStage):
         self.vae = build_autoencoder(config)
         if config.initial is not None:
             start_from(self.vae, load_autoencoder(ModelFiles(str(config.initial))), config.initial)
+        if config.linear_weight:
+            factor = spatial_factor(self.vae)
+            self.linear_decoder = nn.ConvTranspose2d(config.model.latent_channels, 3, factor, stride=factor)
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The equation at the head of the module."""
         config, pixels = self.config, batch["pixels"]
         posterior = self.vae.encode(pixels).latent_dist
-        output = self.vae.decode(noisy_latents(posterior, batch)).sample.float()
+        latents = noisy_latents(posterior, batch)
+        output = self.vae.decode(latents).sample.float()
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         weights = batch["weights"]
         absolute, gradient = weighted_l1(output, pixels, weights), gradient_loss(output, pixels, weights)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         loss = absolute + config.gradient_weight * gradient + config.kl_weight * divergence
         scalars = {"l1": absolute, "gradient": gradient, "kl": divergence, "latent_std": mean.std()}
+        if config.linear_weight:
+            scalars["linear"] = weighted_l1(self.linear_decoder(latents).float(), pixels, weights)
+            loss = loss + config.linear_weight * scalars["linear"]
         return loss, {name: value.detach() for name, value in scalars.items()}
 
 

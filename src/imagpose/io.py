@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "check_output_folder", "claim_folder", "json_digest", "locked_folder", "partial_file", "partial_folder",
-    "staged_folder", "write_json", "write_text",
+    "check_output_folder", "check_replaceable", "claim_folder", "json_digest", "locked_folder", "mark_written",
+    "partial_file", "partial_folder", "staged_folder", "write_json", "write_text",
 ]  # fmt: skip
 
-_SETTINGS, _LOCK = "settings.json", ".lock"
+_SETTINGS, _LOCK, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
 
 
 @contextmanager
@@ -61,6 +61,34 @@ def partial_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def mark_written(folder: Path) -> None:
+    """List the files of a folder in its ``.imagpose.json``, by which `check_replaceable` knows it again."""
+    write_json(folder / _WRITTEN, sorted(_files_of(folder)))
+
+
+def check_replaceable(folder: Path, overwrite: bool) -> None:
+    """Look at a folder that is to be written anew: only what `mark_written` listed may be removed.
+
+    Raises:
+        ValueError: it exists and is not marked, holds other files too, or is not to be overwritten.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return
+    try:
+        listed = set(json.loads((folder / _WRITTEN).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise ValueError(f"{folder} exists and was not written by this command: choose another folder") from None
+    if others := sorted(_files_of(folder) - listed):
+        raise ValueError(f"{folder} holds {others[0]}, which this command did not write: choose another folder")
+    if not overwrite:
+        raise ValueError(f"{folder} exists already: choose another folder, or replace it with --overwrite")
+
+
+def _files_of(folder: Path) -> set[str]:
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    return {name for name in names if name != _WRITTEN}
 
 
 @contextmanager

@@ -97,13 +97,14 @@ def export(
     run: Annotated[Path, typer.Option(help="Output folder of the denoiser's run.")],
     out: Annotated[Path, typer.Option(help="Folder for the pipeline.")],
     dtype: Annotated[str, typer.Option(help="fp16 or bf16.")] = "fp16",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
 ) -> None:
     """Write the trained pipeline in half precision, in files of at most 15 MB."""
     from imagpose.training.export import export_pipeline
 
     if dtype not in ("fp16", "bf16"):
         raise ValueError(f"dtype is {dtype!r}; fp16 or bf16 expected")
-    for name, size in export_pipeline(run, out, dtype).items():  # type: ignore[arg-type]
+    for name, size in export_pipeline(run, out, dtype, overwrite=overwrite).items():  # type: ignore[arg-type]
         typer.echo(f"{name}: {size / 1e6:.1f} MB")
 
 

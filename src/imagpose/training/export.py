@@ -9,42 +9,50 @@ from typing import Literal
 
 import torch
 
-from imagpose.io import partial_folder
+from imagpose.io import check_replaceable, mark_written, partial_folder
 from imagpose.pipeline import IMAGPosePipeline
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def export_pipeline(
-    run: str | Path, folder: str | Path, dtype: Literal["fp16", "bf16"] = "fp16", max_file_size: str = "15MB"
+    run: str | Path,
+    folder: str | Path,
+    dtype: Literal["fp16", "bf16"] = "fp16",
+    max_file_size: str = "15MB",
+    overwrite: bool = False,
 ) -> dict[str, int]:
     """Write the pipeline of a denoiser's run in half precision, with the run's ``training.json``.
 
     Args:
         run: output folder of the denoiser's run; its ``weights`` hold the EMA pipeline in full precision.
-        folder: where the pipeline goes; what is there is replaced when everything has been written.
+        folder: where the pipeline goes; must not exist, but for `overwrite`.
         dtype: "fp16" keeps three more bits of each weight than "bf16".
         max_file_size: weights are split into files of at most this size.
+        overwrite: replace an earlier export, when everything has been written.
 
     Returns:
         Bytes per component.
 
     Raises:
         FileNotFoundError: the run has no weights yet.
-        ValueError: a weight is too large for `dtype`, or damaged weights.
+        ValueError: `folder` exists and is no earlier export or is not to be overwritten, a
+            weight is too large for `dtype`, or damaged weights.
     """
     weights, folder = Path(run) / "weights", Path(folder)
     if not (weights / "model_index.json").is_file():
         raise FileNotFoundError(f"{weights} holds no trained pipeline: train the denoiser first")
+    check_replaceable(folder, overwrite)
     pipeline = IMAGPosePipeline.from_pretrained(weights).to(_DTYPES[dtype])
     for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module) and not all(p.isfinite().all() for p in component.parameters()):
             raise ValueError(f"{name} has weights that {dtype} cannot hold: use bf16")
-    with partial_folder(folder, replace=True) as partial:
+    with partial_folder(folder, replace=overwrite) as partial:
         pipeline.save_pretrained(partial, max_shard_size=max_file_size)
         _forget_folders(partial)
         if (weights / "training.json").is_file():
             shutil.copy(weights / "training.json", partial)
+        mark_written(partial)
         return {path.name: _bytes(path) for path in sorted(partial.iterdir()) if path.is_dir()}
 
 

@@ -229,3 +229,9 @@ def test_accumulated_batches_have_the_gradient_of_one(config: RunConfig, tmp_pat
         moments.append(torch.cat([state["exp_avg"].flatten() for state in states]))
     assert moments[0].abs().min() > 0
     torch.testing.assert_close(moments[0], moments[1])
+
+
+def test_runs_of_different_precisions_follow_each_other_in_a_process(config: RunConfig, tmp_path: Path) -> None:
+    for precision in ("bf16", "fp32", "bf16"):
+        own = config.model_copy(update={"precision": precision, "output": tmp_path / precision})
+        assert Training(LineStage(), own, "latest").run().reason == "finished"

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
@@ -53,6 +54,8 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     Raises:
         ValueError: the launcher asks for FSDP in a way that the loop cannot work with.
     """
+    # Accelerate keeps the precision of a process's first run and refuses a second one with another; the processes stay.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision="no" if config.precision == "fp32" else config.precision,
         cpu=not torch.cuda.is_available(),

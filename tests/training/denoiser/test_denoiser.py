@@ -151,7 +151,7 @@ def test_a_run_learns_and_exports_a_pipeline(write_config, values: dict, tmp_pat
     outcome = train_denoiser(write_config(values | changes))
     assert np.mean(outcome.losses[-8:]) < 0.85 * np.mean(outcome.losses[:4])
     known = {"known_psnr", "known_psnr_three", "known_psnr_of_copy"}
-    assert set(outcome.validation) == {"loss", "loss_masked", "psnr", "psnr_of_copy"} | known
+    assert set(outcome.validation) == {"loss", "loss_masked", "loss_visible", "psnr", "psnr_of_copy"} | known
     sizes = export_pipeline(run, tmp_path / "mini", "fp16", max_file_size="20KB")
     files = list((tmp_path / "mini" / "unet").iterdir())
     assert sizes["unet"] == sum(file.stat().st_size for file in files)

@@ -66,6 +66,7 @@ def test_writes_what_the_pipeline_gives_and_says_how(model, request_files, pipel
         "model": model, "scenario": None, "grid": None, "steps": 2, "guidance_scale": 1.5, "guidance": "feature",
         "guidance_interval": [0.0, 1.0], "scheduler": None, "seed": 7,
     }  # fmt: skip
+    assert record["licence"] is None and record["signed"] is False  # this model has no card
     assert record["outputs"] == ["target-0.png", "target-1.png", "target-2.png"]
     assert record["poses"] == [str(path) for path in poses]
     assert record["size"] == {"height": 32, "width": 16}

@@ -13,6 +13,7 @@ from PIL import Image
 
 from imagpose.io import check_output_folder, staged_folder, write_json
 from imagpose.models.folder import model_name, resolve_model
+from imagpose.models.licences import model_licence
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pipeline.requests import read_requests
@@ -90,6 +91,7 @@ def generate_files(
     names = [f"target-{index}.png" for index in range(len(images))]
     record = {
         "marked": generated_by(name_of_model),
+        "licence": model_licence(model),
         "signed": signature is not None,
         "settings": {"model": model, "scenario": scenario, "grid": grid, **asdict(sampling)},
         "sources": [str(path) for path in sources],

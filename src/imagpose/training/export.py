@@ -22,7 +22,7 @@ def export_pipeline(
     max_file_size: str = "15MB",
     overwrite: bool = False,
 ) -> dict[str, int]:
-    """Write the pipeline of a denoiser's run in half precision, with the run's ``training.json``.
+    """Write the pipeline of a denoiser's run in half precision, with the run's ``training.json`` and card.
 
     Args:
         run: output folder of the denoiser's run; its ``weights`` hold the EMA pipeline in full precision.
@@ -50,8 +50,9 @@ def export_pipeline(
     with partial_folder(folder, replace=overwrite) as partial:
         pipeline.save_pretrained(partial, max_shard_size=max_file_size)
         _forget_folders(partial)
-        if (weights / "training.json").is_file():
-            shutil.copy(weights / "training.json", partial)
+        for name in ("training.json", "README.md"):
+            if (weights / name).is_file():
+                shutil.copy(weights / name, partial)
         mark_written(partial)
         return {path.name: _bytes(path) for path in sorted(partial.iterdir()) if path.is_dir()}
 

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
+from imagpose.data.info import read_info
+from imagpose.io import write_text
 from imagpose.models.conditions import unet_input
+from imagpose.models.licences import DATA, model_card
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.denoiser.attention import AttentionTeacher
 from imagpose.training.denoiser.cache import kinds_of
-from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser.data import CanvasData, open_data
 from imagpose.training.denoiser.draw import CanvasDraw, DrawSettings, Recipe, draw_batch, draw_items, draw_noise
 from imagpose.training.denoiser.encode import FrozenNetworks
@@ -252,5 +255,14 @@ class DenoiserStage(Stage):
         return titled(rows, f"one prediction from pure noise: {known}") if known else rows
 
     def export(self, folder: Path) -> None:
-        """The whole pipeline in diffusers' layout, in full precision (`export.export_pipeline` makes it small)."""
+        """The pipeline in diffusers' layout and full precision (`export.export_pipeline` makes it small), and its card."""
         self.pipeline.save_pretrained(folder)
+        config = self.config
+        prepared = read_info(config.data.dataset).settings if isinstance(config.data, DatasetConfig) else {}
+        command = str(prepared.get("command", "folder" if prepared else "people"))
+        replaced = {
+            "base": config.base is not None or config.autoencoder is not None,
+            "image encoder": config.image_encoder is not None,
+        }
+        card = model_card(config.preset, command if command in DATA else "folder", config.initial, replaced)
+        write_text(folder / "README.md", card)

@@ -54,10 +54,12 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     Raises:
         ValueError: the launcher asks for FSDP in a way that the loop cannot work with.
     """
+    precision = "no" if config.precision == "fp32" else config.precision
     # Accelerate keeps the precision of a process's first run and refuses a second one with another; the processes stay.
-    AcceleratorState._reset_state()
+    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
+        AcceleratorState._reset_state()
     accelerator = Accelerator(
-        mixed_precision="no" if config.precision == "fp32" else config.precision,
+        mixed_precision=precision,
         cpu=not torch.cuda.is_available(),
         step_scheduler_with_optimizer=False,
         # Gradients are averaged in the loop; a launcher's number would divide them once more.

@@ -2,7 +2,7 @@
 
 Prints the tables of docs/poses.md. The people are the first of the test split, rendered once into --folder.
 
-    python benchmarks/pose_detection.py --folder /tmp/people
+    python benchmarks/pose_detection.py --folder runs/pose_detection
 """
 
 from __future__ import annotations

@@ -12,17 +12,13 @@ from __future__ import annotations
 import argparse
 import colorsys
 import io
-import sys
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from pose_files import OPENPOSE, STANDING
+from pose_file_people import OPENPOSE, STANDING
 
 LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),

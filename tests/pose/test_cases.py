@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import pose_files
 from imagpose import read_poses
 from imagpose.pose import KEYPOINT_NAMES, PoseOptions, read_pose_file
 
 CASES = Path(__file__).parent / "cases" / "poses"
 FRAME = (768, 512)
 NECK = KEYPOINT_NAMES.index("neck")
-
-
-def _tool():
-    path = Path(__file__).parents[2] / "tools" / "pose_files.py"
-    specification = importlib.util.spec_from_file_location("pose_files", path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["pose_files"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-pose_files = _tool()
 
 
 def truth() -> np.ndarray:

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import skeleton_files
 from imagpose.pictures import load_picture
 from imagpose.pose import KEYPOINT_NAMES, Pose, draw_skeleton, read_pose_file, read_poses, read_skeleton_picture
 from imagpose.pose.keypoints import MIRRORED
 
 CASES = Path(__file__).parent / "cases"
-TOOLS = Path(__file__).parents[2] / "tools"
-
-
-def _tool():
-    sys.path.insert(0, str(TOOLS))
-    specification = importlib.util.spec_from_file_location("skeleton_files", TOOLS / "skeleton_files.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["skeleton_files"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-skeleton_files = _tool()
 
 
 def base() -> np.ndarray:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
-
-@pytest.fixture(scope="module")
-def results() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "behaviour_results.py"
-    spec = importlib.util.spec_from_file_location("behaviour_results", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from behaviour_results import difference, read_results
 
 
 def write_picture(folder: Path, value: float) -> None:
@@ -69,34 +59,34 @@ def write_scalars(folder: Path, value: float) -> None:
     ],
 )
 def test_a_change_of_one_bit_is_seen_with_its_size(
-    results: ModuleType, tmp_path: Path, write: Callable[[Path, float], None], value: float, other: float, size: str
+    tmp_path: Path, write: Callable[[Path, float], None], value: float, other: float, size: str
 ) -> None:
     folders = [tmp_path / name for name in ("before", "same", "other")]
     for folder, held in zip(folders, (value, value, other), strict=True):
         folder.mkdir()
         write(folder, held)
-    before, same, changed = (results.read_results(folder, "*") for folder in folders)
-    assert results.difference(before, same) == ""
-    assert size in results.difference(before, changed)
+    before, same, changed = (read_results(folder, "*") for folder in folders)
+    assert difference(before, same) == ""
+    assert size in difference(before, changed)
 
 
-def test_renamed_missing_and_reshaped_values_differ(results: ModuleType) -> None:
+def test_renamed_missing_and_reshaped_values_differ() -> None:
     before = {"weight": torch.zeros(2)}
-    assert results.difference(before, {}) == "1 only before, first weight"
-    assert results.difference(before, {"w": torch.zeros(2)}) == "1 only before, first weight; 1 only after, first w"
-    assert "(2,) -> torch.float32 (1, 2)" in results.difference(before, {"weight": torch.zeros(1, 2)})
-    assert "torch.float16" in results.difference(before, {"weight": torch.zeros(2).half()})
-    assert "'a' -> 'b'" in results.difference({"name": "a"}, {"name": "b"})
+    assert difference(before, {}) == "1 only before, first weight"
+    assert difference(before, {"w": torch.zeros(2)}) == "1 only before, first weight; 1 only after, first w"
+    assert "(2,) -> torch.float32 (1, 2)" in difference(before, {"weight": torch.zeros(1, 2)})
+    assert "torch.float16" in difference(before, {"weight": torch.zeros(2).half()})
+    assert "'a' -> 'b'" in difference({"name": "a"}, {"name": "b"})
 
 
-def test_the_first_and_the_largest_difference_are_named(results: ModuleType) -> None:
+def test_the_first_and_the_largest_difference_are_named() -> None:
     before = {name: torch.zeros(3) for name in "abc"}
     after = {"a": torch.zeros(3), "b": torch.tensor([0, 0.25, 0]), "c": torch.tensor([0, -4.0, 1.0])}
-    found = results.difference(before, after)
+    found = difference(before, after)
     assert found == "2 of 3 differ, first b by 0.25 of 0, 1 of 3; largest c by 4 of 0, 2 of 3"
 
 
-def test_one_more_item_of_a_report_does_not_shift_the_others(results: ModuleType, tmp_path: Path) -> None:
+def test_one_more_item_of_a_report_does_not_shift_the_others(tmp_path: Path) -> None:
     measures = [
         {"protocol": "clean", "key": key, "best_of": 1, "value": value} for key, value in (("ssim", 1), ("psnr", 2))
     ]
@@ -104,10 +94,10 @@ def test_one_more_item_of_a_report_does_not_shift_the_others(results: ModuleType
     for name, rows in (("before", measures), ("after", more)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "summary.json").write_text(json.dumps({"rows": rows}))
-    found = results.difference(*(results.read_results(tmp_path / name, "*") for name in ("before", "after")))
+    found = difference(*(read_results(tmp_path / name, "*") for name in ("before", "after")))
     assert found == "4 only after, first summary.json: /rows/clean colour 1/best_of"
 
 
-def test_no_results_are_not_equal(results: ModuleType, tmp_path: Path) -> None:
-    nothing = results.read_results(tmp_path, "**/*")
-    assert results.difference(nothing, nothing) == "nothing to compare"
+def test_no_results_are_not_equal(tmp_path: Path) -> None:
+    nothing = read_results(tmp_path, "**/*")
+    assert difference(nothing, nothing) == "nothing to compare"

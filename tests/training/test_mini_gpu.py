@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from tiny_networks import denoiser_values
 
+import mini_gpu
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.networks import build_pipeline, canvases_seen
@@ -21,25 +19,12 @@ from imagpose.training.denoiser.networks import build_pipeline, canvases_seen
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def mini_gpu() -> ModuleType:
-    path = ROOT / "tools" / "mini_gpu.py"
-    spec = importlib.util.spec_from_file_location("mini_gpu", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mini_gpu"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def config(frozen: Path, tmp_path: Path) -> DenoiserConfig:
     return DenoiserConfig.model_validate(denoiser_values(frozen, tmp_path))
 
 
-def test_pieces_and_frozen_networks_make_the_pipeline_again(
-    mini_gpu: ModuleType, config: DenoiserConfig, tmp_path: Path
-) -> None:
+def test_pieces_and_frozen_networks_make_the_pipeline_again(config: DenoiserConfig, tmp_path: Path) -> None:
     trained = build_pipeline(config)
     trained.save_pretrained(tmp_path / "run" / "weights")
     (tmp_path / "run" / "weights" / "training.json").write_text('{"step": 3, "canvases": 12}')
@@ -57,7 +42,7 @@ def test_pieces_and_frozen_networks_make_the_pipeline_again(
             assert torch.allclose(weight.float(), weights[key].float(), rtol=1e-3, atol=1e-6), (name, key)
 
 
-def test_missing_pieces_and_networks_are_named(mini_gpu: ModuleType, config: DenoiserConfig, tmp_path: Path) -> None:
+def test_missing_pieces_and_networks_are_named(config: DenoiserConfig, tmp_path: Path) -> None:
     build_pipeline(config).save_pretrained(tmp_path / "run" / "weights")
     mini_gpu.write_pieces(tmp_path / "run", tmp_path / "pieces")
     for path in (tmp_path / "pieces").glob("*.safetensors"):
@@ -70,7 +55,7 @@ def test_missing_pieces_and_networks_are_named(mini_gpu: ModuleType, config: Den
         mini_gpu.copy_frozen(missing, tmp_path / "carried")
 
 
-def test_rendering_ends_with_a_whole_block_once_time_is_up(mini_gpu: ModuleType, config: DenoiserConfig) -> None:
+def test_rendering_ends_with_a_whole_block_once_time_is_up(config: DenoiserConfig) -> None:
     assert mini_gpu.render_for(config, 1e-9) == config.data.block
     assert mini_gpu.render_for(config, 600) == config.data.identities
 

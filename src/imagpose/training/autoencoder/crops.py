@@ -13,7 +13,7 @@ from torch.nn import functional
 from imagpose.metrics.pictures import measure_pictures
 from imagpose.metrics.pixels import psnr
 from imagpose.models.autoencoder import spatial_factor
-from imagpose.pixels import pad_views, signed_to_bytes
+from imagpose.pixels import Padding, pad_views, signed_to_bytes
 from imagpose.training.autoencoder.config import CropConfig
 from imagpose.training.cache import ViewCache
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
@@ -144,11 +144,12 @@ class CropStage(Stage):
         views = self.held_out(_VALIDATION_PICTURES)
         pixels, masks = cache.pixels(*views), cache.foreground(*views).numpy()
         half = functional.interpolate(pixels[::2], scale_factor=0.5, mode="bicubic", antialias=True).clamp(-1, 1)
-        outputs, truths = self.reconstruct(pixels), signed_to_bytes(pixels)
+        latents, size = self._encoded(pixels), pixels.shape[2:]
+        outputs, truths = self._decoded(latents, size), signed_to_bytes(pixels)
         shown = [number for number, mask in enumerate(masks) if mask.any()]
         return {
             "psnr": _mean_psnr(outputs, truths),
-            "psnr_noise": _mean_psnr(self.reconstruct(pixels, _VALIDATION_NOISE), truths),
+            "psnr_noise": _mean_psnr(self._decoded(latents, size, _VALIDATION_NOISE), truths),
             "psnr_half": _mean_psnr(self.reconstruct(half), signed_to_bytes(half)),
             "psnr_head": _head_psnr(outputs, truths, cache.get("keypoints", *views).numpy()),
             **measure_pictures(*(list(own[shown]) for own in (outputs.numpy(), truths.numpy(), masks))),
@@ -161,17 +162,29 @@ class CropStage(Stage):
         identities = numbers % cache.num_identities
         return identities, (identities + numbers // cache.num_identities) % cache.num_views
 
-    def reconstruct(self, pixels: torch.Tensor, noise: float = 0.0) -> torch.Tensor:
-        """Pictures uint8 (n, H, W, 3) of pixels (n, 3, H, W), with noise of so many spreads of the latents."""
-        device, factor = next(self.parameters()).device, spatial_factor(self.vae)
-        padded, padding = pad_views(pixels, factor)
-        generator = keyed_generator(self.config.seed, len(pixels))
-        chunks = []
-        for chunk in torch.split(padded, _AT_ONCE):
-            latents = self.vae.encode(chunk.to(device)).latent_dist.mean.float()
-            latents = latents + noise * latents.std() * torch.randn(latents.shape, generator=generator).to(device)
-            chunks.append(signed_to_bytes(padding.crop(self.vae.decode(latents).sample.float().cpu())))
-        return torch.cat(chunks)
+    def reconstruct(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pictures uint8 (n, H, W, 3) of pixels (n, 3, H, W)."""
+        return self._decoded(self._encoded(pixels), pixels.shape[2:])
+
+    @torch.no_grad()
+    def _encoded(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The posterior's means, float32 (n, c, h, w), of pixels (n, 3, H, W)."""
+        padded, _ = pad_views(pixels, spatial_factor(self.vae))
+        device = next(self.parameters()).device
+        chunks = torch.split(padded, _AT_ONCE)
+        return torch.cat([self.vae.encode(chunk.to(device)).latent_dist.mean.float() for chunk in chunks])
+
+    def _decoded(self, latents: torch.Tensor, size: torch.Size, noise: float = 0.0) -> torch.Tensor:
+        """Pictures uint8 (n, H, W, 3) of `size` (H, W) of latents with noise of so many of their spreads."""
+        height, width = size
+        padding = Padding.to_multiple(height, width, spatial_factor(self.vae))
+        generator = keyed_generator(self.config.seed, len(latents))
+        pictures = []
+        for chunk in torch.split(latents, _AT_ONCE):
+            drawn = torch.randn(chunk.shape, generator=generator).to(chunk.device)
+            decoded = self.vae.decode(chunk + noise * chunk.std() * drawn).sample.float().cpu()
+            pictures.append(signed_to_bytes(padding.crop(decoded)))
+        return torch.cat(pictures)
 
     def compilable(self) -> tuple[torch.nn.Module, ...]:
         """Encoder and decoder."""
@@ -200,12 +213,8 @@ class CropStage(Stage):
         """`save_pretrained`, with scaling_factor = 1 / standard deviation of the latents of training views."""
         count = min(_LATENT_STATISTICS_PICTURES, self.cache.num_identities)
         pixels = self.cache.pixels(np.arange(count), np.arange(count) % self.cache.num_views)
-        padded, _ = pad_views(pixels, spatial_factor(self.vae))
-        device = next(self.parameters()).device
-        means = [
-            self.vae.encode(chunk.to(device)).latent_dist.mean.float().cpu() for chunk in torch.split(padded, _AT_ONCE)
-        ]
-        self.vae.register_to_config(scaling_factor=float(1.0 / torch.cat(means).std()))
+        spread = self._encoded(pixels).cpu().std()
+        self.vae.register_to_config(scaling_factor=float(1.0 / spread))
         self.vae.save_pretrained(folder)
 
 

@@ -169,6 +169,20 @@ def test_measures_of_a_perfect_copy_and_of_a_blur(stage: AutoencoderStage, monke
     assert blurred["gradient_ratio"] < 0.95 and blurred["psnr"] < 40 and blurred["detail_correlation"] < 1
 
 
+@torch.no_grad()
+def test_a_channel_that_loses_its_spread_shows(stage: AutoencoderStage) -> None:
+    def spreads() -> np.ndarray:
+        pixels = stage.validation_cache.pixels(*stage.held_out(24))
+        return stage.vae.encode(pixels).latent_dist.mean.double().numpy().std(axis=(0, 2, 3))
+
+    before = spreads()
+    assert stage.validate()["least_spread"] == pytest.approx(before.min() / before.mean(), rel=1e-3)
+    stage.vae.quant_conv.weight[2] *= 0.01  # the first six of its twelve outputs are the means
+    after = spreads()
+    assert after[2] == pytest.approx(0.01 * before[2], rel=1e-3) and after.argmin() == 2
+    assert stage.validate()["least_spread"] == pytest.approx(after[2] / after.mean(), rel=1e-3)
+
+
 def test_held_out_pairs_differ(stage: AutoencoderStage) -> None:
     people, views = stage.held_out(200)  # 4 people of 6 views
     assert len(set(zip(people.tolist(), views.tolist(), strict=True))) == len(people) == 24

@@ -82,8 +82,8 @@ class AutoencoderConfig(CropConfig):
     kl_weight: float = Field(
         1e-3,
         ge=0,
-        description="Weight of the KL divergence per latent value. 1e-3 emptied 6 of 16 channels: their spread fell to "
-        "0.02 of the others', and nothing was decoded from them.",
+        description="Weight of the KL divergence per latent value. Too much of it empties channels: their spread falls to "
+        "next to nothing, as `least_spread` of the validation shows, and nothing is decoded from them.",
     )
     linear_weight: float = Field(
         0.0,

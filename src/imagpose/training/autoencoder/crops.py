@@ -138,6 +138,7 @@ class CropStage(Stage):
 
         ``psnr``; ``psnr_noise``, with noise of 0.2 of the latents' spread; ``psnr_half``, of views of half the size;
         ``psnr_head``, in the square that just holds the head, where one is seen;
+        ``least_spread``, the smallest spread of a latent channel over the channels' mean: near 0 where one is empty;
         ``gradient_ratio``, ``detail_correlation``, ``psnr_mask`` and ``ssim_mask`` as `measure_pictures`.
         """
         cache = self.validation_cache
@@ -145,6 +146,7 @@ class CropStage(Stage):
         pixels, masks = cache.pixels(*views), cache.foreground(*views).numpy()
         half = functional.interpolate(pixels[::2], scale_factor=0.5, mode="bicubic", antialias=True).clamp(-1, 1)
         latents, size = self._encoded(pixels), pixels.shape[2:]
+        spreads = latents.std(dim=(0, 2, 3))
         outputs, truths = self._decoded(latents, size), signed_to_bytes(pixels)
         shown = [number for number, mask in enumerate(masks) if mask.any()]
         return {
@@ -152,6 +154,7 @@ class CropStage(Stage):
             "psnr_noise": _mean_psnr(self._decoded(latents, size, _VALIDATION_NOISE), truths),
             "psnr_half": _mean_psnr(self.reconstruct(half), signed_to_bytes(half)),
             "psnr_head": _head_psnr(outputs, truths, cache.get("keypoints", *views).numpy()),
+            "least_spread": float(spreads.min() / spreads.mean()),
             **measure_pictures(*(list(own[shown]) for own in (outputs.numpy(), truths.numpy(), masks))),
         }
 

@@ -29,6 +29,26 @@ with partial_file(Path(sys.argv[1])) as partial:
     time.sleep(60)
 """
 
+_KILLED_REPLACER = """
+import os, shutil, sys, time
+from pathlib import Path
+from imagpose.io import partial_folder
+left, replace = int(sys.argv[2]), os.replace
+def wait(*_, **__):
+    print("waiting", flush=True)
+    time.sleep(60)
+def counted(source, target):
+    global left
+    if not left:
+        wait()
+    left -= 1
+    replace(source, target)
+os.replace = counted
+shutil.rmtree = wait
+with partial_folder(Path(sys.argv[1]), replace=True) as partial:
+    (partial / "killed").write_text("")
+"""
+
 _HOLDER = """
 import os, sys, time
 from pathlib import Path
@@ -80,13 +100,80 @@ def test_a_killed_writer_leaves_the_file_before(tmp_path):
 
 
 def test_a_folder_appears_when_it_is_whole(tmp_path):
-    folder, left_over = tmp_path / "model", tmp_path / "model.partial"
-    left_over.mkdir()
-    (left_over / "stale").write_text("")  # of a run that was killed
+    folder = tmp_path / "model"
     with partial_folder(folder) as partial:
         (partial / "weights").write_text("new")
         assert not folder.exists()
     assert names(tmp_path) == ["model", "model/weights"]
+    other = tmp_path / "other"
+    other.mkdir()
+    assert folder.stat().st_mode == other.stat().st_mode
+
+
+def test_folders_that_are_not_ours_stay(tmp_path):
+    folder = tmp_path / "model"
+    like_ours = (".model-1-abcdefgh.partial", ".model-x-abcdefgh.partial", ".models-1-abcdefgh.partial")
+    for name in ("model.partial", *like_ours):
+        (tmp_path / name / "new").mkdir(parents=True)
+        (tmp_path / name / "thesis.txt").write_text("three years")
+        (tmp_path / name / ".lock").touch()
+    before = names(tmp_path)
+    with partial_folder(folder, replace=True):
+        pass
+    with staged_folder(folder):
+        pass
+    assert names(tmp_path) == sorted([*before, "model"])
+
+
+def test_a_file_or_link_at_the_place_of_a_folder_is_not_replaced(tmp_path):
+    (tmp_path / "file").write_text("stays")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    before = names(tmp_path)
+    for name in ("file", "link"):
+        with pytest.raises(OSError), partial_folder(tmp_path / name, replace=True):
+            pass
+    assert names(tmp_path) == before and (tmp_path / "file").read_text() == "stays"
+
+
+def test_the_folder_before_comes_back_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").write_text("")
+    replace, calls = os.replace, []
+
+    def second_fails(source, target):
+        calls.append(source)
+        if len(calls) == 2:
+            raise OSError("disk")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", second_fails)
+    with pytest.raises(OSError, match="disk"), partial_folder(folder, replace=True):
+        pass
+    assert len(calls) == 3 and names(tmp_path) == ["model", "model/old"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="left-overs are known by locks")
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_killed_writer_loses_no_folder_and_its_left_overs_are_removed(tmp_path, renames):
+    """Killed while it writes, between the two renames, and before the old folder is removed."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").write_text("")
+    with subprocess.Popen(
+        [sys.executable, "-c", _KILLED_REPLACER, str(folder), str(renames)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "waiting\n"
+        with staged_folder(folder):  # the process lives: what it works on is left alone
+            assert len(list(tmp_path.glob(".model-*.partial"))) == 2
+        process.kill()
+    assert len(names(tmp_path)) > 3
+    with partial_folder(folder, replace=True) as partial:
+        assert names(folder) == [{0: "old", 1: "old", 2: "killed"}[renames]]
+        assert list(tmp_path.glob(".*.partial")) == [partial.parent]
+        (partial / "new").write_text("")
+    assert names(tmp_path) == ["model", "model/new"]
 
 
 def test_a_folder_is_replaced_only_on_request_and_only_when_all_went_well(tmp_path):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 _SETTINGS, _LOCK, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
+_NEW, _OLD = "new", "old"
 
 
 @contextmanager
@@ -45,22 +47,55 @@ def partial_folder(path: Path, replace: bool = False) -> Iterator[Path]:
 
     Args:
         path: the folder to make.
-        replace: whether what lies at `path` is removed first, when everything new has been written.
+        replace: whether a folder at `path` makes room when everything new has been written. It is moved aside and removed
+            last: if the process is killed in between, the next that writes `path` puts it back.
 
     Raises:
         OSError: something lies at `path` and is not to be replaced.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if replace:
-            shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with _unfinished(path) as new:
+        yield new
+        if replace and path.is_dir() and not path.is_symlink():
+            os.replace(path, new.with_name(_OLD))
+        os.replace(new, path)
+
+
+@contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """An empty folder for what goes to `path`, on its file system; removed at the end of the block.
+
+    It lies in ``.<name>-<process>-<random>.partial`` beside `path`, locked by this process: what a killed process left is
+    known by that, and removed when `path` is written again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_left_overs(path)
+    room = Path(tempfile.mkdtemp(".partial", f".{path.name}-{os.getpid()}-", path.parent))
+    with locked_folder(room):
+        try:
+            (room / _NEW).mkdir()  # mkdtemp's own folder is closed to other users
+            yield room / _NEW
+        finally:
+            _close(room, path)
+
+
+def _close(room: Path, path: Path) -> None:
+    """Remove the folder around an unfinished one, and put back what was moved aside for it."""
+    if (room / _NEW).exists() and (room / _OLD).exists():  # stopped between the two renames
+        os.replace(room / _OLD, path)
+    shutil.rmtree(room, ignore_errors=True)
+
+
+def _clear_left_overs(path: Path) -> None:
+    """Remove what killed processes left of their attempts to write `path`; see `_unfinished`."""
+    ours = re.compile(rf"\.{re.escape(path.name)}-(\d+)-\w{{8}}\.partial")
+    for folder in path.parent.glob(".*.partial"):
+        found = ours.fullmatch(folder.name)
+        if found is None or int(found[1]) == os.getpid():
+            continue
+        with suppress(OSError):  # a living process has locked it, or it is another user's
+            if {_LOCK} <= {entry.name for entry in folder.iterdir()} <= {_LOCK, _NEW, _OLD}:
+                with locked_folder(folder):
+                    _close(folder, path)
 
 
 def mark_written(folder: Path) -> None:
@@ -99,21 +134,18 @@ def staged_folder(out: Path) -> Iterator[Path]:
     """
     out = out.absolute()
     created = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        yield stage
-        for path in sorted(file for file in stage.rglob("*") if file.is_file()):
-            target = out / path.relative_to(stage)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
+        with _unfinished(out) as stage:
+            yield stage
+            for path in sorted(file for file in stage.rglob("*") if file.is_file()):
+                target = out / path.relative_to(stage)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, target)
     except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
         for folder in created:
-            if not any(folder.iterdir()):
+            if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         raise
-    shutil.rmtree(stage)
 
 
 def write_text(path: Path, text: str, errors: str = "strict") -> None:

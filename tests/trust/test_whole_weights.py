@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from imagpose import IMAGPosePipeline
+from imagpose.models import loading
 from imagpose.models.folder import WEIGHTS_ROOT, ModelFiles
 from imagpose.models.loading import load_autoencoder, load_image_encoder
 
@@ -83,6 +84,30 @@ def test_a_part_of_a_pipeline(model: Path, part: str, kind: str, change: Callabl
     with pytest.raises(ValueError) as error:
         IMAGPosePipeline.from_pretrained(model)
     assert name in str(error.value) and part in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", ["one", "bin"])
+def test_an_image_encoder_that_diffusers_places(
+    model: Path, kind: str, change: Callable[[Weights], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are looked at without being read a second time."""
+    devices = []
+    read_network = loading._read
+
+    def recorded(*arguments: object, **options: object) -> tuple[torch.nn.Module, dict[str, object]]:
+        network, info = read_network(*arguments, **options)
+        devices.extend(weight.device.type for weight in network.parameters())
+        return network, info
+
+    monkeypatch.setattr(loading, "_read", recorded)
+    IMAGPosePipeline.from_pretrained(model, device_map="balanced")
+    assert set(devices) == {"meta"}
+    weights = read(model / "image_encoder")
+    name = change(weights)
+    write(model / "image_encoder", weights, kind)
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        IMAGPosePipeline.from_pretrained(model, device_map="balanced")
 
 
 @pytest.mark.parametrize("kind", ["several", "bin"])

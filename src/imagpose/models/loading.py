@@ -147,7 +147,9 @@ def load_networks(
     vae = load_autoencoder(files.vae)
     encoder = load_image_encoder(files.image_encoder)
     processor = load_image_processor(files.image_encoder, encoder)
-    stock = None if files.base is None else _load(UNet2DConditionModel, files.base, _DIFFUSERS_WEIGHTS)
+    stock = None
+    if files.base is not None:
+        stock = _load(UNet2DConditionModel, files.base, files.base.check(_DIFFUSERS_WEIGHTS))
     denoiser = build_denoiser(
         preset, encoder.config.hidden_size, vae.config.latent_channels, spatial_factor(vae), stock, texture_long_side,
         pose_channels, **unet_config,
@@ -170,12 +172,12 @@ def load_networks(
 
 def load_autoencoder(files: ModelFiles) -> AutoencoderKL:
     """A frozen VAE, of the class that its configuration names; errors as `load_networks`."""
-    files.check(_DIFFUSERS_WEIGHTS)
+    variant = files.check(_DIFFUSERS_WEIGHTS)
     try:
         config = AutoencoderKL.load_config(files.folder or files.place, subfolder=_hub_subfolder(files))
     except (OSError, json.JSONDecodeError) as error:
         raise _unreadable(files, error) from error
-    return _load(autoencoder_class(config), files, _DIFFUSERS_WEIGHTS).eval().requires_grad_(False)
+    return _load(autoencoder_class(config), files, variant).eval().requires_grad_(False)
 
 
 def _hub_subfolder(files: ModelFiles) -> str | None:
@@ -188,7 +190,7 @@ def load_image_encoder(files: ModelFiles) -> PreTrainedModel:
     Raises:
         ValueError: besides those of `load_networks`: a network without hidden_size, or one that needs code of its folder.
     """
-    files.check(_TRANSFORMERS_WEIGHTS)
+    variant = files.check(_TRANSFORMERS_WEIGHTS)
     place = files.folder or files.place
     try:
         stored, _ = PreTrainedConfig.get_config_dict(place)
@@ -200,7 +202,7 @@ def load_image_encoder(files: ModelFiles) -> PreTrainedModel:
         model_type = AutoConfig.from_pretrained(place, trust_remote_code=False).model_type
     except (OSError, ValueError) as error:
         raise _unreadable(files, error) from error
-    model = _load(CLIPVisionModel if model_type in _CLIP else AutoModel, files, _TRANSFORMERS_WEIGHTS)
+    model = _load(CLIPVisionModel if model_type in _CLIP else AutoModel, files, variant)
     if not isinstance(getattr(model.config, "hidden_size", None), int):
         raise ValueError(f"{files.place}: a {model_type} has no hidden_size; a CLIP or DINOv2 is expected")
     return model.eval().requires_grad_(False)
@@ -230,9 +232,8 @@ def _processor_place(files: ModelFiles) -> str | Path:
     return files.folder
 
 
-def _load(kind: Any, files: ModelFiles, stems: tuple[tuple[str, str], ...]) -> Any:
-    """The network in float32, all of its weights read."""
-    variant = files.check(stems)
+def _load(kind: Any, files: ModelFiles, variant: str | None) -> Any:
+    """The network in float32, all of its weights read; `variant` is what `ModelFiles.check` found."""
     options: dict[str, Any] = {"dtype": torch.float32}
     if kind is AutoModel:
         options["trust_remote_code"] = False
@@ -268,12 +269,13 @@ def pipeline_encoder(folder: Path, options: Mapping[str, Any]) -> dict[str, PreT
     dtype = options.get("dtype", options.get("torch_dtype"))
     if isinstance(dtype, dict):
         dtype = dtype.get("image_encoder", dtype.get("default", torch.float32))
+    placed = any(options.get(name) is not None for name in ("device_map", "quantization_config"))
+    place: dict[str, Any] = {"device_map": "meta"} if placed else {}  # diffusers reads it: here only the files' heads
     own, variant = folder / "image_encoder", options.get("variant")
     choice = {"variant": variant} if variant is not None and any(own.glob(f"*.{variant}*")) else {}
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    model, info = _read(getattr(transformers, index["image_encoder"][1]), own, dtype=dtype, **choice)
+    model, info = _read(getattr(transformers, index["image_encoder"][1]), own, dtype=dtype, **choice, **place)
     _check_read(info, own)
-    placed = any(options.get(name) is not None for name in ("device_map", "quantization_config"))
     return {} if placed else {"image_encoder": model.eval()}
 
 

@@ -17,6 +17,8 @@ from imagpose.pose.keypoints import MIRRORED
 
 CASES = Path(__file__).parent / "cases"
 
+pytestmark = pytest.mark.filterwarnings("error")
+
 
 def base() -> np.ndarray:
     values = json.loads((CASES / "poses" / "base.json").read_text())["people"][0]["pose_keypoints_2d"]
@@ -131,9 +133,17 @@ def other_palette(picture: Image.Image) -> Image.Image:
     return Image.merge("HSV", (turned, saturation, value)).convert("RGB")
 
 
+def disc_alone(picture: Image.Image) -> Image.Image:
+    """One joint and no limb: nothing has the brightness of limbs."""
+    alone = Image.new("RGB", picture.size)
+    alone.paste((255, 0, 0), (100, 100, 108, 108))
+    return alone
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (disc_alone, "only 1 joints and 0 limbs"),
         (photo, "coloured limbs on a plain ground expected"),
         (dark_photo, "not a skeleton picture|explained|limbs"),
         (two_people, "limbs are there twice: more than one skeleton"),

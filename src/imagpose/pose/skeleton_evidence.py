@@ -109,7 +109,7 @@ def collect_evidence(pixels: np.ndarray) -> Evidence:
     anything = (value >= _FAINTEST / 2) | white
     anything, above = (ndimage.binary_dilation(mask, _EIGHT) for mask in (anything, bright | white))
     sticks, disc_radius = {}, _disc_radius(discs)
-    is_exact = np.isin(value[dim], (152, 153)).mean() > _EXACT  # 60 % of 255
+    is_exact = bool(dim.any() and np.isin(value[dim], (152, 153)).mean() > _EXACT)  # 60 % of 255
     for k in range(HUES):
         spots = _large_spots(bright & (hue == k), 0.5 * np.pi * disc_radius**2)
         ring = ndimage.binary_dilation(spots, _EIGHT, 2)  # a disc's edge has the brightness of limbs

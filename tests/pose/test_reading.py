@@ -43,6 +43,28 @@ def openpose(points: np.ndarray, **rest: object) -> dict:
         ("3", "no known kind of pose file"),
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
+        ('{"data":' * 100 + '[{"a": 1}]' + "}" * 100, "no known kind of pose file; found an object with 'data'"),
+        ('{"data":' * 600 + "[1]" + "}" * 600, "not valid JSON|nested too deeply"),
+        ('{"landmarks":' + "[" * 700 + '{"x": 1, "y": 1}' + "]" * 700 + "}", "not valid JSON|nested too deeply"),
+        ("[{}, [], null]", "found a list; known"),
+        (json.dumps({"a" * 100_000: 1}), r"found an object with 'a+\.\.\.; known"),
+        ('{"images": [{"id": [1]}], "annotations": []}', r"images: an id is a number, not \[1\]"),
+        (
+            json.dumps({"images": [], "annotations": [{"keypoints": [1] * 51, "image_id": [1]}]}),
+            r"annotations\[0\]\.image_id: an id is a number",
+        ),
+        (
+            json.dumps({"images": [], "annotations": [], "categories": [{"id": [], "keypoints": []}]}),
+            "categories: an id is a number",
+        ),
+        (
+            json.dumps([{"keypoints": [[9, 9]] * 18, "keypoint_names": 5}]),
+            "a list of the points' names expected, not 5",
+        ),
+        (json.dumps([{"keypoints": [[9, 9]] * 18, "keypoint_names": [5]}]), "a list of the points' names expected"),
+        (json.dumps({"keypoints": [{"x": 1, "y": 1}, 3] * 9}), "a point without x and y: 3"),
+        (json.dumps({"keypoints": {"xyn": [[0.1, 0.2]] * 17, "conf": [1, 1, 1]}}), "3 scores for 17 points"),
+        ("a.json" + "\0" * 300, "not a text file"),
         ("", "an empty file"),
         ("1 2\n" * 16, "no known kind"),
         ("frame,nose_x,nose_y\n0,1,2\n", "of CSV only the field's annotation is known"),
@@ -80,8 +102,9 @@ def test_other_files_have_hints_of_their_own(tmp_path, start, message):
 def test_folders_addresses_and_files_that_are_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"a folder; give its files, for example .*/\*\.json"):
         read_poses(tmp_path)
-    with pytest.raises(ValueError, match="an address: download the file first"):
-        read_poses("https://example.org/pose.json")
+    for address in ("https://example.org/pose.json", "s3://poses/pose.json"):
+        with pytest.raises(ValueError, match="an address: download the file first"):
+            read_poses(address)
     with pytest.raises(FileNotFoundError, match=r"none\.json"):
         read_poses(tmp_path / "none.json")
 
@@ -92,6 +115,23 @@ def test_arrays_of_objects_are_not_loaded(tmp_path):
         read_poses(tmp_path / "pose.npy")
     with pytest.raises(ValueError, match="19 points; known numbers are 17 "):
         read_poses(np.ones((19, 2)), frame=(9, 9))
+
+
+@pytest.mark.parametrize(
+    "header", ["{'descr': '<f8', 'fortran_order': False, 'shape': (10**13, 18, 3), }", "(" * 9000, "{'descr': ["]
+)
+def test_arrays_with_a_damaged_header_are_refused(tmp_path, header):
+    start = header.replace("10**13", str(10**13)).encode()
+    (tmp_path / "pose.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(start).to_bytes(2, "little") + start)
+    with pytest.raises(ValueError, match=r"pose\.npy: a NumPy array that cannot be read safely \(.+\)"):
+        read_poses(tmp_path / "pose.npy")
+
+
+def test_a_picture_name_that_no_system_takes_is_none(tmp_path, standing):
+    points = standing.keypoints[:17].ravel().tolist()
+    for name in ("a" * 5000 + ".jpg", "a\0.jpg"):
+        with pytest.raises(ValueError, match="does not state: --pose-frame"):
+            read_poses(written(tmp_path, [{"image_id": name, "keypoints": points}]))
 
 
 def test_formats_are_recognised_by_content_whatever_the_name(tmp_path, standing):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from imagpose.pose.points import NOBODY, Person, Record, hand_points, person_of, stated_size
+from imagpose.pose.points import NOBODY, Person, Record, hand_points, person_of, short, stated_size
 
 __all__ = ["JSON_KINDS", "from_array", "read_json"]
 
@@ -31,17 +31,19 @@ def read_json(data: Any) -> tuple[str, list[Record]] | None:
         records = read(data)
         if records is not None:
             return kind, records
-    return _wrapped(data) or _many(data)
+    keys = [key for key in _WRAPPERS if isinstance(data, Mapping) and isinstance(data.get(key), (list, Mapping))]
+    wrapping = [key for key in keys if data[key]]
+    # Nothing is read twice: where each level were, the time would double with it.
+    return _wrapped(data, wrapping) if wrapping else _many(data)
 
 
-def _wrapped(data: Any) -> tuple[str, list[Record]] | None:
+def _wrapped(data: Mapping[str, Any], keys: list[str]) -> tuple[str, list[Record]] | None:
     """What lies below a key such as `frames`; the frame may stand beside it."""
-    for key in _WRAPPERS:
-        if isinstance(data, Mapping) and isinstance(data.get(key), (list, Mapping)) and data[key]:
-            found = read_json(data[key])
-            if found is not None:
-                size = stated_size(data, "the file")
-                return found[0], [Record(record.people, record.size or size, record.name) for record in found[1]]
+    for key in keys:
+        found = read_json(data[key])
+        if found is not None:
+            size = stated_size(data, "the file")
+            return found[0], [Record(record.people, record.size or size, record.name) for record in found[1]]
     return None
 
 
@@ -101,19 +103,24 @@ def _coco_annotations(data: Any) -> list[Record] | None:
     if not (isinstance(data, Mapping) and isinstance(data.get("annotations"), list) and "images" in data):
         return None
     names = {
-        category.get("id"): category["keypoints"]
+        _id(category.get("id"), "categories"): category["keypoints"]
         for category in _list(data.get("categories"))
         if isinstance(category, Mapping) and isinstance(category.get("keypoints"), list)
     }
-    images = {image["id"]: image for image in _list(data["images"]) if isinstance(image, Mapping) and "id" in image}
+    images = {
+        _id(image["id"], "images"): image
+        for image in _list(data["images"])
+        if isinstance(image, Mapping) and "id" in image
+    }
     people: dict[Any, list[Person]] = {image: [] for image in images}
     for index, item in enumerate(data["annotations"]):
         if not isinstance(item, Mapping) or "keypoints" not in item:
             continue
         where = f"annotations[{index}]"
         hands = hand_points(item.get("lefthand_kpts"), item.get("righthand_kpts"), f"{where}.lefthand_kpts")
-        person = person_of(item["keypoints"], where, names=names.get(item.get("category_id")), hands=hands)
-        people.setdefault(item.get("image_id"), []).extend(_present([person]))
+        image, category = (_id(item.get(key), f"{where}.{key}") for key in ("image_id", "category_id"))
+        person = person_of(item["keypoints"], where, names=names.get(category), hands=hands)
+        people.setdefault(image, []).extend(_present([person]))
     return [
         Record(
             found, stated_size(images.get(image, {}), f"image {image}"), _name(images.get(image, {}).get("file_name"))
@@ -121,6 +128,12 @@ def _coco_annotations(data: Any) -> list[Record] | None:
         for image, found in people.items()
         if found
     ]
+
+
+def _id(value: Any, where: str) -> Any:
+    if isinstance(value, (list, Mapping)):
+        raise ValueError(f"{where}: an id is a number, not {short(value)}")
+    return value
 
 
 def _mmpose_saved(data: Any) -> list[Record] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from imagpose.pose.keypoints import KEYPOINT_NAMES
 from imagpose.pose.layouts import LAYOUTS, from_names, known_counts, to_body, to_hands
 
-__all__ = ["NOBODY", "Person", "Record", "hand_points", "person_of", "stated_size"]
+__all__ = ["NOBODY", "Person", "Record", "hand_points", "person_of", "short", "stated_size"]
 
 _CONFIDENCE_KEYS = ("confidence", "visibility", "score", "visible", "conf", "likelihood", "c", "v")
 _NAME_KEYS = ("name", "part", "bodypart")
@@ -67,7 +67,7 @@ def person_of(
     where: str,
     *,
     scores: Any = None,
-    names: Sequence[str] | None = None,
+    names: Any = None,
     hands: np.ndarray | None = None,
 ) -> Person | None:
     """A person from any spelling of the points; None where there are none.
@@ -77,7 +77,7 @@ def person_of(
             object that has a point for each name, or an array of shape (n, 2 to 4).
         where: how messages call it.
         scores: confidences, where they stand apart.
-        names: of the points, where the file gives them; their number says the order otherwise.
+        names: of the points, a list where the file gives them; their number says the order otherwise.
         hands: (2, 21, 3), where they stand apart.
 
     Raises:
@@ -87,12 +87,9 @@ def person_of(
     if not len(points):
         return None if hands is None else Person(NOBODY.body, "", hands)
     if scores is not None:
-        confidences = _numbers(scores, where)
-        if confidences.size != len(points):
-            raise ValueError(f"{where}: {confidences.size} scores for {len(points)} points")
-        points[:, 2] = np.nan_to_num(confidences.reshape(-1))
+        points[:, 2] = _scores(scores, len(points), where)
     points[:, 2] = _confidences(points)
-    known = from_names(own_names or names or ())
+    known = from_names(own_names or _names(names, where))
     if known is not None and len(known) == len(points):
         return Person(to_body(points, known), f"{len(points)} points with names", hands, "neck" in known)
     layout = LAYOUTS.get(len(points))
@@ -130,7 +127,9 @@ def stated_size(data: Mapping[str, Any], where: str) -> tuple[int, int] | None:
             continue
         for side in (height, width):
             if isinstance(side, bool) or not isinstance(side, (int, float)) or not 1 <= side <= _LONGEST_SIDE:
-                raise ValueError(f"{where}: the frame is {height!r} x {width!r} (height x width); pixels expected")
+                raise ValueError(
+                    f"{where}: the frame is {short(height)} x {short(width)} (height x width); pixels expected"
+                )
         return round(height), round(width)
     return None
 
@@ -144,11 +143,11 @@ def _points(value: Any, where: str) -> tuple[np.ndarray, list[str] | None]:
     if isinstance(value, Mapping):
         return _from_mapping(value, where)
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"{where}: a list of points expected, not {_short(value)}")
+        raise ValueError(f"{where}: a list of points expected, not {short(value)}")
     first = next((item for item in value if item is not None), None)
     if isinstance(first, Mapping):
-        names = [next((str(item[key]) for key in _NAME_KEYS if item and key in item), "") for item in value]
         points = np.array([_from_object(item, where) for item in value])
+        names = [next((str(item[key]) for key in _NAME_KEYS if item and key in item), "") for item in value]
         return _rows(points, where), names if any(names) else None
     if isinstance(first, (list, tuple)):
         if len(value) == 1 and first and isinstance(first[0], (list, tuple, Mapping)):
@@ -173,7 +172,7 @@ def _from_mapping(value: Mapping[str, Any], where: str) -> tuple[np.ndarray, lis
         if key in value:
             points, _ = _points(value[key], where)
             if value.get("conf") is not None:
-                points[:, 2] = np.nan_to_num(_numbers(value["conf"], where).reshape(-1)[: len(points)])
+                points[:, 2] = _scores(value["conf"], len(points), where)
             return points, None
     by_name = [_from_object(item, where) if isinstance(item, Mapping) else item for item in value.values()]
     return _points(by_name, where)[0], list(value)
@@ -183,9 +182,9 @@ def _from_object(item: Any, where: str) -> list[float]:
     """x, y, confidence of an object; PoseNet's position lies one deeper."""
     if item is None:
         return [np.nan, np.nan, 0.0]
-    place = item.get("position", item)
+    place = item.get("position", item) if isinstance(item, Mapping) else None
     if not isinstance(place, Mapping) or "x" not in place or "y" not in place:
-        raise ValueError(f"{where}: a point without x and y: {_short(item)}")
+        raise ValueError(f"{where}: a point without x and y: {short(item)}")
     confidence = next((item[key] for key in _CONFIDENCE_KEYS if item.get(key) is not None), 1.0)
     numbers: list[float] = _numbers([place["x"], place["y"], confidence], where).tolist()
     return numbers
@@ -229,13 +228,30 @@ def _confidences(points: np.ndarray) -> np.ndarray:
     return clipped
 
 
+def _scores(values: Any, count: int, where: str) -> np.ndarray:
+    """Confidences that stand apart from their `count` points."""
+    scores = _numbers(values, where)
+    if scores.size != count:
+        raise ValueError(f"{where}: {scores.size} scores for {count} points")
+    return np.nan_to_num(scores.reshape(-1))
+
+
+def _names(names: Any, where: str) -> Sequence[str]:
+    if names is None:
+        return ()
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{where}: a list of the points' names expected, not {short(names)}")
+    return names
+
+
 def _numbers(values: Any, where: str) -> np.ndarray:
     try:
         return np.array(values, np.float64)  # None becomes NaN
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{where}: not numbers only: {_short(values)}") from None
+        raise ValueError(f"{where}: not numbers only: {short(values)}") from None
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value of a file as messages show it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

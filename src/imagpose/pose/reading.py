@@ -20,7 +20,7 @@ from imagpose.pictures import load_picture
 from imagpose.pose.choice import MIN_CONFIDENCE
 from imagpose.pose.json_kinds import JSON_KINDS, from_array, read_json
 from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
-from imagpose.pose.points import Record
+from imagpose.pose.points import Record, short
 from imagpose.pose.settling import PoseOptions, ReadPose, in_picture, settle
 from imagpose.pose.skeleton_picture import read_skeleton_picture
 from imagpose.pose.sniffing import Content, refusal, sniff
@@ -128,8 +128,8 @@ def read_pose_file(
         path = Path(source) if isinstance(source, (str, Path)) else None
         units, entries, notes = settle(records, options, picture, path)
         return PoseFile(name, ", ".join([kind, *_layouts(records)]), units, entries, notes)
-    except FileNotFoundError:
-        raise
+    except RecursionError:
+        raise ValueError(f"{name}: nested too deeply for a file of poses") from None
     except ValueError as error:
         raise ValueError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
 
@@ -143,8 +143,9 @@ def _parse(content: Content) -> tuple[str, list[Record]]:
     if content.kind == "array":
         try:
             values = np.load(io.BytesIO(content.data), allow_pickle=False)
-        except ValueError as error:
-            raise ValueError(f"a NumPy array that cannot be read safely ({error}); save plain numbers") from None
+        except Exception as error:  # of a damaged header whatever Python's tokenizer or a lack of memory raise
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"a NumPy array that cannot be read safely ({reason}); save plain numbers") from None
         return _parse_object(values)
     found = read_text(content.text)
     if found is not None:
@@ -178,11 +179,16 @@ def _parse_object(data: Any) -> tuple[str, list[Record]]:
         return f"NumPy array of shape {data.shape}", from_array(data)
     found = read_json(data)
     if found is None:
-        keys = f"an object with {', '.join(map(repr, list(data)[:6]))}" if isinstance(data, Mapping) else "a list"
-        if isinstance(data, list) and data and isinstance(data[0], Mapping):
-            keys = f"a list of objects with {', '.join(map(repr, list(data[0])[:6]))}"
-        raise ValueError(f"no known kind of pose file; found {keys}; known are {_known()}")
+        raise ValueError(f"no known kind of pose file; found {_seen(data)}; known are {_known()}")
     return found
+
+
+def _seen(data: Any) -> str:
+    """Parsed JSON of an unknown kind, for messages."""
+    first = data[0] if isinstance(data, list) and data else data
+    if not (isinstance(first, Mapping) and first):
+        return "an empty object" if isinstance(data, Mapping) else "a list"
+    return f"{'a list of objects' if first is not data else 'an object'} with {', '.join(map(short, list(first)[:6]))}"
 
 
 def _known() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -192,11 +193,12 @@ def _frame(
 
 def _picture_beside(path: Path, name: str | None) -> Path | None:
     """The picture that a record names, or that bears the file's name (without `_keypoints`), in the same folder."""
-    if name is not None and (path.parent / Path(name).name).is_file() and Path(name).suffix in _PICTURE_SUFFIXES:
+    # A name out of a file may be one that no system takes, which os.path.isfile answers with False.
+    if name is not None and os.path.isfile(path.parent / Path(name).name) and Path(name).suffix in _PICTURE_SUFFIXES:
         return path.parent / Path(name).name
     stems = [path.stem.removesuffix(_OPENPOSE_ENDING)] + ([Path(name).stem] if name else [])
     found = [path.with_name(f"{stem}{suffix}") for stem in stems for suffix in _PICTURE_SUFFIXES]
-    found = [file for file in found if file.is_file()]
+    found = [file for file in found if os.path.isfile(file)]
     return found[0] if len({picture_size(file) for file in found}) == 1 else None
 
 

@@ -47,7 +47,7 @@ def sniff(source: str | Path) -> Content:
         FileNotFoundError: no such file.
         ValueError: a folder, a web address, a video, or anything else that holds no pose; each with its hint.
     """
-    if re.match(r"^[a-z]{2,}:/", str(source), re.IGNORECASE):
+    if re.match(r"^[a-z][a-z0-9+.-]+:/", str(source), re.IGNORECASE):
         raise ValueError(f"{source}: an address: download the file first")
     path = Path(source)
     if path.is_dir():
@@ -72,7 +72,9 @@ def sniff(source: str | Path) -> Content:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file, and no picture or array either") from None
+        text = "\0"
+    if "\0" in text:
+        raise ValueError(f"{path}: not a text file, and no picture or array either")
     if not text.strip():
         raise ValueError(f"{path}: an empty file")
     return Content("text", text=text)

@@ -65,7 +65,10 @@ def read_annotation_csv(path: str | Path, size: tuple[int, int]) -> dict[str, Po
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"pose file not found: {path}")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file") from None
     if not lines or lines[0].strip() != _CSV_HEADER:
         raise ValueError(f"{path}: the first line must be {_CSV_HEADER!r}")
     poses = {}

@@ -184,8 +184,11 @@ def request_sheet(inputs: GenerateInputs, images: Sequence[Image.Image]) -> Imag
 
 
 def skeleton_size(pose: Pose) -> tuple[int, int]:
-    """Width and height at which a pose is drawn to be looked at: its frame's shape, 384 pixels high."""
-    return max(1, round(384 * pose.width / pose.height)), 384
+    """Width and height at which a pose is drawn to be looked at: its frame's shape, 384 pixels high.
+
+    A frame is as wide as its file says; wider than four times its height it is squeezed.
+    """
+    return min(max(1, round(384 * pose.width / pose.height)), 4 * 384), 384
 
 
 def versions() -> dict[str, str]:

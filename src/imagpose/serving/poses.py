@@ -41,6 +41,9 @@ def draw_file(
     if size is not None and not all(16 <= side <= _LONGEST_SIDE for side in size):
         raise ValueError(f"size is {size[0]}x{size[1]}; sides from 16 to {_LONGEST_SIDE:,} pixels expected (--size)")
     poses = _read(file, options)
+    for pose in poses:
+        if size is None and max(pose.height, pose.width) > _LONGEST_SIDE:
+            raise ValueError(f"{file}: a frame of {pose.height}x{pose.width} is too large to be drawn: give a --size")
     names = (
         [out] if len(poses) == 1 else [out.with_name(f"{out.stem}-{n}{out.suffix}") for n in range(1, len(poses) + 1)]
     )

@@ -233,7 +233,8 @@ def _scores(values: Any, count: int, where: str) -> np.ndarray:
     scores = _numbers(values, where)
     if scores.size != count:
         raise ValueError(f"{where}: {scores.size} scores for {count} points")
-    return np.nan_to_num(scores.reshape(-1))
+    finite: np.ndarray = np.nan_to_num(scores.reshape(-1))
+    return finite
 
 
 def _names(names: Any, where: str) -> Sequence[str]:

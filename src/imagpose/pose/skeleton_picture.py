@@ -8,46 +8,23 @@ refused: a wrong pose is worse than none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
 from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, Pose
-from imagpose.pose.skeleton_evidence import HUES, Disc, Evidence, Stick, collect_evidence
+from imagpose.pose.skeleton_arrangement import TRACE, Reading, arranged
+from imagpose.pose.skeleton_evidence import HUES, Disc, Evidence, collect_evidence
 from imagpose.pose.skeleton_hands import hand_root
 
 __all__ = ["read_skeleton_picture"]
 
-_EXCHANGED = 12  # R and B exchanged maps hue class k to 12 - k
-_TRACE_AREA = 0.2  # of a disc: less of a limb's hue is the edge of something else
-_FAR, _TRACE = 6.0, 3.0  # radii: an end has no disc; shorter sticks may be the edge of something else
 _LEAST_JOINTS, _LEAST_LIMBS, _LEAST_MARGIN = 4, 2, 0.3
 _LEAST_JOINED, _LEAST_EXPLAINED, _LEAST_COVERED = 0.45, 0.8, 0.6
 _MOST_TWICE, _MOST_UNCOVERED = 4, 2
 _WRISTS = (4, 7)
 _BLUE = 12  # the hue of ControlNet's points of hands
 _HINT = "give the key points as a file instead, or find the pose in the photo with `imagpose poses detect`"
-
-
-@dataclass
-class _Reading:
-    """Sticks and discs under one order of the colours, and which end of a stick is which joint."""
-
-    sticks: dict[int, Stick]
-    discs: dict[int, list[Disc]]
-    radius: float
-    flipped: dict[int, bool]
-    hues: dict[int, int]
-    joined: float = 0.0
-    twice: int = 0
-
-    def end(self, limb: int, joint: int) -> np.ndarray:
-        """The place where a limb ends at a joint."""
-        is_second = LIMBS[limb].index(joint) == 1
-        place: np.ndarray = self.sticks[limb].ends[int(is_second != self.flipped[limb])]
-        return place
 
 
 def read_skeleton_picture(image: Image.Image) -> tuple[Pose, list[str]]:
@@ -64,7 +41,7 @@ def read_skeleton_picture(image: Image.Image) -> tuple[Pose, list[str]]:
     """
     try:
         evidence = collect_evidence(np.asarray(image.convert("RGB")))
-        as_drawn, exchanged = _arranged(evidence, False), _arranged(evidence, True)
+        as_drawn, exchanged = arranged(evidence, False), arranged(evidence, True)
         reading = max(as_drawn, exchanged, key=lambda one: one.joined)
         points, uncovered = _without_uncovered(_joints(reading, evidence), evidence)
         _check(points, uncovered, reading, abs(as_drawn.joined - exchanged.joined), evidence)
@@ -79,93 +56,7 @@ def read_skeleton_picture(image: Image.Image) -> tuple[Pose, list[str]]:
     return Pose(np.concatenate([places, points[:, 2:]], 1), *image.size), notes
 
 
-def _arranged(evidence: Evidence, exchanged: bool) -> _Reading:
-    """The evidence by limb and joint, each stick turned so that its ends lie at the right joints."""
-
-    def hue(index: int) -> int:
-        return (_EXCHANGED - index) % HUES if exchanged else index
-
-    choices = {limb: evidence.sticks[hue(limb)] for limb in range(len(LIMBS)) if hue(limb) in evidence.sticks}
-    discs = {joint: evidence.discs.get(hue(joint), []) for joint in range(HUES)}
-    sticks = {limb: found[0] for limb, found in choices.items()}
-    hues = {index: hue(index) for index in range(HUES)}
-    reading = _Reading(sticks, discs, evidence.radius, dict.fromkeys(sticks, False), hues)
-    limit = 2 * _FAR * evidence.radius
-    for _ in range(4):
-        for limb, found in choices.items():
-            costs = [
-                (_misfit(reading, limb, stick, flipped) - 0.3 * limit * stick.area / found[0].area, number, flipped)
-                for number, stick in enumerate(found)
-                for flipped in (False, True)
-            ]
-            _, number, reading.flipped[limb] = min(costs)
-            reading.sticks[limb] = found[number]
-    fits = [_misfit(reading, limb, stick, reading.flipped[limb]) for limb, stick in sticks.items()]
-    weights = [stick.length for stick in sticks.values()]
-    reading.joined = float(1 - np.average(fits, weights=weights) / limit) if fits else 0.0
-    reading.twice = sum(_is_twice(reading, limb, found) for limb, found in choices.items())
-    large = {limb: stick for limb, stick in sticks.items() if stick.area >= _TRACE_AREA * np.pi * evidence.radius**2}
-    reading.sticks = {limb: stick for limb, stick in large.items() if _ends_at_discs(reading, limb, stick)}
-    beside = {
-        limb: stick
-        for limb, stick in large.items()
-        if limb not in reading.sticks
-        and stick.length >= _TRACE * reading.radius
-        and _ends_at_sticks(reading, limb, stick)
-    }
-    reading.sticks = {**reading.sticks, **beside}
-    return reading
-
-
-def _ends_at_discs(reading: _Reading, limb: int, stick: Stick) -> bool:
-    """Whether at least one end of a stick lies at a disc of its joint; what lies at none is a trace of something else."""
-    return any(
-        np.hypot(*(disc.place - end)) <= 3 * reading.radius + 3
-        for joint in LIMBS[limb]
-        for disc in reading.discs[joint]
-        for end in stick.ends
-    )
-
-
-def _ends_at_sticks(reading: _Reading, limb: int, stick: Stick) -> bool:
-    """Whether a stick meets one that is sure at their joint, where the disc is covered."""
-    ends = stick.ends[:: -1 if reading.flipped[limb] else 1]
-    return any(
-        np.hypot(*(end - reading.end(other, joint))) <= 3 * reading.radius + 3
-        for joint, end in zip(LIMBS[limb], ends, strict=True)
-        for other in reading.sticks
-        if joint in LIMBS[other]
-    )
-
-
-def _is_twice(reading: _Reading, limb: int, found: list[Stick]) -> bool:
-    """Whether a second stick, far from the chosen one, is as large and has its discs too."""
-    chosen = reading.sticks[limb]
-    for stick in found:
-        apart = min(float(np.hypot(*(one - other))) for one in stick.ends for other in chosen.ends)
-        is_large = stick.area > 0.5 * chosen.area and stick.length > 0.5 * chosen.length
-        if apart > 8 * reading.radius and is_large and _ends_at_discs(reading, limb, stick):
-            return True
-    return False
-
-
-def _misfit(reading: _Reading, limb: int, stick: Stick, flipped: bool) -> float:
-    """How far the ends of a stick lie from the discs and from the other sticks of their joints, in pixels, limited."""
-    total = 0.0
-    for joint, place in zip(LIMBS[limb], stick.ends[:: -1 if flipped else 1], strict=True):
-        near = [float(np.hypot(*(disc.place - place))) for disc in reading.discs[joint]]
-        others = [
-            float(np.hypot(*(reading.end(other, joint) - place)))
-            for other in reading.sticks
-            if other != limb and joint in LIMBS[other]
-        ]
-        limit = _FAR * reading.radius
-        total += min([*near, 0.35 * limit + 0.65 * min(others, default=limit), limit])
-        total += 0.02 * min([*near, *others], default=0.0)  # between ends that are all far
-    return total
-
-
-def _joints(reading: _Reading, evidence: Evidence) -> np.ndarray:
+def _joints(reading: Reading, evidence: Evidence) -> np.ndarray:
     """Joints (18, 3) in pixels of the evidence: the disc where the limbs end, else where they end."""
     points = np.zeros((HUES, 3))
     for joint in range(HUES):
@@ -178,7 +69,7 @@ def _joints(reading: _Reading, evidence: Evidence) -> np.ndarray:
                 points[joint] = [*root, 1]
             elif disc is not None:
                 points[joint] = [*_middle(disc, joint, reading, evidence), 1]
-            elif max(reading.sticks[limb].length for limb in limbs) >= _TRACE * reading.radius:
+            elif max(reading.sticks[limb].length for limb in limbs) >= TRACE * reading.radius:
                 points[joint] = [*meeting, 1]
     for joint in range(HUES):
         disc = None if points[joint, 2] else _lone_disc(reading, joint, points)
@@ -187,7 +78,7 @@ def _joints(reading: _Reading, evidence: Evidence) -> np.ndarray:
     return points
 
 
-def _middle(disc: Disc, joint: int, reading: _Reading, evidence: Evidence) -> np.ndarray:
+def _middle(disc: Disc, joint: int, reading: Reading, evidence: Evidence) -> np.ndarray:
     """Middle of a disc; of one that is partly covered the circle that holds its pixels and nothing that is not above it."""
     radius = reading.radius
     if disc.area >= 0.85 * np.pi * radius**2:
@@ -206,22 +97,15 @@ def _middle(disc: Disc, joint: int, reading: _Reading, evidence: Evidence) -> np
     return middle
 
 
-def _meeting(reading: _Reading, joint: int, limbs: list[int]) -> np.ndarray:
+def _meeting(reading: Reading, joint: int, limbs: list[int]) -> np.ndarray:
     """Where limbs end: their visible ends, made longer by half of what a disc covers."""
     meeting: np.ndarray = np.mean(
-        [reading.end(limb, joint) + 0.6 * reading.radius * _outward(reading, limb, joint) for limb in limbs], 0
+        [reading.end(limb, joint) + 0.6 * reading.radius * reading.outward(limb, joint) for limb in limbs], 0
     )
     return meeting
 
 
-def _outward(reading: _Reading, limb: int, joint: int) -> np.ndarray:
-    """Direction of a limb at a joint, away from its other end."""
-    along = reading.end(limb, joint) - reading.end(limb, sum(LIMBS[limb]) - joint)
-    unit: np.ndarray = along / max(float(np.hypot(*along)), 1e-6)
-    return unit
-
-
-def _disc_at(reading: _Reading, joint: int, limbs: list[int], meeting: np.ndarray) -> Disc | None:
+def _disc_at(reading: Reading, joint: int, limbs: list[int], meeting: np.ndarray) -> Disc | None:
     """The disc of a joint: where its limbs meet, or, where their ends are covered, further out on their lines."""
     radius, whole = reading.radius, np.pi * reading.radius**2
     reach = max(reading.sticks[limb].length for limb in limbs)
@@ -234,7 +118,7 @@ def _disc_at(reading: _Reading, joint: int, limbs: list[int], meeting: np.ndarra
         gap = min(float(np.hypot(*(disc.place - place))) for place in places)
         aside = max((float(reading.sticks[limb].distance(disc.place[None])[0]) for limb in long), default=0.0)
         inward = max(
-            ((reading.end(limb, joint) - disc.place) @ _outward(reading, limb, joint) for limb in long), default=0.0
+            ((reading.end(limb, joint) - disc.place) @ reading.outward(limb, joint) for limb in long), default=0.0
         )
         is_here = gap <= (2.2 if long else 3.5) * radius + 1 and (disc.area >= 0.25 * whole or gap <= 1.3 * radius + 1)
         is_beyond = disc.area >= 0.3 * whole and aside <= radius + 1 + 0.12 * gap and gap <= reach
@@ -249,22 +133,22 @@ def _disc_at(reading: _Reading, joint: int, limbs: list[int], meeting: np.ndarra
     return best
 
 
-def _hand_root(reading: _Reading, joint: int, limb: int, evidence: Evidence) -> np.ndarray | None:
+def _hand_root(reading: Reading, joint: int, limb: int, evidence: Evidence) -> np.ndarray | None:
     """The wrist of a hand that covers it, on the line of its forearm."""
-    end, outward = reading.end(limb, joint), _outward(reading, limb, joint)
+    end, outward = reading.end(limb, joint), reading.outward(limb, joint)
     root = hand_root(evidence, end, reading.hues)
     if root is None or np.abs((root - end) @ [-outward[1], outward[0]]) > 3 * reading.radius:
         return None
     return end + outward * max(float((root - end) @ outward), 0.6 * reading.radius)
 
 
-def _has_hands(reading: _Reading) -> bool:
+def _has_hands(reading: Reading) -> bool:
     """Whether there are more blue points than a knee."""
     blue = reading.discs[_BLUE]
     return len(blue) > 3 or any(disc.area > 3 * np.pi * reading.radius**2 for disc in blue)
 
 
-def _lone_disc(reading: _Reading, joint: int, points: np.ndarray) -> Disc | None:
+def _lone_disc(reading: Reading, joint: int, points: np.ndarray) -> Disc | None:
     """The disc of a joint whose limbs are not seen: a whole one anywhere, or a part beside a joint that it belongs to."""
     radius, whole = reading.radius, np.pi * reading.radius**2
     neighbours = [sum(limb) - joint for limb in LIMBS if joint in limb]
@@ -291,7 +175,7 @@ def _without_uncovered(points: np.ndarray, evidence: Evidence) -> tuple[np.ndarr
     return points, uncovered
 
 
-def _check(points: np.ndarray, uncovered: list[int], reading: _Reading, margin: float, evidence: Evidence) -> None:
+def _check(points: np.ndarray, uncovered: list[int], reading: Reading, margin: float, evidence: Evidence) -> None:
     """Raises with the reason if the joints are no skeleton, or not the one that is drawn."""
     found = points[:, 2] > 0
     if reading.twice > _MOST_TWICE:

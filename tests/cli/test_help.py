@@ -16,7 +16,7 @@ from imagpose.cli import app
 from imagpose.pipeline.sampling import Sampling
 
 COMMANDS = """
-generate, check, demo, people, poses show, poses draw, poses convert, poses detect, poses setup, cache, models,
+generate, check, demo, people, poses list, poses show, poses draw, poses convert, poses detect, poses setup, cache, models,
 train autoencoder, train autoencoder-finish, train encoder, train denoiser,
 train pose-estimator, train silhouette, train identity, train decoder, train export, evaluate people, evaluate model,
 evaluate judges, evaluate images, convert official, convert to-official, study build, study score, prepare folder,

@@ -12,7 +12,6 @@ from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import draw_skeleton, read_pose, write_openpose_json
 from imagpose.provenance import Marks, read_marks
 from imagpose.serving.generate import generate_files
-from imagpose.serving.sheet import CELL_HEIGHT, GAP, LABEL_HEIGHT, draw_sheet
 
 
 @pytest.fixture(scope="module")
@@ -160,16 +159,3 @@ def test_staged_folders_keep_their_structure(tmp_path):
         (stage / "t1").mkdir()
         (stage / "t1" / "a.txt").write_text("new")
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.txt")] == ["out/t1/a.txt"]
-
-
-def test_sheet_places_every_picture_in_its_row():
-    red, blue = Image.new("RGB", (64, 128), "red"), Image.new("RGB", (30, 20), "blue")
-    sheet = draw_sheet([("first", [red, red]), ("none", []), ("second", [blue])])
-    row_height = LABEL_HEIGHT + CELL_HEIGHT + GAP
-    assert sheet.size == (max(2 * 128 + 3 * GAP, 384 + 2 * GAP), GAP + 2 * row_height)
-    middle = GAP + LABEL_HEIGHT + CELL_HEIGHT // 2
-    assert sheet.getpixel((GAP + 64, middle)) == (255, 0, 0)
-    assert sheet.getpixel((2 * GAP + 128 + 64, middle)) == (255, 0, 0)
-    assert sheet.getpixel((GAP + 192, middle + row_height)) == (0, 0, 255)
-    with pytest.raises(ValueError, match="at least one picture"):
-        draw_sheet([("none", [])])

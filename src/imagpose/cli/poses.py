@@ -1,4 +1,4 @@
-"""`imagpose poses`: files of key points looked at, drawn, converted; poses found in photos."""
+"""`imagpose poses`: a library; files of key points looked at, drawn, converted; poses found in photos."""
 
 from __future__ import annotations
 
@@ -12,10 +12,26 @@ from imagpose.cli.options import DETECTORS, parse_size, with_reading
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions
 
-app = typer.Typer(help="Poses: what a file holds, drawn, converted; found in photos.", no_args_is_help=True)
+app = typer.Typer(
+    help="Poses: a library of them; what a file holds, drawn, converted; found in photos.", no_args_is_help=True
+)
 
 PoseFiles = Annotated[list[Path], typer.Argument(help="Files of key points, or drawn skeletons.", metavar="FILE...")]
 PoseFile = Annotated[Path, typer.Argument(help="File of key points, or a drawn skeleton.", metavar="FILE")]
+
+
+@app.command("list", epilog='Example: imagpose poses list "walk-*" --sheet poses.png')
+def list_(
+    patterns: Annotated[
+        list[str] | None, typer.Argument(help='Names, or patterns such as "walk-*"; default: all.', metavar="[NAME]...")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Picture to write, .png, with all of them drawn.")] = None,
+) -> None:
+    """List the poses that come with the package; generate takes their names."""
+    from imagpose.serving.poses import list_poses
+
+    for pose in list_poses(patterns or (), sheet):
+        typer.echo(f"{pose.name:<10} {pose.text}; {pose.view}")
 
 
 @app.command(epilog="Example: imagpose poses show dance.json --pose-frame 768x512")

@@ -20,6 +20,7 @@ from imagpose.pictures import load_picture
 from imagpose.pose.choice import MIN_CONFIDENCE
 from imagpose.pose.json_kinds import JSON_KINDS, from_array, read_json
 from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
+from imagpose.pose.library import named_pose, near_names
 from imagpose.pose.points import Record, short
 from imagpose.pose.settling import PoseOptions, ReadPose, in_picture, settle
 from imagpose.pose.skeleton_picture import read_skeleton_picture
@@ -105,8 +106,8 @@ def read_pose_file(
     """The poses in a file, and what it was recognised as.
 
     Args:
-        source: path of a file of any kind in `JSON_KINDS` and `TEXT_KINDS`, of a NumPy array or of a drawn skeleton; or
-            parsed JSON, or an array.
+        source: path of a file of any kind in `JSON_KINDS` and `TEXT_KINDS`, of a NumPy array or of a drawn skeleton; a
+            name of the library, where no file has this path; or parsed JSON, or an array.
         options: what settles units, frame and person.
         picture: height and width of the picture that the pose belongs to; it becomes the pose's frame.
 
@@ -119,6 +120,8 @@ def read_pose_file(
     name = _name_of(source)
     try:
         if isinstance(source, (str, Path)):
+            if not Path(source).exists():
+                return _read_named(name, picture)
             content = sniff(source)
             if content.kind == "picture":
                 return _read_drawing(Path(source), name, picture)
@@ -136,6 +139,21 @@ def read_pose_file(
 
 def _name_of(source: Any) -> str:
     return str(source) if isinstance(source, (str, Path)) else "pose"
+
+
+def _read_named(name: str, picture: tuple[int, int] | None) -> PoseFile:
+    """The pose of the library that has a name which is no file's."""
+    found = named_pose(name)
+    if found is None:
+        try:
+            sniff(name)
+        except FileNotFoundError as error:
+            near = " or ".join(near_names(Path(name).stem))
+            hint = f"; did you mean {near}?" if near else ""
+            raise FileNotFoundError(f"{error}, and no pose of the library has this name{hint}") from None
+    assert found is not None  # sniffing what is not there raises an error
+    entry = ReadPose(in_picture(found.pose, picture), None, "of the library")
+    return PoseFile(name, f"pose of the library, {found.text}, {found.view}", "pixels", [entry])
 
 
 def _parse(content: Content) -> tuple[str, list[Record]]:

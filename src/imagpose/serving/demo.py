@@ -16,7 +16,8 @@ from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.provenance import Origin, save_generated
 from imagpose.serving.generate import skeleton_size
 from imagpose.serving.page import Comparison, Section, build_page
-from imagpose.serving.sheet import draw_sheet
+from imagpose.serving.sheet import Cell, draw_sheet
+from imagpose.serving.sheet import Section as SheetSection
 from imagpose.views import ViewGrid, plan
 
 if TYPE_CHECKING:
@@ -202,12 +203,11 @@ def _write_case(
     folder.mkdir()
     for index, output in enumerate(outputs):
         save_generated(output, folder / f"target-{index}.png", origin)
+    cells = [Cell(own) for own in zip(skeletons, outputs, (view.picture for view in targets), strict=True)]
     sheet = draw_sheet(
         [
-            ("sources", [view.picture for view in sources]),
-            ("target poses", skeletons),
-            ("generated", outputs),
-            ("truth", [view.picture for view in targets]),
+            SheetSection("sources", [Cell([view.picture]) for view in sources]),
+            SheetSection("target pose, generated, truth", cells),
         ]
     )
     save_generated(sheet, folder / "sheet.png", replace(origin, composite=True))

@@ -20,7 +20,7 @@ from imagpose.pipeline.requests import read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file
 from imagpose.provenance import Origin, Signature, generated_by, save_generated
-from imagpose.serving.sheet import draw_sheet
+from imagpose.serving.sheet import Cell, Section, draw_sheet
 from imagpose.version import __version__
 
 if TYPE_CHECKING:
@@ -173,12 +173,12 @@ def run_pipeline(
 
 
 def request_sheet(inputs: GenerateInputs, images: Sequence[Image.Image]) -> Image.Image:
-    """Sources, target skeletons and generated pictures in three rows."""
+    """Sources; below them each target skeleton and its picture."""
+    skeletons = [draw_skeleton(pose, *skeleton_size(pose)) for pose in inputs.poses]
     return draw_sheet(
         [
-            ("sources", inputs.sources),
-            ("target poses", [draw_skeleton(pose, *skeleton_size(pose)) for pose in inputs.poses]),
-            ("generated", images),
+            Section("sources", [Cell([picture]) for picture in inputs.sources]),
+            Section("target pose, generated", [Cell(own) for own in zip(skeletons, images, strict=True)]),
         ]
     )
 

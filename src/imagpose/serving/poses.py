@@ -1,16 +1,45 @@
-"""`imagpose poses`: files of key points shown, drawn and converted."""
+"""`imagpose poses`: the library listed, files of key points shown, drawn and converted."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from imagpose.io import partial_file
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file, write_openpose_json
+from imagpose.pose.library import NamedPose, library, named_poses, near_names
+from imagpose.serving.sheet import Cell, Section, draw_sheet
 
-__all__ = ["convert_file", "draw_file", "show_file"]
+__all__ = ["convert_file", "draw_file", "list_poses", "show_file"]
 
 _LONGEST_SIDE = 16_384
+
+
+def list_poses(patterns: Sequence[str] = (), sheet: Path | None = None) -> list[NamedPose]:
+    """The library's poses whose names the patterns fit, each once; all without a pattern.
+
+    Args:
+        patterns: such as "walk-*".
+        sheet: PNG to write, with all of them drawn.
+
+    Raises:
+        ValueError, OSError: a pattern fits no name, or `sheet` is no PNG or cannot be written.
+    """
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise ValueError(f"{sheet}: a sheet is written as .png")
+    found: dict[str, NamedPose] = {} if patterns else dict(library())
+    for pattern in patterns:
+        fitting = named_poses(pattern)
+        if not fitting:
+            near = " or ".join(near_names(pattern))
+            raise ValueError(f"{pattern!r} fits no pose of the library{f'; did you mean {near}?' if near else ''}")
+        found |= {own.name: own for own in fitting}
+    if sheet is not None:
+        cells = [Cell([draw_skeleton(own.pose, 176, 256)], own.name) for own in found.values()]
+        with partial_file(sheet) as partial:
+            draw_sheet([Section("poses of the library", cells)]).save(partial, format="PNG")
+    return list(found.values())
 
 
 def show_file(file: Path, options: PoseOptions) -> list[str]:

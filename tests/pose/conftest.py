@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,3 +17,16 @@ STANDING = (
 def standing() -> Pose:
     """A person in a frame of 384 x 512 whose joints do not cover each other."""
     return Pose(np.concatenate([np.array(STANDING), np.ones((18, 1))], 1), 384, 512)
+
+
+@pytest.fixture
+def refused() -> Callable[[Callable[[Path], object], Path, str], None]:
+    """Checks that a reader refuses a file in one line that names it and matches a message."""
+
+    def check(read: Callable[[Path], object], path: Path, message: str) -> None:
+        with pytest.raises(ValueError, match=message) as error:
+            read(path)
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+
+    return check

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from imagpose.pipeline.sampling import load_pipeline
+from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import Pose
 
 PAIRS = ((("20 poses", 1, 20), ("200 poses", 1, 200)), (("4 requests", 4, 1), ("64 requests", 64, 1)))

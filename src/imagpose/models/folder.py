@@ -226,15 +226,8 @@ def _check_stored_weights(
             continue
         with torch.device("meta"):
             expected = kind.from_config(kind.load_config(folder / name)).state_dict()
-        wanted = {key: tuple(weight.shape) for key, weight in expected.items()}
         stored = {key: shape for path in files for key, shape in _stored_shapes(path).items()}
-        both = stored.keys() & wanted.keys()
-        refuse_differing(
-            f"damaged weights file {', '.join(str(path) for path in files)}",
-            sorted(wanted.keys() - stored.keys()),
-            sorted(stored.keys() - wanted.keys()),
-            sorted(f"{key} {stored[key]} instead of {wanted[key]}" for key in both if stored[key] != wanted[key]),
-        )
+        check_shapes(f"damaged weights file {', '.join(str(path) for path in files)}", stored, weight_shapes(expected))
 
 
 def check_finite_weights(components: Mapping[str, Any], folder: Path) -> None:
@@ -257,6 +250,22 @@ def check_finite_weights(components: Mapping[str, Any], folder: Path) -> None:
         for key, weight in component.named_parameters():
             if weight.is_meta or not bool(torch.isfinite(weight).all()):
                 raise ValueError(f"damaged weights file {where}: {key} has values that are missing or not finite")
+
+
+def weight_shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name of a state dict."""
+    return {key: tuple(weight.shape) for key, weight in weights.items()}
+
+
+def check_shapes(where: str, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Compares the weights of a file with those of a network, by name and shape; as `refuse_differing`."""
+    both = stored.keys() & wanted.keys()
+    refuse_differing(
+        where,
+        sorted(wanted.keys() - stored.keys()),
+        sorted(stored.keys() - wanted.keys()),
+        sorted(f"{key} {stored[key]} instead of {wanted[key]}" for key in both if stored[key] != wanted[key]),
+    )
 
 
 def refuse_differing(
@@ -309,4 +318,4 @@ def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, framework="pt") as weights:
             return {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
     stored = torch.load(path, map_location="meta", weights_only=True)
-    return {key: tuple(weight.shape) for key, weight in stored.items()}
+    return weight_shapes(stored)

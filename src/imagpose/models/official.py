@@ -15,7 +15,6 @@ import torch
 
 __all__ = [
     "OFFICIAL_CROSS_VIEW",
-    "check_weights",
     "denoiser_from_official",
     "denoiser_to_official",
     "pose_encoder_from_official",
@@ -33,8 +32,6 @@ OFFICIAL_CROSS_VIEW = {
     "cross_view_heads": 8,
 }
 """Arguments of IMAGPoseUNet that make it compute what the published code does."""
-
-_SHOWN = 3
 
 _OURS_FROM_THEIRS = (0, 1, 2, 3, 5, 6, 7, 8, 4)
 _THEIRS_FROM_OURS = (0, 1, 2, 3, 8, 4, 5, 6, 7)
@@ -127,32 +124,6 @@ def texture_from_official(weights: Mapping[str, torch.Tensor]) -> Weights:
 def texture_to_official(weights: Mapping[str, torch.Tensor]) -> Weights:
     """The inverse of `texture_from_official`."""
     return {key.replace("texture.", "proj.", 1): weight for key, weight in weights.items()}
-
-
-def check_weights(weights: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], name: str) -> None:
-    """Compare names and shapes.
-
-    Args:
-        weights: what was read from `name`.
-        expected: as it should be; on the meta device for example.
-
-    Raises:
-        ValueError: names are missing or unknown, or shapes differ: how many of each, and the first few.
-    """
-    shapes = {key: tuple(weight.shape) for key, weight in expected.items()}
-    other = [key for key, weight in weights.items() if key in shapes and tuple(weight.shape) != shapes[key]]
-    problems = {
-        "missing": sorted(set(shapes) - set(weights)),
-        "unknown": sorted(set(weights) - set(shapes)),
-        "of another shape": [f"{key} {tuple(weights[key].shape)} instead of {shapes[key]}" for key in sorted(other)],
-    }
-    texts = [
-        f"{len(keys)} {kind}: {', '.join(keys[:_SHOWN])}{', ...' if len(keys) > _SHOWN else ''}"
-        for kind, keys in problems.items()
-        if keys
-    ]
-    if texts:
-        raise ValueError(f"{name} does not hold the weights that are expected; {'; '.join(texts)}")
 
 
 def _renamed(rest: str, names: Mapping[str, str], key: str) -> str:

@@ -21,12 +21,11 @@ from transformers import CLIPImageProcessorPil
 
 from imagpose.io import partial_folder
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
-from imagpose.models.folder import ModelFiles, check_weight_files, resolve_model
+from imagpose.models.folder import ModelFiles, check_shapes, check_weight_files, resolve_model, weight_shapes
 from imagpose.models.loading import load_autoencoder, load_image_encoder
 from imagpose.models.official import (
     OFFICIAL_CROSS_VIEW,
     Weights,
-    check_weights,
     denoiser_from_official,
     denoiser_to_official,
     pose_encoder_from_official,
@@ -140,7 +139,7 @@ def to_official(model: str | Path, out: str | Path) -> list[Path]:
         with torch.device("meta"):
             expected = kind.from_config(configs[name]).state_dict()
         stored[name] = _stored_weights(folder / name)
-        check_weights(stored[name], expected, str(folder / name))
+        check_shapes(str(folder / name), weight_shapes(stored[name]), weight_shapes(expected))
     unet = denoiser_to_official(stored["unet"])
     contents = {
         "denoising_unet": unet,
@@ -241,7 +240,7 @@ Names = Callable[[Weights], Weights]
 
 def _fill(network: Any, weights: Weights, name: str, to_ours: Names, to_theirs: Names) -> Any:
     """`network`, which has no weights yet, with those of a file, in the file's precision."""
-    check_weights(weights, to_theirs(network.state_dict()), name)
+    check_shapes(name, weight_shapes(weights), weight_shapes(to_theirs(network.state_dict())))
     network.load_state_dict(to_ours(weights), assign=True)
     return network.eval()
 

@@ -15,7 +15,6 @@ from PIL import Image
 
 from imagpose.models.folder import model_name
 from imagpose.pipeline.requests import Request
-from imagpose.pixels import signed_to_pictures, signed_to_unit
 from imagpose.provenance import Origin, Signature, check_format, save_generated
 from imagpose.views import Canvas
 
@@ -23,9 +22,7 @@ __all__ = [
     "CanvasJob",
     "Generators",
     "IMAGPosePipelineOutput",
-    "as_output",
     "check_latents",
-    "chosen_views",
     "draw_jobs",
     "join_pictures",
     "origins",
@@ -81,11 +78,6 @@ def check_latents(latents: torch.Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"latents must have the shape {shape} (canvases, channels, rows*h, cols*w), got {tuple(latents.shape)}"
         )
-
-
-def chosen_views(views: torch.Tensor, part: list[CanvasJob]) -> list[torch.Tensor]:
-    """Per canvas the views that are returned, out of all (n, v, ...)."""
-    return [own[job.slots] for own, job in zip(views, part, strict=True)]
 
 
 def join_pictures(parts: list[Any], output_type: str) -> Any:
@@ -150,14 +142,6 @@ def origins(model: str | None, generators: list[torch.Generator | None]) -> list
     """What made each request's pictures; a model that was never saved or loaded has no name."""
     name = model_name(model) if model else "unsaved"
     return [Origin(name, None if own is None else own.initial_seed()) for own in generators]
-
-
-def as_output(pixels: torch.Tensor, output_type: str) -> Any:
-    """Pixels (n, 3, H, W) in [-1, 1] as `"pil"`, `"np"` or `"pt"` (see `pipeline.IMAGPosePipelineOutput`)."""
-    if output_type == "pil":
-        return signed_to_pictures(pixels)
-    unit = signed_to_unit(pixels).clamp(0, 1)
-    return unit if output_type == "pt" else unit.movedim(1, -1).cpu().numpy()
 
 
 def per_request(generator: Generators, count: int) -> list[torch.Generator | None]:

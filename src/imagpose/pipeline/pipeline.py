@@ -19,7 +19,7 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
-from imagpose.models.autoencoder import decode_latents, spatial_factor
+from imagpose.models.autoencoder import spatial_factor
 from imagpose.models.diffusers_hooks import name_library
 from imagpose.models.folder import check_finite_weights, check_folder, fetch_folder, resolve_model
 from imagpose.models.loading import pipeline_encoder
@@ -27,19 +27,18 @@ from imagpose.pipeline.canvases import (
     CanvasJob,
     Generators,
     IMAGPosePipelineOutput,
-    as_output,
     check_latents,
-    chosen_views,
     draw_jobs,
     join_pictures,
     origins,
     per_request,
 )
-from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditions, in_parts
+from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditions
+from imagpose.pipeline.decoding import CanvasDecoder
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, padded_size
-from imagpose.views import ViewGrid, tile, untile, view_multiple
+from imagpose.views import ViewGrid, view_multiple
 
 name_library()
 
@@ -229,11 +228,11 @@ class IMAGPosePipeline(DiffusionPipeline):
 
         after_step = self._after_step(callback_on_step_end, callback_on_step_end_tensor_inputs)
         padding = Padding.to_multiple(*size, self.view_multiple)
+        decode = CanvasDecoder(self.vae, self.config.vae_scope, padding, output_type, return_canvases)
         images: list[list[Any]] = [[] for _ in requests]
         canvases: list[list[Any]] = [[] for _ in requests]
         for part, drawn in self._draw(requests, generators, latents, size, sampling, after_step):
-            decoded = self._decode(part, drawn, padding, output_type, return_canvases)
-            for job, pictures, canvas in zip(part, *decoded, strict=True):
+            for job, pictures, canvas in zip(part, *decode(part, drawn), strict=True):
                 images[job.number].append(pictures)
                 canvases[job.number].append(canvas)
         self.maybe_free_model_hooks()
@@ -365,27 +364,3 @@ class IMAGPosePipeline(DiffusionPipeline):
             return_dict=False,
         )[0].float()
         return predicted
-
-    def _decode(
-        self, part: list[CanvasJob], latents: torch.Tensor, padding: Padding, output_type: str, return_canvases: bool
-    ) -> tuple[list[Any], list[Any]]:
-        """Per canvas the views that are returned, as `output_type`, and itself where asked for (`None` elsewhere)."""
-        grid = part[0].request.plan.grid
-        views = untile(latents, grid)
-        if output_type == "latent":
-            return chosen_views(views, part), list(torch.split(latents, 1))
-        if self.config.vae_scope == "joint":
-            pixels = [decode_latents(self.vae, own) for own in in_parts(latents, grid.num_views)]
-            views = padding.crop(untile(torch.cat(pixels), grid)).float()
-        elif return_canvases:
-            views = torch.unflatten(self._decode_views(views.flatten(0, 1), padding), 0, views.shape[:2])
-        else:
-            decoded = self._decode_views(torch.cat(chosen_views(views, part)), padding)
-            pictures = torch.split(decoded, [len(job.slots) for job in part])
-            return [as_output(own, output_type) for own in pictures], [None] * len(part)
-        canvases = [as_output(own, output_type) if return_canvases else None for own in tile(views, grid)[:, None]]
-        return [as_output(own, output_type) for own in chosen_views(views, part)], canvases
-
-    def _decode_views(self, latents: torch.Tensor, padding: Padding) -> torch.Tensor:
-        """Pixels (n, 3, H, W), float32, of latents (n, c, h, w) of padded views."""
-        return torch.cat([padding.crop(decode_latents(self.vae, own)).float() for own in in_parts(latents)])

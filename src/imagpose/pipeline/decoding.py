@@ -1,0 +1,74 @@
+"""From latents of canvases to the views that a call returns, in the form that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+
+from imagpose.models.autoencoder import decode_latents
+from imagpose.pipeline.canvases import CanvasJob
+from imagpose.pipeline.conditions import in_parts
+from imagpose.pixels import Padding, signed_to_pictures, signed_to_unit
+from imagpose.views import tile, untile
+
+__all__ = ["CanvasDecoder"]
+
+
+@dataclass(frozen=True, eq=False)
+class CanvasDecoder:
+    """Decodes the views of canvases a few at a time; only those that are returned where the VAE sees single views.
+
+    Attributes:
+        vae: the network.
+        vae_scope: "view": each view is decoded alone; "joint": whole canvases are.
+        padding: of the views, taken off again.
+        output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`, see `IMAGPosePipelineOutput`.
+        return_canvases: whether whole canvases are returned too.
+    """
+
+    vae: AutoencoderKL
+    vae_scope: str
+    padding: Padding
+    output_type: str
+    return_canvases: bool
+
+    def __call__(self, part: list[CanvasJob], latents: torch.Tensor) -> tuple[list[Any], list[Any]]:
+        """Per canvas the views that are returned, and itself where asked for (`None` elsewhere).
+
+        Args:
+            part: n canvases of one grid.
+            latents: (n, c, rows*h, cols*w).
+        """
+        grid = part[0].request.plan.grid
+        views = untile(latents, grid)
+        if self.output_type == "latent":
+            return _chosen(views, part), list(torch.split(latents, 1))
+        if self.vae_scope == "joint":
+            pixels = [decode_latents(self.vae, own) for own in in_parts(latents, grid.num_views)]
+            views = self.padding.crop(untile(torch.cat(pixels), grid)).float()
+        elif self.return_canvases:
+            views = torch.unflatten(self._decode(views.flatten(0, 1)), 0, views.shape[:2])
+        else:
+            pictures = torch.split(self._decode(torch.cat(_chosen(views, part))), [len(job.slots) for job in part])
+            return [self._output(own) for own in pictures], [None] * len(part)
+        canvases = [self._output(own) if self.return_canvases else None for own in tile(views, grid)[:, None]]
+        return [self._output(own) for own in _chosen(views, part)], canvases
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Pixels (n, 3, H, W), float32, of latents (n, c, h, w) of padded views."""
+        return torch.cat([self.padding.crop(decode_latents(self.vae, own)).float() for own in in_parts(latents)])
+
+    def _output(self, pixels: torch.Tensor) -> Any:
+        """Pixels (n, 3, H, W) in [-1, 1] as `output_type`."""
+        if self.output_type == "pil":
+            return signed_to_pictures(pixels)
+        unit = signed_to_unit(pixels).clamp(0, 1)
+        return unit if self.output_type == "pt" else unit.movedim(1, -1).cpu().numpy()
+
+
+def _chosen(views: torch.Tensor, part: list[CanvasJob]) -> list[torch.Tensor]:
+    """Per canvas the views that are returned, out of all (n, v, ...)."""
+    return [own[job.slots] for own, job in zip(views, part, strict=True)]

@@ -9,6 +9,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from imagpose.models import CrossViewAttention, IMAGPoseUNet
+from small_unet import build_small_unet
 
 STABLE_DIFFUSION = {
     "1.5": {"block_out_channels": (16, 32, 64, 64), "norm_num_groups": 8, "attention_head_dim": 8},
@@ -19,18 +20,6 @@ STABLE_DIFFUSION = {
         "use_linear_projection": True,
         "upcast_attention": True,
     },
-}
-
-SMALL = {
-    "in_channels": 9,
-    "block_out_channels": (8, 16, 24),
-    "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "norm_num_groups": 4,
-    "attention_head_dim": 2,
-    "cross_attention_dim": 12,
-    "cross_view_heads": 2,
 }
 
 
@@ -51,11 +40,11 @@ def stable_diffusion(request: pytest.FixtureRequest) -> UNet2DConditionModel:
 
 @pytest.fixture
 def small_unet() -> Callable[..., IMAGPoseUNet]:
-    """Builds our UNet with three levels and an awake CVA; arguments as IMAGPoseUNet's."""
+    """`build_small_unet` with an awake CVA."""
 
     def build(**config: object) -> IMAGPoseUNet:
         torch.manual_seed(1)
-        unet = IMAGPoseUNet(**{**SMALL, **config})
+        unet = build_small_unet(**config)
         awaken(unet)
         return unet.eval()
 

@@ -8,44 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from fake_people import values_of_run
-from transformers import Dinov2Config, Dinov2Model
+from tiny_networks import denoiser_values
 
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training import decoder
 from imagpose.training.cache import ViewCache
 from imagpose.training.decoder import DecoderConfig, DecoderStage, generate, train_decoder
 from imagpose.training.denoiser import train_denoiser
-from imagpose.training.encoder import build_processor
 
 
 @pytest.fixture(scope="module")
-def values(tmp_path_factory: pytest.TempPathFactory) -> dict:
+def values(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """YAML values of a decoder's run after a denoiser's run of one step."""
     folder = tmp_path_factory.mktemp("decoder")
-    torch.manual_seed(0)
-    AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(4, 4, 8, 8),
-        norm_num_groups=2,
-        mid_block_add_attention=False,
-        scaling_factor=2.0,
-    ).save_pretrained(folder / "autoencoder")
-    encoder = Dinov2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, patch_size=16, image_size=64)
-    Dinov2Model(encoder).save_pretrained(folder / "image_encoder")
-    build_processor(48, 40).save_pretrained(folder / "image_encoder")
+    sizes = {"height": 48, "width": 40}  # padded to 64x64
     run = values_of_run(folder)
-    for part in ("data", "validation"):  # padded to 64x64
-        run[part] |= {"height": 48, "width": 40}
-    unet = {"block_out_channels": [8, 8, 16], "norm_num_groups": 4, "cross_attention_dim": 8, "attention_head_dim": 2}
-    denoiser = run | {
-        "output": str(folder / "denoiser"), "autoencoder": str(folder / "autoencoder"), "steps": 1,
-        "image_encoder": str(folder / "image_encoder"), "unet": unet | {"cross_view_heads": 2}, "sample_steps": 1,
-        "texture_long_side": 128,
-    }  # fmt: skip
+    run |= {part: run[part] | sizes for part in ("data", "validation")}
     path = folder / "denoiser.json"
+    denoiser = (
+        denoiser_values(frozen, folder) | run | {"output": str(folder / "denoiser"), "steps": 1, "sample_steps": 1}
+    )
     path.write_text(json.dumps(denoiser))
     train_denoiser(path)
     return run | {

@@ -6,13 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from accelerate.state import AcceleratorState
 from fake_people import without_people
 from safetensors.torch import load_file
 from tiny_networks import denoiser_values
@@ -23,14 +21,6 @@ from imagpose.training.denoiser import train_denoiser
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "accelerate" / "fsdp_8x80gb.yaml"
 RATE = 0.01
-
-
-@pytest.fixture(autouse=True)
-def _own_precision() -> Iterator[None]:
-    """Accelerate knows one precision per process, which other tests have set or will set."""
-    AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
 
 
 def environment() -> dict[str, str]:

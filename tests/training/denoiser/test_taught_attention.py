@@ -12,23 +12,13 @@ import torch
 from imagpose.models.unet import IMAGPoseUNet
 from imagpose.training.denoiser.attention import AttentionTeacher, find_correspondence
 from imagpose.views import ViewGrid
+from small_unet import build_small_unet
 
 
 def small_unet(**changes) -> IMAGPoseUNet:
-    """Three levels, the top one without attention as in mini-256."""
     torch.manual_seed(0)
-    arguments = {
-        "in_channels": 4,
-        "block_out_channels": (8, 16, 16),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "layers_per_block": 1,
-        "norm_num_groups": 4,
-        "cross_attention_dim": 8,
-        "attention_head_dim": 2,
-        "cross_view_heads": 2,
-    }
-    return IMAGPoseUNet(**{**arguments, **changes})
+    sizes = {"in_channels": 4, "block_out_channels": (8, 16, 16), "cross_attention_dim": 8}
+    return build_small_unet(**{**sizes, **changes})
 
 
 def case(grid: ViewGrid, height: int = 8, width: int = 8, canvases: int = 2):

@@ -55,9 +55,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         ValueError: the launcher asks for FSDP in a way that the loop cannot work with.
     """
     precision = "no" if config.precision == "fp32" else config.precision
-    # Accelerate keeps the precision of a process's first run and refuses a second one with another; the processes stay.
-    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
-        AcceleratorState._reset_state()
+    _forget_other_precision(precision)
     accelerator = Accelerator(
         mixed_precision=precision,
         cpu=not torch.cuda.is_available(),
@@ -76,6 +74,16 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         # Autocast, as without sharding: FSDP's own casts round the noise, its variance and the loss to half precision.
         plugin.mixed_precision_policy = MixedPrecisionPolicy()
     return accelerator
+
+
+def _forget_other_precision(precision: str) -> None:
+    """Let this run have another precision than the one before it in this process; the group of processes stays.
+
+    Accelerate keeps the first run's precision and refuses another. It offers nothing public to forget it: its own tests
+    call the same private method.
+    """
+    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
+        AcceleratorState._reset_state()
 
 
 def is_sharded(accelerator: Accelerator) -> bool:

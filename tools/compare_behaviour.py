@@ -28,9 +28,10 @@ from behaviour_results import difference, read_results
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "5d038ba"
 
-WORDS: dict[str, str] = {}
+WORDS: dict[str, str] = {"sample_steps": "sampling.steps"}
 """Options of the commands, fields of the configurations and texts of the snippet that have another name in the present
-tree: name before -> name after. A command that is to run otherwise is mended here, not by leaving it out."""
+tree: name before -> name after, where a dot leads into a section. A command that is to run otherwise is mended here, not
+by leaving it out."""
 
 INPUTS = {
     "mini": "src/imagpose/weights/mini",
@@ -237,7 +238,14 @@ class Side:
     def _renamed(self, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        return {self.words.get(name, name): self._renamed(value) for name, value in values.items()}
+        renamed: dict[str, Any] = {}
+        for name, value in values.items():
+            *sections, own = self.words.get(name, name).split(".")
+            place = renamed
+            for section in sections:
+                place = place.setdefault(section, {})
+            place[own] = self._renamed(value)
+        return renamed
 
 
 def extract(revision: str, folder: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from imagpose.pipeline.sampling import Sampling
 from imagpose.training.autoencoder import AutoencoderConfig, AutoencoderFinishConfig
 from imagpose.training.configs import ViewCacheConfig, load_config, parse_duration
 from imagpose.training.decoder import DecoderConfig
@@ -51,6 +52,20 @@ def test_the_papers_recipe_is_the_default(write_config, run_values: dict) -> Non
     assert (config.learning_rate, config.weight_decay, config.batch_size, config.steps) == (5e-5, 0.01, 4, 300_000)
     assert (config.beta_schedule, config.feature_dropout, config.visible_weight) == ("scaled_linear", 0.05, 1.0)
     assert config.view_grids == {ViewGrid(2, 2): 1.0} and config.lr_schedule == "constant"
+
+
+def test_sampling_is_the_one_object_of_settings(write_config, denoiser_values: dict) -> None:
+    path = write_config(
+        denoiser_values | {"sampling": {"steps": 4, "guidance": "full", "guidance_interval": [0.1, 0.8]}}
+    )
+    config = load_config(DenoiserConfig, path, ["sampling.scheduler=euler", "sampling.guidance_scale=3"])
+    assert config.sampling == Sampling(4, 3.0, "full", (0.1, 0.8), "euler")
+    assert "sampling: steps (num_inference_steps) must be" in error_of(DenoiserConfig, path, ["sampling.steps=0"])
+    assert "sampling.scale: unknown key" in error_of(DenoiserConfig, path, ["sampling.scale=1"])
+    for kind in (DenoiserConfig, DecoderConfig):
+        message = error_of(kind, path, ["sample_steps=4", "guidance_scale=2"])
+        assert "sample_steps: unknown key, its name is sampling.steps" in message
+        assert "guidance_scale: unknown key, its name is sampling.guidance_scale" in message
 
 
 def test_shipped_stages_can_share_one_cache() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,15 @@ def values(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     run |= {part: run[part] | sizes for part in ("data", "validation")}
     path = folder / "denoiser.json"
     denoiser = (
-        denoiser_values(frozen, folder) | run | {"output": str(folder / "denoiser"), "steps": 1, "sample_steps": 1}
+        denoiser_values(frozen, folder)
+        | run
+        | {"output": str(folder / "denoiser"), "steps": 1, "sampling": {"steps": 1}}
     )
     path.write_text(json.dumps(denoiser))
     train_denoiser(path)
     return run | {
-        "output": str(folder / "run"), "pipeline": str(folder / "denoiser" / "weights"), "people": 6, "sample_steps": 1,
-        "guidance_scale": 1.0,
+        "output": str(folder / "run"), "pipeline": str(folder / "denoiser" / "weights"), "people": 6,
+        "sampling": {"steps": 1, "guidance_scale": 1.0},
     }  # fmt: skip
 
 
@@ -115,6 +118,20 @@ def test_latents_are_generated_under_autocast_too(stage: DecoderStage) -> None:
     assert made["latents"].dtype == torch.float16
     difference = (made["latents"].float() - stage.generated["latents"].float()).abs().mean()
     assert float(difference) < 0.05 * float(stage.generated["latents"].float().std())
+
+
+def test_latents_are_generated_as_the_sampling_settings_say(stage: DecoderStage) -> None:
+    """By another scheduler, which the exported pipeline does not get; by another seed."""
+    own = type(stage._pipeline.scheduler)
+    for changes in ({"scheduler": "ddpm"}, {"seed": 7}):
+        sampling = replace(stage.config.sampling, steps=2, **changes)
+        plain = stage.config.model_copy(update={"sampling": replace(stage.config.sampling, steps=2)})
+        other = stage.config.model_copy(update={"sampling": sampling})
+        first, second = (
+            generate(stage._pipeline, stage.cache, config, range(2), show=False)["latents"] for config in (plain, other)
+        )
+        assert not torch.equal(first, second), changes
+        assert type(stage._pipeline.scheduler) is own
 
 
 def test_a_missing_pipeline_is_named(values: dict, write_config, tmp_path: Path) -> None:

@@ -44,5 +44,5 @@ def denoiser_values(frozen: Path, folder: Path) -> dict:
         "unet": UNET,
         "texture_long_side": 128,
         "grids": {"2x2": 0.6, "1x2": 0.4},
-        "sample_steps": 2,
+        "sampling": {"steps": 2},
     }

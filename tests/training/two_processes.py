@@ -21,7 +21,7 @@ def validated_run(config: str, folder: Path, batch_size: int) -> tuple[str, list
     """A run of one step that changes nothing, and its validation: configuration and changes of it."""
     held_out = json.dumps(cache_values(folder / "validation", first_seed=1_000_000, identities=4))
     changes = {"output": folder / f"validated-{batch_size}", "batch_size": batch_size, "validation": held_out}
-    changes |= {"steps": 1, "learning_rate": 1e-12, "sample_steps": 1}
+    changes |= {"steps": 1, "learning_rate": 1e-12, "sampling": {"steps": 1}}
     return config, [f"{name}={value}" for name, value in changes.items()]
 
 

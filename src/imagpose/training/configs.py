@@ -28,6 +28,10 @@ TAGS = ("rendered people", "data set")
 """Names of alternatives; pydantic puts them into the place of an error, where a user's file has no such key."""
 
 
+_RENAMED = {"sample_steps": "sampling.steps", "guidance_scale": "sampling.guidance_scale"}
+"""Keys of earlier versions and what they are called now."""
+
+
 class Section(BaseModel):
     """A part of a configuration: immutable, unknown keys are errors."""
 
@@ -188,8 +192,9 @@ def _one_line(error: ValidationError) -> str:
     problems = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"] if part not in TAGS) or "configuration"
-        if problem["type"] == "extra_forbidden":
-            problems.append(f"{where}: unknown key")
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            now = f", its name is {_RENAMED[where]}" if where in _RENAMED else ""
+            problems.append(f"{where}: unknown key{now}")
         elif problem["type"] == "missing":
             problems.append(f"{where}: missing")
         else:

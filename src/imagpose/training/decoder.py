@@ -6,6 +6,7 @@ latents beside the true picture of the same view. The encoder stays as it is, so
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from rich.progress import track
 from safetensors.torch import load_file, save_file
 from skimage.metrics import structural_similarity
 
-from imagpose.io import partial_file
+from imagpose.io import json_digest, partial_file
 from imagpose.models.autoencoder import decode_latents
 from imagpose.models.folder import ModelFiles
+from imagpose.models.scheduler import named_scheduler
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, signed_to_bytes, signed_to_pictures
@@ -54,13 +56,7 @@ class DecoderConfig(RenderedRunConfig):
     pipeline: Path = Field(description="Folder of the trained pipeline (the denoiser's run, weights/).")
     people: Positive = Field(512, description="Identities that are generated: the first of `data`, one canvas each.")
     generated_share: Fraction = Field(0.7, description="Share of generated latents; the others are encoded pictures.")
-    sample_steps: Positive = Field(10, description="DDIM steps.")
-    guidance_scale: float = Field(2.0, ge=1.0, description="Guidance of what is generated.")
-
-    @property
-    def sampling(self) -> Sampling:
-        """How views are generated."""
-        return Sampling(self.sample_steps, self.guidance_scale)
+    sampling: Sampling = Field(Sampling(steps=10), description="How views are generated.")
 
 
 class DecoderStage(Stage):
@@ -146,6 +142,9 @@ def generate(
         ``latents`` fp16 (3 n, 4, h, w), scaled; ``identities`` and ``views`` (3 n,) that they should show.
     """
     pipeline.set_progress_bar_config(disable=True)
+    sampling, own = config.sampling, pipeline.scheduler
+    if sampling.scheduler is not None:
+        pipeline.scheduler = named_scheduler(sampling.scheduler, own)
     latents, identities, views = [], [], []
     starts = range(0, len(people), _AT_ONCE)
     for start in track(starts, description="generating latents", disable=not show):
@@ -162,14 +161,15 @@ def generate(
             scenario="star",
             height=cache.config.height,
             width=cache.config.width,
-            **config.sampling.arguments(),
-            generator=[keyed_generator(config.seed, int(identity)) for identity in chosen],
+            **sampling.arguments(),
+            generator=[keyed_generator(config.seed + sampling.seed, int(identity)) for identity in chosen],
             output_type="latent",
             return_dict=False,
         )[0]
         latents += [part.float().cpu() for part in made]
         identities += np.repeat(chosen, _TARGETS).tolist()
         views += orders[:, 1 : 1 + _TARGETS].reshape(-1).tolist()
+    pipeline.scheduler = own
     return {"latents": torch.cat(latents).half(), "identities": torch.tensor(identities), "views": torch.tensor(views)}
 
 
@@ -196,8 +196,10 @@ def _prepared(config: DecoderConfig) -> DecoderStage:
 def _generated(config: DecoderConfig, pipeline: IMAGPosePipeline) -> Tensors:
     """What `generate` makes of the first people of the data, from files where they are there."""
     process, count = this_process()
-    made_with = f"{fingerprint(ModelFiles(str(config.pipeline), 'unet'))}-{config.people}-{config.sample_steps}"
-    folder = config.output / f"generated-{made_with}-{config.guidance_scale}"
+    unet = fingerprint(ModelFiles(str(config.pipeline), "unet"))
+    folder = (
+        config.output / f"generated-{json_digest([unet, config.people, config.seed, asdict(config.sampling)])[:16]}"
+    )
     folder.mkdir(parents=True, exist_ok=True)
     own = folder / f"{process}-of-{count}.safetensors"
     if not own.is_file():

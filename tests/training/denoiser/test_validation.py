@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from tiny_networks import denoiser_values
 
+from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.denoiser import DenoiserConfig, DenoiserStage, fill_caches
 from imagpose.training.denoiser.draw import draw_items
 from imagpose.training.stage import Drawn, keyed_generator
@@ -19,7 +21,11 @@ VISIBLE_WEIGHT = 0.2
 
 @pytest.fixture(scope="module")
 def values(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    changes = {"visible_weight": VISIBLE_WEIGHT, "sample_steps": 1, "grids": {"2x2": 0.5, "1x2": 0.3, "2x3": 0.2}}
+    changes = {
+        "visible_weight": VISIBLE_WEIGHT,
+        "sampling": {"steps": 1},
+        "grids": {"2x2": 0.5, "1x2": 0.3, "2x3": 0.2},
+    }
     return denoiser_values(frozen, tmp_path_factory.mktemp("validation")) | changes
 
 
@@ -81,3 +87,15 @@ def test_neither_phases_nor_the_batch_size_change_what_is_validated(values: dict
     late = {"timestep_shift": 5.0, "noise_offset": 0.3, "pure_noise_share": 0.5, "low_resolution_share": 1.0}
     other = prepared(values | phases | late | {"batch_size": 7})
     assert other._held_out_losses() == pytest.approx(plain, rel=1e-5)
+
+
+def test_previews_are_sampled_with_the_named_scheduler_and_the_export_keeps_its_own(
+    values: dict, tmp_path: Path
+) -> None:
+    made = {}
+    for scheduler in (None, "ddpm"):
+        stage = prepared(values | {"sampling": {"steps": 2, "scheduler": scheduler}})
+        made[scheduler] = stage._preview().generate([0, 1], "T1")
+        stage.export(tmp_path / str(scheduler))
+        assert type(IMAGPosePipeline.from_pretrained(tmp_path / str(scheduler)).scheduler) is DDIMScheduler
+    assert made[None].shape == made["ddpm"].shape and np.abs(made[None].astype(int) - made["ddpm"]).max() > 8

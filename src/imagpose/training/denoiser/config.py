@@ -195,10 +195,9 @@ class DenoiserConfig(RunConfig):
     )
     low_resolution_batch: Positive = Field(4, description="Times as many canvases in such a step.")
     phases: tuple[Phase, ...] = Field((), description="Stretches of the run with other values of what they name.")
-    sample_steps: Positive = Field(
-        20, description="DDIM steps of the sample grids and of the PSNR of generated targets."
+    sampling: Sampling = Field(
+        Sampling(), description="How held-out people are drawn, for sample grids and for the PSNR of generated targets."
     )
-    guidance_scale: float = Field(2.0, ge=1.0, description="Guidance of the sample grids.")
 
     @model_validator(mode="after")
     def _consistent(self) -> DenoiserConfig:
@@ -238,11 +237,6 @@ class DenoiserConfig(RunConfig):
             recipes.append((first, Recipe(**{name: named.get(name, getattr(self, name)) for name in _RECIPE})))
             first += phase.steps or 0
         return tuple(recipes)
-
-    @property
-    def sampling(self) -> Sampling:
-        """How held-out people are drawn."""
-        return Sampling(self.sample_steps, self.guidance_scale)
 
     @property
     def view_grids(self) -> dict[ViewGrid, float]:

@@ -13,6 +13,7 @@ from imagpose.data.info import read_info
 from imagpose.io import write_text
 from imagpose.models.conditions import unet_input
 from imagpose.models.licences import DATA, model_card
+from imagpose.models.scheduler import named_scheduler
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.denoiser.attention import AttentionTeacher
 from imagpose.training.denoiser.cache import kinds_of
@@ -238,7 +239,10 @@ class DenoiserStage(Stage):
 
     def _preview(self) -> Preview:
         assert self.held_out is not None
-        return Preview(self.pipeline, self.held_out, self.config.batch_size, self.config.sampling)
+        pipeline, sampling = self.pipeline, self.config.sampling
+        if sampling.scheduler is not None:
+            pipeline.scheduler = named_scheduler(sampling.scheduler, pipeline.scheduler)
+        return Preview(pipeline, self.held_out, self.config.batch_size, sampling)
 
     def measure_progress(self) -> ProgressReport | None:
         """T1 on held-out people, see `Preview.progress`; None where nobody is held out."""

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "fit_view", "fitted_box", "load_picture", "picture_size"]
+__all__ = ["DAMAGE", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "fit_view", "fitted_box", "load_picture", "picture_size"]
 
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
 # Pillow's other formats are rare, and some of them start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # What Pillow raises for damaged files, depending on the format and the damage.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
 _LYING = (5, 6, 7, 8)  # EXIF orientations that turn a picture by 90 degrees
 
 
@@ -64,7 +64,7 @@ def picture_size(path: Path) -> tuple[int, int]:
             return picture.size  # Pillow would decode the whole file in search of a late EXIF chunk
         try:
             orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise ValueError(f"{path}: damaged picture ({error})") from None
     width, height = picture.size
     return (height, width) if orientation in _LYING else (width, height)
@@ -90,7 +90,7 @@ def _open_file(path: Path) -> Image.Image:
         ) from None
     except Image.DecompressionBombError:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: damaged picture ({error})") from None
 
 
@@ -99,7 +99,7 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
     try:
         picture.load()
         picture = ImageOps.exif_transpose(picture)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(f"{name}: damaged picture ({error})") from None
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = _to_8_bits(picture)

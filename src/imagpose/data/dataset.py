@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imagpose.data.info import INDEX, read_info
+from imagpose.data.info import INDEX, INDEX_SCHEMA, DatasetInfo, read_info
 from imagpose.data.records import ViewRecord
-from imagpose.data.shards import open_shard, read_person
+from imagpose.data.shards import naming_damage, open_shard, read_person
 
 __all__ = ["PersonDataset"]
 
@@ -47,10 +48,8 @@ class PersonDataset:
         self.info = read_info(folder)
         if split is not None and split not in self.info.splits:
             raise ValueError(f"{folder} has no split {split!r}, only {', '.join(self.info.splits)}")
-        index = pq.read_table(self.folder / INDEX, use_threads=False)
+        index = _read_index(self.folder, self.info)
         columns = {name: index[name].to_numpy() for name in ("shard", "row_group", "pictures")}
-        if (index.num_rows, int(columns["pictures"].sum())) != (self.info.identities, self.info.pictures):
-            raise ValueError(f"{self.folder / INDEX} counts other identities or pictures than info.json: copy it again")
         names = np.array(index["identity"].to_pylist(), object)
         splits = np.array(index["split"].to_pylist(), object)
         in_split = np.ones(len(names), bool) if split is None else splits == split
@@ -75,12 +74,18 @@ class PersonDataset:
             identity: its number in `identities`, or its name.
 
         Raises:
-            ValueError: no such name, or one that stands in several of the opened splits.
+            ValueError: no such name, one that stands in several of the opened splits, or the shard is damaged.
         """
         if isinstance(identity, str):
             identity = self._number(identity)
         shard, row_group = self._places[identity].tolist()
-        return read_person(self._open(shard), row_group)
+        path = self.folder / self.info.shards[shard].file
+        with naming_damage(path):
+            records = read_person(self._open(shard), row_group)
+        wanted = [self.identities[identity]] * int(self.view_counts[identity])
+        if [record.identity for record in records] != wanted:
+            raise ValueError(f"{path} holds other views than {INDEX} says: copy both again")
+        return records
 
     def _number(self, name: str) -> int:
         if name not in self._numbers:
@@ -105,3 +110,25 @@ class PersonDataset:
     def __getstate__(self) -> dict[str, Any]:
         """Without the opened files: each process opens its own."""
         return self.__dict__ | {"_shards": OrderedDict()}
+
+
+def _read_index(folder: Path, info: DatasetInfo) -> pa.Table:
+    """Which person is in which row group of which shard: what `notes.finish` wrote beside `info`, in its order."""
+    path = folder / INDEX
+    with naming_damage(path):
+        index = pq.read_table(path, use_threads=False)
+    if not index.schema.equals(INDEX_SCHEMA) or any(column.null_count for column in index.columns):
+        raise ValueError(f"{path}: not the index of a data set: copy it again")
+    found = index.to_pydict()
+    counts = (index.num_rows, sum(found["pictures"]))
+    same = (
+        counts
+        == (info.identities, info.pictures)
+        == tuple(sum(getattr(shard, name) for shard in info.shards) for name in ("identities", "pictures"))
+    )
+    places = (
+        (number, group, shard.split) for number, shard in enumerate(info.shards) for group in range(shard.identities)
+    )
+    if not same or list(zip(found["shard"], found["row_group"], found["split"], strict=True)) != list(places):
+        raise ValueError(f"{path} counts other identities or pictures than info.json: copy it again")
+    return index

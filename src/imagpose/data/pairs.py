@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from imagpose.data.info import read_info
-from imagpose.data.shards import open_shard
+from imagpose.data.shards import keypoints_of, naming_damage, open_shard
 from imagpose.io import partial_file
 
 __all__ = ["ViewPair", "pairs_by_rule", "pairs_of_dataset", "read_pairs", "sample_pairs", "stored_names", "write_pairs"]
@@ -54,8 +54,10 @@ def _stored_poses(folder: Path, split: str) -> Iterator[tuple[str, str, np.ndarr
     """Identity, name and key points of every picture of a split, in the order of the shards; no picture is read."""
     for info in read_info(folder).shards:
         if info.split == split:
-            table = open_shard(folder / info.file).read(columns=["identity", "view", "keypoints"])
-            points = table["keypoints"].combine_chunks().flatten().to_numpy().reshape(-1, 18, 3)
+            shard = open_shard(folder / info.file)
+            with naming_damage(folder / info.file):
+                table = shard.read(columns=["identity", "view", "keypoints"])
+                points = keypoints_of(table)
             for identity, view, keypoints in zip(
                 table["identity"].to_pylist(), table["view"].to_pylist(), points, strict=True
             ):

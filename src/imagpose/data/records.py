@@ -6,9 +6,9 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from imagpose.pictures import fit_view
+from imagpose.pictures import DAMAGE, fit_view
 from imagpose.pose import Pose
 
 __all__ = ["ViewRecord", "fit_mask", "make_record"]
@@ -51,15 +51,33 @@ class ViewRecord:
 
     def decode(self) -> Image.Image:
         """The RGB picture."""
-        return _decode(self.picture, ("PNG", "JPEG")).convert("RGB")
+        return self.stored("picture", ("PNG", "JPEG")).convert("RGB")
 
     def foreground(self) -> np.ndarray | None:
         """The mask as bool (H, W), True on the person; None where unknown."""
-        return None if self.mask is None else np.asarray(_decode(self.mask, ("PNG",)).convert("L")) > 127
+        return None if self.mask is None else np.asarray(self.stored("mask").convert("L")) > 127
 
     def part_map(self) -> np.ndarray | None:
         """The parts as uint8 (H, W), index into `people.outfit.PART_NAMES`; None where unknown."""
-        return None if self.parts is None else np.asarray(_decode(self.parts, ("PNG",)).convert("L"))
+        return None if self.parts is None else np.asarray(self.stored("parts").convert("L"))
+
+    def stored(self, name: str, formats: tuple[str, ...] = ("PNG",)) -> Image.Image:
+        """What is stored as "picture", "mask" or "parts", as it is.
+
+        Raises:
+            ValueError: it is damaged, or of another size than the record says.
+        """
+        stored = f"the stored {name} of {self.identity}/{self.view}"
+        try:
+            picture = Image.open(io.BytesIO(getattr(self, name)), formats=formats)
+            picture.load()
+        except UnidentifiedImageError:
+            raise ValueError(f"{stored} is not a {' or '.join(formats)}: prepare the data set again") from None
+        except (*DAMAGE, Image.DecompressionBombError) as error:
+            raise ValueError(f"{stored} is damaged ({error}): prepare the data set again") from None
+        if picture.size != (self.width, self.height):
+            raise ValueError(f"{stored} has {picture.width}x{picture.height} pixels, not {self.width}x{self.height}")
+        return picture
 
 
 def make_record(
@@ -137,9 +155,3 @@ def _encode(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, format="PNG")
     return file.getvalue()
-
-
-def _decode(encoded: bytes, formats: tuple[str, ...]) -> Image.Image:
-    picture = Image.open(io.BytesIO(encoded), formats=formats)
-    picture.load()
-    return picture

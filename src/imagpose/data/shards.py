@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from imagpose.data.records import ViewRecord
 from imagpose.io import partial_file
 
-__all__ = ["SCHEMA", "open_shard", "read_person", "write_shard"]
+__all__ = ["SCHEMA", "keypoints_of", "naming_damage", "open_shard", "read_person", "write_shard"]
 
 _POINTS = 18 * 3
 _TEXT = {"dtype": "string", "_type": "Value"}
@@ -56,6 +56,7 @@ SCHEMA = pa.schema(
     metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
 )
 _OPTIONAL = {"style", "parts"}  # columns that shards of earlier versions lack
+_NULLABLE = {"mask", *_OPTIONAL}
 # Pictures are compressed already.
 _COMPRESSION = {
     name: "none" if name.endswith(".bytes") else "snappy"
@@ -100,6 +101,21 @@ def _file(encoded: bytes | None) -> dict[str, bytes | None] | None:
     return None if encoded is None else {"bytes": encoded, "path": None}
 
 
+@contextlib.contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """What pyarrow says of damage while a Parquet file is read inside becomes an error that names the file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, ValueError) as error:  # which of the two depends on the place of the damage
+        raise ValueError(f"{path}: damaged ({error}): copy it again") from None
+
+
 def open_shard(path: Path) -> pq.ParquetFile:
     """A shard for reading, memory-mapped.
 
@@ -107,23 +123,41 @@ def open_shard(path: Path) -> pq.ParquetFile:
         FileNotFoundError: no such file.
         ValueError: not a shard of views, or damaged.
     """
-    try:
+    with naming_damage(path):
         shard = pq.ParquetFile(path, memory_map=True)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: damaged ({error})") from None
-    missing = set(SCHEMA.names) - _OPTIONAL - set(shard.schema_arrow.names)
+    found = shard.schema_arrow
+    missing = set(SCHEMA.names) - _OPTIONAL - set(found.names)
     if missing:
         raise ValueError(f"{path}: no shard of views, columns {', '.join(sorted(missing))} are missing")
+    other = [field.name for field in SCHEMA if field.name in found.names and found.field(field.name).type != field.type]
+    if other:
+        raise ValueError(f"{path}: no shard of views, columns {', '.join(other)} are of another type")
     return shard
 
 
 def read_person(shard: pq.ParquetFile, row_group: int) -> list[ViewRecord]:
-    """The views of the person in a row group."""
+    """The views of the person in a row group.
+
+    Raises:
+        OSError, ValueError: the shard is damaged; see `naming_damage`.
+    """
     stored = [name for name in SCHEMA.names if name in shard.schema_arrow.names]
     table = shard.read_row_group(row_group, columns=stored, use_threads=False)
+    points = keypoints_of(table)
     pictures = [name for name in ("picture", "mask", "parts") if name in stored]
-    points = table["keypoints"].combine_chunks().flatten().to_numpy().reshape(-1, 18, 3)
     return [
         ViewRecord(**row | {"keypoints": keypoints} | {name: (row[name] or {}).get("bytes") for name in pictures})
         for row, keypoints in zip(table.drop_columns(["keypoints"]).to_pylist(), points, strict=True)
     ]
+
+
+def keypoints_of(table: pa.Table) -> np.ndarray:
+    """The column ``keypoints`` of a shard's table, float32 (n, 18, 3).
+
+    Raises:
+        ValueError: a column that must have a value everywhere has none somewhere.
+    """
+    if empty := [name for name in table.column_names if name not in _NULLABLE and table[name].null_count]:
+        raise ValueError(f"columns {', '.join(empty)} have empty places")
+    points: np.ndarray = table["keypoints"].combine_chunks().flatten().to_numpy().reshape(-1, 18, 3)
+    return points

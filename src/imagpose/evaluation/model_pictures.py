@@ -13,7 +13,6 @@ A file is there only when it is complete, and is not made again.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +65,9 @@ class Pictures:
         for record in records:
             name = f"{record.identity}/{record.view}"
             _save(record.decode(), self.view(name, kind))
-            for beside, encoded in (("masks", record.mask), ("parts", record.parts)):
-                if kind == "views" and encoded is not None:
-                    with Image.open(io.BytesIO(encoded), formats=("PNG",)) as map_of_pixels:
-                        _save(map_of_pixels, self.view(name, beside))
+            for beside, name_of_map in (("masks", "mask"), ("parts", "parts")):
+                if kind == "views" and getattr(record, name_of_map) is not None:
+                    _save(record.stored(name_of_map), self.view(name, beside))
 
 
 def _text(name: str) -> str:

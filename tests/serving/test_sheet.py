@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagpose.serving.sheet import CAPTION_HEIGHT, GAP, LABEL_HEIGHT, WIDTH, Cell, Section, draw_sheet
+from imagpose.serving.sheet import CAPTION_HEIGHT, GAP, LABEL_HEIGHT, WIDTH, Cell, SheetSection, draw_sheet
 
 RED, BLUE = Image.new("RGB", (64, 128), "red"), Image.new("RGB", (30, 20), "blue")
 
 
 def test_every_picture_stands_in_its_place():
     sheet = draw_sheet(
-        [Section("first", [Cell([RED], "a"), Cell([RED])]), Section("none", []), Section("second", [Cell([BLUE, RED])])]
+        [
+            SheetSection("first", [Cell([RED], "a"), Cell([RED])]),
+            SheetSection("none", []),
+            SheetSection("second", [Cell([BLUE, RED])]),
+        ]
     )
     middle = LABEL_HEIGHT + 128
     assert sheet.getpixel((GAP + 64, middle)) == (255, 0, 0)
@@ -20,12 +24,14 @@ def test_every_picture_stands_in_its_place():
     assert sheet.getpixel((GAP + 192, second + 128)) == (0, 0, 255)
     assert sheet.getpixel((GAP + 192, second + 256 + 128)) == (255, 0, 0)
     with pytest.raises(ValueError, match="at least one picture"):
-        draw_sheet([Section("none", [])])
+        draw_sheet([SheetSection("none", [])])
 
 
 def test_two_hundred_pictures_wrap_and_stay_large_enough_to_see():
     pictures = [Image.new("RGB", (176, 256), (number, 0, 0)) for number in range(200)]
-    sheet = draw_sheet([Section("all", [Cell([own, own], f"walk-{number}_1") for number, own in enumerate(pictures)])])
+    sheet = draw_sheet(
+        [SheetSection("all", [Cell([own, own], f"walk-{number}_1") for number, own in enumerate(pictures)])]
+    )
     assert sheet.width <= WIDTH
     reds = np.asarray(sheet)[..., 0][np.asarray(sheet)[..., 2] == 0]
     counts = np.bincount(reds, minlength=200)[10:200]
@@ -33,8 +39,8 @@ def test_two_hundred_pictures_wrap_and_stay_large_enough_to_see():
 
 
 def test_a_rejected_picture_is_framed_and_a_transparent_one_checked():
-    plain, rejected = (draw_sheet([Section("x", [Cell([BLUE], "name", rejected)])]) for rejected in (False, True))
+    plain, rejected = (draw_sheet([SheetSection("x", [Cell([BLUE], "name", rejected)])]) for rejected in (False, True))
     assert plain.getpixel((GAP + 1, LABEL_HEIGHT + 1)) == (0, 0, 255)
     assert rejected.getpixel((GAP + 1, LABEL_HEIGHT + 1)) == (200, 40, 30)
-    clear = draw_sheet([Section("x", [Cell([Image.new("RGBA", (64, 128))])])])
+    clear = draw_sheet([SheetSection("x", [Cell([Image.new("RGBA", (64, 128))])])])
     assert {clear.getpixel((GAP + x, LABEL_HEIGHT + 4)) for x in (4, 12)} == {(255, 255, 255), (215, 215, 215)}

@@ -113,7 +113,7 @@ def naming_damage(path: Path) -> Iterator[None]:
     except (FileNotFoundError, PermissionError):
         raise
     except (OSError, ValueError) as error:  # which of the two depends on the place of the damage
-        raise ValueError(f"{path}: damaged ({error}): copy it again") from None
+        raise ValueError(f"{path}: damaged ({' '.join(str(error).split())}): copy it again") from None
 
 
 def open_shard(path: Path) -> pq.ParquetFile:

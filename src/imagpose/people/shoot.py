@@ -197,10 +197,7 @@ def _bokeh(shoot: Shoot, u: np.ndarray, v: np.ndarray, footprint: np.ndarray) ->
 
 # Wall texture, floor texture; None for the floor: the wall's paper runs on over the floor (a studio's seamless sweep).
 BACKDROPS: dict[str, tuple[Texture | None, Texture | None]] = {
-    "white": (None, None),
-    "grey": (None, None),
-    "paper": (None, None),
-    "sweep": (None, None),
+    **dict.fromkeys(("white", "grey", "paper", "sweep"), (None, None)),
     "mottled": (_plaster, None),
     "plaster": (_plaster, _planks),
     "concrete": (_concrete, _concrete),

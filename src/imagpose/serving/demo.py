@@ -15,9 +15,8 @@ from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.provenance import Origin, save_generated
 from imagpose.serving.generate import skeleton_size
-from imagpose.serving.page import Comparison, Section, build_page
-from imagpose.serving.sheet import Cell, draw_sheet
-from imagpose.serving.sheet import Section as SheetSection
+from imagpose.serving.page import Comparison, Example, build_page
+from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
 from imagpose.views import ViewGrid, plan
 
 if TYPE_CHECKING:
@@ -128,9 +127,9 @@ def run_demo(out: Path, model: str = "mini", sampling: Sampling = Sampling()) ->
     pipeline = load_pipeline(model, sampling.scheduler)
     with staged_folder(out) as stage:
         name = model_name(model)
-        sections = [_run_case(pipeline, case, people, stage, name, sampling) for case in CASES]
+        examples = [_run_case(pipeline, case, people, stage, name, sampling) for case in CASES]
         settings = f"{replace(sampling, seed=0)}, seed {sampling.seed}"
-        (stage / "index.html").write_text(build_page(sections, name, settings), encoding="utf-8")
+        (stage / "index.html").write_text(build_page(examples, name, settings), encoding="utf-8")
     return out / "index.html"
 
 
@@ -154,7 +153,7 @@ def _run_case(
     stage: Path,
     model: str,
     sampling: Sampling,
-) -> Section:
+) -> Example:
     import torch
 
     person = people[case.person]
@@ -178,7 +177,7 @@ def _run_case(
     _write_case(stage / case.folder, sources, targets, skeletons, outputs, Origin(model, sampling.seed))
     canvas = plan(len(sources), len(targets), case.grid, case.scenario).canvases[0]
     roles = [slot.role for slot in canvas.slots]
-    return Section(
+    return Example(
         name=case.name,
         title=case.title,
         text=case.text,

@@ -20,7 +20,7 @@ from imagpose.pipeline.requests import read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file
 from imagpose.provenance import Origin, Signature, generated_by, save_generated
-from imagpose.serving.sheet import Cell, Section, draw_sheet
+from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
 from imagpose.version import __version__
 
 if TYPE_CHECKING:
@@ -177,8 +177,8 @@ def request_sheet(inputs: GenerateInputs, images: Sequence[Image.Image]) -> Imag
     skeletons = [draw_skeleton(pose, *skeleton_size(pose)) for pose in inputs.poses]
     return draw_sheet(
         [
-            Section("sources", [Cell([picture]) for picture in inputs.sources]),
-            Section("target pose, generated", [Cell(own) for own in zip(skeletons, images, strict=True)]),
+            SheetSection("sources", [Cell([picture]) for picture in inputs.sources]),
+            SheetSection("target pose, generated", [Cell(own) for own in zip(skeletons, images, strict=True)]),
         ]
     )
 

@@ -21,7 +21,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Section:
+class Example:
     """One way to use the model.
 
     Args:
@@ -84,16 +84,16 @@ footer { margin-top: 56px; font-size: 0.85rem; color: var(--soft); overflow-wrap
 """
 
 
-def build_page(sections: Sequence[Section], model: str, settings: str) -> str:
+def build_page(examples: Sequence[Example], model: str, settings: str) -> str:
     """The page's HTML.
 
     Args:
-        sections: shown in this order.
+        examples: shown in this order.
         model: name of the model that generated the outputs.
         settings: one line on steps, guidance and seed.
     """
-    links = "".join(f'<a href="#{_anchor(section)}">{escape(section.name)}</a>' for section in sections)
-    body = "\n".join(_section(section) for section in sections)
+    links = "".join(f'<a href="#{_anchor(example)}">{escape(example.name)}</a>' for example in examples)
+    body = "\n".join(_section(example) for example in examples)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -124,12 +124,12 @@ comparing it with the truth.</footer>
 """
 
 
-def _section(section: Section) -> str:
-    sources = "".join(_figure(picture, f"source {index + 1}") for index, picture in enumerate(section.sources))
-    cards = "".join(_card(comparison, index + 1) for index, comparison in enumerate(section.comparisons))
-    return f"""<section id="{_anchor(section)}">
-<div class="head">{_slots(section.roles)}<div><h2>{escape(section.name)}: {escape(section.title)}</h2>
-<p>{escape(section.text)} <span class="soft">{section.seconds:.1f} s.</span></p></div></div>
+def _section(example: Example) -> str:
+    sources = "".join(_figure(picture, f"source {index + 1}") for index, picture in enumerate(example.sources))
+    cards = "".join(_card(comparison, index + 1) for index, comparison in enumerate(example.comparisons))
+    return f"""<section id="{_anchor(example)}">
+<div class="head">{_slots(example.roles)}<div><h2>{escape(example.name)}: {escape(example.title)}</h2>
+<p>{escape(example.text)} <span class="soft">{example.seconds:.1f} s.</span></p></div></div>
 <h3>What the model is given</h3>
 <div class="sources">{sources}</div>
 <h3>What it draws</h3>
@@ -164,8 +164,8 @@ def _slots(roles: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _anchor(section: Section) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in section.name.lower()).strip("-")
+def _anchor(example: Example) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in example.name.lower()).strip("-")
 
 
 def _inline(picture: Image.Image) -> str:

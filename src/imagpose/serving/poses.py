@@ -9,7 +9,7 @@ from pathlib import Path
 from imagpose.io import partial_file
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file, write_openpose_json
 from imagpose.pose.library import NamedPose, library, named_poses, near_names
-from imagpose.serving.sheet import Cell, Section, draw_sheet
+from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
 
 __all__ = ["convert_file", "draw_file", "list_poses", "show_file"]
 
@@ -38,7 +38,7 @@ def list_poses(patterns: Sequence[str] = (), sheet: Path | None = None) -> list[
     if sheet is not None:
         cells = [Cell([draw_skeleton(own.pose, 176, 256)], own.name) for own in found.values()]
         with partial_file(sheet) as partial:
-            draw_sheet([Section("poses of the library", cells)]).save(partial, format="PNG")
+            draw_sheet([SheetSection("poses of the library", cells)]).save(partial, format="PNG")
     return list(found.values())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Cell", "Section", "draw_sheet"]
+__all__ = ["Cell", "SheetSection", "draw_sheet"]
 
 WIDTH = 2000  # pixels; a section of more cells goes on in the next row
 GAP = 12
@@ -33,14 +33,14 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class Section:
+class SheetSection:
     """A label and what stands below it."""
 
     label: str
     cells: Sequence[Cell]
 
 
-def draw_sheet(sections: Sequence[Section]) -> Image.Image:
+def draw_sheet(sections: Sequence[SheetSection]) -> Image.Image:
     """Draw all sections below each other; those without cells are left out.
 
     Raises:
@@ -59,7 +59,7 @@ def draw_sheet(sections: Sequence[Section]) -> Image.Image:
     return sheet
 
 
-def _draw_section(section: Section, height: int) -> Image.Image:
+def _draw_section(section: SheetSection, height: int) -> Image.Image:
     """The label, and below it the cells, left to right, row by row."""
     cells = [_draw_cell(cell, height) for cell in section.cells]
     rows: list[list[Image.Image]] = [[]]

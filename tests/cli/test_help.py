@@ -20,7 +20,7 @@ generate, check, demo, people, poses list, poses show, poses draw, poses convert
 train autoencoder, train autoencoder-finish, train encoder, train denoiser,
 train pose-estimator, train silhouette, train identity, train decoder, train export, evaluate people, evaluate model,
 evaluate judges, evaluate images, convert official, convert to-official, study build, study score, prepare folder,
-prepare people, prepare deepfashion, prepare market1501, prepare verify, reproduce table1, reproduce table2,
+prepare people, prepare deepfashion, prepare market1501, prepare check, reproduce table1, reproduce table2,
 reproduce table3, reproduce table7, reproduce figure7, reproduce figure8
 """.replace("\n", " ").strip().split(", ")  # fmt: skip
 SAMPLING = ("generate", "demo", "evaluate people", "evaluate model", *(own for own in COMMANDS if "reproduce" in own))

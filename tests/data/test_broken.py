@@ -1,9 +1,10 @@
-"""A data set that cannot be read is refused by one line that names the file or the view, whatever is wrong with it."""
+"""A data set that cannot be read is refused by one line that names the file and the view, whatever is wrong with it."""
 
 from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from small_people import make_small, small_people
+from small_people import HEIGHT, WIDTH, make_small, small_people
 
-from imagpose.data.dataset import PersonDataset
-from imagpose.data.info import INDEX, INFO
+from imagpose.data.dataset import PersonDataset, check_dataset
+from imagpose.data.info import INDEX, INFO, sha256_of
 from imagpose.data.pairs import pairs_of_dataset
 from imagpose.data.prepare import write_dataset
 
@@ -23,12 +24,6 @@ COUNTS = [3, 2]
 SHARD = "train-00000-of-00001.parquet"
 Break = Callable[[Path], None]
 Values = Callable[[list[Any]], list[Any]]
-
-
-def read_all(folder: Path) -> None:
-    """Everything that evaluation and training read of a data set."""
-    for view in PersonDataset(folder, "train").stream():
-        _ = view.decode(), view.foreground(), view.part_map(), view.pose
 
 
 def agree(folder: Path) -> None:
@@ -104,6 +99,13 @@ def other_size(picture: bytes) -> bytes:
     return file.getvalue()
 
 
+def no_parts(rows: list[Any]) -> list[Any]:
+    """Part maps of the views' size with a value that names no part."""
+    file = io.BytesIO()
+    Image.new("L", (WIDTH, HEIGHT), 7).save(file, "PNG")
+    return each({"bytes": file.getvalue(), "path": None})(rows)
+
+
 def no_chunk(picture: bytes) -> bytes:
     """A PNG whose data chunk has a name that is none, which Pillow refuses with a SyntaxError."""
     return picture.replace(b"IDAT", b"\x00DAT")
@@ -130,8 +132,11 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "17 key points": (column(SHARD, "keypoints", each([1.0] * 51), pa.list_(pa.float32(), 51)), "keypoints are of"),
     "key points missing": (column(SHARD, "keypoints", each(None)), f"{SHARD}: damaged"),
     "key points that are no numbers": (column(SHARD, "keypoints", each([float("nan")] * 54)), "not finite"),
+    "confidence of 2": (column(SHARD, "keypoints", each([2.0] * 54)), f"{SHARD}: the stored pose of 0/0: confidences"),
+    "views of another split": (column(SHARD, "split", each("test")), f"{SHARD}: 0/0 is of split 'test'"),
+    "views of one name": (column(SHARD, "view", each("x")), f"{SHARD}: two views have the name 0/x"),
     "width missing": (column(SHARD, "width", each(None)), f"{SHARD}: damaged"),
-    "width of nothing": (column(SHARD, "width", each(0)), "stored picture of 0/0"),
+    "width of nothing": (column(SHARD, "width", each(0)), "stored pose of 0/0: the frame is 0x40"),
     "mask as text": (column(SHARD, "mask", each("x"), pa.string()), "mask are of another type"),
     "picture missing": (column(SHARD, "picture", each(None)), f"{SHARD}: damaged"),
     "picture without bytes": (column(SHARD, "picture", encoded(lambda _: None)), "picture of 0/0 is not a PNG or JPEG"),
@@ -140,19 +145,42 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "picture with a strange chunk": (column(SHARD, "picture", encoded(no_chunk)), "picture of 0/0 is"),
     "picture of another size": (column(SHARD, "picture", encoded(other_size)), "has 30x30 pixels, not 24x40"),
     "mask of noise": (column(SHARD, "mask", each({"bytes": b"noise", "path": None})), "mask of 0/0 is not a PNG"),
+    "parts that are none": (column(SHARD, "parts", no_parts), "parts of 0/0 hold 7; 0 to 6 expected"),
     "parts of noise": (column(SHARD, "parts", each({"bytes": b"noise", "path": None})), "parts of 0/0 is not a PNG"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_data_set_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+def test_a_broken_data_set_is_refused_when_it_is_opened_in_one_line(tmp_path: Path, name: str) -> None:
     write_dataset(tmp_path / "set", small_people(COUNTS), make_small, {}, workers=1)
-    read_all(tmp_path / "set")
+    assert len(PersonDataset(tmp_path / "set", "train")) == 2
     breaks, message = BROKEN[name]
     breaks(tmp_path / "set")
     with pytest.raises(ValueError) as error:
-        read_all(tmp_path / "set")
-    assert message in str(error.value) and "\n" not in str(error.value) and "object at" not in str(error.value)
+        PersonDataset(tmp_path / "set", "train")
+    text = str(error.value)
+    assert message in text and "\n" not in text and "object at" not in text and text.count("damaged (") <= 1
+    assert SHARD in text or INDEX in text
+
+
+def test_of_many_people_a_few_are_looked_at_and_all_on_demand(tmp_path: Path) -> None:
+    """The fault is in person 4 of ten."""
+    write_dataset(tmp_path / "set", small_people([1] * 10), make_small, {}, workers=1)
+    data = bytearray((tmp_path / "set" / SHARD).read_bytes())
+    place = [found.start() for found in re.finditer(b"IDAT", data)][2 * 4]  # each has a picture and a mask
+    data[place + 8 : place + 40] = bytes(32)
+    (tmp_path / "set" / SHARD).write_bytes(data)
+    dataset = PersonDataset(tmp_path / "set")
+    with pytest.raises(ValueError, match="other content than when it was made"):
+        check_dataset(tmp_path / "set")
+    info = json.loads((tmp_path / "set" / INFO).read_text())
+    info["shards"][0]["sha256"] = sha256_of(tmp_path / "set" / SHARD)
+    (tmp_path / "set" / INFO).write_text(json.dumps(info))
+    with pytest.raises(ValueError, match=f"{SHARD}: the stored picture of 4/0 is damaged"):
+        check_dataset(tmp_path / "set")
+    dataset.check(3)
+    with pytest.raises(ValueError, match="4/0"):
+        dataset.check(4)
 
 
 @pytest.mark.parametrize("name", ["shard damaged at its start", "key points missing", "key points as text"])

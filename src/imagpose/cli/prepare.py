@@ -141,9 +141,9 @@ def market1501(
     Console().print(counts_table(counts))
 
 
-@app.command("verify", epilog="Example: imagpose prepare verify --dataset data/people")
-def prepare_verify(dataset: Annotated[Path, typer.Option(help="Folder of a finished data set.")]) -> None:
-    """Check the checksums of all files of a data set."""
-    from imagpose.data.info import verify_dataset
+@app.command("check", epilog="Example: imagpose prepare check data/people")
+def prepare_check(dataset: Annotated[Path, typer.Argument(help="Folder of a finished data set.")]) -> None:
+    """Check a data set: the checksums of all files, and every stored view."""
+    from imagpose.data.dataset import check_dataset
 
-    typer.echo(f"{dataset}: all files are as they were made; {verify_dataset(dataset).summary()}")
+    typer.echo(f"{dataset}: all files and views are as they were made; {check_dataset(dataset).summary()}")

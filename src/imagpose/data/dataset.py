@@ -1,4 +1,7 @@
-"""Reading a data set: one person at a time in any order, or all views as they are stored."""
+"""Reading a data set: one person at a time in any order, or all views as they are stored; checking what is stored.
+
+Opening a data set checks its description, its index and the views of a few people; `check_dataset` checks everything.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.progress import track
 
-from imagpose.data.info import INDEX, INDEX_SCHEMA, DatasetInfo, read_info
+from imagpose.data.info import INDEX, INDEX_SCHEMA, DatasetInfo, read_info, verify_dataset
 from imagpose.data.records import ViewRecord
 from imagpose.data.shards import naming_damage, open_shard, read_person
 
-__all__ = ["PersonDataset"]
+__all__ = ["PersonDataset", "check_dataset"]
 
 _OPEN_SHARDS = 32
+_CHECKED_PEOPLE = 4
 
 
 class PersonDataset:
@@ -41,8 +46,8 @@ class PersonDataset:
 
         Raises:
             FileNotFoundError: no finished data set, or a file of it is missing.
-            ValueError: another format, a file of another length, counts that do not agree, no such split, or no
-                identity with enough views.
+            ValueError: another format, a file of another length, counts that do not agree, no such split, no identity
+                with enough views, or one of a few people whose views are not what they should be.
         """
         self.folder = Path(folder)
         self.info = read_info(folder)
@@ -62,6 +67,8 @@ class PersonDataset:
         self._places = np.stack([columns["shard"][kept], columns["row_group"][kept]], 1)
         self._numbers = {name: number for number, name in enumerate(self.identities)}
         self._shards: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        for number in sorted({round(place) for place in np.linspace(0, len(self) - 1, _CHECKED_PEOPLE)}):
+            self.check(number)
 
     def __len__(self) -> int:
         """Number of identities."""
@@ -78,14 +85,38 @@ class PersonDataset:
         """
         if isinstance(identity, str):
             identity = self._number(identity)
-        shard, row_group = self._places[identity].tolist()
-        path = self.folder / self.info.shards[shard].file
+        path, shard, row_group = self._place(identity)
+        opened = self._open(shard)
         with naming_damage(path):
-            records = read_person(self._open(shard), row_group)
+            records = read_person(opened, row_group)
         wanted = [self.identities[identity]] * int(self.view_counts[identity])
         if [record.identity for record in records] != wanted:
             raise ValueError(f"{path} holds other views than {INDEX} says: copy both again")
         return records
+
+    def check(self, identity: int) -> None:
+        """Look at everything that is stored of an identity: key points, sizes, pictures, masks, parts, names.
+
+        Raises:
+            ValueError: something is not what `ViewRecord` says; the message names the shard and the view.
+        """
+        path, shard, _ = self._place(identity)
+        seen = set()
+        for record in self.views(identity):
+            try:
+                record.check()
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+            if record.split != self.info.shards[shard].split:
+                raise ValueError(f"{path}: {record.name} is of split {record.split!r}, which is not the shard's")
+            if record.view in seen:
+                raise ValueError(f"{path}: two views have the name {record.name}")
+            seen.add(record.view)
+
+    def _place(self, identity: int) -> tuple[Path, int, int]:
+        """Shard's file, shard and row group of an identity."""
+        shard, row_group = self._places[identity].tolist()
+        return self.folder / self.info.shards[shard].file, shard, row_group
 
     def _number(self, name: str) -> int:
         if name not in self._numbers:
@@ -110,6 +141,19 @@ class PersonDataset:
     def __getstate__(self) -> dict[str, Any]:
         """Without the opened files: each process opens its own."""
         return self.__dict__ | {"_shards": OrderedDict()}
+
+
+def check_dataset(folder: Path | str) -> DatasetInfo:
+    """Check all of a data set: the checksum of every file, and every view as `PersonDataset.check` does.
+
+    Raises:
+        FileNotFoundError, ValueError: see `verify_dataset` and `PersonDataset`.
+    """
+    info = verify_dataset(folder)
+    dataset = PersonDataset(folder)
+    for number in track(range(len(dataset)), "people", transient=True):
+        dataset.check(number)
+    return info
 
 
 def _read_index(folder: Path, info: DatasetInfo) -> pa.Table:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from imagpose.people.outfit import PART_NAMES
 from imagpose.pictures import DAMAGE, fit_view
 from imagpose.pose import Pose
 
@@ -45,6 +46,11 @@ class ViewRecord:
     parts: bytes | None = None
 
     @property
+    def name(self) -> str:
+        """Name in lists of pairs and in messages."""
+        return f"{self.identity}/{self.view}"
+
+    @property
     def pose(self) -> Pose:
         """The key points in the picture's frame."""
         return Pose(self.keypoints, self.width, self.height)
@@ -67,7 +73,7 @@ class ViewRecord:
         Raises:
             ValueError: it is damaged, or of another size than the record says.
         """
-        stored = f"the stored {name} of {self.identity}/{self.view}"
+        stored = f"the stored {name} of {self.name}"
         try:
             picture = Image.open(io.BytesIO(getattr(self, name)), formats=formats)
             picture.load()
@@ -78,6 +84,22 @@ class ViewRecord:
         if picture.size != (self.width, self.height):
             raise ValueError(f"{stored} has {picture.width}x{picture.height} pixels, not {self.width}x{self.height}")
         return picture
+
+    def check(self) -> None:
+        """Look at every value.
+
+        Raises:
+            ValueError: key points, picture, mask or parts are not what is said above; the message names the view.
+        """
+        try:
+            _ = self.pose
+        except ValueError as error:
+            raise ValueError(f"the stored pose of {self.name}: {error}") from None
+        self.decode()
+        self.foreground()
+        parts = self.part_map()
+        if parts is not None and parts.max() >= len(PART_NAMES):
+            raise ValueError(f"the stored parts of {self.name} hold {parts.max()}; 0 to {len(PART_NAMES) - 1} expected")
 
 
 def make_record(

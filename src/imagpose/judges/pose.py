@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from imagpose.judges.shipped import Judge, convolutions, load_judge, working_batches
+from imagpose.judges.shipped import Judge, convolutions, load_judge, unet, working_batches
 from imagpose.pixels import Padding, pad_views
 from imagpose.pose.keypoints import MIRRORED
 
@@ -54,15 +54,8 @@ class PoseEstimator(Judge):
         Heatmaps are of the picture padded to sides H', W' that the network can halve; the padding is returned too.
         """
         padded, padding = pad_views(pixels, HEATMAP_STRIDE * 2 ** (len(_CHANNELS) - 1))
-        hidden = self.stem(padded)
-        levels = []
-        for number, block in enumerate(self.down):
-            hidden = block(hidden if number == 0 else functional.max_pool2d(hidden, 2))
-            levels.append(hidden)
-        pooled = torch.cat([hidden.mean(dim=(2, 3)), hidden.amax(dim=(2, 3))], dim=1)
-        for block, level in zip(reversed(self.up), levels[-2::-1], strict=True):
-            wide = functional.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
-            hidden = block(torch.cat([wide, level], dim=1))
+        hidden, coarsest = unet(self.down, self.up, self.stem(padded))
+        pooled = torch.cat([coarsest.mean(dim=(2, 3)), coarsest.amax(dim=(2, 3))], dim=1)
         return self.heatmaps(hidden), self.presence(pooled), padding
 
     def keypoints(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from imagpose.pixels import bytes_to_signed
 
-__all__ = ["Judge", "convolutions", "load_judge", "resize", "save_judge", "working_batches", "working_size"]
+__all__ = ["Judge", "convolutions", "load_judge", "resize", "save_judge", "unet", "working_batches", "working_size"]
 
 _SMALLEST = 16  # pixels of a side
 _BATCH = 32  # pictures of 128 pixels' height at a time; fewer of larger ones
@@ -42,6 +42,22 @@ def convolutions(before: int, after: int) -> nn.Sequential:
         nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
         nn.Conv2d(after, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(),
     )  # fmt: skip
+
+
+def unet(down: nn.ModuleList, up: nn.ModuleList, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The levels of a U-Net: halved by pooling between those of `down`, then doubled and joined with their equals.
+
+    Returns:
+        What the last of `up` gives, of the input's size; what the last of `down` gives.
+    """
+    levels = []
+    for number, block in enumerate(down):
+        hidden = block(hidden if number == 0 else functional.max_pool2d(hidden, 2))
+        levels.append(hidden)
+    for block, level in zip(reversed(up), levels[-2::-1], strict=True):
+        wide = functional.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
+        hidden = block(torch.cat([wide, level], dim=1))
+    return hidden, levels[-1]
 
 
 JudgeT = TypeVar("JudgeT", bound=Judge)

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
-from imagpose.judges.shipped import Judge, convolutions, load_judge, resize, working_batches
+from imagpose.judges.shipped import Judge, convolutions, load_judge, resize, unet, working_batches
 from imagpose.pixels import pad_views
 
 __all__ = ["SILHOUETTE_WEIGHTS", "SilhouetteNetwork", "emptied", "find_foreground", "soft_iou"]
@@ -36,14 +35,8 @@ class SilhouetteNetwork(Judge):
         self.out = nn.Conv2d(_CHANNELS[0], 1, 1)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        hidden, padding = pad_views(pixels, 2 ** (len(_CHANNELS) - 1))
-        levels = []
-        for number, block in enumerate(self.down):
-            hidden = block(hidden if number == 0 else functional.max_pool2d(hidden, 2))
-            levels.append(hidden)
-        for block, level in zip(reversed(self.up), levels[-2::-1], strict=True):
-            wide = functional.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
-            hidden = block(torch.cat([wide, level], dim=1))
+        padded, padding = pad_views(pixels, 2 ** (len(_CHANNELS) - 1))
+        hidden, _ = unet(self.down, self.up, padded)
         return padding.crop(self.out(hidden))[:, 0]
 
 
@@ -63,12 +56,12 @@ def find_foreground(pictures: np.ndarray) -> np.ndarray:
         bool (n, H, W).
     """
     network = load_silhouette_network()
-    device, size = next(network.parameters()).device, pictures.shape[1:3]
+    size = pictures.shape[1:3]
     found = []
     for pixels in working_batches(pictures, network.height):
         with torch.inference_mode():
-            logits = network(pixels.to(device))[:, None].float()
-            found.append((resize(logits, size)[:, 0] > 0).cpu().numpy())
+            logits = network(pixels)[:, None].float()
+            found.append((resize(logits, size)[:, 0] > 0).numpy())
     return np.concatenate(found) if found else np.zeros((0, *size), dtype=bool)
 
 

@@ -228,6 +228,19 @@ def test_figure_8_has_a_line_per_setting(tmp_path, data, copying) -> None:
         items.figure8(measuring(tmp_path, data), "mini", [1], 99)
 
 
+def test_only_the_first_process_times(tmp_path, data, copying, monkeypatch) -> None:
+    class Second:
+        is_main_process = False
+
+        def __init__(self, **_) -> None: ...
+
+        def wait_for_everyone(self) -> None: ...
+
+    monkeypatch.setattr(items, "PartialState", Second)
+    monkeypatch.setattr(items, "seconds_per_picture", lambda *_: pytest.fail("timed beside the first process"))
+    assert items.figure8(measuring(tmp_path, data, limit=None), "mini", [1], 1) == ""
+
+
 def line(name: str, ssim: list[float], lpips: list[float] | None = None, pairs_each: int = 1) -> Measured:
     names = [f"pair {number}" for number in range(len(ssim))]
     values = {"clean_ssim": dict(zip(names, ssim, strict=True))}

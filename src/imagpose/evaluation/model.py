@@ -42,10 +42,12 @@ from imagpose.pipeline.loading import load_pipeline
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["evaluate_model"]
+__all__ = ["AUTOENCODER", "COPY", "evaluate_model"]
+
+COPY, AUTOENCODER = "copy of the source", "autoencoder alone"
+"""Methods without a model, as reports name them."""
 
 _TRAIN = "train"
-_COPY, _AUTOENCODER = "copy of the source", "autoencoder alone"
 _Given = tuple[tuple[str, ...], str]  # the sources and the target of a pair
 
 
@@ -108,7 +110,7 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
 def _find_others(others: Mapping[str, Path], asked: Asked) -> dict[str, list[Path]]:
     """Per other method, its picture of every pair."""
     for name in others:
-        if name in (_COPY, _AUTOENCODER, MEAN_COLOURS, *asked.requests):
+        if name in (COPY, AUTOENCODER, MEAN_COLOURS, *asked.requests):
             raise ValueError(f"method {name!r}: the name of what is measured anyway; choose another")
     return {name: find_made(folder, asked.pairs) for name, folder in others.items()}
 
@@ -205,7 +207,7 @@ def _compared(
     alone: list[_Given] = [((source,), target) for source, target in asked.pairs]
     copies = [[pictures.view(source)] for source, _ in asked.pairs]
     decoded = [[pictures.view(target, "autoencoder")] for _, target in asked.pairs]
-    without = {_COPY: copies, _AUTOENCODER: decoded}
+    without = {COPY: copies, AUTOENCODER: decoded}
     if all(pictures.view(name, "parts").is_file() for pair in asked.pairs for name in pair):
         without[MEAN_COLOURS] = [[pictures.generated(MEAN_COLOURS, pair, 0)] for pair in asked.pairs]
     methods = {name: _method(alone, made, pictures, styles) for name, made in without.items()}

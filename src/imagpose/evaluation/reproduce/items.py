@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
-from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo, read_info
-from imagpose.evaluation.model import evaluate_model
+from imagpose.evaluation.model import AUTOENCODER, COPY, evaluate_model
 from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures, seconds_per_picture
@@ -38,7 +37,6 @@ __all__ = ["Measuring", "figure7", "figure8", "table1", "table2", "table3", "tab
 OURS = "IMAGPose"
 _SCENARIOS = ("T1", "T2", "T3", "star")
 _STAR = "IMAGPose*"
-_COPY, _AUTOENCODER = "copy of the source", "autoencoder alone"
 
 
 @dataclass(frozen=True)
@@ -110,8 +108,8 @@ def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> s
     folder = measuring.evaluate(_of_model(model), model, ("T1", "star"), baselines)
     ours = [read_measured(folder, "T1", OURS), read_measured(folder, "star", _STAR)]
     theirs = [read_measured(folder, name, name) for name in baselines]
-    lines = [*theirs, read_measured(folder, _COPY, _COPY), *ours, read_measured(folder, _AUTOENCODER, _AUTOENCODER)]
-    claims = [Claim(OURS, name) for name in (*baselines, _COPY)] + [Claim(_STAR, OURS, "alike")]
+    lines = [*theirs, read_measured(folder, COPY, COPY), *ours, read_measured(folder, AUTOENCODER, AUTOENCODER)]
+    claims = [Claim(OURS, name) for name in (*baselines, COPY)] + [Claim(_STAR, OURS, "alike")]
     draw_lines(measuring.out / "table1.png", "Table 1", lines)
     return measuring.write(
         ResultPage(
@@ -263,14 +261,15 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
         requests: how many calls are timed per setting.
 
     Returns:
-        The table, Markdown.
+        The table, Markdown; empty in other processes than the first.
 
     Raises:
         ValueError, OSError: see `evaluate_model`; too few requests of three poses; matplotlib is missing.
     """
     _start()
     samplings = [replace(measuring.sampling, steps=number) for number in steps]
-    planned = ask(ModelEvaluation(model, measuring.data, ("T1", "star"), limit=measuring.limit)).requests
+    asked = ask(ModelEvaluation(model, measuring.data, ("T1", "star"), limit=measuring.limit))
+    planned = asked.requests
     full = [request for request in planned["star"] if len(request.poses) == PAPER_GRID.num_views - 1]
     counts = {"T1": len(planned["T1"]), "star": len(full)}
     if min(counts.values()) < requests:
@@ -281,9 +280,11 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
         replace(measuring, sampling=sampling).evaluate(_of_model(model), model, ("T1", "star"))
         for sampling in samplings
     ]
-    asked = {"T1": planned["T1"][:requests], "star": full[:requests]}
+    if not PartialState().is_main_process:  # processes that time at once would slow each other down
+        return ""
+    timed = {"T1": planned["T1"][:requests], "star": full[:requests]}
     pipeline = load_pipeline(model, measuring.sampling.scheduler)
-    seconds = seconds_per_picture(pipeline, asked, PersonDataset(measuring.data, "test"), samplings)
+    seconds = seconds_per_picture(pipeline, timed, asked.dataset, samplings)
     longest = float(np.median(seconds["T1", max(samplings, key=lambda own: own.steps)]))
     lines, points = [], []
     for scenario, name in (("T1", "T1"), ("star", _STAR)):
@@ -336,7 +337,7 @@ def _trained_lines(
         folder = measuring.evaluate(f"{name}-{scenario}", str(weights), (scenario,))
         facts = {"trained parameters": f"{trained_parameters(weights) / 1e6:.2f} M"}
         lines.append(read_measured(folder, scenario, name, facts))
-    return [read_measured(folder, _COPY, _COPY), *lines, real_pictures(lines[0])]
+    return [read_measured(folder, COPY, COPY), *lines, real_pictures(lines[0])]
 
 
 def _training_page(measuring: Measuring, runs: TrainingRuns, page: ResultPage) -> str:

@@ -70,7 +70,7 @@ def read_measured(folder: Path, method: str, name: str, facts: Mapping[str, str]
 
     Args:
         folder: `out` of `evaluate_model`.
-        method: its name there: a scenario, "copy of the source", "autoencoder alone", or another method's.
+        method: its name there: a scenario, `model.COPY`, `model.AUTOENCODER`, or another method's.
         name, facts: see `Measured`.
     """
     summary = json.loads((folder / "summary.json").read_text())

@@ -45,7 +45,7 @@ def signed_to_pictures(pixels: torch.Tensor) -> list[Image.Image]:
 
 
 def bytes_to_unit(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 as float32 in [0, 1], the same shape: what the pose encoder takes of drawn skeletons."""
+    """uint8, or floats in the units of 8 bits, as float32 in [0, 1], the same shape; the pose encoder takes skeletons so."""
     return pixels.float() / 255.0
 
 

@@ -16,8 +16,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from imagpose.evaluation import measure
 from imagpose.evaluation.images import ImageFolders, evaluate_images
 from imagpose.evaluation.measure import MeasureSettings
+from imagpose.evaluation.network_values import feature_values, lpips_values, set_features
 from imagpose.evaluation.networks import Needs, Network, Networks
 from imagpose.evaluation.pixel_values import read_mask
+from imagpose.evaluation.store import ValueStore
 
 HEIGHT, WIDTH, PAIRS = 60, 56, 5
 ABSENT = Networks(Needs("needs L"), Needs("needs F"), Needs("needs I"))
@@ -176,6 +178,28 @@ def test_half_grey_of_a_mask_is_the_ground(tmp_path):
     save(tmp_path / "mask.png", np.tile(greys, (16, 1)))
     found = read_mask(tmp_path / "mask.png", np.zeros((16, 20, 3)))
     assert found[0, ::4].tolist() == [False, False, False, True, True]
+
+
+def test_networks_get_every_value_as_numpy_computes_it(tmp_path):
+    """To the bit: values of published tables were computed so."""
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    save(tmp_path / "every.png", values)
+    single, given = values.astype(np.float32), []
+
+    def run(one, *others):
+        given.extend([one, *others[:1]])
+        return one.mean((2, 3)) if len(others) == 0 else one.mean((1, 2, 3))
+
+    store, item = ValueStore(tmp_path / "parts", 1), (tmp_path / "every.png",) * 2
+    save(tmp_path / "mask.png", np.full((16, 16), 255))
+    lpips_values(store, "clean", [item], Network(run, "clean"))
+    feature_values(store, [(*item, tmp_path / "mask.png")], Network(run, "features"))
+    lpips_values(store, "field", [item], Network(run, "field"))
+    set_features(store, "field", item[:1], Network(run, "inception"), (16, 16))
+    signed, unit = single / 127.5 - 1, single / 255
+    for pixels, expected in zip(given, [signed] * 4 + [unit] * 3, strict=True):
+        assert pixels.dtype == torch.float32
+        np.testing.assert_array_equal(pixels[0].movedim(0, -1).numpy(), expected)
 
 
 def test_distances_of_sets(folders, tmp_path, networks):

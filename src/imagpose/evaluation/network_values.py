@@ -15,6 +15,7 @@ from imagpose.evaluation.networks import Network
 from imagpose.evaluation.pixel_values import read_field_pair, read_mask, read_rgb
 from imagpose.evaluation.store import Files, ValueStore
 from imagpose.metrics.field import cubic_resize
+from imagpose.pixels import bytes_to_signed, bytes_to_unit
 
 __all__ = ["feature_values", "lpips_values", "set_features"]
 
@@ -23,6 +24,7 @@ _LPIPS_PART, _FEATURE_PART = 64, 128
 _BATCH = 32  # pictures that a network sees at once
 
 Value = TypeVar("Value")
+Pixels = Callable[[Sequence[np.ndarray]], torch.Tensor]  # pictures of one shape to (b, 3, H, W)
 
 
 def lpips_values(store: ValueStore, protocol: str, items: Sequence[Files], network: Network) -> np.ndarray:
@@ -31,7 +33,8 @@ def lpips_values(store: ValueStore, protocol: str, items: Sequence[Files], netwo
     Raises:
         ValueError: damaged pictures.
     """
-    work = partial(_distances, run=network.run, read=_clean_pair if protocol == "clean" else _field_pair)
+    read, pixels = (_clean_pair, _signed) if protocol == "clean" else (read_field_pair, _unit)
+    work = partial(_distances, run=network.run, read=read, pixels=pixels)
     what = f"{protocol}-lpips {_VERSION} {network.identity}"
     return store.values(what, items, _LPIPS_PART, work, shared=False)[:, 0]
 
@@ -50,8 +53,9 @@ def feature_values(store: ValueStore, items: Sequence[Files], network: Network) 
 def _feature_distances(items: Sequence[Files], run: Callable[..., torch.Tensor]) -> np.ndarray:
     found = []
     for batch in _batches([_masked_pair(*item) for item in items], lambda own: own[0].shape):
-        one, other, masks = (torch.from_numpy(np.stack(own)) for own in zip(*batch, strict=True))
-        found.append(run(one.movedim(-1, 1), other.movedim(-1, 1), masks).double().numpy())
+        generated, references, masks = zip(*batch, strict=True)
+        distances = run(_signed(generated), _signed(references), torch.from_numpy(np.stack(masks)))
+        found.append(distances.double().numpy())
     return np.concatenate(found)[:, None]
 
 
@@ -72,46 +76,45 @@ def set_features(
     Raises:
         ValueError: damaged pictures.
     """
-    read = read_rgb if protocol == "clean" else partial(_field_picture, width=size[0], height=size[1])
+    resized = partial(_field_picture, width=size[0], height=size[1])
+    read, pixels = (read_rgb, _stacked) if protocol == "clean" else (resized, _unit)
     what = f"{protocol}-features {_VERSION} {'' if protocol == 'clean' else size} {network.identity}"
-    work = partial(_features, run=network.run, read=read)
+    work = partial(_features, run=network.run, read=read, pixels=pixels)
     return store.values(what, [(file,) for file in files], _FEATURE_PART, work, shared=False)
 
 
 def _clean_pair(generated: Path | None, reference: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    one, other = (read_rgb(path).astype(np.float32) / 127.5 - 1 for path in (generated, reference))
-    return one, other
-
-
-def _field_pair(generated: Path | None, reference: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    one, other = read_field_pair(generated, reference)
-    return one / 255, other / 255
+    return read_rgb(generated), read_rgb(reference)
 
 
 def _field_picture(path: Path | None, width: int, height: int) -> np.ndarray:
-    return cubic_resize(read_rgb(path), height, width) / 255
+    return cubic_resize(read_rgb(path), height, width)
 
 
 def _distances(
     items: Sequence[Files],
     run: Callable[..., torch.Tensor],
     read: Callable[[Path | None, Path | None], tuple[np.ndarray, np.ndarray]],
+    pixels: Pixels,
 ) -> np.ndarray:
     found = []
     for batch in _batches([read(*item) for item in items], lambda pair: pair[0].shape):
-        one, other = (_tensor([pair[side] for pair in batch]) for side in (0, 1))
+        one, other = (_placed(pixels([pair[side] for pair in batch])) for side in (0, 1))
         with torch.inference_mode():
             found.append(run(one, other).double().cpu().numpy())
     return np.concatenate(found)[:, None]
 
 
 def _features(
-    items: Sequence[Files], run: Callable[..., torch.Tensor], read: Callable[[Path | None], np.ndarray]
+    items: Sequence[Files],
+    run: Callable[..., torch.Tensor],
+    read: Callable[[Path | None], np.ndarray],
+    pixels: Pixels,
 ) -> np.ndarray:
     found = []
     for batch in _batches([read(*item) for item in items], np.shape):
         with torch.inference_mode():
-            found.append(run(_tensor(batch)).float().cpu().numpy())
+            found.append(run(_placed(pixels(batch))).float().cpu().numpy())
     return np.concatenate(found)
 
 
@@ -122,7 +125,19 @@ def _batches(values: list[Value], shape: Callable[[Value], tuple[int, ...]]) -> 
         yield from (run[start : start + _BATCH] for start in range(0, len(run), _BATCH))
 
 
-def _tensor(pictures: list[np.ndarray]) -> torch.Tensor:
-    """(b, 3, H, W) of the pictures' number type, where the networks are."""
-    pixels = torch.from_numpy(np.stack(pictures)).movedim(-1, 1).contiguous()
-    return pixels.to("cuda" if torch.cuda.is_available() else "cpu")
+def _stacked(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """(b, 3, H, W) of the pictures' number type."""
+    return torch.from_numpy(np.stack(pictures)).movedim(-1, 1)
+
+
+def _signed(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    return bytes_to_signed(np.stack(pictures))
+
+
+def _unit(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    return bytes_to_unit(_stacked(pictures))
+
+
+def _placed(pixels: torch.Tensor) -> torch.Tensor:
+    """The pixels where the networks are; ranges are changed before, on the CPU, so that every machine sees the same."""
+    return pixels.contiguous().to("cuda" if torch.cuda.is_available() else "cpu")

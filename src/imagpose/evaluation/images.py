@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import pyarrow.parquet
-
 from imagpose.evaluation.folders import Pair, check_readable, check_sizes, find_pairs, list_pictures
 from imagpose.evaluation.judging import JudgedPairs, open_judged_views
 from imagpose.evaluation.measure import Measures, MeasureSettings, Yardstick, measure_pairs
@@ -25,10 +23,12 @@ from imagpose.evaluation.report import (
     notes_of,
     pair_table,
     pictured_strips,
+    versions_text,
+    write_report_files,
 )
 from imagpose.evaluation.rows import markdown_table, side_by_side
 from imagpose.evaluation.store import ValueStore
-from imagpose.io import check_output_folder, partial_file, write_json, write_text
+from imagpose.io import check_output_folder
 
 __all__ = ["ImageFolders", "evaluate_images"]
 
@@ -91,9 +91,7 @@ def _write_report(
     out: Path, folders: ImageFolders, pairs: Sequence[Pair], measures: Measures, protocols: Sequence[str],
     notes: Sequence[str], seconds: float,
 ) -> None:  # fmt: skip
-    """Write the three files, each complete or not at all; `seconds` are of this run, without what an earlier one had."""
-    out.mkdir(parents=True, exist_ok=True)
-    versions = library_versions()
+    """Write the three files; `seconds` are of this run, without what an earlier one had."""
     given = {role: str(getattr(folders, role)) for role in _ROLES if getattr(folders, role) is not None}
     summary = {
         "format": 1,
@@ -104,7 +102,7 @@ def _write_report(
         "rows": [asdict(row) for row in measures.rows],
         "notes": notes,
         "seconds": round(seconds, 1),
-        "versions": versions,
+        "versions": library_versions(),
     }
     page = build_page(
         f"{folders.generated.resolve().name} against {folders.reference.resolve().name}",
@@ -112,11 +110,6 @@ def _write_report(
         notes,
         [html_table(["metric", *protocols], side_by_side(measures.rows, protocols), defined=True)],
         pictured_strips(pairs, measures.values, protocols[0]),
-        "; ".join(f"{role}: {folder}" for role, folder in given.items())
-        + ". " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
-    )  # fmt: skip
-    table = pair_table(pairs, measures.values)
-    with partial_file(out / "pairs.parquet") as partial:
-        pyarrow.parquet.write_table(table, partial)
-    write_text(out / "report.html", page)
-    write_json(out / "summary.json", summary)
+        f"{'; '.join(f'{role}: {folder}' for role, folder in given.items())}. {versions_text()}.",
+    )
+    write_report_files(out, summary, pair_table(pairs, measures.values), page)

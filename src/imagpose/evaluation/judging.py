@@ -34,6 +34,7 @@ from imagpose.judges.pose import POSE_WEIGHTS, find_keypoints
 from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
 from imagpose.metrics.keypoints import counted_points, oks, pck
 from imagpose.metrics.pixels import mask_iou
+from imagpose.pictures import picture_size
 from imagpose.pose.detection import PoseDetector, open_detector
 from imagpose.pose.keypoints import Pose
 
@@ -90,12 +91,13 @@ class JudgedViews(ABC):
 
     def __init__(self, dataset: PersonDataset) -> None:
         self.dataset = dataset
+        self._identities = frozenset(dataset.identities)
         self._known: dict[str, ViewRecord] = {}
 
     def record(self, name: str) -> ViewRecord | None:
         """The view "<identity>/<view>"; None where the split has none of this name."""
         identity = name.rpartition("/")[0]
-        if name not in self._known and identity in set(self.dataset.identities):
+        if name not in self._known and identity in self._identities:
             self._known |= {f"{identity}/{own.view}": own for own in self.dataset.views(identity)}
         return self._known.get(name)
 
@@ -160,7 +162,7 @@ def _records(pairs: Sequence[Pair], judged: JudgedPairs) -> list[ViewRecord]:
     refuse(strangers, f"references that split {SPLIT} of {dataset.folder} has no view of")
     records = [record for _, record in found if record is not None]
     for pair, record in zip(pairs, records, strict=True):
-        height, width = read_rgb(pair.reference).shape[:2]
+        width, height = picture_size(pair.reference)
         if (width, height) != (record.width, record.height):
             raise ValueError(
                 f"{pair.reference} has {width}x{height} pixels, the data set's view {record.width}x{record.height}"

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow
-import pyarrow.parquet
 
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.measure import Measures
@@ -21,9 +20,10 @@ from imagpose.evaluation.report import (
     notes_of,
     pair_table,
     pictured_strips,
+    versions_text,
+    write_report_files,
 )
 from imagpose.evaluation.rows import METRICS, REAL, Row, cell_text
-from imagpose.io import partial_file, write_json, write_text
 from imagpose.metrics.statistics import compare_paired
 
 __all__ = ["Method", "write_model_report"]
@@ -87,10 +87,7 @@ def write_model_report(
         for method in methods
     ]
     joined = pyarrow.concat_tables(values, promote_options="default")
-    with partial_file(out / "pairs.parquet") as partial:
-        pyarrow.parquet.write_table(joined, partial)
-    write_text(out / "report.html", _page(settings, notes, tables, methods, protocols[0]))
-    write_json(out / "summary.json", summary)
+    write_report_files(out, summary, joined, _page(settings, notes, tables, methods, protocols[0]))
     return "\n\n".join(_markdown(table.head, table.lines) for table in tables)
 
 
@@ -133,7 +130,7 @@ def _page(
             if method.pictured
             for strip in pictured_strips(method.pairs, method.measures.values, protocol, f"{method.name}: ")
         ],
-        ", ".join(f"{name} {number}" for name, number in library_versions().items()) + ".",
+        f"{versions_text()}.",
     )
 
 

@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+import pyarrow.parquet
 from PIL import Image
 
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.rows import METRICS, Metric, Row, cell_text
+from imagpose.io import partial_file, write_json, write_text
 from imagpose.pictures import load_picture
 from imagpose.version import __version__
 
 __all__ = [
     "HOW_TO_READ", "Figure", "Strip", "build_page", "html_table", "library_versions", "notes_of", "pair_table",
-    "pictured_strips",
+    "pictured_strips", "versions_text", "write_report_files",
 ]  # fmt: skip
 
 HOW_TO_READ = (
@@ -213,7 +215,7 @@ def pictured_strips(
     """The worst, the median and the best pairs by the SSIM of one protocol, first samples only.
 
     Args:
-        values: see `write_results`.
+        values: as `Measures.values`.
         prefix: of the titles.
     """
     order = values[f"{protocol}_ssim"][:, 0].argsort(kind="stable")
@@ -258,6 +260,15 @@ def notes_of(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[str]:
     return notes
 
 
+def write_report_files(out: Path, summary: dict[str, Any], table: pyarrow.Table, page: str) -> None:
+    """Write `summary.json`, `pairs.parquet` and `report.html` into a folder, each complete or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    with partial_file(out / "pairs.parquet") as partial:
+        pyarrow.parquet.write_table(table, partial)
+    write_text(out / "report.html", page)
+    write_json(out / "summary.json", summary)
+
+
 def library_versions() -> dict[str, str]:
     """Versions of what decides the numbers, as far as it is installed."""
     found = {"imagpose": __version__}
@@ -267,3 +278,8 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def versions_text() -> str:
+    """`library_versions` as a list for a reader."""
+    return ", ".join(f"{name} {number}" for name, number in library_versions().items())

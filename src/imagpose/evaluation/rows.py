@@ -146,11 +146,7 @@ METRICS: dict[str, tuple[Metric, ...]] = {
         Metric("fid_real", "FID of the references against train", False, _FLOOR + _FIELD_FID, batch=128),
     ),
 }
-_ORDER = (
-    "ssim", "ssim_51", "psnr", "ssim_mask", "psnr_mask", "lpips", "fid_train", "fid_real", "fid_reference", "pck",
-    "pck_real", "oks", "oks_real", "iou", "iou_real", "rank1", "rank1_real", "rank1_open", "rank1_open_real",
-    *(metric.key for metric in _OF_PERSON),
-)  # fmt: skip
+_ORDER = tuple(dict.fromkeys(["ssim", "ssim_51", *(own.key for metrics in METRICS.values() for own in metrics)]))
 REAL = {"fid_train": "fid_real"} | {key: f"{key}_real" for key in ("pck", "oks", "iou", "rank1", "rank1_open")}
 """Measures that real pictures are held against too, and the measure that says what they get."""
 
@@ -225,9 +221,7 @@ def _row(
     high: float | None = None, needs: str | None = None,
 ) -> Row:  # fmt: skip
     name = metric.name + (f", best of {best_of} by SSIM" if best_of > 1 else "")
-    return Row(
-        protocol, metric.key, name, metric.definition, metric.higher, best_of, count, value, low, high, needs
-    )  # fmt: skip
+    return Row(protocol, metric.key, name, metric.definition, metric.higher, best_of, count, value, low, high, needs)
 
 
 def markdown_table(rows: Sequence[Row], protocols: Sequence[str]) -> str:

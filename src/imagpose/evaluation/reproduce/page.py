@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from imagpose.data.info import DatasetInfo
-from imagpose.evaluation.report import library_versions
+from imagpose.evaluation.report import versions_text
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
 from imagpose.evaluation.reproduce.measured import Measured, absent_metrics, result_table, value_text
 from imagpose.io import write_text
@@ -123,8 +123,7 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
         ]
     dtypes = list(dict.fromkeys(line.dtype for line in page.lines if line.dtype))
     drawn = [f"pictures generated in {', '.join(dtypes)}"] if dtypes else []
-    versions = ", ".join(f"{name} {number}" for name, number in library_versions().items())
-    parts += ["## Command", f"    {page.command}", f"{'; '.join([_machine_text(), *drawn, versions])}."]
+    parts += ["## Command", f"    {page.command}", f"{'; '.join([_machine_text(), *drawn, versions_text()])}."]
     text = "\n\n".join(parts) + "\n"
     write_text(out / f"{page.item}.md", text)
     return table

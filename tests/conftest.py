@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imagpose.workers import default_to_one_thread
+
+default_to_one_thread()  # before numpy and torch are imported: threads that share busy cores wait for each other
+
 import numpy as np
 import pytest
 from PIL import Image

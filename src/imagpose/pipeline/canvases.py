@@ -78,6 +78,8 @@ def check_latents(latents: torch.Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"latents must have the shape {shape} (canvases, channels, rows*h, cols*w), got {tuple(latents.shape)}"
         )
+    if not bool(torch.isfinite(latents).all()):
+        raise ValueError("latents hold values that are not finite")
 
 
 def join_pictures(parts: list[Any], output_type: str) -> Any:

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from imagpose.models.autoencoder import decode_latents
 from imagpose.pipeline.canvases import CanvasJob
 from imagpose.pipeline.conditions import in_parts
+from imagpose.pipeline.finite import check_decoded
 from imagpose.pixels import Padding, signed_to_pictures, signed_to_unit
 from imagpose.views import tile, untile
 
@@ -41,25 +42,35 @@ class CanvasDecoder:
         Args:
             part: n canvases of one grid.
             latents: (n, c, rows*h, cols*w).
+
+        Raises:
+            FloatingPointError: pixels are not finite.
         """
         grid = part[0].request.plan.grid
         views = untile(latents, grid)
         if self.output_type == "latent":
             return _chosen(views, part), list(torch.split(latents, 1))
         if self.vae_scope == "joint":
-            pixels = [decode_latents(self.vae, own) for own in in_parts(latents, grid.num_views)]
-            views = self.padding.crop(untile(torch.cat(pixels), grid)).float()
+            canvas = self._decode(in_parts(latents, grid.num_views))
+            views = self.padding.crop(untile(canvas, grid)).float()
         elif self.return_canvases:
-            views = torch.unflatten(self._decode(views.flatten(0, 1)), 0, views.shape[:2])
+            views = torch.unflatten(self._decode_views(views.flatten(0, 1)), 0, views.shape[:2])
         else:
-            pictures = torch.split(self._decode(torch.cat(_chosen(views, part))), [len(job.slots) for job in part])
+            decoded = self._decode_views(torch.cat(_chosen(views, part)))
+            pictures = torch.split(decoded, [len(job.slots) for job in part])
             return [self._output(own) for own in pictures], [None] * len(part)
         canvases = [self._output(own) if self.return_canvases else None for own in tile(views, grid)[:, None]]
         return [self._output(own) for own in _chosen(views, part)], canvases
 
-    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+    def _decode(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Pixels of views or canvases, in the VAE's dtype."""
+        pixels = torch.cat([decode_latents(self.vae, own) for own in parts])
+        check_decoded(pixels, self.vae)
+        return pixels
+
+    def _decode_views(self, latents: torch.Tensor) -> torch.Tensor:
         """Pixels (n, 3, H, W), float32, of latents (n, c, h, w) of padded views."""
-        return torch.cat([self.padding.crop(decode_latents(self.vae, own)).float() for own in in_parts(latents)])
+        return self.padding.crop(self._decode(in_parts(latents))).float()
 
     def _output(self, pixels: torch.Tensor) -> Any:
         """Pixels (n, 3, H, W) in [-1, 1] as `output_type`."""

@@ -35,6 +35,7 @@ from imagpose.pipeline.canvases import (
 )
 from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditions
 from imagpose.pipeline.decoding import CanvasDecoder
+from imagpose.pipeline.finite import FiniteSteps
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, padded_size
@@ -216,6 +217,7 @@ class IMAGPosePipeline(DiffusionPipeline):
 
         Raises:
             ValueError: an input is not legal; the message says which and what would be.
+            FloatingPointError: numbers overflowed; the message says where and what helps.
         """
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
@@ -338,6 +340,7 @@ class IMAGPosePipeline(DiffusionPipeline):
         low, high = sampling.guidance_interval
         num_train_timesteps = self.scheduler.config.num_train_timesteps
         latents: torch.Tensor = noise * self.scheduler.init_noise_sigma
+        finite = FiniteSteps()
         for index, t in enumerate(timesteps):
             if self.interrupt:
                 continue
@@ -349,8 +352,10 @@ class IMAGPosePipeline(DiffusionPipeline):
                 prediction = self._predict(scaled, t, conditions)
             latents = self.scheduler.step(prediction, t, latents, **step_options, return_dict=False)[0]
             latents = after_step(index, t, latents)
+            finite.add(latents)
             if index == len(timesteps) - 1 or (index + 1) % self.scheduler.order == 0:
                 progress.update()
+        finite.check(conditions, self.unet.dtype, self.guidance_scale)
         return latents
 
     def _predict(self, canvases: torch.Tensor, t: torch.Tensor, conditions: JointConditions) -> torch.Tensor:

@@ -16,7 +16,7 @@ import torch
 from diffusers.training_utils import EMAModel
 
 from imagpose.models.autoencoder import spatial_factor
-from imagpose.models.presets import build_denoiser
+from imagpose.models.presets import build_denoiser, find_preset
 from imagpose.models.sizes import build_empty
 from imagpose.pixels import padded_size
 from imagpose.views import ViewGrid, view_multiple
@@ -27,10 +27,10 @@ _TOKENS = 257
 def step(preset: str, batch: int, grid: ViewGrid, size: tuple[int, int], precision: str, checkpointing: bool) -> None:
     """Build what is trained and make two steps: the second has the optimiser's moments from its beginning."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    empty = build_empty(preset)
-    factor = spatial_factor(empty.vae)
-    width = empty.image_encoder.config.hidden_size
-    parts = build_denoiser(preset, width, empty.vae.config.latent_channels, factor)
+    empty = build_empty(find_preset(preset))
+    factor = spatial_factor(empty["vae"])
+    width = empty["image_encoder"].config.hidden_size
+    parts = build_denoiser(preset, width, empty["vae"].config.latent_channels, factor)
     networks = torch.nn.ModuleList([parts.unet, parts.pose_encoder, parts.feature_tokens]).to(device).train()
     if checkpointing:
         parts.unet.enable_gradient_checkpointing()

@@ -16,8 +16,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from imagpose.evaluation import measure
 from imagpose.evaluation.images import ImageFolders, evaluate_images
 from imagpose.evaluation.measure import MeasureSettings
-from imagpose.evaluation.network_values import feature_values, lpips_values, set_features
-from imagpose.evaluation.networks import Needs, Network, Networks
+from imagpose.evaluation.networks import Needs, Network, Networks, feature_values, lpips_values, set_features
 from imagpose.evaluation.pixel_values import read_mask
 from imagpose.evaluation.store import ValueStore
 

@@ -17,10 +17,11 @@ from imagpose.data.info import DatasetInfo
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask
+from imagpose.evaluation.report import markdown_table
 from imagpose.evaluation.reproduce import items, measured
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
 from imagpose.evaluation.reproduce.measured import Measured, result_table
-from imagpose.evaluation.reproduce.page import ResultPage, markdown, published_table_1, write_page
+from imagpose.evaluation.reproduce.page import ResultPage, published_table_1, write_page
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.evaluation.rows import METRICS, Row
 from imagpose.pipeline.sampling import Sampling
@@ -374,4 +375,4 @@ def test_facts_are_columns_and_measures_without_values_are_none() -> None:
     assert result_table([with_fact, line("b", [0.25])]) == [
         ["", "steps", "SSIM, clean ↑"], ["a", "3", ""], ["b", "", "0.2500"],
     ]  # fmt: skip
-    assert markdown([["", "x"], ["a", "1"]]) == "|  | x |\n| --- | ---: |\n| a | 1 |"
+    assert markdown_table(["", "x"], [["a", "1"]], "---:") == "|  | x |\n| --- | ---: |\n| a | 1 |"

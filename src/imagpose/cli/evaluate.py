@@ -31,7 +31,7 @@ def evaluate_people(
     workers: Workers = None,
 ) -> None:
     """Render held-out synthetic people and measure a model on them: evaluate model with T1 and T3."""
-    from imagpose.evaluation.people import evaluate_on_people
+    from imagpose.evaluation.model import evaluate_on_people
 
     _show(evaluate_on_people(out, model, identities, sampling, workers), out)
 

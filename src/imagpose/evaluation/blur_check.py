@@ -23,6 +23,7 @@ from imagpose.data.info import read_info
 from imagpose.data.records import ViewRecord
 from imagpose.evaluation.judging import SPLIT, judge_views
 from imagpose.evaluation.networks import Needs, find_efficientnet
+from imagpose.evaluation.report import markdown_table
 from imagpose.io import write_json
 from imagpose.judges.identity import first_ranks
 from imagpose.metrics.colour import part_colour_errors
@@ -149,9 +150,9 @@ def _intervals(values: dict[str, list[float]], people: np.ndarray) -> dict[str, 
 
 
 def _table(intervals: dict[str, dict[str, Interval]]) -> str:
-    names = [name for name in _NAMES if name in intervals["truth"]]
-    lines = ["| measure | " + " | ".join(intervals) + " |", "| --- " * (1 + len(intervals)) + "|"]
-    for name in names:
-        cells = [own[name] for own in intervals.values()]
-        lines.append(f"| {name} | " + " | ".join(f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in cells) + " |")
-    return "\n".join(lines)
+    lines = [
+        [name, *(f"{own[name].mean:.3f} [{own[name].low:.3f}, {own[name].high:.3f}]" for own in intervals.values())]
+        for name in _NAMES
+        if name in intervals["truth"]
+    ]
+    return markdown_table(["measure", *intervals], lines)

@@ -20,13 +20,14 @@ from imagpose.evaluation.report import (
     build_page,
     html_table,
     library_versions,
+    markdown_table,
     notes_of,
     pair_table,
     pictured_strips,
     versions_text,
     write_report_files,
 )
-from imagpose.evaluation.rows import markdown_table, side_by_side
+from imagpose.evaluation.rows import cell_text, side_by_side
 from imagpose.evaluation.store import ValueStore
 from imagpose.io import check_output_folder
 
@@ -84,7 +85,8 @@ def evaluate_images(folders: ImageFolders, out: Path, settings: MeasureSettings 
     notes = notes_of(pairs, measures.rows)
     notes += [] if isinstance(views, Needs) or "clean" not in protocols else [views.note]
     _write_report(out, folders, pairs, measures, protocols, notes, time.perf_counter() - started)
-    return markdown_table(measures.rows, protocols)
+    lines = [[name, *map(cell_text, cells)] for name, cells in side_by_side(measures.rows, protocols)]
+    return markdown_table(["metric", *protocols], lines)
 
 
 def _write_report(

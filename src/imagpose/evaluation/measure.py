@@ -11,8 +11,7 @@ import numpy as np
 
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.judging import JudgedPairs, judge_pairs
-from imagpose.evaluation.network_values import feature_values, lpips_values, set_features
-from imagpose.evaluation.networks import Needs, Network, Networks
+from imagpose.evaluation.networks import Needs, Network, Networks, feature_values, lpips_values, set_features
 from imagpose.evaluation.pixel_values import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
 from imagpose.evaluation.rows import METRICS, PROTOCOLS, REAL, Metric, Row, distance_row, mean_row
 from imagpose.evaluation.store import Files, ValueStore

@@ -1,6 +1,7 @@
 """Measures a model on the test split of a prepared data set: the paper's scenarios and requests of any size, any grid.
 
-Behind `imagpose evaluate model`: generates (`model_pictures`), measures (`measure`), reports (`model_report`).
+Behind `imagpose evaluate model`: generates (`model_pictures`), measures (`measure`), reports (`model_report`); and behind
+`imagpose evaluate people`, which renders the data set first.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from rich.progress import Progress, track
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
+from imagpose.data.pairs import write_pairs
+from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.folders import Pair, check_sizes
 from imagpose.evaluation.judging import JudgedPairs, open_judged_views
 from imagpose.evaluation.measure import MeasureSettings, Yardstick, measure_pairs
@@ -37,17 +40,22 @@ from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.store import ValueStore
 from imagpose.io import check_output_folder, claim_folder
 from imagpose.models.folder import resolve_model
+from imagpose.people.splits import TEST_SEEDS
 from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.sampling import Sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["AUTOENCODER", "COPY", "evaluate_model"]
+__all__ = ["AUTOENCODER", "COPY", "evaluate_model", "evaluate_on_people"]
 
 COPY, AUTOENCODER = "copy of the source", "autoencoder alone"
 """Methods without a model, as reports name them."""
 
 _TRAIN = "train"
+_VIEWS = (
+    8  # of a rendered person: four to choose sources from, view 0 from the front, then four to generate, a side each
+)
 _Given = tuple[tuple[str, ...], str]  # the sources and the target of a pair
 
 
@@ -105,6 +113,38 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
         "sampling": str(sampling), **asdict(sampling), "dtype": str(pipeline.vae.dtype).removeprefix("torch."),
     }  # fmt: skip
     return write_model_report(out, decisive, settings.protocols, methods, time.perf_counter() - started)
+
+
+def evaluate_on_people(out: Path, model: str, identities: int, sampling: Sampling, workers: int | None = None) -> str:
+    """Render the first people of the test split into ``<out>/people``, in the model's size, and measure the model there.
+
+    Of every person the front view is given (in T3 two further views besides) and four others are asked for: one each
+    from the front, from behind and from both sides.
+
+    Args:
+        out, model, sampling: see `evaluate_model`; the same command continues.
+        identities: number of people.
+        workers: processes that render and measure; None for one per core.
+
+    Returns:
+        The tables, Markdown.
+
+    Raises:
+        ValueError, OSError: see `evaluate_model` and `prepare_people`.
+    """
+    from imagpose.pipeline import IMAGPosePipeline
+
+    if not 1 <= identities <= len(TEST_SEEDS):
+        raise ValueError(f"identities is {identities}; 1 to {len(TEST_SEEDS):,} expected")
+    config = IMAGPosePipeline.load_config(resolve_model(model))
+    if not {"view_height", "view_width"} <= config.keys():
+        raise ValueError(f"model {model} does not say view_height and view_width: it is no IMAGPose pipeline")
+    data, pairs = out / "people", out / "pairs.csv"
+    size = config["view_height"], config["view_width"]
+    prepare_people(TEST_SEEDS[0], identities, _VIEWS, *size, data, workers=workers)
+    write_pairs([(f"{seed}/0", f"{seed}/{view}") for seed in TEST_SEEDS[:identities] for view in range(4, 8)], pairs)
+    asked = ModelEvaluation(model, data, ("T1", "T3"), pairs=pairs, sampling=sampling)
+    return evaluate_model(out, asked, MeasureSettings(workers=workers))
 
 
 def _find_others(others: Mapping[str, Path], asked: Asked) -> dict[str, list[Path]]:

@@ -17,6 +17,7 @@ from imagpose.evaluation.report import (
     build_page,
     html_table,
     library_versions,
+    markdown_table,
     notes_of,
     pair_table,
     pictured_strips,
@@ -88,7 +89,7 @@ def write_model_report(
     ]
     joined = pyarrow.concat_tables(values, promote_options="default")
     write_report_files(out, summary, joined, _page(settings, notes, tables, methods, protocols[0]))
-    return "\n\n".join(_markdown(table.head, table.lines) for table in tables)
+    return "\n\n".join(markdown_table(table.head, [_texts(*line) for line in table.lines]) for table in tables)
 
 
 def _notes(settings: dict[str, Any], methods: Sequence[Method], comparisons: Sequence[dict[str, Any]]) -> list[str]:
@@ -169,13 +170,9 @@ def _table(protocol: str, of_person: bool, methods: Sequence[Method]) -> _Table:
     return _Table([title, *(f"{own.name} {'↑' if own.higher else '↓'}" for own in metrics)], lines)
 
 
-def _markdown(head: Sequence[str], lines: Sequence[Line]) -> str:
+def _texts(title: str, cells: Sequence[Row | None]) -> list[str]:
     # What is absent is named without the instructions, which would fill the table.
-    rows = [
-        f"| {title} | " + " | ".join(cell_text(cell).partition(":")[0] for cell in cells) + " |"
-        for title, cells in lines
-    ]
-    return "\n".join(["| " + " | ".join(head) + " |", "| --- " * len(head) + "|", *rows])
+    return [title, *(cell_text(cell).partition(":")[0] for cell in cells)]
 
 
 def _finite_means(values: np.ndarray) -> list[float | None]:

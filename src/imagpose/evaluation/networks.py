@@ -1,30 +1,43 @@
-"""The networks of published metrics: LPIPS, FID, and the field's own Inception, with weights that the user brings.
+"""The networks of published metrics: LPIPS, FID, and the field's own Inception, and what they make of files.
 
-Nothing is downloaded: what is absent is named, with the place where it belongs, and the other metrics are computed.
-Weights are looked for where the libraries keep them, in torch hub's folder `checkpoints` (`TORCH_HOME` moves it).
+The user brings the weights. Nothing is downloaded: what is absent is named, with the place where it belongs, and the
+other metrics are computed. Weights are looked for where the libraries keep them, in torch hub's folder `checkpoints`
+(`TORCH_HOME` moves it).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn import functional
 
+from imagpose.evaluation.pixel_values import read_field_pair, read_mask, read_rgb
+from imagpose.evaluation.store import Files, ValueStore
+from imagpose.metrics.field import cubic_resize
 from imagpose.metrics.perceptual import feature_distance, load_efficientnet
+from imagpose.pixels import bytes_to_signed, bytes_to_unit
 
 __all__ = [
-    "Network", "Networks", "Needs", "find_efficientnet", "find_fid", "find_field_inception", "find_lpips",
-    "find_networks",
+    "Network", "Networks", "Needs", "feature_values", "find_efficientnet", "find_fid", "find_field_inception", "find_lpips",
+    "find_networks", "lpips_values", "set_features",
 ]  # fmt: skip
 
 _PYTORCH = "https://download.pytorch.org/models/"
 _TORCH_FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 _SIDE = 299  # pixels of an Inception network's input
+_VERSION = "1"  # of what is computed, for the values that are kept
+_LPIPS_PART, _FEATURE_PART = 64, 128
+_BATCH = 32  # pictures that a network sees at once
+
+_Input = Callable[[Sequence[np.ndarray]], torch.Tensor]  # arrays of one shape as a network takes them
 
 
 @dataclass(frozen=True)
@@ -187,3 +200,95 @@ def _ready(network: torch.nn.Module) -> torch.nn.Module:
 def _identity(file: Path) -> str:
     stat = file.stat()
     return f"{file.name} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def lpips_values(store: ValueStore, protocol: str, items: Sequence[Files], network: Network) -> np.ndarray:
+    """LPIPS (n,) of (generated, reference); one that differs in size is resized in the field's protocol.
+
+    Raises:
+        ValueError: damaged pictures.
+    """
+    read, scaled = (_read_pictures, _signed) if protocol == "clean" else (read_field_pair, _unit)
+    work = partial(_rows, run=network.run, read=read, inputs=(lambda own: _placed(scaled(own)),) * 2)
+    what = f"{protocol}-lpips {_VERSION} {network.identity}"
+    return store.values(what, items, _LPIPS_PART, work, shared=False)[:, 0]
+
+
+def feature_values(store: ValueStore, items: Sequence[Files], network: Network) -> np.ndarray:
+    """Distances (n,) in the network's features of (generated, reference, mask), inside the mask.
+
+    Raises:
+        ValueError: damaged pictures, or a mask that marks nothing.
+    """
+    work = partial(_rows, run=network.run, read=_read_masked_pair, inputs=(_signed, _signed, _stacked))
+    return store.values(f"features {_VERSION} {network.identity}", items, _FEATURE_PART, work, shared=False)[:, 0]
+
+
+def set_features(
+    store: ValueStore, protocol: str, files: Sequence[Path], network: Network, size: tuple[int, int]
+) -> np.ndarray:
+    """Feature vectors (n, d) of files: 8-bit pictures as they are in the clean protocol, resized floats in the field's.
+
+    Args:
+        size: width and height that the field resizes all pictures to.
+
+    Raises:
+        ValueError: damaged pictures.
+    """
+
+    def read_resized(path: Path | None) -> tuple[np.ndarray, ...]:
+        return (cubic_resize(read_rgb(path), size[1], size[0]),)
+
+    read, scaled = (_read_pictures, _channels_first) if protocol == "clean" else (read_resized, _unit)
+    work = partial(_rows, run=network.run, read=read, inputs=(lambda own: _placed(scaled(own)),))
+    what = f"{protocol}-features {_VERSION} {'' if protocol == 'clean' else size} {network.identity}"
+    return store.values(what, [(file,) for file in files], _FEATURE_PART, work, shared=False)
+
+
+def _rows(
+    items: Sequence[Files],
+    run: Callable[..., torch.Tensor],
+    read: Callable[..., tuple[np.ndarray, ...]],
+    inputs: Sequence[_Input],
+) -> np.ndarray:
+    """What a network makes of the pictures that `read` gives of each item, at most 32 neighbours of one shape at a time."""
+    found = []
+    for _, equal in groupby([read(*item) for item in items], lambda own: own[0].shape):
+        pictures = list(equal)
+        for start in range(0, len(pictures), _BATCH):
+            columns = zip(*pictures[start : start + _BATCH], strict=True)
+            with torch.inference_mode():
+                values = run(*(own(column) for own, column in zip(inputs, columns, strict=True))).cpu()
+            found.append((values.double()[:, None] if values.ndim == 1 else values.float()).numpy())
+    return np.concatenate(found)
+
+
+def _read_pictures(*paths: Path | None) -> tuple[np.ndarray, ...]:
+    return tuple(map(read_rgb, paths))
+
+
+def _read_masked_pair(generated: Path, reference: Path, mask: Path) -> tuple[np.ndarray, ...]:
+    picture, truth = _read_pictures(generated, reference)
+    return picture, truth, read_mask(mask, truth)
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(arrays))
+
+
+def _channels_first(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """Pictures (H, W, 3) as (b, 3, H, W) of their number type."""
+    return _stacked(pictures).movedim(-1, 1)
+
+
+def _signed(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    return bytes_to_signed(np.stack(pictures))
+
+
+def _unit(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    return bytes_to_unit(_channels_first(pictures))
+
+
+def _placed(pixels: torch.Tensor) -> torch.Tensor:
+    """The pixels where the networks are; ranges are changed before, on the CPU, so that every machine sees the same."""
+    return pixels.contiguous().to("cuda" if torch.cuda.is_available() else "cpu")

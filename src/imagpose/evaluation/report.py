@@ -23,8 +23,8 @@ from imagpose.pictures import load_picture
 from imagpose.version import __version__
 
 __all__ = [
-    "HOW_TO_READ", "Figure", "Strip", "build_page", "html_table", "library_versions", "notes_of", "pair_table",
-    "pictured_strips", "versions_text", "write_report_files",
+    "HOW_TO_READ", "Figure", "Strip", "build_page", "html_table", "library_versions", "markdown_table", "notes_of",
+    "pair_table", "pictured_strips", "versions_text", "write_report_files",
 ]  # fmt: skip
 
 HOW_TO_READ = (
@@ -135,6 +135,11 @@ def html_table(head: Sequence[str], lines: Sequence[tuple[str, Sequence[Row | No
         for title, cells in lines
     )
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], rule: str = "---") -> str:
+    """A Markdown table of texts; `rule` aligns all columns but the first."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---", *[rule] * (len(head) - 1)], *lines))
 
 
 def _cell(row: Row | None, defined: bool) -> str:

@@ -19,7 +19,6 @@ __all__ = [
     "Row",
     "cell_text",
     "distance_row",
-    "markdown_table",
     "mean_row",
     "side_by_side",
 ]
@@ -222,14 +221,6 @@ def _row(
 ) -> Row:  # fmt: skip
     name = metric.name + (f", best of {best_of} by SSIM" if best_of > 1 else "")
     return Row(protocol, metric.key, name, metric.definition, metric.higher, best_of, count, value, low, high, needs)
-
-
-def markdown_table(rows: Sequence[Row], protocols: Sequence[str]) -> str:
-    """The rows as a Markdown table, the protocols side by side."""
-    lines = ["| metric | " + " | ".join(protocols) + " |", "| --- " * (1 + len(protocols)) + "|"]
-    for name, cells in side_by_side(rows, protocols):
-        lines.append(f"| {name} | " + " | ".join(map(cell_text, cells)) + " |")
-    return "\n".join(lines)
 
 
 def side_by_side(rows: Sequence[Row], protocols: Sequence[str]) -> list[tuple[str, list[Row | None]]]:

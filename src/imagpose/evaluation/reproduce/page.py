@@ -15,13 +15,15 @@ from pathlib import Path
 import torch
 
 from imagpose.data.info import DatasetInfo
-from imagpose.evaluation.report import versions_text
+from imagpose.evaluation.report import markdown_table, versions_text
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
 from imagpose.evaluation.reproduce.measured import Measured, absent_metrics, result_table, value_text
 from imagpose.io import write_text
 from imagpose.metrics.statistics import FEWEST_PEOPLE
 
-__all__ = ["PublishedRow", "ResultPage", "markdown", "published_table_1", "published_three_sources", "write_page"]
+__all__ = ["PublishedRow", "ResultPage", "published_table_1", "published_three_sources", "write_page"]
+
+_RIGHT = "---:"  # numbers stand to the right
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
     Returns:
         The table alone, Markdown.
     """
-    table = markdown(result_table(page.lines))
+    head, *lines = result_table(page.lines)
+    table = markdown_table(head, lines, _RIGHT)
     parts = [f"# {page.title}", page.question, "## Measured here", " ".join([_data_text(info), *page.setting]), table]
     if absent := absent_metrics(page.lines):
         parts.append(f"Not measured: {'; '.join(absent)}.")
@@ -104,13 +107,14 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
             [own.method, value_text(own.ssim), value_text(own.lpips), value_text(own.fid)] for own in page.published
         ]
         parts += ["The paper's rows, by its own evaluation (compare with the field protocol):"]
-        parts += [markdown([["", "SSIM ↑", "LPIPS ↓", "FID ↓"], *rows])]
+        parts += [markdown_table(["", "SSIM ↑", "LPIPS ↓", "FID ↓"], rows, _RIGHT)]
     elif info.settings.get("command") in ("deepfashion", "market1501"):
         parts.append("The paper prints its numbers for this item as a picture. They are not repeated here.")
     else:
         parts.append("The paper used photographs, so its numbers do not compare with these.")
     parts.append(f"![{page.title}]({page.item}.png)")
     if page.claims:
+        head, *lines = claim_table(page.claims, {line.name: line for line in page.lines})
         parts += [
             "## Does the order hold?",
             "Mean difference over the same pairs, between two one-sided bounds of 97.5 % (bootstrap over people: the pairs"
@@ -119,7 +123,7 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
             " within the margin. *Alike* holds if both bounds are within the margin. It does not hold if both are beyond it"
             f" on the same side. Anything else is not decided, and neither is anything with fewer than {FEWEST_PEOPLE}"
             " people.",
-            markdown(claim_table(page.claims, {line.name: line for line in page.lines})),
+            markdown_table(head, lines, _RIGHT),
         ]
     dtypes = list(dict.fromkeys(line.dtype for line in page.lines if line.dtype))
     drawn = [f"pictures generated in {', '.join(dtypes)}"] if dtypes else []
@@ -127,13 +131,6 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
     text = "\n\n".join(parts) + "\n"
     write_text(out / f"{page.item}.md", text)
     return table
-
-
-def markdown(table: Sequence[Sequence[str]]) -> str:
-    """Head and lines as a Markdown table; numbers to the right."""
-    head, *body = table
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _machine_text() -> str:

@@ -5,8 +5,8 @@ import csv
 import pytest
 
 from imagpose.data.dataset import PersonDataset
-from imagpose.evaluation import people as evaluation
-from imagpose.evaluation.people import evaluate_on_people
+from imagpose.evaluation import model as evaluation
+from imagpose.evaluation.model import evaluate_on_people
 from imagpose.people import TEST_SEEDS, sample_view_specs
 from imagpose.pipeline.sampling import Sampling
 

@@ -100,6 +100,17 @@ def test_persons_are_stored_and_junk_and_distractors_counted(raw: Path) -> None:
     assert len(rows_of(raw / "set" / "pairs-test.csv")[1:]) == 2
 
 
+def test_what_an_archive_leaves_beside_the_pictures_is_passed_over(raw: Path) -> None:
+    """macOS packs ``._<name>`` beside each file."""
+    for folder in ("bounding_box_train", "bounding_box_test", "query"):
+        (raw / folder / f"._{TRAIN[0]}").write_bytes(b"\0\5\x16\7")
+    info, counts = prepare_market1501(
+        raw, raw / "set", train_annotations=raw / "train.csv", test_annotations=raw / "test.csv", strict=True, workers=1
+    )
+    assert (info.pictures, info.skipped) == (7, 0)
+    assert {count.what: count.found for count in counts}["query files (not used for pairs)"] == 1
+
+
 def test_views_of_another_size(raw: Path) -> None:
     prepare_market1501(raw, raw / "set", train_annotations=raw / "train.csv", size=(256, 128), workers=1)
     record = PersonDataset(raw / "set").views("0007")[0]

@@ -1,5 +1,7 @@
 """Configurations: errors are one line that names file and key; shipped files are legal."""
 
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,28 @@ def test_not_a_mapping(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     error_of(AutoencoderConfig, path)
+
+
+def test_a_file_that_would_grow_without_bound_is_refused_at_once(tmp_path: Path) -> None:
+    """Aliases of aliases, 9 levels of 9; brackets in brackets; a megabyte; a number of 5,000 digits; a long value."""
+    levels = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10))
+    texts = {
+        f"a0: &a0 {'x' * 9}\n{levels}\nsteps: *a9": r"line 2: an alias \(\*a0\); write the value out",
+        "steps: " + "[" * 3000: "line 1: more than 20 levels",
+        "# " + "x" * 1_000_000: "1,000,002 bytes; a configuration has at most 1,000,000",
+        "steps: " + "9" * 5000: "not a YAML file that is read here: Exceeds the limit",
+        f"steps: {'x' * 5000}": r"steps: .*\(got 'x+\)",
+    }
+    path = tmp_path / "a.yaml"
+    for text, words in texts.items():
+        path.write_text(text)
+        started = time.perf_counter()
+        message = error_of(AutoencoderConfig, path)
+        assert re.search(words, message) and len(message) < 1000
+        assert time.perf_counter() - started < 5
+    path.write_text("steps: 1")
+    with pytest.raises(ValueError, match="is not a YAML value"):
+        load_config(AutoencoderConfig, path, [f"steps={'[' * 3000}"])
 
 
 def test_missing_file(tmp_path: Path) -> None:

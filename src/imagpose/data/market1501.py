@@ -122,7 +122,7 @@ def prepare_market1501(
         folder = root / FOLDERS[split]
         if not folder.is_dir():
             raise FileNotFoundError(f"folder of pictures not found: {folder}")
-        files = sorted(file.name for file in folder.iterdir() if file.suffix == ".jpg")
+        files = sorted(_pictures(folder))
         poses = dict.fromkeys(files) if path is None else _read_points(path)
         found, unfit, left_out = _people(split, files, poses)
         people += found
@@ -134,8 +134,7 @@ def prepare_market1501(
                 for person, number in PUBLISHED_LEFT_OUT.items()
             ]
     if (root / _QUERY).is_dir():
-        queries = sum(path.suffix == ".jpg" for path in (root / _QUERY).iterdir())
-        counts.append(Count("query files (not used for pairs)", queries, _PUBLISHED_QUERIES))
+        counts.append(Count("query files (not used for pairs)", len(_pictures(root / _QUERY)), _PUBLISHED_QUERIES))
     settings: dict[str, Any] = {"command": "market1501", "size": list(size), "splits": list(annotations)}
     if detect is not None:
         settings["keypoints"] = "detected"
@@ -144,6 +143,11 @@ def prepare_market1501(
     make = partial(_make_person, root=root, size=size, detect=detect)
     info = write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)
     return info, counts + [_write_pairs(out, split, path) for split, path in annotations.items()]
+
+
+def _pictures(folder: Path) -> list[str]:
+    """Names of the pictures in a folder; not those of hidden files, such as macOS's archives leave (``._0002_...``)."""
+    return [path.name for path in folder.iterdir() if path.suffix == ".jpg" and not path.name.startswith(".")]
 
 
 def _read_points(path: Path) -> dict[str, Any]:

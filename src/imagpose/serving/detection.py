@@ -84,7 +84,11 @@ def _sources(pictures: Sequence[Path | str]) -> dict[str, Path]:
     sources: dict[str, Path] = {}
     for given in map(Path, pictures):
         inside = (
-            sorted(file for file in given.rglob("*") if file.suffix.lower() in _ENDINGS) if given.is_dir() else None
+            sorted(
+                file for file in given.rglob("*") if file.suffix.lower() in _ENDINGS and not file.name.startswith(".")
+            )
+            if given.is_dir()
+            else None
         )
         if inside == []:
             raise ValueError(f"{given}: no pictures in this folder ({', '.join(_ENDINGS)})")

@@ -31,6 +31,8 @@ TAGS = ("rendered people", "data set")
 _RENAMED = {"sample_steps": "sampling.steps", "guidance_scale": "sampling.guidance_scale"}
 """Keys of earlier versions and what they are called now."""
 
+_MAX_BYTES, _MAX_DEPTH = 1_000_000, 20
+
 
 class Section(BaseModel):
     """A part of a configuration: immutable, unknown keys are errors."""
@@ -159,10 +161,12 @@ def load_config(kind: type[ConfigType], path: str | Path, overrides: list[str] |
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"configuration file not found: {path}")
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes; a configuration has at most {_MAX_BYTES:,}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+        values = _parse(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: not a YAML file that is read here: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: a mapping of options is expected, found {type(values).__name__}")
     for override in overrides or []:
@@ -171,6 +175,22 @@ def load_config(kind: type[ConfigType], path: str | Path, overrides: list[str] |
         return kind.model_validate(values)
     except ValidationError as error:
         raise ValueError(f"{path}: {_one_line(error)}") from None
+
+
+def _parse(text: str) -> Any:
+    """Values of a YAML text.
+
+    Raises:
+        yaml.YAMLError, ValueError: no YAML; an alias (a kilobyte of them stands for gigabytes); nested beyond reason.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1}: an alias (*{event.anchor}); write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"line {event.start_mark.line + 1}: more than {_MAX_DEPTH} levels")
+    return yaml.safe_load(text)
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -183,8 +203,8 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise ValueError(f"override {override!r}: {section} is not a section")
     try:
-        values[name] = yaml.safe_load(text)
-    except yaml.YAMLError:
+        values[name] = _parse(text)
+    except (yaml.YAMLError, ValueError):
         raise ValueError(f"override {override!r}: {text!r} is not a YAML value") from None
 
 
@@ -198,7 +218,7 @@ def _one_line(error: ValidationError) -> str:
         elif problem["type"] == "missing":
             problems.append(f"{where}: missing")
         else:
-            given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (got {problem['input']!r})"
+            given = "" if isinstance(problem["input"], (dict, BaseModel)) else f" (got {repr(problem['input'])[:100]})"
             problems.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}{given}")
     return "; ".join(problems)
 

@@ -27,7 +27,7 @@ $(DEVELOPMENT): $(READY)
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/imagpose demo --out demo
+	$(BIN)/imagpose demo --out demo --overwrite
 
 test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest

@@ -8,12 +8,16 @@ import time
 import pytest
 
 from imagpose.io import (
+    carry_over,
+    check_new_file,
     check_output_folder,
     claim_folder,
     json_digest,
     locked_folder,
+    mark_written,
     partial_file,
     partial_folder,
+    result_folder,
     staged_folder,
     write_json,
     write_text,
@@ -202,7 +206,93 @@ def test_a_stage_adds_its_files_together(tmp_path):
         (stage / "inner").mkdir()
         (stage / "inner" / "1").write_text("new")
         assert names(out) == ["other"]
-    assert names(tmp_path) == ["a", "a/out", "a/out/inner", "a/out/inner/1", "a/out/other"]
+    assert names(tmp_path) == ["a", "a/out", "a/out/.imagpose.json", "a/out/inner", "a/out/inner/1", "a/out/other"]
+
+
+def test_a_stage_replaces_only_its_own_files_and_only_when_told(tmp_path):
+    out = tmp_path / "out"
+
+    def add(name, text, **options):
+        with staged_folder(out, **options) as stage:
+            (stage / name).write_text(text)
+
+    add("1", "first")
+    add("2", "beside it")
+    (out / "mine").write_text("mine")
+    for options in ({}, {"overwrite": True}):
+        with pytest.raises(ValueError, match="mine exists and was not written by this command"):
+            add("mine", "theirs", **options)
+    with pytest.raises(ValueError, match="1 exists: .*--overwrite"):
+        add("1", "second")
+    add("1", "second", overwrite=True)
+    found = {path.name: path.read_text() for path in out.glob("[!.]*")}
+    assert found == {"1": "second", "2": "beside it", "mine": "mine"}
+
+
+def write_result(folder, text, **options):
+    with result_folder(folder, **options) as new:
+        (new / "inner").mkdir()
+        (new / "inner" / text).write_text(text)
+
+
+def test_a_result_replaces_only_an_earlier_one_and_only_when_told(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    write_result(folder, "first")  # an empty folder is nobody's
+    with pytest.raises(ValueError, match="exists already: .*--overwrite"):
+        write_result(folder, "second")
+    write_result(folder, "second", overwrite=True)
+    assert names(folder) == [".imagpose.json", "inner", "inner/second"]
+    (folder / "inner" / "mine").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="holds inner/mine, which this command did not write"):
+        write_result(folder, "third", overwrite=True)
+    (folder / ".imagpose.json").unlink()
+    (folder / "inner" / "mine").unlink()
+    with pytest.raises(ValueError, match="was not written by this command"):
+        write_result(folder, "third", overwrite=True)
+    assert names(tmp_path) == ["out", "out/inner", "out/inner/second"]
+
+
+def test_what_comes_into_a_result_while_a_new_one_is_made_stays(tmp_path):
+    folder = tmp_path / "out"
+    write_result(folder, "first")
+    with pytest.raises(ValueError, match="holds mine"), result_folder(folder, overwrite=True) as new:
+        (new / "second").write_text("")
+        (folder / "mine").write_text("mine")
+    assert names(tmp_path) == ["out", "out/.imagpose.json", "out/inner", "out/inner/first", "out/mine"]
+
+
+def test_a_result_goes_to_where_a_link_points(tmp_path):
+    (tmp_path / "disk" / "real").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
+    for text in ("first", "second"):
+        write_result(tmp_path / "link", text, overwrite=True)
+    assert names(tmp_path / "disk") == ["real", "real/.imagpose.json", "real/inner", "real/inner/second"]
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_what_others_put_beside_weights_is_carried_over(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder, own in ((old, ("weights", "shard-2")), (new, ("weights",))):
+        (folder / "inner").mkdir(parents=True)
+        for name in own:
+            (folder / name).write_text(folder.name)
+        mark_written(folder)
+    (old / "inner" / "notes").write_text("mine")
+    carry_over(old, new)
+    assert names(new) == [".imagpose.json", "inner", "inner/notes", "weights"]
+    assert (new / "weights").read_text() == "new" and (new / "inner" / "notes").read_text() == "mine"
+
+
+def test_a_single_file_is_replaced_only_when_told(tmp_path):
+    file = tmp_path / "a.png"
+    check_new_file(file)
+    file.write_text("mine")
+    with pytest.raises(ValueError, match="a.png exists: .*--overwrite"):
+        check_new_file(file)
+    check_new_file(file, overwrite=True)
+    with pytest.raises(ValueError, match="is a folder"):
+        check_new_file(tmp_path, overwrite=True)
 
 
 def test_json_is_written_in_utf_8_with_a_line_end_and_its_digest_is_stable(tmp_path):

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from imagpose.io import partial_folder
+from imagpose.io import result_folder
 from imagpose.training.cache import render_views
 from imagpose.training.configs import ViewCacheConfig, load_config
 from imagpose.training.denoiser.config import DenoiserConfig
@@ -35,19 +35,19 @@ def copy_frozen(config: DenoiserConfig, out: Path) -> None:
 
     Raises:
         FileNotFoundError: one is missing.
+        ValueError: there is a folder that this did not write.
     """
     for name in FROZEN:
         place = getattr(config, name)
         if place is None or not Path(place).is_dir():
             raise FileNotFoundError(f"{name} {place}: no such folder; train it first")
-        shutil.rmtree(out / name, ignore_errors=True)
-        (out / name).mkdir(parents=True)
-        for path in Path(place).iterdir():
-            if path.suffix == ".safetensors":
-                halves = {key: weight.half() for key, weight in load_file(path).items()}
-                save_file(halves, out / name / path.name, metadata={"format": "pt"})
-            elif path.suffix == ".json":
-                shutil.copy(path, out / name)
+        with result_folder(out / name, overwrite=True) as partial:
+            for path in sorted(Path(place).glob("[!.]*")):
+                if path.suffix == ".safetensors":
+                    halves = {key: weight.half() for key, weight in load_file(path).items()}
+                    save_file(halves, partial / path.name, metadata={"format": "pt"})
+                elif path.suffix == ".json":
+                    shutil.copy(path, partial)
 
 
 def render_for(config: DenoiserConfig, seconds: float) -> int:
@@ -78,13 +78,16 @@ def write_pieces(run: Path, out: Path) -> None:
     """Write a denoiser's EMA weights in half precision as files below 16 MB: the UNet's, and one archive of the rest.
 
     The frozen networks are left out. Complete pieces replace those before.
+
+    Raises:
+        ValueError: `out` holds what this did not write.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "pipeline"
         export_pipeline(run, folder)
         for frozen in FROZEN.values():
             shutil.rmtree(folder / frozen)
-        with partial_folder(out, replace=True) as partial:
+        with result_folder(out, overwrite=True) as partial:
             for path in (folder / "unet").glob("*.safetensors"):
                 shutil.move(path, partial)
             with tarfile.open(partial / "rest.tar", "w") as archive:
@@ -95,24 +98,24 @@ def join_pieces(pieces: Path, frozen: Path, out: Path) -> None:
     """A pipeline's folder of what `write_pieces` wrote and of the frozen networks; it can be `initial` of a run.
 
     Raises:
-        ValueError: a piece is missing.
+        ValueError: a piece is missing, or `out` exists.
     """
     rest = pieces / "rest.tar"
     if not rest.is_file():
         raise ValueError(f"{rest} is missing")
-    out.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(rest.read_bytes())) as archive:
-        archive.extractall(out, filter="data")
-    for path in pieces.glob("*.safetensors"):
-        shutil.copy(path, out / "unet")
-    index = out / "unet" / "diffusion_pytorch_model.safetensors.index.json"
-    wanted = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else set()
-    missing = sorted(name for name in wanted if not (out / "unet" / name).is_file())
-    if missing or not any((out / "unet").glob("*.safetensors")):
-        shutil.rmtree(out)
-        raise ValueError(f"{pieces} lacks {', '.join(missing) or 'the weights of the UNet'}")
-    for name, folder in FROZEN.items():
-        shutil.copytree(frozen / name, out / folder)
+    with result_folder(out) as partial:
+        with tarfile.open(fileobj=io.BytesIO(rest.read_bytes())) as archive:
+            archive.extractall(partial, filter="data")
+        unet = partial / "unet"
+        for path in pieces.glob("*.safetensors"):
+            shutil.copy(path, unet)
+        index = unet / "diffusion_pytorch_model.safetensors.index.json"
+        wanted = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else set()
+        missing = sorted(name for name in wanted if not (unet / name).is_file())
+        if missing or not any(unet.glob("*.safetensors")):
+            raise ValueError(f"{pieces} lacks {', '.join(missing) or 'the weights of the UNet'}")
+        for name, folder in FROZEN.items():
+            shutil.copytree(frozen / name, partial / folder, ignore=shutil.ignore_patterns(".*"))
 
 
 def main() -> None:

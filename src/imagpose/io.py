@@ -12,14 +12,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "check_output_folder", "check_replaceable", "claim_folder", "json_digest", "locked_folder", "mark_written",
-    "partial_file", "partial_folder", "staged_folder", "write_json", "write_text",
+    "carry_over", "check_new_file", "check_new_files", "check_output_folder", "check_replaceable", "claim_folder",
+    "json_digest", "locked_folder", "mark_written", "partial_file", "partial_folder", "remove_written", "result_folder",
+    "staged_folder", "write_json", "write_text",
 ]  # fmt: skip
 
 _SETTINGS, _LOCK, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
@@ -98,6 +99,21 @@ def _clear_left_overs(path: Path) -> None:
                     _close(folder, path)
 
 
+@contextmanager
+def result_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """`partial_folder` for the results of a command, marked as its own; an earlier one is replaced where `overwrite`.
+
+    Raises:
+        ValueError: see `check_replaceable`, which looks before the block and again after it.
+    """
+    path = path.resolve()
+    check_replaceable(path, overwrite)
+    with partial_folder(path, replace=overwrite) as new:
+        yield new
+        mark_written(new)
+        check_replaceable(path, overwrite)
+
+
 def mark_written(folder: Path) -> None:
     """List the files of a folder in its ``.imagpose.json``, by which `check_replaceable` knows it again."""
     write_json(folder / _WRITTEN, sorted(_files_of(folder)))
@@ -107,40 +123,111 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
     """Look at a folder that is to be written anew: only what `mark_written` listed may be removed.
 
     Raises:
-        ValueError: it exists and is not marked, holds other files too, or is not to be overwritten.
+        ValueError: it exists and is not marked, holds other files too, or is not to be overwritten; or nothing can be
+            written beside it.
     """
     if not folder.exists() and not folder.is_symlink():
+        check_output_folder(folder)
         return
-    try:
-        listed = set(json.loads((folder / _WRITTEN).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        raise ValueError(f"{folder} exists and was not written by this command: choose another folder") from None
-    if others := sorted(_files_of(folder) - listed):
+    if not folder.is_dir():
+        raise ValueError(f"output folder {folder} exists and is not a folder")
+    check_output_folder(folder.resolve().parent)  # where the new one is written, and then renamed
+    if os.path.ismount(folder):
+        raise ValueError(f"{folder} is a mount, which cannot be replaced as a whole: choose a folder inside of it")
+    found = _files_of(folder)
+    listed = _listed(folder)
+    if found and listed is None:
+        raise ValueError(f"{folder} exists and was not written by this command: choose another folder")
+    if others := sorted(found - (listed or set())):
         raise ValueError(f"{folder} holds {others[0]}, which this command did not write: choose another folder")
-    if not overwrite:
+    if listed is not None and not overwrite:
         raise ValueError(f"{folder} exists already: choose another folder, or replace it with --overwrite")
 
 
+def check_new_files(folder: Path, names: Iterable[str], overwrite: bool = False) -> None:
+    """Look for files in a folder that are about to be written there: only what was listed before may be replaced.
+
+    Raises:
+        ValueError: one exists and is not listed as ours, or is not to be overwritten.
+    """
+    listed = _listed(folder) or set()
+    for name in sorted(names):
+        if os.path.lexists(folder / name):
+            if name not in listed:
+                raise ValueError(f"{folder / name} exists and was not written by this command: choose another folder")
+            if not overwrite:
+                raise ValueError(f"{folder / name} exists: choose another folder, or replace it with --overwrite")
+
+
+def check_new_file(path: Path, overwrite: bool = False) -> None:
+    """Look at the place of a single file, which nothing marks as ours, before it is written.
+
+    Raises:
+        ValueError: it exists and is not to be overwritten, or is no file; or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; the name of a file is expected")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists: choose another name, or replace it with --overwrite")
+    check_output_folder(path.parent)
+
+
+def carry_over(folder: Path, new: Path) -> None:
+    """Copy into `new`, which is to replace `folder`, what others have put into `folder` since we wrote it."""
+    listed = _listed(folder) or set()
+    for name in _files_of(folder) - listed - _files_of(new):
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(folder / name, new / name, follow_symlinks=False)
+
+
+def remove_written(folder: Path, names: Iterable[str]) -> None:
+    """Remove files that we wrote into a folder, and the folder itself if nothing else is in it."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # somebody else's file is in it
+        folder.rmdir()
+
+
 def _files_of(folder: Path) -> set[str]:
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-    return {name for name in names if name != _WRITTEN}
+    """Names of all files of a folder but our list of them, of inner folders too; links count as files."""
+    if not folder.is_dir():
+        return set()
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return {path.relative_to(folder).as_posix() for path in paths} - {_WRITTEN}
+
+
+def _listed(folder: Path) -> set[str] | None:
+    """What `mark_written` listed; None where a folder is not marked."""
+    try:
+        names = json.loads((folder / _WRITTEN).read_text(encoding="utf-8"))
+        return set(names) if all(isinstance(name, str) for name in names) else None
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 @contextmanager
-def staged_folder(out: Path) -> Iterator[Path]:
+def staged_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder beside `out` whose files are moved into `out` when the block ends without an error.
 
-    Files of the same name are replaced one by one, others in `out` stay. After an error nothing is left behind.
+    Files of the same name are replaced one by one where `overwrite` and if they are ours, others in `out` stay. After an
+    error nothing is left behind.
+
+    Raises:
+        ValueError: see `check_new_files`.
     """
-    out = out.absolute()
+    out = out.resolve()
     created = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
     try:
         with _unfinished(out) as stage:
             yield stage
-            for path in sorted(file for file in stage.rglob("*") if file.is_file()):
-                target = out / path.relative_to(stage)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(path, target)
+            names = _files_of(stage)
+            check_new_files(out, names, overwrite)
+            if names:
+                out.mkdir(exist_ok=True)
+                write_json(out / _WRITTEN, sorted(names | (_listed(out) or set())))
+            for name in sorted(names):
+                (out / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(stage / name, out / name)
     except BaseException:
         for folder in created:
             if folder.is_dir() and not any(folder.iterdir()):

@@ -146,13 +146,46 @@ def test_other_settings_and_other_pictures_are_refused(tmp_path: Path) -> None:
         before = contents(folder)
         with pytest.raises(ValueError, match=r"size \[40, 24\], not \[64, 64\]"):
             write_dataset(folder, small_people(COUNTS), make_small, {"size": [64, 64]}, workers=1)
-        with pytest.raises(ValueError, match="made from other pictures"):
-            prepare(folder, people=small_people([2, 3]))
         assert contents(folder) == before
+    with pytest.raises(ValueError, match="made from other pictures"):
+        prepare(tmp_path / "finished", people=small_people([2, 3]))
+    assert contents(tmp_path / "finished") == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
     with pytest.raises(ValueError, match="not empty and holds no data set"):
         prepare(tmp_path / "mine")
+
+
+def test_what_failed_does_not_block_the_next_attempt(tmp_path: Path) -> None:
+    """A strict run that stopped at a picture, and one of which nothing could be stored; others' files stay."""
+    prepare(tmp_path / "expected", people=small_people([2, 3, 1]))
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="--strict stops"):
+        prepare(out, people=[*small_people([2, 3]), Person("2", "train", (9,))], strict=True)
+    assert list(out.glob("*.parquet"))
+    (out / "mine.partial").write_text("mine")
+    with pytest.warns(UserWarning, match="begun with other pictures than are there now: begun anew"):
+        prepare(out, people=small_people([2, 3, 1]))
+    (out / "mine.partial").unlink()
+    assert contents(out) == contents(tmp_path / "expected")
+    none = tmp_path / "none"
+    for settings in ({"size": [40, 24]}, {"size": [64, 64]}):
+        with pytest.raises(ValueError, match="no picture could be stored; the first: 3/9.png: damaged"):
+            write_dataset(none, [Person("3", "train", (9,))], make_small, settings, workers=1)
+        assert not [name for name in contents(none) if not name.endswith(".lock")]
+    prepare(none, people=small_people([2, 3, 1]))
+    assert contents(none) == contents(tmp_path / "expected")
+
+
+@pytest.mark.parametrize("name", ["thesis.partial", "notes.txt", "preparing/diary.txt", "train.parquet"])
+def test_others_files_in_a_data_set_survive(tmp_path: Path, name: str) -> None:
+    stop = [*small_people([2, 3]), Person("2", "train", (9,))]
+    with pytest.raises(ValueError, match="--strict stops"):
+        prepare(tmp_path / "set", people=stop, strict=True)
+    (tmp_path / "set" / name).write_text("mine")
+    prepare(tmp_path / "set", people=stop)
+    prepare(tmp_path / "set", people=stop)
+    assert (tmp_path / "set" / name).read_text() == "mine"
 
 
 def test_wrong_people_are_refused(tmp_path: Path) -> None:

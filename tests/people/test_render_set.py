@@ -15,7 +15,7 @@ SIZE = {"height": 48, "width": 32}
 
 def contents(folder):
     return {
-        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("[!.]*") if path.is_file()
     }
 
 
@@ -50,6 +50,25 @@ def test_a_complete_set_is_left_alone_and_a_broken_one_is_made_again(tmp_path):
     assert "4/1.json" in second and "5/set.json" in second
     assert not [name for name in second if name.endswith(".partial")]
     assert render_set(3, 1, 3, out=tmp_path, workers=1, **SIZE) == 1  # more views than before
+
+
+def test_what_somebody_put_into_a_persons_folder_is_neither_removed_nor_overwritten(tmp_path):
+    for seed, name in ((5, "0.png"), (6, "thesis.txt")):
+        (tmp_path / str(seed)).mkdir()
+        (tmp_path / str(seed) / name).write_text("mine")
+    (tmp_path / "7").write_text("mine")
+    before = contents(tmp_path)
+    for seed in (5, 6, 7):
+        with pytest.raises(ValueError, match=f"{seed} exists and was not written by this command"):
+            render_set(seed, 1, 1, out=tmp_path, workers=1, **SIZE)
+    assert contents(tmp_path) == before
+    (tmp_path / "8").mkdir()
+    render_set(8, 1, 1, out=tmp_path, workers=1, **SIZE)
+    (tmp_path / "8" / "notes.txt").write_text("mine")
+    assert render_set(8, 1, 1, out=tmp_path, workers=1, **SIZE) == 0  # complete: nothing is replaced
+    with pytest.raises(ValueError, match=r"8 holds notes\.txt, which this command did not write"):
+        render_set(8, 1, 2, out=tmp_path, workers=1, **SIZE)
+    assert (tmp_path / "8" / "notes.txt").read_text() == "mine"
 
 
 def test_another_size_or_look_in_the_same_folder_is_refused(tmp_path):

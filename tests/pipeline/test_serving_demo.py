@@ -67,7 +67,7 @@ def test_demo_writes_all_scenarios(demo):
     for case in CASES:
         assert len(list((out / case.folder).glob("target-*.png"))) == len(case.targets)
         assert (out / case.folder / "sheet.png").is_file()
-    assert len(list(out.iterdir())) == len(CASES) + 1
+    assert len(list(out.glob("[!.]*"))) == len(CASES) + 1
 
 
 def test_page_shows_sources_skeleton_output_and_truth_of_every_pose(demo):

@@ -40,7 +40,7 @@ def test_writes_what_the_pipeline_gives_and_says_how(model, request_files, pipel
     assert [path.name for path in written] == [
         "target-0.png", "target-1.png", "target-2.png", "sheet.png", "result.json",
     ]  # fmt: skip
-    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in written)
+    assert sorted(path.name for path in out.glob("[!.]*")) == sorted(path.name for path in written)
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
     expected = pipeline(
@@ -73,20 +73,20 @@ def test_writes_what_the_pipeline_gives_and_says_how(model, request_files, pipel
     assert record["seconds"]["generate"] > 0
 
 
-def test_same_seed_same_files_and_old_files_are_replaced(model, request_files, tmp_path):
+def test_same_seed_same_files_and_no_file_of_an_earlier_longer_request_stays(model, request_files, tmp_path):
     sources, poses = request_files
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "notes.txt").write_text("mine")
 
-    def run(seed):
-        generate_files(sources[:1], poses[:1], out=out, model=model, sampling=Sampling(1, seed=seed))
+    def run(seed, count):
+        generate_files(
+            sources[:1], poses[:count], out=out, model=model, sampling=Sampling(1, seed=seed), overwrite=True
+        )
         return np.asarray(Image.open(out / "target-0.png"))
 
-    first, other, again = run(1), run(2), run(1)
+    first, again, other = run(1, 2), run(1, 2), run(2, 1)
     assert (first != other).any()
     np.testing.assert_array_equal(first, again)
-    assert (out / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["result.json", "sheet.png", "target-0.png"]
 
 
 def test_a_skeleton_picture_is_a_pose(model, request_files, pose, tmp_path):

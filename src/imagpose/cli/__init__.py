@@ -18,6 +18,7 @@ from imagpose.cli.options import (
     Config,
     Model,
     Overrides,
+    Overwrite,
     Style,
     Workers,
     World,
@@ -90,6 +91,7 @@ def generate(
         Path | None, typer.Option(help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).")
     ] = None,
     c2pa_key: Annotated[Path | None, typer.Option(help="The certificate's private key (PEM, no password).")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Generate one picture per pose, in the order of the poses."""
     from imagpose.provenance import Signature
@@ -101,7 +103,7 @@ def generate(
 
     files = generate_files(
         source or (), pose or (), source_pose or (), out=out, model=model, scenario=scenario, grid=grid,
-        sampling=sampling, reading=reading, signature=signature,
+        sampling=sampling, reading=reading, signature=signature, overwrite=overwrite,
     )  # fmt: skip
     for file in files:
         typer.echo(file)
@@ -132,11 +134,12 @@ def demo(
     sampling: Sampling,
     out: Annotated[Path, typer.Option(help="Folder for the page and the pictures.")] = Path("demo"),
     model: Model = "mini",
+    overwrite: Overwrite = False,
 ) -> None:
     """Show T1, T2, T3, IMAGPose* and six views in one pass on held-out people, as one HTML page."""
     from imagpose.serving.demo import run_demo
 
-    typer.echo(run_demo(out, model, sampling))
+    typer.echo(run_demo(out, model, sampling, overwrite))
 
 
 @app.command(epilog="Example: imagpose people --seed 100 --count 20 --views 8 --size 256x176 --out people")

@@ -26,6 +26,7 @@ Style = Annotated[
     ),
 ]
 DETECTORS = "mediapipe (extra pose), rtmlib or rtmlib-cuda (extra rtmlib)"  # of pose.detection, which imports much
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote; see docs/files.md.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
 
 

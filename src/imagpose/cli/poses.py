@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import DETECTORS, parse_size, with_reading
+from imagpose.cli.options import DETECTORS, Overwrite, parse_size, with_reading
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions
@@ -26,11 +26,12 @@ def list_(
         list[str] | None, typer.Argument(help='Names, or patterns such as "walk-*"; default: all.', metavar="[NAME]...")
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="Picture to write, .png, with all of them drawn.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """List the poses that come with the package; generate takes their names."""
     from imagpose.serving.poses import list_poses
 
-    for pose in list_poses(patterns or (), sheet):
+    for pose in list_poses(patterns or (), sheet, overwrite):
         typer.echo(f"{pose.name:<10} {pose.text}; {pose.view}")
 
 
@@ -55,11 +56,12 @@ def draw(
     controlnet: Annotated[
         bool, typer.Option("--controlnet", help="Sticks of 4 pixels at any size and sharp edges, as ControlNet draws.")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw the skeleton of each pose in a file."""
     from imagpose.serving.poses import draw_file
 
-    for picture in draw_file(file, out, None if size is None else parse_size(size), controlnet, reading):
+    for picture in draw_file(file, out, None if size is None else parse_size(size), controlnet, reading, overwrite):
         typer.echo(picture)
 
 
@@ -71,11 +73,12 @@ def convert(
     out: Annotated[
         Path, typer.Argument(help="OpenPose JSON to write; of several poses a list of frames.", metavar="OUT")
     ],
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the poses of a file of any kind as OpenPose JSON."""
     from imagpose.serving.poses import convert_file
 
-    typer.echo(convert_file(file, out, reading))
+    typer.echo(convert_file(file, out, reading, overwrite))
 
 
 @app.command(epilog="Example: imagpose poses detect dance.jpg jump.jpg --out poses")
@@ -89,11 +92,12 @@ def detect(
         bool,
         typer.Option("--crops", help="Pictures are one person's crop each (re-identification): look for nobody."),
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the poses of the people in pictures, to be given to generate."""
     from imagpose.serving.detection import UNUSABLE, detect_files
 
-    found = detect_files(pictures, out, detector, crops=crops)
+    found = detect_files(pictures, out, detector, crops=crops, overwrite=overwrite)
     if not crops:
         for file in found.files:
             typer.echo(file)

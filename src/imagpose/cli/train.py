@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagpose.cli.options import Config, Overrides
+from imagpose.cli.options import Config, Overrides, Overwrite
 
 if TYPE_CHECKING:
     from imagpose.training.run import Trainer
@@ -97,7 +97,7 @@ def export(
     run: Annotated[Path, typer.Option(help="Output folder of the denoiser's run.")],
     out: Annotated[Path, typer.Option(help="Folder for the pipeline.")],
     dtype: Annotated[str, typer.Option(help="fp16 or bf16.")] = "fp16",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the trained pipeline in half precision, in files of at most 15 MB."""
     from imagpose.training.export import export_pipeline

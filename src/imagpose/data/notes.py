@@ -2,13 +2,14 @@
 
 While `prepare` works, the folder `preparing` holds the settings and a note per finished shard: its counts, checksum and
 problems. A shard without a note is made again. Closing turns the notes into index.parquet, problems.csv and info.json.
+A set is begun in an empty folder only, so what has the name of one of its files is its own.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import shutil
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,11 +33,16 @@ from imagpose.data.info import (
     read_info,
     sha256_of,
 )
-from imagpose.io import partial_file, write_json, write_text
+from imagpose.io import locked_folder, partial_file, remove_written, write_json, write_text
 
-__all__ = ["Note", "Problem", "begin", "finish", "finished_info", "noting", "read_note", "write_note"]
+__all__ = [
+    "Note", "Problem", "clear", "finish", "finished_info", "noting", "preparing", "read_note", "write_note",
+]  # fmt: skip
 
 _STATE, _SETTINGS = "preparing", "settings.json"
+_SHARD = r"\w+-\d{5}-of-\d{5}\.parquet"
+_OWN = re.compile(rf"(?:{_SHARD}|{INDEX}|{PROBLEMS})(?:\.\d+\.partial)?|{INFO}\.\d+\.partial")
+_OWN_NOTES = re.compile(rf"(?:{_SHARD}\.json|{_SETTINGS})(?:\.\d+\.partial)?|\.lock")
 
 
 @dataclass(frozen=True)
@@ -73,24 +79,70 @@ def finished_info(folder: Path, asked: dict[str, Any]) -> DatasetInfo | None:
         return None
     info = read_info(folder)
     _compare(folder, {"settings": info.settings, "plan": info.fingerprint}, asked)
-    shutil.rmtree(folder / _STATE, ignore_errors=True)
+    _remove_notes(folder)
     return info
 
 
-def begin(folder: Path, asked: dict[str, Any]) -> Path:
-    """The folder of notes of a data set that is new, or was begun with the same settings.
+@contextmanager
+def preparing(folder: Path, asked: dict[str, Any]) -> Iterator[Path]:
+    """The folder of notes of a data set that is new, or was begun with the same settings; nobody else writes it inside.
+
+    What was begun of other pictures is begun anew, and so is what was begun with other settings if no picture was stored.
 
     Raises:
-        ValueError: the folder holds something else.
+        ValueError: the folder holds something else, or pictures that were stored with other settings.
+        BlockingIOError: another process prepares it.
     """
     state = folder / _STATE
-    if (state / _SETTINGS).is_file():
-        _compare(folder, json.loads((state / _SETTINGS).read_text()), asked)
-    elif folder.is_dir() and any(path != state for path in folder.iterdir()):
+    if folder.is_dir() and not (state / _SETTINGS).is_file() and any(path != state for path in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no data set: choose another folder")
-    state.mkdir(parents=True, exist_ok=True)
-    write_json(state / _SETTINGS, asked, indent=None)
-    return state
+    with locked_folder(state):
+        found = _begun_with(state)
+        if found is not None and found != asked:
+            stored = sum(note.shard.pictures for note in _notes(folder))
+            if stored and found["settings"] != asked["settings"]:
+                _compare(folder, found, asked)
+            if stored:
+                warnings.warn(f"{folder} was begun with other pictures than are there now: begun anew", stacklevel=3)
+            clear(folder)
+        for path in folder.iterdir():
+            if path.name.endswith(".partial") and _OWN.fullmatch(path.name):
+                path.unlink()
+        write_json(state / _SETTINGS, asked, indent=None)
+        yield state
+
+
+def _begun_with(state: Path) -> dict[str, Any] | None:
+    """Settings and fingerprint of a set that was begun; None where none was."""
+    path = state / _SETTINGS
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {"settings": dict(found["settings"]), "plan": str(found["plan"])}
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is damaged: remove {state.parent}, or choose another folder") from None
+
+
+def _notes(folder: Path) -> list[Note]:
+    state = folder / _STATE
+    notes = [read_note(state, folder / path.name.removesuffix(".json")) for path in state.glob("*.parquet.json")]
+    return [note for note in notes if note is not None]
+
+
+def clear(folder: Path) -> None:
+    """Remove what was made of an unfinished data set, whose lock is held, but no file that has another name."""
+    for path in (folder, folder / _STATE):
+        own = _OWN if path == folder else _OWN_NOTES
+        for file in list(path.iterdir()):
+            if own.fullmatch(file.name) and file.name != ".lock":
+                file.unlink()
+
+
+def _remove_notes(folder: Path) -> None:
+    state = folder / _STATE
+    if state.is_dir():
+        remove_written(state, [path.name for path in state.iterdir() if _OWN_NOTES.fullmatch(path.name)])
 
 
 def _compare(folder: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -168,7 +220,7 @@ def finish(folder: Path, asked: dict[str, Any], notes: Sequence[Note], problems:
         index=_file_info(folder / INDEX),
     )
     write_text(folder / INFO, info.model_dump_json(indent=1, by_alias=True) + "\n")
-    shutil.rmtree(folder / _STATE)
+    _remove_notes(folder)
     return info
 
 

@@ -7,6 +7,7 @@ Source: facts about the field's scripts; on the public annotations of Market-150
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -124,8 +125,17 @@ def read_pairs(path: Path | str, name_of: Callable[[str], str | None]) -> list[V
 
 
 def write_pairs(pairs: Iterable[ViewPair], path: Path) -> None:
-    """Write our own list: a CSV with the columns ``source,target``."""
-    with partial_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(_HEADER)
-        writer.writerows(pairs)
+    """Write our own list: a CSV with the columns ``source,target``.
+
+    Raises:
+        ValueError: there is another list, which may be somebody's own.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_HEADER)
+    writer.writerows(pairs)
+    written = text.getvalue().encode()
+    if path.exists() and path.read_bytes() != written:
+        raise ValueError(f"{path} exists and is another list than would be written: move it away")
+    with partial_file(path) as partial:
+        partial.write_bytes(written)

@@ -17,10 +17,10 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from imagpose.data.info import DatasetInfo
-from imagpose.data.notes import Note, Problem, begin, finish, finished_info, read_note, write_note
+from imagpose.data.notes import Note, Problem, clear, finish, finished_info, preparing, read_note, write_note
 from imagpose.data.records import ViewRecord
 from imagpose.data.shards import write_shard
-from imagpose.io import json_digest, locked_folder
+from imagpose.io import check_output_folder, json_digest
 from imagpose.workers import in_order
 
 __all__ = ["Made", "Person", "Problem", "write_dataset"]
@@ -74,6 +74,7 @@ def write_dataset(
         OSError: a file cannot be written, another process is writing the folder, or a process was killed.
     """
     folder = Path(folder)
+    check_output_folder(folder)
     shards = _lay_out(people, views_per_shard)
     # As they are when they come back from JSON, so that they can be compared.
     asked = json.loads(json.dumps({"settings": dict(settings), "plan": _fingerprint(people, problems)}))
@@ -81,16 +82,15 @@ def write_dataset(
         _refuse(problems)
     info = finished_info(folder, asked)
     if info is None:
-        state = begin(folder, asked)
-        with locked_folder(state):
-            for left_over in folder.glob("*.partial"):
-                left_over.unlink()
+        with preparing(folder, asked) as state:
             notes = _make_missing(folder, state, shards, make, strict, workers)
+            if not any(note.shard.pictures for note in notes):
+                clear(folder)
+                found = [*problems, *(problem for note in notes for problem in note.problems)]
+                raise ValueError(f"{folder}: no picture could be stored; the first: {_named(found[0])}")
             info = finish(folder, asked, notes, problems)
     elif strict and info.skipped:
         raise ValueError(f"{folder} is finished, without --strict: {info.summary()}")
-    if not info.pictures:
-        raise ValueError(f"{folder}: no picture could be stored: {info.summary()}")
     return info
 
 

@@ -1,12 +1,14 @@
 """Renders many identities on all cores: in memory, or into a folder, for `imagpose people`.
 
 Such a folder holds `<seed>/<k>.png`, `<seed>/<k>.json` (OpenPose JSON) and `<seed>/<k>_mask.png` per view, and
-`<seed>/set.json`, written last, which marks the identity as complete and says what its views show.
+`<seed>/set.json`, which marks the identity's folder as ours and says what its views show. A `<seed>` appears when it is
+complete.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -15,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from imagpose.io import partial_file, write_json
+from imagpose.io import check_output_folder, locked_folder, partial_folder, write_json
 from imagpose.people.camera import sample_view_specs
 from imagpose.people.identity import make_identity
 from imagpose.people.scene import View, render_view
@@ -101,62 +103,80 @@ def render_set(
 
     Raises:
         ValueError: a number is out of its range, no such world or style, or the folder holds views of another size,
-            world or style, or of another renderer.
+            world or style, or of another renderer, or what this has not written.
+        OSError: another process writes the folder, or it cannot be written.
     """
     check_numbers(first_seed, count, views, height, width)
     folder = Path(out)
     seeds = range(first_seed, first_seed + count)
     drawn = find_world(world).style if style is None else lambda _: check_style(style)
     wanted: dict[str, int | str] = {"height": height, "width": width, "world": world, "renderer": RENDERER}
-    missing = [s for s in seeds if not _is_complete(folder / str(s), views, {**wanted, "style": drawn(s)})]
-    folder.mkdir(parents=True, exist_ok=True)
-    write = partial(_write_identity, views=views, height=height, width=width, folder=folder, world=world, style=style)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        task = progress.add_task("people", total=count, completed=count - len(missing), rate="")
-        started = time.perf_counter()
-        for done, _ in enumerate(in_order(write, missing, workers), 1):
-            speed = done * views / (time.perf_counter() - started)  # rich's own counts the bursts in which they come
-            progress.update(task, advance=1, rate=f"{speed:.1f} views/s")
+    check_output_folder(folder)
+    with locked_folder(folder):
+        missing = [s for s in seeds if not _is_complete(folder / str(s), views, {**wanted, "style": drawn(s)})]
+        write = partial(
+            _write_identity, views=views, height=height, width=width, folder=folder, world=world, style=style
+        )
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+        )
+        with Progress(*columns, TimeRemainingColumn()) as progress:
+            task = progress.add_task("people", total=count, completed=count - len(missing), rate="")
+            started = time.perf_counter()
+            for done, _ in enumerate(in_order(write, missing, workers), 1):
+                speed = (
+                    done * views / (time.perf_counter() - started)
+                )  # rich's own counts the bursts in which they come
+                progress.update(task, advance=1, rate=f"{speed:.1f} views/s")
     return len(missing)
 
 
 def _write_identity(seed: int, views: int, height: int, width: int, folder: Path, world: str, style: str | None) -> int:
-    target = folder / str(seed)
-    target.mkdir(parents=True, exist_ok=True)
     _, rendered = render_identity(seed, views, height, width, world, style)
-    for number, view in enumerate(rendered):
-        _save_picture(Image.fromarray(view.picture), target / f"{number}.png")
-        _save_picture(Image.fromarray(view.foreground).convert("L"), target / f"{number}_mask.png")
-        write_openpose_json(view.pose, target / f"{number}.json")
     described = [
         {"yaw": round(view.spec.yaw, 2), "kind": view.kind, "framing": view.spec.camera.framing} for view in rendered
     ]
     look = {"height": height, "width": width, "world": world, "style": rendered[0].spec.style}
-    mark = {"seed": seed, **look, "renderer": RENDERER, "views": described}
-    write_json(target / _MARK, mark)
+    with partial_folder(folder / str(seed), replace=True) as target:  # `_is_complete` has looked at what is there
+        for number, view in enumerate(rendered):
+            Image.fromarray(view.picture).save(target / f"{number}.png")
+            Image.fromarray(view.foreground).convert("L").save(target / f"{number}_mask.png")
+            write_openpose_json(view.pose, target / f"{number}.json")
+        write_json(target / _MARK, {"seed": seed, **look, "renderer": RENDERER, "views": described})
     return seed
 
 
-def _save_picture(picture: Image.Image, path: Path) -> None:
-    with partial_file(path) as partial:
-        picture.save(partial, format="PNG")
-
-
 def _is_complete(folder: Path, views: int, wanted: dict[str, int | str]) -> bool:
-    """Whether a folder holds at least `views` views of an identity.
+    """Whether a folder holds at least `views` views of an identity; if not, it may be replaced.
 
     Raises:
-        ValueError: it holds views of another size, world or style, or of another renderer, than wanted.
+        ValueError: it holds views of another size, world or style, or of another renderer, than wanted; or there is
+            something that this has not written.
     """
-    try:
-        mark = json.loads((folder / _MARK).read_text())
-        there, found = {name: mark.get(name) for name in wanted}, len(mark["views"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() and not folder.is_symlink() else set()
+    if not there and not os.path.lexists(folder):
         return False
-    if there != wanted:
+    try:
+        mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+        held, found = {name: mark.get(name) for name in wanted}, len(mark["views"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if there == set() and folder.is_dir():
+            return False
+        raise ValueError(f"{folder} exists and was not written by this command: choose another folder") from None
+    if held != wanted:
         look = "{height}x{width}, world {world}, style {style}, renderer {renderer}"
-        held, asked = (look.format(**values) for values in (there, wanted))
-        raise ValueError(f"{folder} holds views of {held}, not {asked}: choose another folder")
-    names = (f"{number}{end}" for number in range(views) for end in (".png", "_mask.png", ".json"))
-    return found >= views and all((folder / name).is_file() for name in names)
+        texts = (look.format(**values) for values in (held, wanted))
+        raise ValueError(f"{folder} holds views of {', not '.join(texts)}: choose another folder")
+    if found >= views and _names(views) <= there:
+        return True
+    if others := sorted(there - _names(found)):
+        raise ValueError(f"{folder} holds {others[0]}, which this command did not write: choose another folder")
+    return False
+
+
+def _names(views: int) -> set[str]:
+    """Files of an identity."""
+    return {_MARK, *(f"{number}{end}" for number in range(views) for end in (".png", "_mask.png", ".json"))}

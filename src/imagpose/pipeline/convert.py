@@ -19,7 +19,7 @@ from diffusers import DDIMScheduler, ModelMixin, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
-from imagpose.io import partial_folder
+from imagpose.io import check_output_folder, partial_folder
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.folder import ModelFiles, check_shapes, check_weight_files, resolve_model, weight_shapes
 from imagpose.models.loading import load_autoencoder, load_image_encoder
@@ -72,7 +72,7 @@ def from_official(
         height, width: size in pixels of a view in training.
 
     Raises:
-        FileExistsError: `out` exists.
+        FileExistsError: `out` exists; ValueError: nothing can be written there.
         FileNotFoundError: a file is missing.
         OSError: the hub cannot be reached or does not have it.
         ValueError: a file is damaged, or its weights are not what is expected.
@@ -81,8 +81,7 @@ def from_official(
     for option, path in files.items():
         if not Path(path).is_file():
             raise FileNotFoundError(f"no file {path} (--{option})")
-    if Path(out).exists():
-        raise FileExistsError(f"{out} exists already: give a folder that does not")
+    _check_new(Path(out))
     autoencoder = load_autoencoder(
         ModelFiles(str(base), "vae", BASES["sd15"].repository) if vae is None else ModelFiles(str(vae))
     )
@@ -121,14 +120,13 @@ def to_official(model: str | Path, out: str | Path) -> list[Path]:
         The files.
 
     Raises:
-        FileExistsError: `out` exists.
+        FileExistsError: `out` exists; ValueError: nothing can be written there.
         ValueError: no such model, or one that the published code cannot compute; the message says why.
     """
     folder, out = Path(resolve_model(model)), Path(out)
     if not folder.is_dir():
         raise ValueError(f"{model} is no folder: get the model first (hf download {model} --local-dir FOLDER)")
-    if out.exists():
-        raise FileExistsError(f"{out} exists already: give a folder that does not")
+    _check_new(out)
     kinds: tuple[tuple[str, type[ModelMixin]], ...] = (
         ("unet", IMAGPoseUNet), ("pose_encoder", PoseEncoder), ("feature_tokens", FeatureTokens)
     )  # fmt: skip
@@ -151,6 +149,12 @@ def to_official(model: str | Path, out: str | Path) -> list[Path]:
         for name, weights in contents.items():
             torch.save(weights, partial / f"{name}-0.pth")
     return [out / f"{name}-0.pth" for name in contents]
+
+
+def _check_new(out: Path) -> None:
+    if out.exists() or out.is_symlink():
+        raise FileExistsError(f"{out} exists already: give a folder that does not")
+    check_output_folder(out)
 
 
 def _encoder_files(base: str | Path, image_encoder: str | Path | None) -> ModelFiles:

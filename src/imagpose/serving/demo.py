@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from imagpose.io import check_output_folder, staged_folder
+from imagpose.io import check_replaceable, result_folder
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
@@ -107,12 +107,12 @@ CASES = (
 )
 
 
-def run_demo(out: Path, model: str = "mini", sampling: Sampling = Sampling()) -> Path:
+def run_demo(out: Path, model: str = "mini", sampling: Sampling = Sampling(), overwrite: bool = False) -> Path:
     """Runs all cases and writes, per case, a folder of PNG files, and `index.html` with everything in it.
 
     Args:
         out: folder for the results; nothing appears in it until all cases are done.
-        model, sampling: as for `generate_files`.
+        model, sampling, overwrite: as for `generate_files`.
 
     Returns:
         the page.
@@ -121,11 +121,11 @@ def run_demo(out: Path, model: str = "mini", sampling: Sampling = Sampling()) ->
         ValueError, OSError: the model is not there, a setting is not legal, or `out` cannot be written.
     """
     out = Path(out)
-    check_output_folder(out)
+    check_replaceable(out, overwrite)
     resolve_model(model)
     people = read_people(PEOPLE_FOLDER)
     pipeline = load_pipeline(model, sampling.scheduler)
-    with staged_folder(out) as stage:
+    with result_folder(out, overwrite) as stage:
         name = model_name(model)
         examples = [_run_case(pipeline, case, people, stage, name, sampling) for case in CASES]
         settings = f"{replace(sampling, seed=0)}, seed {sampling.seed}"

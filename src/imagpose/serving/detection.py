@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from imagpose.io import check_output_folder, staged_folder, write_text
+from imagpose.io import check_new_files, check_output_folder, staged_folder, write_text
 from imagpose.pictures import load_picture
 from imagpose.pose import Pose, to_openpose
 from imagpose.pose.detection import DEFAULT_DETECTOR, open_detector
@@ -37,7 +37,12 @@ class Detected:
 
 
 def detect_files(
-    pictures: Sequence[Path | str], out: Path | str, detector: str = DEFAULT_DETECTOR, *, crops: bool = False
+    pictures: Sequence[Path | str],
+    out: Path | str,
+    detector: str = DEFAULT_DETECTOR,
+    *,
+    crops: bool = False,
+    overwrite: bool = False,
 ) -> Detected:
     """Write the poses of the people in each picture, the largest first, in the picture's frame.
 
@@ -48,20 +53,22 @@ def detect_files(
         detector: see `open_detector`.
         crops: the pictures are one person's crop each, as in re-identification sets: nobody is looked for, and those in
             which no pose is found are listed in ``unusable.txt`` instead of stopping everything.
+        overwrite: replace files of an earlier call; those of others in `out` stay and are never replaced.
 
     Raises:
-        ValueError, OSError: no pictures, two of one name, one that cannot be read or (without `crops`) shows nobody, no
-            crop is usable, `out` cannot be written, or as `open_detector`.
+        ValueError, OSError: no pictures, two of one name, a file that exists, a picture that cannot be read or (without
+            `crops`) shows nobody, no crop is usable, `out` cannot be written, or as `open_detector`.
 
     Warns:
         UserWarning: for each picture that shows several people.
     """
     sources, out = _sources(pictures), Path(out)
     check_output_folder(out)
+    check_new_files(out, [*sources, *([UNUSABLE] if crops else [])], overwrite)
     found = open_detector(detector)
     unusable = []
     console = Console(stderr=True)
-    with staged_folder(out) as stage:
+    with staged_folder(out, overwrite) as stage:
         bar = track(sources.items(), "poses", console=console, transient=True, disable=not console.is_terminal)
         for name, source in bar:
             people = _people(source, found.in_crop if crops else found.people, crops)

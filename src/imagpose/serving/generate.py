@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from imagpose.io import check_output_folder, staged_folder, write_json
+from imagpose.io import check_replaceable, result_folder, write_json
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.models.licences import model_licence
 from imagpose.pictures import load_picture
@@ -51,6 +51,7 @@ def generate_files(
     sampling: Sampling = Sampling(),
     reading: PoseOptions | None = None,
     signature: Signature | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Writes `target-0.png`, ... in the order of the poses, `sheet.png` and `result.json` into the folder `out`.
 
@@ -65,6 +66,7 @@ def generate_files(
         sampling: settings of sampling.
         reading: what settles units, frame and person of the poses; the frame of a source's pose is its picture's.
         signature: signs the pictures by C2PA.
+        overwrite: replace the folder of an earlier request, as a whole.
 
     Returns:
         the files written, `target-*.png` first.
@@ -74,7 +76,7 @@ def generate_files(
             been written then.
     """
     out = Path(out)
-    check_output_folder(out)
+    check_replaceable(out, overwrite)
     inputs = read_inputs(sources, poses, source_poses, reading)
     read_requests(inputs.sources, inputs.poses, inputs.source_poses, grid, scenario, *CHECK_VIEW_SIZE)
     resolve_model(model)
@@ -105,7 +107,7 @@ def generate_files(
         "dtype": str(pipeline.dtype).removeprefix("torch."),
         "seconds": seconds,
     }
-    with staged_folder(out) as stage:
+    with result_folder(out, overwrite) as stage:
         for name, image in zip(names, images, strict=True):
             save_generated(image, stage / name, Origin(name_of_model, sampling.seed), signature)
         sheet_of = Origin(name_of_model, sampling.seed, composite=True)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from imagpose.io import partial_file
+from imagpose.io import check_new_file, partial_file
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file, write_openpose_json
 from imagpose.pose.library import NamedPose, library, named_poses, near_names
 from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
@@ -16,18 +16,21 @@ __all__ = ["convert_file", "draw_file", "list_poses", "show_file"]
 _LONGEST_SIDE = 16_384
 
 
-def list_poses(patterns: Sequence[str] = (), sheet: Path | None = None) -> list[NamedPose]:
+def list_poses(patterns: Sequence[str] = (), sheet: Path | None = None, overwrite: bool = False) -> list[NamedPose]:
     """The library's poses whose names the patterns fit, each once; all without a pattern.
 
     Args:
         patterns: such as "walk-*".
         sheet: PNG to write, with all of them drawn.
+        overwrite: replace the file `sheet`.
 
     Raises:
-        ValueError, OSError: a pattern fits no name, or `sheet` is no PNG or cannot be written.
+        ValueError, OSError: a pattern fits no name, or `sheet` is no PNG, exists or cannot be written.
     """
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise ValueError(f"{sheet}: a sheet is written as .png")
+    if sheet is not None:
+        check_new_file(sheet, overwrite)
     found: dict[str, NamedPose] = {} if patterns else dict(library())
     for pattern in patterns:
         fitting = named_poses(pattern)
@@ -48,7 +51,7 @@ def show_file(file: Path, options: PoseOptions) -> list[str]:
 
 
 def draw_file(
-    file: Path, out: Path, size: tuple[int, int] | None, controlnet: bool, options: PoseOptions
+    file: Path, out: Path, size: tuple[int, int] | None, controlnet: bool, options: PoseOptions, overwrite: bool = False
 ) -> list[Path]:
     """Draw the skeleton of each pose in a file.
 
@@ -58,12 +61,13 @@ def draw_file(
         size: height and width; None: each pose's frame.
         controlnet: sticks of 4 pixels whatever the size, without smoothing, as ControlNet's own drawings have.
         options: what settles the reading.
+        overwrite: replace what exists.
 
     Returns:
         The pictures written.
 
     Raises:
-        ValueError, OSError: as `pose.read_pose_file`; `out` is no PNG or cannot be written.
+        ValueError, OSError: as `pose.read_pose_file`; `out` is no PNG, exists or cannot be written.
     """
     if out.suffix.lower() != ".png":
         raise ValueError(f"{out}: a drawing is written as .png")
@@ -76,6 +80,8 @@ def draw_file(
     names = (
         [out] if len(poses) == 1 else [out.with_name(f"{out.stem}-{n}{out.suffix}") for n in range(1, len(poses) + 1)]
     )
+    for name in names:
+        check_new_file(name, overwrite)
     for pose, name in zip(poses, names, strict=True):
         height, width = size or (pose.height, pose.width)
         with partial_file(name) as partial:
@@ -83,14 +89,15 @@ def draw_file(
     return names
 
 
-def convert_file(file: Path, out: Path, options: PoseOptions) -> Path:
+def convert_file(file: Path, out: Path, options: PoseOptions, overwrite: bool = False) -> Path:
     """Write the poses of a file as OpenPose JSON, several as a list with one entry a frame.
 
     Raises:
-        ValueError, OSError: as `pose.read_pose_file`; `out` is no .json or cannot be written.
+        ValueError, OSError: as `pose.read_pose_file`; `out` is no .json, exists (but for `overwrite`) or cannot be written.
     """
     if out.suffix.lower() != ".json":
         raise ValueError(f"{out}: poses are converted to OpenPose JSON, a .json")
+    check_new_file(out, overwrite)
     poses = _read(file, options)
     write_openpose_json(poses[0] if len(poses) == 1 else poses, out)
     return out

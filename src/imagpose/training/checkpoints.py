@@ -3,6 +3,8 @@
 A checkpoint holds the stage's weights, the optimiser and the schedule (accelerate), the EMA weights
 (``ema.safetensors``) and ``progress.json``. Randomness and the order of the data are keyed by (seed, step, sample), so
 the step says where both stand. The names of its entries are a promise: later versions resume it.
+
+Nothing else in a run's folder is removed: what others put beside the weights stays when these are replaced.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from imagpose.io import partial_folder, write_json
+from imagpose.io import carry_over, check_output_folder, mark_written, partial_folder, write_json
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.stage import Stage
 
@@ -114,8 +116,9 @@ def save_checkpoint(
             if read_progress(old).kept:
                 continue
             os.replace(old, f"{old}.partial")  # so that a kill leaves no half of it under its name
-        for left_over in folder.glob("*.partial"):
-            shutil.rmtree(left_over, ignore_errors=True)
+        for left_over in folder.glob("step-*.partial"):
+            if _NAME.fullmatch(left_over.stem):
+                shutil.rmtree(left_over, ignore_errors=True)
     accelerator.wait_for_everyone()
     return final
 
@@ -193,6 +196,26 @@ def export_stage(stage: Stage, folder: Path, facts: dict[str, Any]) -> None:
     with partial_folder(folder, replace=True) as partial:
         stage.export(partial)
         write_json(partial / "training.json", {"stage": stage.name, **facts}, indent=2)
+        mark_written(partial)
+        carry_over(folder, partial)
+
+
+def check_output(output: Path) -> None:
+    """Look at a run's folder before any time is spent.
+
+    Raises:
+        ValueError: nothing can be written there, or its ``weights`` are no run's.
+    """
+    check_output_folder(output)
+    weights = output / "weights"
+    if weights.is_symlink() or (
+        weights.exists() and not (weights / "training.json").is_file() and not _is_empty(weights)
+    ):
+        raise ValueError(f"{weights} exists and was not written by a run: choose another output folder")
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def finished_at(output: Path) -> int | None:

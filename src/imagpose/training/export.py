@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from imagpose.io import check_replaceable, mark_written, partial_folder
+from imagpose.io import check_replaceable, result_folder
 from imagpose.pipeline import IMAGPosePipeline
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -47,13 +47,12 @@ def export_pipeline(
     for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module) and not all(p.isfinite().all() for p in component.parameters()):
             raise ValueError(f"{name} has weights that {dtype} cannot hold: use bf16")
-    with partial_folder(folder, replace=overwrite) as partial:
+    with result_folder(folder, overwrite) as partial:
         pipeline.save_pretrained(partial, max_shard_size=max_file_size)
         _forget_folders(partial)
         for name in ("training.json", "README.md"):
             if (weights / name).is_file():
                 shutil.copy(weights / name, partial)
-        mark_written(partial)
         return {path.name: _bytes(path) for path in sorted(partial.iterdir()) if path.is_dir()}
 
 

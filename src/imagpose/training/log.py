@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from imagpose.io import write_text
+from imagpose.io import partial_file, write_text
 from imagpose.training.configs import RunConfig
 from imagpose.training.stage import ProgressReport, Stage
 
@@ -142,7 +142,8 @@ class Records:
         """Picture and row of the curve: ``<output>/progress/<samples>.png`` and ``<output>/progress.csv``."""
         folder, outcome = self.config.output / "progress", self.outcome
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(report.picture).save(folder / f"{outcome.samples:08d}.png")
+        with partial_file(folder / f"{outcome.samples:08d}.png") as partial:
+            Image.fromarray(report.picture).save(partial, format="PNG")
         row: dict[str, float] = {
             self.stage.sample_name: outcome.samples,
             "seconds": round(outcome.seconds),

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from imagpose.training.cache import check_split, render_views
-from imagpose.training.checkpoints import finished_at
+from imagpose.training.checkpoints import check_output, finished_at
 from imagpose.training.configs import RenderedRunConfig, RunConfig, ViewCacheConfig, load_config
 from imagpose.training.log import Outcome, import_wandb
 from imagpose.training.loop import Training
@@ -53,6 +53,7 @@ class Trainer(Generic[ConfigT]):
             FloatingPointError: the loss is not finite.
         """
         config = load_config(self.config, config_path, overrides)
+        check_output(config.output)
         finished = finished_at(config.output)
         if resume == "latest" and finished is not None and finished >= config.steps:
             return Outcome(step=finished)

@@ -185,11 +185,12 @@ def _parse(text: str) -> Any:
     """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"line {event.start_mark.line + 1}: an alias (*{event.anchor}); write the value out")
+            raise ValueError(f"line {line}: an alias (*{event.anchor}); write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
-            raise ValueError(f"line {event.start_mark.line + 1}: more than {_MAX_DEPTH} levels")
+            raise ValueError(f"line {line}: more than {_MAX_DEPTH} levels")
     return yaml.safe_load(text)
 
 

@@ -98,8 +98,18 @@ def test_grey_16_bit_palette_and_cmyk(tmp_path):
     np.testing.assert_array_equal(loaded(tmp_path / "dark.png"), 1)  # 200 of 65535
     np.testing.assert_array_equal(loaded(Image.fromarray(grey.astype(np.int32))), expected)
     np.testing.assert_array_equal(loaded(Image.fromarray(grey.astype(np.float32))), expected)
+    (Image.fromarray(grey.astype(np.float32) / 255)).save(tmp_path / "unit.tif")
+    np.testing.assert_array_equal(loaded(tmp_path / "unit.tif"), expected)
     np.testing.assert_array_equal(loaded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)))[0, 0], [255, 0, 0])
     np.testing.assert_array_equal(loaded(Image.new("1", (16, 16), 1)), 255)
+
+
+def test_a_file_of_floats_that_are_no_numbers_is_named(tmp_path):
+    values = np.full((16, 16), 0.5, np.float32)
+    values[3, 4] = np.nan
+    Image.fromarray(values).save(tmp_path / "hole.tif")
+    with pytest.raises(ValueError, match=r"hole\.tif: it holds values that are not finite"):
+        load_picture(tmp_path / "hole.tif")
 
 
 def png_header(width: int, height: int) -> bytes:

@@ -31,7 +31,7 @@ def load_picture(source: Any) -> Image.Image:
 
     Args:
         source: path of a PNG, JPEG, WebP, BMP, GIF, TIFF or PPM file; PIL picture; array (H, W) or (H, W, 1|3|4),
-            or tensor (1|3|4, H, W), of uint8 or of floats in [0, 1].
+            or tensor (1|3|4, H, W), of uint8 or of floats in [0, 1]. A file of floats (TIFF) may hold [0, 1] or 0..255.
 
     Raises:
         FileNotFoundError: no such file.
@@ -102,7 +102,7 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
     except DAMAGE as error:
         raise ValueError(f"{name}: damaged picture ({error})") from None
     if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _to_8_bits(picture)
+        picture = _to_8_bits(picture, name)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, "white")
@@ -116,11 +116,17 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise ValueError(f"{name}: {width}x{height} pixels; {limits}")
 
 
-def _to_8_bits(picture: Image.Image) -> Image.Image:
-    """Grey pictures of 16 bits, of 32 bits that hold 8 or 16, or of floats in 0..255."""
+def _to_8_bits(picture: Image.Image, name: str) -> Image.Image:
+    """Grey pictures of 16 bits, of 32 bits that hold 8 or 16, or of floats in [0, 1] or in 0..255."""
     values = np.asarray(picture, np.float64)
-    is_16_bit = picture.mode.startswith("I;16") or (picture.mode == "I" and values.max() > 255)
-    return Image.fromarray((values / 257 if is_16_bit else values).clip(0, 255).round().astype(np.uint8))
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: it holds values that are not finite")
+    highest = values.max()
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and highest > 255):
+        values = values / 257
+    elif picture.mode == "F" and highest <= 1:
+        values = values * 255
+    return Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
 
 
 def _from_array(values: np.ndarray) -> Image.Image:

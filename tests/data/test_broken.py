@@ -136,7 +136,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "views of another split": (column(SHARD, "split", each("test")), f"{SHARD}: 0/0 is of split 'test'"),
     "views of one name": (column(SHARD, "view", each("x")), f"{SHARD}: two views have the name 0/x"),
     "width missing": (column(SHARD, "width", each(None)), f"{SHARD}: damaged"),
-    "width of nothing": (column(SHARD, "width", each(0)), "stored pose of 0/0: the frame is 0x40"),
+    "width of nothing": (column(SHARD, "width", each(0)), "stored pose of 0/0: the frame is 40x0"),
     "mask as text": (column(SHARD, "mask", each("x"), pa.string()), "mask are of another type"),
     "picture missing": (column(SHARD, "picture", each(None)), f"{SHARD}: damaged"),
     "picture without bytes": (column(SHARD, "picture", encoded(lambda _: None)), "picture of 0/0 is not a PNG or JPEG"),

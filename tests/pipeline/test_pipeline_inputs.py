@@ -56,6 +56,12 @@ def test_a_wide_pose_frame_is_fitted_not_stretched():
     np.testing.assert_allclose(requests[0].target_poses[0].keypoints[0], (8, 16, 1))
 
 
+def test_a_pose_on_the_edge_of_its_frame_is_taken(pipeline, picture):
+    points = np.zeros((18, 3), dtype=np.float32)
+    points[:2] = [(16, 32, 1), (16, 3, 1)]  # the right edge
+    assert run(pipeline, picture(0), Pose(points, 16, 32)).shape == (1, 32, 16, 3)
+
+
 def hidden_pose():
     return Pose(np.zeros((18, 3), dtype=np.float32), 16, 32)
 

@@ -53,11 +53,12 @@ def test_mirror_swaps_left_and_right():
 def test_visible_and_inside():
     points = np.zeros((18, 3))
     points[3] = [5, 5, 0.5]
-    points[4] = [100, 5, 1]
+    points[4] = [100.5, 5, 1]
     points[5] = [-0.5, 5, 1]
+    points[6], points[7] = [100, 5, 1], [0, 200, 1]  # on the edge: where fractions of 1 come to lie
     pose = Pose(points, 100, 200)
-    assert np.flatnonzero(pose.visible).tolist() == [3, 4, 5]
-    assert np.flatnonzero(pose.inside).tolist() == [3]
+    assert np.flatnonzero(pose.visible).tolist() == [3, 4, 5, 6, 7]
+    assert np.flatnonzero(pose.inside).tolist() == [3, 6, 7]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,9 @@ def test_visible_and_inside():
         (np.full((18, 3), np.nan), (9, 9), "not finite"),
         (np.full((18, 3), 1.5), (9, 9), "between 0 and 1"),
         (np.full((18, 3), -0.5), (9, 9), "between 0 and 1"),
-        (np.ones((18, 3)), (0, 9), "at least 1 pixel"),
+        (np.ones((18, 3)), (0, 9), "the frame is 9x0 .*; sides from 1 to 20,000"),
+        (np.ones((18, 3)), (100_000, 1), "the frame is 1x100000 .*; sides from 1 to 20,000"),
+        (np.ones((18, 3)), (20_000, 20_000), "at most 100,000,000 pixels"),
     ],
 )
 def test_impossible_poses_are_refused(points, frame, message):

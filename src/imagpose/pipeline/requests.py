@@ -155,5 +155,7 @@ def _as_poses(value: Any, name: str, optional: bool = False) -> list[Pose | None
 
 def _fit_visible(pose: Pose, width: int, height: int, name: str) -> Pose:
     if not pose.inside.any():
-        raise ValueError(f"{name} has no visible key point inside its frame of {pose.width} x {pose.height} pixels")
+        raise ValueError(
+            f"{name} has no visible key point inside its frame of {pose.height}x{pose.width} (height x width)"
+        )
     return pose.fit(width, height)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imagpose.pictures import fitted_box
+from imagpose.pictures import MAX_PIXELS, MAX_SIDE, fitted_box
 
 __all__ = ["KEYPOINT_NAMES", "LIMBS", "MIRRORED", "Pose"]
 
@@ -42,7 +42,8 @@ class Pose:
             from the thumb), values as of `keypoints`; None where the hands are not known.
 
     Raises:
-        ValueError: another shape, a value that is not finite, a confidence outside 0..1, an empty frame.
+        ValueError: another shape, a value that is not finite, a confidence outside 0..1, an empty frame, or one that is
+            larger than pictures may be.
     """
 
     keypoints: np.ndarray
@@ -54,8 +55,12 @@ class Pose:
         object.__setattr__(self, "keypoints", _checked(self.keypoints, (18, 3), "key points", "in OpenPose order"))
         if self.hands is not None:
             object.__setattr__(self, "hands", _checked(self.hands, (2, 21, 3), "hands", "left, right"))
-        if self.width < 1 or self.height < 1:
-            raise ValueError(f"the frame is {self.width}x{self.height}; both sides must be at least 1 pixel")
+        sides = (self.height, self.width)
+        if min(sides) < 1 or max(sides) > MAX_SIDE or self.height * self.width > MAX_PIXELS:
+            raise ValueError(
+                f"the frame is {self.height}x{self.width} (height x width); sides from 1 to {MAX_SIDE:,} and at most"
+                f" {MAX_PIXELS:,} pixels expected"
+            )
 
     @property
     def visible(self) -> np.ndarray:
@@ -64,9 +69,9 @@ class Pose:
 
     @property
     def inside(self) -> np.ndarray:
-        """bool (18,): points that are found and lie inside the frame."""
+        """bool (18,): points that are found and lie inside the frame or on its edge."""
         x, y = self.keypoints[:, 0], self.keypoints[:, 1]
-        return self.visible & (x >= 0) & (x < self.width) & (y >= 0) & (y < self.height)
+        return self.visible & (x >= 0) & (x <= self.width) & (y >= 0) & (y <= self.height)
 
     def scale(self, scale_x: float, scale_y: float) -> Pose:
         """Coordinates multiplied, same frame; missing points stay as they are."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from imagpose.pictures import MAX_SIDE
 from imagpose.pose.keypoints import KEYPOINT_NAMES
 from imagpose.pose.layouts import LAYOUTS, from_names, known_counts, to_body, to_hands
 
@@ -22,7 +23,6 @@ _SIZE_KEYS = (
     ("canvas_height", "canvas_width"), ("height", "width"), ("image_height", "image_width"),
     ("imageHeight", "imageWidth"), ("img_height", "img_width"),
 )  # fmt: skip
-_LONGEST_SIDE = 100_000
 _HAND_POINTS = 21
 _MEDIAPIPE_COUNT = 33
 
@@ -126,7 +126,7 @@ def stated_size(data: Mapping[str, Any], where: str) -> tuple[int, int] | None:
         if height is None or width is None:
             continue
         for side in (height, width):
-            if isinstance(side, bool) or not isinstance(side, (int, float)) or not 1 <= side <= _LONGEST_SIDE:
+            if isinstance(side, bool) or not isinstance(side, (int, float)) or not 1 <= side <= MAX_SIDE:
                 raise ValueError(
                     f"{where}: the frame is {short(height)} x {short(width)} (height x width); pixels expected"
                 )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from imagpose.models.unet import IMAGPoseUNet
     from imagpose.pipeline import IMAGPosePipeline
     from imagpose.pose import Pose, read_poses
+    from imagpose.serving.generate import generate
+    from imagpose.serving.many import generate_people
     from imagpose.views import ViewGrid
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "PoseEncoder",
     "ViewGrid",
     "__version__",
+    "generate",
+    "generate_people",
     "read_poses",
 ]
 
@@ -44,6 +48,8 @@ _HOMES = {
     "Pose": "imagpose.pose",
     "PoseEncoder": "imagpose.models.pose_encoder",
     "ViewGrid": "imagpose.views",
+    "generate": "imagpose.serving.generate",
+    "generate_people": "imagpose.serving.many",
     "read_poses": "imagpose.pose",
 }
 

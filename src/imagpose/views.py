@@ -19,6 +19,7 @@ __all__ = [
     "Plan",
     "Slot",
     "ViewGrid",
+    "fitting_grid",
     "plan",
     "random_mask",
     "tile",
@@ -68,6 +69,12 @@ class ViewGrid:
 
     def __str__(self) -> str:
         return f"{self.rows}x{self.cols}"
+
+
+def fitting_grid(num_sources: int, num_targets: int) -> ViewGrid:
+    """The smallest of 2 x 2, 2 x 3 and 3 x 3 that holds all sources and targets; 3 x 3 where none does."""
+    grids = (ViewGrid(2, 2), ViewGrid(2, 3), ViewGrid(3, 3))
+    return next((grid for grid in grids if num_sources + num_targets <= grid.num_views), grids[-1])
 
 
 def tile(views: torch.Tensor, grid: ViewGrid) -> torch.Tensor:

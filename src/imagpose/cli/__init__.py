@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from imagpose.cli import convert, evaluate, poses, prepare, reproduce, study, train
+from imagpose.cli import convert, evaluate, generate, poses, prepare, reproduce, study, train
 from imagpose.cli.options import (
     Config,
     Model,
@@ -23,14 +23,12 @@ from imagpose.cli.options import (
     Workers,
     World,
     parse_size,
-    with_reading,
     with_sampling,
 )
 from imagpose.version import __version__
 
 if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling
-    from imagpose.pose import PoseOptions
 
 app = typer.Typer(
     name="imagpose",
@@ -64,52 +62,12 @@ def _options(
     del version
 
 
-@app.command(epilog="Example: imagpose generate --source a.jpg --pose walk.json --pose wave.json --out pictures")
-@with_sampling
-@with_reading
-def generate(
-    sampling: Sampling,
-    reading: PoseOptions,
-    out: Annotated[Path, typer.Option(help="Folder for target-0.png, ..., sheet.png and result.json.")],
-    source: Annotated[
-        list[Path] | None, typer.Option(help="Photo of the person, at least one; repeat for several.")
-    ] = None,
-    pose: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="File with target poses, at least one: key points of any usual kind, or a drawn skeleton; repeat for"
-            " several."
-        ),
-    ] = None,
-    source_pose: Annotated[
-        list[Path] | None, typer.Option(help="Poses of the sources, one for each in the same order (optional).")
-    ] = None,
-    model: Model = "mini",
-    scenario: Annotated[str | None, typer.Option(help="T1, T2, T3 or star; default: any number to any number.")] = None,
-    grid: Annotated[str | None, typer.Option(help="Rows x columns of the joint canvas, default 2x2.")] = None,
-    c2pa_certificate: Annotated[
-        Path | None, typer.Option(help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).")
-    ] = None,
-    c2pa_key: Annotated[Path | None, typer.Option(help="The certificate's private key (PEM, no password).")] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Generate one picture per pose, in the order of the poses."""
-    from imagpose.provenance import Signature
-    from imagpose.serving.generate import generate_files
-
-    if (c2pa_certificate is None) != (c2pa_key is None):
-        raise ValueError("a signature needs both --c2pa-certificate and --c2pa-key")
-    signature = None if c2pa_certificate is None or c2pa_key is None else Signature(c2pa_certificate, c2pa_key)
-
-    files = generate_files(
-        source or (), pose or (), source_pose or (), out=out, model=model, scenario=scenario, grid=grid,
-        sampling=sampling, reading=reading, signature=signature, overwrite=overwrite,
-    )  # fmt: skip
-    for file in files:
-        typer.echo(file)
+app.command(epilog="Example: imagpose generate --source a.jpg --pose walk-03 --pose wave.json --out pictures")(
+    generate.generate
+)
 
 
-@app.command(epilog="Example: imagpose check target-0.png --json")
+@app.command(epilog="Example: imagpose check walk-03.png --json")
 def check(
     pictures: Annotated[list[Path], typer.Argument(help="PNG, JPEG or WebP pictures.", metavar="PICTURE...")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of lines.")] = False,

@@ -1,4 +1,4 @@
-"""A pipeline as commands need it: on the GPU where there is one, with the scheduler that was asked for.
+"""A pipeline as commands need it: on the device and in the precision asked for, with the scheduler that was asked for.
 
 The libraries are imported when it is called, so that commands refuse bad input without them.
 """
@@ -7,19 +7,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imagpose.devices import choose_device
+
 if TYPE_CHECKING:
     from imagpose.pipeline.pipeline import IMAGPosePipeline
 
-__all__ = ["load_pipeline"]
+__all__ = ["DTYPES", "check_dtype", "load_pipeline"]
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
-def load_pipeline(model: str, scheduler: str | None = None) -> IMAGPosePipeline:
-    """The pipeline of a name, folder or Hub id, on the GPU where there is one, without the libraries' progress bars.
+def load_pipeline(
+    model: str, scheduler: str | None = None, device: str | None = None, dtype: str | None = None
+) -> IMAGPosePipeline:
+    """The pipeline of a name, folder or Hub id, without the libraries' progress bars.
 
     Args:
         model: see `IMAGPosePipeline.from_pretrained`, and its errors.
         scheduler: as `Sampling.scheduler`.
+        device: see `devices.choose_device`; None: the GPU where there is one.
+        dtype: one of `DTYPES`; None: fp32.
+
+    Raises:
+        ValueError: also as `check_dtype`.
     """
+    check_dtype(dtype, device)
     import diffusers
     import torch
     import transformers
@@ -29,8 +41,20 @@ def load_pipeline(model: str, scheduler: str | None = None) -> IMAGPosePipeline:
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    pipeline = IMAGPosePipeline.from_pretrained(model)
+    pipeline = IMAGPosePipeline.from_pretrained(model, dtype=getattr(torch, DTYPES[dtype or "fp32"]))
     if scheduler is not None:
         pipeline.scheduler = named_scheduler(scheduler, pipeline.scheduler)
-    placed: IMAGPosePipeline = pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    placed: IMAGPosePipeline = pipeline.to(choose_device(device))
     return placed
+
+
+def check_dtype(dtype: str | None, device: str | None) -> None:
+    """Look at a precision before any weights are read.
+
+    Raises:
+        ValueError: no such device or precision, or a precision in which the device does not compute.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r}: one of {', '.join(DTYPES)} expected")
+    if choose_device(device) == "cpu" and dtype == "fp16":
+        raise ValueError("dtype fp16 is for GPUs; bf16 or fp32 expected on the CPU")

@@ -17,10 +17,10 @@ from imagpose.pictures import load_picture
 from imagpose.pose import Pose, to_openpose
 from imagpose.pose.detection import DEFAULT_DETECTOR, open_detector
 
-__all__ = ["UNUSABLE", "Detected", "detect_files"]
+__all__ = ["PICTURE_ENDINGS", "UNUSABLE", "Detected", "detect_files"]
 
 UNUSABLE = "unusable.txt"
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ def _sources(pictures: Sequence[Path | str]) -> dict[str, Path]:
     for given in map(Path, pictures):
         inside = (
             sorted(
-                file for file in given.rglob("*") if file.suffix.lower() in _ENDINGS and not file.name.startswith(".")
+                file for file in given.rglob("*") if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".")
             )
             if given.is_dir()
             else None
         )
         if inside == []:
-            raise ValueError(f"{given}: no pictures in this folder ({', '.join(_ENDINGS)})")
+            raise ValueError(f"{given}: no pictures in this folder ({', '.join(PICTURE_ENDINGS)})")
         for file in [given] if inside is None else inside:
             relative = Path(file.name) if inside is None else file.relative_to(given)
             name = relative.with_suffix(".json").as_posix()

@@ -1,199 +1,267 @@
-"""From files to files: the core of `imagpose generate`."""
+"""Pictures of a person in poses, as the command, the page and Python ask for them: from photos to a folder of results.
 
-import platform
+One direction: read -> frame the photos -> draw all samples -> score -> put on a ground -> choose -> write.
+"""
+
+from __future__ import annotations
+
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
-from imagpose.io import check_replaceable, result_folder, write_json
+from imagpose.io import json_digest
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.models.licences import model_licence
-from imagpose.pictures import load_picture
-from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.loading import check_dtype, load_pipeline
 from imagpose.pipeline.requests import read_requests
-from imagpose.pipeline.sampling import Sampling
-from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file
-from imagpose.provenance import Origin, Signature, generated_by, save_generated
-from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
-from imagpose.version import __version__
+from imagpose.pose import Pose, PoseOptions
+from imagpose.provenance import Signature, generated_by, read_marks
+from imagpose.serving.drawn import AfterStep, draw_sample, frame_sources, keep_best, scored_outputs
+from imagpose.serving.framing import Framed
+from imagpose.serving.inputs import CHECK_VIEW_SIZE, GenerateInputs, PictureLike, PoseLike, as_list, read_inputs
+from imagpose.serving.results import (
+    Generated,
+    Output,
+    check_out,
+    finished,
+    request_sheet,
+    skeleton_size,
+    versions,
+    write_results,
+)
+from imagpose.serving.settings import GenerateSettings
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-CHECK_VIEW_SIZE = (256, 256)  # inputs are checked before the model says its own view size; any legal size serves
+__all__ = [
+    "CHECK_VIEW_SIZE", "AfterStep", "GenerateInputs", "GenerateSettings", "Generated", "check_request", "generate",
+    "generate_inputs", "model_label", "open_pipeline", "read_inputs", "request_digest", "skeleton_size", "versions",
+    "warn_of_photographs",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class GenerateInputs:
-    """Pictures and poses as read from the files, in the order given; and what was read from each pose file."""
-
-    sources: list[Image.Image]
-    poses: list[Pose]
-    source_poses: list[Pose] | None
-    said: list[str] = field(default_factory=list)
-
-
-def generate_files(
-    sources: Sequence[Path],
-    poses: Sequence[Path],
-    source_poses: Sequence[Path] = (),
+def generate(
+    sources: PictureLike | Sequence[PictureLike],
+    poses: PoseLike | Sequence[PoseLike],
+    source_poses: PoseLike | Sequence[PoseLike | None] | None = None,
     *,
-    out: Path,
-    model: str = "mini",
-    scenario: str | None = None,
-    grid: str | None = None,
-    sampling: Sampling = Sampling(),
+    out: Path | str | None = None,
+    model: str | IMAGPosePipeline = "mini",
+    masks: Sequence[PictureLike] = (),
     reading: PoseOptions | None = None,
-    signature: Signature | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
     overwrite: bool = False,
-) -> list[Path]:
-    """Writes `target-0.png`, ... in the order of the poses, `sheet.png` and `result.json` into the folder `out`.
+    signature: Signature | None = None,
+    **settings: Any,
+) -> Generated:
+    """One picture per pose (and sample), named after the poses.
 
-    All inputs are checked before the model is loaded, and files appear in `out` only when all of them are complete.
+    All inputs are checked before the model is loaded. A folder that holds the whole result of the same request already is
+    read instead of being made again.
 
     Args:
-        sources: picture files of one person.
-        poses: files of target poses, see `pose.read_pose_file`; one that holds several gives as many targets.
-        source_poses: none, or one per source, in the same forms.
-        model: `"mini"`, the folder of a saved pipeline, or a Hub id.
-        scenario, grid: see `IMAGPosePipeline.__call__`.
-        sampling: settings of sampling.
-        reading: what settles units, frame and person of the poses; the frame of a source's pose is its picture's.
+        sources: photos of one person: paths, or what `pictures.load_picture` takes.
+        poses: key-point files of any kind, folders of them, patterns, names of the library, or `Pose` objects; a file that
+            holds several poses gives as many pictures.
+        source_poses: none, or one per source; None in it: not known. Unknown ones are detected, where photos are framed
+            and the detector is installed.
+        out: folder for <pose>.png, ..., `sheet.png` and `result.json`; None: nothing is written.
+        model: "mini", the folder of a saved pipeline, a Hub id, or a pipeline that is loaded.
+        masks: none, or one per source, white where it shows the person; with another `background` than "keep" the ground
+            of the sources is replaced too.
+        reading: what settles units, frame and person of pose files; the frame of a source's pose is its picture's.
+        device, dtype: see `pipeline.loading.load_pipeline`; not for a pipeline that is loaded.
+        overwrite: replace results of another request in `out`; files of others are never touched.
         signature: signs the pictures by C2PA.
-        overwrite: replace the folder of an earlier request, as a whole.
-
-    Returns:
-        the files written, `target-*.png` first.
+        settings: of `GenerateSettings` and `Sampling`, by name: size=(256, 176), samples=4, seed=7, ...
 
     Raises:
         ValueError, OSError: an input is not legal or not there; one line says which and what would be. Nothing has
             been written then.
     """
-    out = Path(out)
-    check_replaceable(out, overwrite)
-    inputs = read_inputs(sources, poses, source_poses, reading)
-    read_requests(inputs.sources, inputs.poses, inputs.source_poses, grid, scenario, *CHECK_VIEW_SIZE)
-    resolve_model(model)
+    asked = GenerateSettings.of(settings)
+    inputs = read_inputs(as_list(sources), as_list(poses), as_list(source_poses), reading, masks)
+    check_request(inputs, asked)
+    if out is not None:
+        found = None if overwrite else finished(Path(out), request_digest(inputs, asked, model_label(model), dtype))
+        if found is not None:
+            note = f"{out} holds the result of this request already; overwrite makes it again"
+            warnings.warn(note, UserWarning, stacklevel=2)
+            return found
+        check_out(Path(out), overwrite)
     if signature is not None:
         signature.check()
+    warn_of_photographs(model_label(model), as_list(sources))
+    pipeline, seconds = open_pipeline(model, asked, device, dtype)
+    return generate_inputs(
+        pipeline, inputs, asked, out=out, dtype=dtype, signature=signature, load_seconds=seconds
+    )  # fmt: skip
 
+
+def generate_inputs(
+    pipeline: IMAGPosePipeline,
+    inputs: GenerateInputs,
+    settings: GenerateSettings,
+    *,
+    out: Path | str | None = None,
+    dtype: str | None = None,
+    signature: Signature | None = None,
+    load_seconds: float = 0.0,
+    after_step: AfterStep | None = None,
+) -> Generated:
+    """What `generate` gives, by a pipeline that is loaded, from inputs that are read and checked.
+
+    Args:
+        pipeline: with the scheduler of the settings.
+        dtype: that was asked for, which belongs to the request.
+        load_seconds: time that loading took, for the record.
+        after_step: the pipeline's `callback_on_step_end`; what it raises ends the request, and nothing is written.
+    """
     started = time.perf_counter()
-    pipeline = load_pipeline(model, sampling.scheduler)
-    loaded = time.perf_counter()
-    images = run_pipeline(pipeline, inputs, scenario, grid, sampling)
-    seconds = {"load": round(loaded - started, 3), "generate": round(time.perf_counter() - loaded, 3)}
-
-    name_of_model = model_name(model)
-    names = [f"target-{index}.png" for index in range(len(images))]
+    height, width = settings.size or (pipeline.config.view_height, pipeline.config.view_width)
+    framed = frame_sources(inputs, settings, height, width)
+    drawn = [
+        draw_sample(
+            pipeline, framed, inputs.poses, settings, settings.sampling.seed + sample, (height, width), after_step
+        )
+        for sample in range(settings.samples)
+    ]
+    sampled = time.perf_counter()
+    outputs = keep_best(scored_outputs(drawn, inputs, framed, settings), settings)
+    seconds = {
+        "load": round(load_seconds, 3),
+        "generate": round(sampled - started, 3),
+        "score": round(time.perf_counter() - sampled, 3),
+    }
+    model = model_label(pipeline)
     record = {
-        "marked": generated_by(name_of_model),
-        "licence": model_licence(model),
+        "marked": generated_by(model),
+        "request": request_digest(inputs, settings, model, dtype),
+        "licence": model_licence(str(pipeline.name_or_path)) if pipeline.name_or_path else None,
         "signed": signature is not None,
-        "settings": {"model": model, "scenario": scenario, "grid": grid, **asdict(sampling)},
-        "sources": [str(path) for path in sources],
-        "poses": [str(path) for path in poses],
-        "source_poses": [str(path) for path in source_poses],
+        "settings": {"model": model, **settings.record()},
+        "sources": _recorded_sources(inputs, framed),
+        "poses": list(inputs.files.get("poses", [])),
         "read": inputs.said,
-        "outputs": names,
-        "size": {"height": images[0].height, "width": images[0].width},
+        "outputs": [_recorded(own, inputs) for own in outputs],
+        "size": {"height": height, "width": width},
+        "grid": str(settings.view_grid(len(inputs.sources), len(inputs.poses))),
         "versions": versions(),
         "device": str(pipeline.device),
         "dtype": str(pipeline.dtype).removeprefix("torch."),
         "seconds": seconds,
     }
-    with result_folder(out, overwrite) as stage:
-        for name, image in zip(names, images, strict=True):
-            save_generated(image, stage / name, Origin(name_of_model, sampling.seed), signature)
-        sheet_of = Origin(name_of_model, sampling.seed, composite=True)
-        save_generated(request_sheet(inputs, images), stage / "sheet.png", sheet_of, signature)
-        write_json(stage / "result.json", record, indent=2)
-    return [out / name for name in (*names, "sheet.png", "result.json")]
+    files = []
+    if out is not None:
+        sheet = request_sheet([own.picture for own in framed], inputs.poses, outputs)
+        files = write_results(Path(out), outputs, sheet, record, model, signature)
+    return Generated([own.picture for own in outputs], [own.name for own in outputs], record, files)
 
 
-def read_inputs(
-    sources: Sequence[Path],
-    poses: Sequence[Path],
-    source_poses: Sequence[Path] = (),
-    reading: PoseOptions | None = None,
-) -> GenerateInputs:
-    """Reads all files.
+def check_request(inputs: GenerateInputs, settings: GenerateSettings) -> None:
+    """Lay the request out without a model.
 
     Raises:
-        ValueError, OSError: a list is empty or does not match, or a file is missing or not what it should be.
+        ValueError: a pose cannot be seen, or sources, poses, grid and scenario do not go together.
     """
-    if not sources:
-        raise ValueError("no source picture: give at least one")
-    if not poses:
-        raise ValueError("no target pose: give at least one")
-    if source_poses and len(source_poses) != len(sources):
-        raise ValueError(f"{len(source_poses)} source poses for {len(sources)} sources: give one for each, or none")
-    pictures = [load_picture(path) for path in sources]
-    reading = reading or PoseOptions()
-    of_source = replace(reading, frame=None)  # a source's pose lies in its picture
-    own_files = [
-        read_pose_file(path, of_source, picture=(picture.height, picture.width))
-        for path, picture in zip(source_poses, pictures, strict=False)
+    grid = settings.view_grid(len(inputs.sources), len(inputs.poses))
+    size = settings.size or CHECK_VIEW_SIZE
+    read_requests(inputs.sources, inputs.poses, inputs.source_poses, grid, settings.scenario, *size)
+
+
+def request_digest(inputs: GenerateInputs, settings: GenerateSettings, model: str, dtype: str | None) -> str:
+    """Of everything that decides the pictures; equal requests have equal pictures."""
+
+    def numbers(pose: Pose | None) -> Any:
+        return None if pose is None else [pose.keypoints.tolist(), pose.width, pose.height]
+
+    return json_digest(
+        {
+            "model": model,
+            "dtype": dtype,
+            "settings": settings.record(),
+            "sources": inputs.digests,
+            "masks": [json_digest(mask.tobytes().hex()) for mask in inputs.masks],
+            "source_poses": [numbers(pose) for pose in inputs.source_poses or ()],
+            "poses": [numbers(pose) for pose in inputs.poses],
+            "names": inputs.names,
+        }
+    )
+
+
+def open_pipeline(
+    model: str | IMAGPosePipeline, settings: GenerateSettings, device: str | None, dtype: str | None
+) -> tuple[IMAGPosePipeline, float]:
+    """The pipeline, and the seconds that loading took.
+
+    Raises:
+        ValueError, OSError: as `pipeline.loading.load_pipeline`; or a device, precision or scheduler for a loaded one.
+    """
+    scheduler = settings.sampling.scheduler
+    if isinstance(model, (str, Path)):
+        resolve_model(model)
+        check_dtype(dtype, device)
+        started = time.perf_counter()
+        pipeline = load_pipeline(str(model), scheduler, device, dtype)
+        return pipeline, time.perf_counter() - started
+    if scheduler is not None or device is not None or dtype is not None:
+        raise ValueError("the pipeline is loaded already: give its scheduler, device and dtype to the pipeline itself")
+    return model, 0.0
+
+
+def warn_of_photographs(model: str, sources: Sequence[PictureLike]) -> None:
+    """Say in one line that mini knows rendered people only, where a source is none of ours.
+
+    Warns:
+        UserWarning: the model is mini, and a source lacks the mark that our pictures carry.
+    """
+    if not model.startswith("mini"):
+        return
+    unmarked = [source for source in sources if not _is_ours(source)]
+    if unmarked:
+        name = str(unmarked[0]) if isinstance(unmarked[0], (str, Path)) else "a source"
+        warnings.warn(
+            f"{model} knows rendered people only, and {name} was not made by imagpose: for photographs convert or train a"
+            " model that has seen some, see docs/your-own-photo.md",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _is_ours(source: PictureLike) -> bool:
+    file = source if isinstance(source, (str, Path)) else getattr(source, "filename", "")
+    try:
+        return bool(file) and (read_marks(Path(file)).software or "").startswith("imagpose")
+    except (OSError, ValueError):
+        return False
+
+
+def model_label(model: str | IMAGPosePipeline) -> str:
+    """How results name the model."""
+    if isinstance(model, (str, Path)):
+        return model_name(model)
+    return model_name(str(model.name_or_path)) if model.name_or_path else "unsaved"
+
+
+def _recorded(own: Output, inputs: GenerateInputs) -> dict[str, Any]:
+    origins = inputs.files.get("poses", [])
+    return {
+        "file": own.file,
+        "from": origins[own.target] if own.target < len(origins) else inputs.names[own.target],
+        "sample": own.sample,
+        "seed": own.seed,
+        "scores": own.scores.record(),
+        "rejected": own.rejected,
+    }
+
+
+def _recorded_sources(inputs: GenerateInputs, framed: Sequence[Framed]) -> list[dict[str, Any]]:
+    names = inputs.files.get("sources") or [f"source {number}" for number in range(1, len(framed) + 1)]
+    return [
+        {"file": name, "framed": None if own.box is None else list(own.box), "pose": own.pose_from}
+        for name, own in zip(names, framed, strict=True)
     ]
-    files = [read_pose_file(path, reading) for path in poses]
-    for file in (*own_files, *files):
-        for note in file.notes:
-            warnings.warn(f"{file.name}: {note}", UserWarning, stacklevel=3)
-    for file in own_files:
-        if len(file.poses) > 1:
-            raise ValueError(f"{file.name}: {len(file.poses)} poses; a source has one")
-    return GenerateInputs(
-        pictures,
-        [pose for file in files for pose in file.poses],
-        [file.poses[0] for file in own_files] or None,
-        [line for file in (*own_files, *files) for line in file.lines()],
-    )
-
-
-def run_pipeline(
-    pipeline: "IMAGPosePipeline", inputs: GenerateInputs, scenario: str | None, grid: str | None, sampling: Sampling
-) -> list[Image.Image]:
-    """One picture per target pose; the noise is drawn on the CPU, so that it is the same on any device."""
-    import torch
-
-    pictures: list[Image.Image] = pipeline(
-        sources=inputs.sources,
-        target_poses=inputs.poses,
-        source_poses=inputs.source_poses,
-        grid=grid,
-        scenario=scenario,
-        **sampling.arguments(),
-        generator=torch.Generator().manual_seed(sampling.seed),
-        return_dict=False,
-    )[0]
-    return pictures
-
-
-def request_sheet(inputs: GenerateInputs, images: Sequence[Image.Image]) -> Image.Image:
-    """Sources; below them each target skeleton and its picture."""
-    skeletons = [draw_skeleton(pose, *skeleton_size(pose)) for pose in inputs.poses]
-    return draw_sheet(
-        [
-            SheetSection("sources", [Cell([picture]) for picture in inputs.sources]),
-            SheetSection("target pose, generated", [Cell(own) for own in zip(skeletons, images, strict=True)]),
-        ]
-    )
-
-
-def skeleton_size(pose: Pose) -> tuple[int, int]:
-    """Width and height at which a pose is drawn to be looked at: its frame's shape, 384 pixels high.
-
-    A frame is as wide as its file says; wider than four times its height it is squeezed.
-    """
-    return min(max(1, round(384 * pose.width / pose.height)), 4 * 384), 384
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the result depends on."""
-    libraries = {name: version(name) for name in ("torch", "diffusers", "transformers", "numpy", "pillow")}
-    return {"imagpose": __version__, "python": platform.python_version(), **libraries}

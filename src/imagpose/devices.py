@@ -1,0 +1,35 @@
+"""Which device networks run on: chosen here, for pipelines and for networks that measure.
+
+Training asks Accelerate, which chooses for a process among several. Source: own.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DEVICES", "choose_device"]
+
+DEVICES = ("cuda", "mps", "cpu")
+
+
+def choose_device(name: str | None = None) -> str:
+    """The device to run on.
+
+    Args:
+        name: one of `DEVICES`, or "cuda:1" and so on; None: "cuda" where there is one, else "cpu". Apple's "mps" runs
+            where it is asked for.
+
+    Raises:
+        ValueError: no such device, or it is not in this machine.
+    """
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
+        raise ValueError(f"device {name!r}: one of {', '.join(DEVICES)}, or cuda:0, cuda:1, ... expected")
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}[kind]
+    if int(number or 0) >= count:
+        raise ValueError(
+            f"device {name!r}: this machine has {count} of this kind; another of {', '.join(DEVICES)} expected"
+        )
+    return name

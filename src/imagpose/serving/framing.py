@@ -1,0 +1,132 @@
+"""Photos of any shape framed around their person as DeepFashion frames its models: upright, the person nearly as high as the
+picture; cut off where the photo cuts the person off.
+
+Source: own. How far a person reaches beyond the key points was measured on rendered people: the crown 0.67 (median; 0.97 of
+nine in ten) of the way from the neck to the farthest point of the face above the highest one, soles 0.08 of the height below
+the ankles, hands, hair and clothes 0.4 (0.79) of that way to the sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from imagpose.pose import Pose
+from imagpose.pose.detection import DEFAULT_DETECTOR, PoseDetector, open_detector
+
+__all__ = ["Framed", "detect_pose", "frame_photo", "person_box"]
+
+_FILL = 0.88  # of the picture's height, as the people are framed that mini was trained on
+_AS_IT_IS = 0.75  # a frame of this share of the photo or more would change little
+_CROWN, _SOLES, _SIDES = 0.8, 0.08, 0.5
+_FEWEST_POINTS = 5
+_NECK, _FACE, _ANKLES = 1, (0, 14, 15, 16, 17), (10, 13)
+_HEAD = 0.13  # of the spread of the key points, where neck or face are missing
+
+
+@dataclass(frozen=True, eq=False)
+class Framed:
+    """A photo as the model gets it.
+
+    Attributes:
+        picture: the photo, or the part of it around the person.
+        pose: of the person in it, where it is known.
+        mask: of the person, where one was given.
+        box: left, top, right, bottom of the part in the photo; None: the whole.
+        pose_from: "given", the detector's name, or None.
+    """
+
+    picture: Image.Image
+    pose: Pose | None
+    mask: Image.Image | None
+    box: tuple[int, int, int, int] | None
+    pose_from: str | None
+
+
+def frame_photo(picture: Image.Image, pose: Pose | None, mask: Image.Image | None, height: int, width: int) -> Framed:
+    """The part of a photo that a view of `height` x `width` shows, found by the person's pose.
+
+    Args:
+        picture: RGB.
+        pose: of the person; None: it is detected, where the detector is installed.
+        mask: grey, of the picture's size.
+
+    Returns:
+        The whole photo where nobody is known to be in it, or where it is framed well already.
+    """
+    pose_from = "given"
+    if pose is None:
+        pose, pose_from = detect_pose(picture), DEFAULT_DETECTOR
+    if pose is None:
+        return Framed(picture, None, mask, None, None)
+    pose = pose.resize(*picture.size)
+    box = person_box(pose, height / width)
+    if box is None:
+        return Framed(picture, pose, mask, None, pose_from)
+    left, top, right, bottom = box
+    cut = pose.crop(left, top, right - left, bottom - top)
+    return Framed(picture.crop(box), cut, None if mask is None else mask.crop(box), box, pose_from)
+
+
+def person_box(pose: Pose, shape: float) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of the part of the pose's frame around its person.
+
+    Args:
+        pose: in the photo's frame.
+        shape: height over width of the view.
+
+    Returns:
+        The box, within the frame and as near to `shape` as the frame allows; None where fewer than five points lie in the
+        frame, or where the box is nearly the whole frame.
+    """
+    if np.count_nonzero(pose.inside) < _FEWEST_POINTS:
+        return None
+    points = pose.keypoints[pose.inside, :2]
+    (left, top), (right, bottom) = points.min(0), points.max(0)
+    head = _head(pose, float(bottom - top))
+    top = max(top - _CROWN * head, 0)
+    is_whole = bool(pose.inside[list(_ANKLES)].any())
+    bottom = min(bottom + _SOLES * (bottom - top), pose.height) if is_whole else pose.height
+    left, right = max(left - _SIDES * head, 0), min(right + _SIDES * head, pose.width)
+
+    high = float(bottom - top) / (_FILL if is_whole else (1 + _FILL) / 2)  # who is cut off has room above alone
+    high = max(high, float(right - left) * shape)
+    wide = high / shape
+    x = _between((left + right) / 2 - wide / 2, pose.width - wide)
+    y = _between((top + bottom) / 2 - high / 2 if is_whole else bottom - high, pose.height - high)
+    box = (max(x, 0), max(y, 0), min(x + wide, pose.width), min(y + high, pose.height))
+    if (box[2] - box[0]) * (box[3] - box[1]) >= _AS_IT_IS * pose.width * pose.height:
+        return None
+    low_x, low_y, high_x, high_y = (round(float(side)) for side in box)
+    return low_x, low_y, max(high_x, low_x + 1), max(high_y, low_y + 1)
+
+
+def detect_pose(picture: Image.Image) -> Pose | None:
+    """The pose of the largest person in a photo; None where nobody is found or no detector is installed."""
+    detector = _detector()
+    people = [] if detector is None else detector.people(picture)
+    return people[0] if people else None
+
+
+@cache
+def _detector() -> PoseDetector | None:
+    try:
+        return open_detector(DEFAULT_DETECTOR)
+    except (ValueError, OSError):  # its extra or its networks are not there
+        return None
+
+
+def _head(pose: Pose, spread: float) -> float:
+    """Length from the neck to the farthest point of the face, pixels."""
+    face = [index for index in _FACE if pose.visible[index]]
+    if pose.visible[_NECK] and face:
+        return float(np.linalg.norm(pose.keypoints[face, :2] - pose.keypoints[_NECK, :2], axis=1).max())
+    return _HEAD * spread
+
+
+def _between(start: float, room: float) -> float:
+    """A start that keeps a length inside the frame; in the middle of it where the frame is too short."""
+    return min(max(start, 0.0), room) if room >= 0 else room / 2

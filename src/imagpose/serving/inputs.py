@@ -1,0 +1,262 @@
+"""What a user gives to `generate`: photos, and poses as files, folders, patterns, names of the library or objects.
+
+Every target pose gets a name of its own here, after which its pictures are named.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from PIL import Image
+
+from imagpose.pictures import load_picture
+from imagpose.pose import Pose, PoseFile, PoseOptions, read_pose_file
+from imagpose.pose.library import NamedPose, named_poses
+from imagpose.serving.detection import PICTURE_ENDINGS
+
+__all__ = [
+    "CHECK_VIEW_SIZE", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "name_targets", "read_inputs",
+    "read_targets",
+]  # fmt: skip
+
+PictureLike: TypeAlias = "str | Path | Image.Image | Any"
+"""A path, or what `pictures.load_picture` takes."""
+PoseLike: TypeAlias = "str | Path | Pose | NamedPose"
+"""A file of any kind, a folder, a pattern, a name of the library, or a pose."""
+
+CHECK_VIEW_SIZE = (256, 256)  # inputs are checked before the model says its own view size; any legal size serves
+POSE_ENDINGS = (".json", ".jsonl", ".csv", ".txt", ".npy")
+RESERVED = "sheet"  # the name of the picture that shows all others
+_LONGEST_NAME = 180  # bytes; file systems take 255 for a name with its endings
+_PATTERN = "*?["
+
+
+@dataclass(frozen=True)
+class GenerateInputs:
+    """Pictures and poses as read from what was given, in its order.
+
+    Attributes:
+        sources, poses, source_poses: as the pipeline takes them.
+        said: what was read from each pose file, in lines.
+        files: names of the files by "sources", "poses" and "source_poses", for the record.
+        names: of the target poses, each once; their pictures are named after them. Default: target-0, target-1, ...
+        masks: grey pictures, white where a source shows the person; none, or one for each source.
+        digests: of the sources as they were given, by which a rerun knows them again.
+    """
+
+    sources: list[Image.Image]
+    poses: list[Pose]
+    source_poses: Sequence[Pose | None] | None = None
+    said: list[str] = field(default_factory=list)
+    files: Mapping[str, list[str]] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    masks: list[Image.Image] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            object.__setattr__(self, "names", [f"target-{number}" for number in range(len(self.poses))])
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Target poses as they were read: a name, the pose and where it is from, of each; and what was read, in lines."""
+
+    names: list[str]
+    poses: list[Pose]
+    origins: list[str]
+    said: list[str]
+
+
+def read_targets(poses: Sequence[PoseLike], reading: PoseOptions | None = None) -> Targets:
+    """Read the target poses.
+
+    Raises:
+        ValueError, OSError: there is none, or a file is missing or not what it should be.
+
+    Warns:
+        UserWarning: for each choice made in reading, and each file of a folder that holds no pose.
+    """
+    if not poses:
+        raise ValueError("no target pose: give at least one")
+    found = list(_read_targets(poses, reading or PoseOptions()))
+    if not found:
+        raise ValueError("no target pose: none of the files holds one")
+    return Targets(
+        name_targets([stem for stem, *_ in found]),
+        [pose for _, pose, _, _ in found],
+        [origin for _, _, origin, _ in found],
+        list(dict.fromkeys(line for *_, lines in found for line in lines)),
+    )
+
+
+def read_inputs(
+    sources: Sequence[PictureLike],
+    poses: Sequence[PoseLike] | Targets,
+    source_poses: Sequence[PoseLike | None] = (),
+    reading: PoseOptions | None = None,
+    masks: Sequence[PictureLike] = (),
+) -> GenerateInputs:
+    """Read everything; target poses may have been read before.
+
+    Raises:
+        ValueError, OSError: a list is empty or does not match, or a file is missing or not what it should be.
+
+    Warns:
+        UserWarning: as `read_targets`.
+    """
+    if not sources:
+        raise ValueError("no source picture: give at least one")
+    if not isinstance(poses, Targets) and not poses:
+        raise ValueError("no target pose: give at least one")
+    for name, given in (("source pose", source_poses), ("mask", masks)):
+        if given and len(given) != len(sources):
+            raise ValueError(f"{len(given)} {name}s for {len(sources)} sources: give one for each, or none")
+    reading = reading or PoseOptions()
+    pictures = [load_picture(source) for source in sources]
+    own_poses, own_said = _read_source_poses(source_poses, pictures, reading)
+    targets = poses if isinstance(poses, Targets) else read_targets(poses, reading)
+    return GenerateInputs(
+        pictures,
+        targets.poses,
+        own_poses,
+        [*own_said, *targets.said],
+        {
+            "sources": [_shown(source) for source in sources],
+            "poses": targets.origins,
+            "source_poses": [_shown(pose) for pose in source_poses],
+        },
+        targets.names,
+        [_read_mask(mask, picture) for mask, picture in zip(masks, pictures, strict=False)],
+        [_digest(source, picture) for source, picture in zip(sources, pictures, strict=True)],
+    )
+
+
+def as_list(given: Any) -> list[Any]:
+    """One thing, or several, as a list."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def name_targets(stems: Iterable[str]) -> list[str]:
+    """A file name, without its ending, for each target: its stem, or stem-2, stem-3, ... where that is taken."""
+    names: list[str] = []
+    taken = {RESERVED}
+    for stem in stems:
+        first = _short(stem)
+        name, number = first, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{first}-{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _short(stem: str) -> str:
+    """The stem, or its start and a digest of the whole where it is too long for a file's name."""
+    if len(stem.encode()) <= _LONGEST_NAME:
+        return stem
+    start = stem.encode()[: _LONGEST_NAME - 9].decode(errors="ignore")
+    return f"{start}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
+
+
+def _read_targets(given: Sequence[PoseLike], reading: PoseOptions) -> Iterator[tuple[str, Pose, str, list[str]]]:
+    """Stem, pose, origin and what was read, of each target."""
+    for own in given:
+        if isinstance(own, NamedPose):
+            yield own.name, own.pose, own.name, []
+        elif isinstance(own, Pose):
+            yield "pose", own, "pose", []
+        else:
+            files = _expand(own)
+            for file in files:
+                read = _read(file, reading, lenient=len(files) > 1)
+                if read is None:
+                    continue
+                stem, many = Path(file).stem, len(read.poses) > 1
+                for number, pose in enumerate(read.poses, 1):
+                    yield f"{stem}-{number:03}" if many else stem, pose, str(file), read.lines()
+
+
+def _expand(given: str | Path) -> list[str | Path]:
+    """The files, or names of the library, that a path, folder, pattern or name means; a path that exists comes first."""
+    path = Path(given)
+    if path.is_dir():
+        inside = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        for endings in (POSE_ENDINGS, PICTURE_ENDINGS):
+            if files := [file for file in inside if file.suffix.lower() in endings]:
+                return list(files)
+        raise ValueError(f"{path}: no poses in this folder ({', '.join(POSE_ENDINGS)}, or drawn skeletons)")
+    if path.exists() or not any(letter in str(given) for letter in _PATTERN):
+        return [given]
+    if found := [Path(file) for file in sorted(glob.glob(str(given), recursive=True)) if Path(file).is_file()]:
+        return list(found)
+    if named := named_poses(str(given)):
+        return [own.name for own in named]
+    raise ValueError(f"{given}: no file and no pose of the library fits this pattern (imagpose poses list)")
+
+
+def _read(file: str | Path, reading: PoseOptions, lenient: bool) -> PoseFile | None:
+    """What a file holds; of several, one that is no pose file at all is left out, and that is said."""
+    try:
+        read = read_pose_file(file, reading)
+    except ValueError as error:
+        if lenient and "no known kind" in str(error):
+            warnings.warn(f"{file}: left out, it is no known kind of pose file", UserWarning, stacklevel=5)
+            return None
+        raise
+    _warn(read)
+    return read
+
+
+def _read_source_poses(
+    given: Sequence[PoseLike | None], pictures: Sequence[Image.Image], reading: PoseOptions
+) -> tuple[list[Pose | None] | None, list[str]]:
+    """The poses of the sources in their pictures' frames, and what was read; None where none is given."""
+    of_source = replace(reading, frame=None)  # a source's pose lies in its picture
+    poses: list[Pose | None] = []
+    said: list[str] = []
+    for own, picture in zip(given, pictures, strict=False):
+        if own is None or isinstance(own, (Pose, NamedPose)):
+            poses.append(own.pose if isinstance(own, NamedPose) else own)
+            continue
+        read = read_pose_file(own, of_source, picture=(picture.height, picture.width))
+        if len(read.poses) > 1:
+            raise ValueError(f"{read.name}: {len(read.poses)} poses; a source has one")
+        _warn(read)
+        poses.append(read.poses[0])
+        said += read.lines()
+    return poses or None, said
+
+
+def _warn(read: PoseFile) -> None:
+    for note in read.notes:
+        warnings.warn(f"{read.name}: {note}", UserWarning, stacklevel=5)
+
+
+def _read_mask(mask: PictureLike, picture: Image.Image) -> Image.Image:
+    found = load_picture(mask).convert("L")
+    if found.size != picture.size:
+        sizes = f"{found.height}x{found.width} for a source of {picture.height}x{picture.width}"
+        raise ValueError(f"{_shown(mask)}: a mask of {sizes}; a mask has the size of its source")
+    return found
+
+
+def _shown(given: Any) -> str:
+    """How the record names an input: its path, or what it is."""
+    if isinstance(given, (str, Path)):
+        return str(given)
+    return given.name if isinstance(given, NamedPose) else type(given).__name__
+
+
+def _digest(source: PictureLike, picture: Image.Image) -> str:
+    data = Path(source).read_bytes() if isinstance(source, (str, Path)) else picture.tobytes()
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,164 @@
+"""Many people, each in the same poses: a folder of results for every folder of photos, continued where it stopped."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import track
+
+from imagpose.io import check_output_folder, locked_folder
+from imagpose.pose import PoseOptions
+from imagpose.provenance import Signature
+from imagpose.serving.detection import PICTURE_ENDINGS
+from imagpose.serving.generate import (
+    check_request,
+    generate_inputs,
+    model_label,
+    open_pipeline,
+    request_digest,
+    warn_of_photographs,
+)
+from imagpose.serving.inputs import GenerateInputs, PoseLike, Targets, as_list, read_inputs, read_targets
+from imagpose.serving.results import Generated, check_out, finished
+from imagpose.serving.settings import GenerateSettings
+
+if TYPE_CHECKING:
+    from imagpose.pipeline import IMAGPosePipeline
+
+__all__ = ["generate_people", "people_photos"]
+
+
+def generate_people(
+    photos: Path | str,
+    poses: PoseLike | Sequence[PoseLike],
+    *,
+    out: Path | str,
+    model: str | IMAGPosePipeline = "mini",
+    reading: PoseOptions | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+    signature: Signature | None = None,
+    **settings: Any,
+) -> dict[str, list[Path]]:
+    """Pictures of all people in a folder, with a progress bar.
+
+    Who is complete in `out`, from the same photos, poses and settings, is left as it is. Somebody whose photos cannot be
+    read does not keep the others from being generated.
+
+    Args:
+        photos: a folder with a folder of photos for each person. A photo's pose is read where ``<photo>.json`` or
+            ``<photo>_keypoints.json`` lies beside it.
+        poses: as of `generate`.
+        out: folder for ``<person>/<pose>.png``, ..., each person's sheet and record.
+        model, reading, device, dtype, overwrite, signature, settings: as of `generate`.
+
+    Returns:
+        The files of each person, as `generate` lists them.
+
+    Raises:
+        ValueError, OSError: nothing could be done; or the line names those who failed, the others are complete.
+    """
+    asked, out = GenerateSettings.of(settings), Path(out)
+    found = people_photos(Path(photos))
+    targets = read_targets(as_list(poses), reading)
+    check_output_folder(out)
+    if signature is not None:
+        signature.check()
+    warn_of_photographs(model_label(model), [file for files in found.values() for file in files])
+    files: dict[str, list[Path]] = {}
+    failed: dict[str, str] = {}
+    console = Console(stderr=True)
+    with locked_folder(out):
+        todo: list[str] = []
+        for person, own in found.items():
+            try:
+                done = _prepared(own, targets, asked, reading, out / person, model_label(model), dtype, overwrite)
+            except (ValueError, OSError) as error:
+                failed[person] = str(error)
+                continue
+            if done is None:
+                todo.append(person)
+            else:
+                files[person] = done.files
+        if todo:
+            pipeline, seconds = open_pipeline(model, asked, device, dtype)
+            pipeline.set_progress_bar_config(disable=True)
+            for person in track(todo, "people", console=console, disable=not console.is_terminal):
+                inputs = _inputs(found[person], targets, reading)
+                generated = generate_inputs(
+                    pipeline, inputs, asked, out=out / person, dtype=dtype, signature=signature, load_seconds=seconds
+                )
+                files[person], seconds = generated.files, 0.0
+    if len(files) > len(todo):
+        note = f"{len(files) - len(todo)} of {len(found)} people were complete already"
+        warnings.warn(note, UserWarning, stacklevel=2)
+    if failed:
+        person, reason = next(iter(failed.items()))
+        raise ValueError(
+            f"{len(failed)} of {len(found)} people could not be generated, the others are complete in {out};"
+            f" {person}: {reason}"
+        )
+    return {person: files[person] for person in found}
+
+
+def people_photos(folder: Path) -> dict[str, list[Path]]:
+    """The photos of each person, by the names of the folders; masks (``<photo>_mask.png``) are no photos.
+
+    Raises:
+        ValueError: no such folder, or no folders with photos in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; a folder with a folder of photos for each person expected")
+    found = {
+        person.name: files
+        for person in sorted(folder.iterdir())
+        if person.is_dir() and not person.name.startswith(".") and (files := _photos(person))
+    }
+    if not found:
+        hint = "; give photos of one person by --source" if _photos(folder) else ""
+        raise ValueError(f"{folder}: no folders with photos, one for each person ({folder}/<person>/*.jpg){hint}")
+    return found
+
+
+def _photos(folder: Path) -> list[Path]:
+    files = sorted(
+        file for file in folder.iterdir() if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".")
+    )
+    stems = {file.stem for file in files}
+    return [file for file in files if not (file.stem.endswith("_mask") and file.stem.removesuffix("_mask") in stems)]
+
+
+def _inputs(photos: list[Path], targets: Targets, reading: PoseOptions | None) -> GenerateInputs:
+    beside: list[Path | None] = []
+    for photo in photos:
+        files = (photo.with_name(photo.stem + ending) for ending in (".json", "_keypoints.json"))
+        beside.append(next((file for file in files if file.is_file()), None))
+    return read_inputs(photos, targets, beside if any(beside) else (), reading)
+
+
+def _prepared(
+    photos: list[Path],
+    targets: Targets,
+    settings: GenerateSettings,
+    reading: PoseOptions | None,
+    out: Path,
+    model: str,
+    dtype: str | None,
+    overwrite: bool,
+) -> Generated | None:
+    """What is there already of a person; None where it is still to be generated, and can be.
+
+    Raises:
+        ValueError, OSError: it cannot.
+    """
+    inputs = _inputs(photos, targets, reading)
+    check_request(inputs, settings)
+    done = None if overwrite else finished(out, request_digest(inputs, settings, model, dtype))
+    if done is None:
+        check_out(out, overwrite)
+    return done

@@ -1,0 +1,155 @@
+"""What a request leaves: named pictures, a sheet and a record of how they were made, in a folder that is whole or absent."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from imagpose.io import check_output_folder, check_replaceable, mark_written, partial_folder, write_json
+from imagpose.pose import Pose, draw_skeleton
+from imagpose.provenance import Origin, Signature, save_generated
+from imagpose.serving.scores import Scores
+from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
+from imagpose.version import __version__
+
+__all__ = [
+    "Generated",
+    "Output",
+    "check_out",
+    "finished",
+    "request_sheet",
+    "skeleton_size",
+    "versions",
+    "write_results",
+]
+
+RECORD, SHEET = "result.json", "sheet.png"
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """A generated picture.
+
+    Attributes:
+        name: of its file, without the ending.
+        target: number of its pose among the target poses.
+        sample: which of several answers, counted from 1.
+        seed: of its noise.
+        picture: RGB, or RGBA on a transparent ground.
+        scores: see `scores.score_pictures`.
+        rejected: its score is less than the user wants.
+    """
+
+    name: str
+    target: int
+    sample: int
+    seed: int
+    picture: Image.Image
+    scores: Scores
+    rejected: bool = False
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        return f"{self.name}.png"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What `generate` gives back.
+
+    Attributes:
+        images: the pictures, in the order of the poses, all samples of a pose together.
+        names: of each, after its pose.
+        record: what result.json holds.
+        files: written, the pictures first, then the sheet and the record; none without a folder.
+    """
+
+    images: list[Image.Image]
+    names: list[str]
+    record: dict[str, Any]
+    files: list[Path] = field(default_factory=list)
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Look at the folder before any time is spent: it is new, empty, or holds nothing but results that may be replaced.
+
+    Raises:
+        ValueError: it cannot be written, holds files of others, or results of another request without `overwrite`.
+    """
+    check_output_folder(out)
+    if out.is_dir() and any(out.iterdir()):
+        check_replaceable(out, overwrite)
+
+
+def finished(out: Path, request: str) -> Generated | None:
+    """What lies in the folder, if it is the whole result of this very request.
+
+    Args:
+        request: digest of everything that decides the pictures.
+    """
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        files = [out / entry["file"] for entry in record["outputs"]]
+        if record["request"] != request or not all(file.is_file() for file in (*files, out / SHEET)):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    images = []
+    for file in files:
+        with Image.open(file) as picture:
+            images.append(picture.copy())
+    return Generated(images, [file.stem for file in files], record, [*files, out / SHEET, out / RECORD])
+
+
+def write_results(
+    out: Path,
+    outputs: Sequence[Output],
+    sheet: Image.Image,
+    record: Mapping[str, Any],
+    model: str,
+    signature: Signature | None,
+) -> list[Path]:
+    """Write pictures, sheet and record; the folder appears when all are complete, in place of an older one of ours."""
+    seeds = {own.seed for own in outputs}
+    with partial_folder(out, replace=True) as folder:
+        for own in outputs:
+            save_generated(own.picture, folder / own.file, Origin(model, own.seed), signature)
+        of_sheet = Origin(model, seeds.pop() if len(seeds) == 1 else None, composite=True)
+        save_generated(sheet, folder / SHEET, of_sheet, signature)
+        write_json(folder / RECORD, record, indent=2)
+        mark_written(folder)
+    return [*(out / own.file for own in outputs), out / SHEET, out / RECORD]
+
+
+def request_sheet(sources: Sequence[Image.Image], poses: Sequence[Pose], outputs: Sequence[Output]) -> Image.Image:
+    """Sources; then each target skeleton above its picture, with name and score, those below the least score in red."""
+    skeletons = [draw_skeleton(pose, *skeleton_size(pose)) for pose in poses]
+    cells = [
+        Cell([skeletons[own.target], own.picture], f"{own.name}  {own.scores.score:.2f}", own.rejected)
+        for own in outputs
+    ]
+    return draw_sheet(
+        [
+            SheetSection("sources", [Cell([picture]) for picture in sources]),
+            SheetSection("target pose, generated; name and score", cells),
+        ]
+    )
+
+
+def skeleton_size(pose: Pose) -> tuple[int, int]:
+    """Width and height at which a pose is drawn to be looked at: its frame's shape, 384 pixels high."""
+    return max(1, round(384 * pose.width / pose.height)), 384
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the result depends on."""
+    libraries = {name: version(name) for name in ("torch", "diffusers", "transformers", "numpy", "pillow")}
+    return {"imagpose": __version__, "python": platform.python_version(), **libraries}

@@ -1,0 +1,99 @@
+"""What a request for pictures may ask for beside photos and poses: one object for the command, the page and Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from imagpose.pipeline.requests import check_size
+from imagpose.pipeline.sampling import Sampling
+from imagpose.serving.ground import KEEP, check_background
+from imagpose.views import SCENARIOS, ViewGrid, fitting_grid
+
+__all__ = ["GenerateSettings"]
+
+AUTO_GRID = "auto"
+_MOST_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """Settings of `generate`; the command's options have the same names.
+
+    Attributes:
+        scenario: see `views.plan`.
+        grid: text such as "2x3"; "auto": the smallest of 2x2, 2x3 and 3x3 that holds everything; None: 2x2.
+        size: height and width of the pictures; None: of the views that the model was trained on.
+        samples: answers to each pose, with seeds that follow one another.
+        keep_best: of the samples of a pose, only the one with the highest score (`scores.Scores`) is kept.
+        min_score: pictures with less are marked as rejected.
+        anchor: good pictures of the first canvas become sources of the others.
+        background: "keep", "transparent" or a colour.
+        crop: photos are framed around their person.
+        sampling: settings of sampling.
+
+    Raises:
+        ValueError: a value is not legal, or two do not go together.
+    """
+
+    scenario: str | None = None
+    grid: str | None = None
+    size: tuple[int, int] | None = None
+    samples: int = 1
+    keep_best: bool = False
+    min_score: float | None = None
+    anchor: bool = False
+    background: str = KEEP
+    crop: bool = True
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.samples, bool)
+            or not isinstance(self.samples, int)
+            or not 1 <= self.samples <= _MOST_SAMPLES
+        ):
+            raise ValueError(f"samples is {self.samples!r}; a whole number from 1 to {_MOST_SAMPLES} expected")
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score is {self.min_score!r}; a number from 0 to 1 expected")
+        if self.scenario is not None and self.scenario not in SCENARIOS:
+            raise ValueError(f"scenario {self.scenario!r}: one of {', '.join(SCENARIOS)} expected, or none")
+        if self.anchor and self.scenario is not None:
+            raise ValueError(
+                f"anchor adds sources, which scenario {self.scenario} does not take: leave one of them out"
+            )
+        if self.grid not in (None, AUTO_GRID):
+            ViewGrid.parse(str(self.grid))
+        if self.size is not None:
+            for name, side in zip(("height", "width"), self.size, strict=True):
+                check_size(name, side)
+        check_background(self.background)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> GenerateSettings:
+        """Settings by name, those of `Sampling` among them.
+
+        Raises:
+            ValueError: no setting has this name, or as the class.
+        """
+        of_sampling = {own.name for own in fields(Sampling)}
+        known = {own.name for own in fields(cls)} | of_sampling
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"no setting is named {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        own = {name: value for name, value in values.items() if name not in of_sampling}
+        if drawn := {name: value for name, value in values.items() if name in of_sampling}:
+            own["sampling"] = Sampling(**drawn)
+        return cls(**own)
+
+    def view_grid(self, num_sources: int, num_targets: int) -> ViewGrid:
+        """The grid of a request."""
+        if self.grid == AUTO_GRID:
+            return fitting_grid(num_sources, num_targets)
+        return ViewGrid(2, 2) if self.grid is None else ViewGrid.parse(self.grid)
+
+    def record(self) -> dict[str, Any]:
+        """All settings, flat, as JSON holds them."""
+        values = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "sampling"}
+        values["size"] = None if self.size is None else f"{self.size[0]}x{self.size[1]}"
+        return {**values, **asdict(self.sampling)}

@@ -1,0 +1,95 @@
+"""Poses as files, folders, patterns and names; how their pictures are named."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagpose.pose import Pose, draw_skeleton, read_pose, write_openpose_json
+from imagpose.pose.library import library, named_poses
+from imagpose.serving.inputs import name_targets, read_inputs, read_targets
+
+
+@pytest.fixture
+def dances(tmp_path, pose):
+    """A folder with three poses, a picture beside one, and a file that is none."""
+    folder = tmp_path / "dances"
+    folder.mkdir()
+    for number, name in enumerate(("b", "a", "c")):
+        write_openpose_json(pose(number), folder / f"{name}.json")
+    Image.new("RGB", (16, 32)).save(folder / "a.png")
+    (folder / "notes.json").write_text('{"author": "me"}')
+    (folder / ".hidden.json").write_text("{")
+    return folder
+
+
+def test_a_folder_gives_its_poses_in_order_and_says_what_is_none(dances):
+    with pytest.warns(UserWarning, match=r"notes\.json: left out"):
+        found = read_targets([dances])
+    assert found.names == ["a", "b", "c"]
+    assert found.origins == [str(dances / f"{name}.json") for name in "abc"]
+    np.testing.assert_array_equal(found.poses[0].keypoints, read_pose(dances / "a.json").keypoints)
+
+
+def test_patterns_mean_files_first_then_names(dances, monkeypatch):
+    assert read_targets([str(dances / "[ab].json")]).names == ["a", "b"]
+    monkeypatch.chdir(dances)
+    assert read_targets(["walk-*"]).names == [own.name for own in named_poses("walk-*")]
+    shutil.copy("a.json", "walk-z.json")
+    assert read_targets(["walk-*"]).names == ["walk-z"]
+
+
+def test_a_file_of_several_poses_gives_them_all(tmp_path, pose):
+    write_openpose_json([pose(0), pose(1)], tmp_path / "dance.json")
+    found = read_targets([tmp_path / "dance.json", "sit-01"])
+    assert found.names == ["dance-001", "dance-002", "sit-01"]
+    np.testing.assert_allclose(found.poses[1].keypoints, pose(1).keypoints, atol=1e-3)
+
+
+def test_objects_are_poses_too(pose):
+    found = read_targets([pose(0), library()["walk-03"], pose(1)])
+    assert found.names == ["pose", "walk-03", "pose-2"]
+    assert found.poses[1] is library()["walk-03"].pose
+
+
+def test_a_skeleton_picture_in_a_folder_of_its_own(tmp_path):
+    folder = tmp_path / "drawn"
+    folder.mkdir()
+    draw_skeleton(library()["dance-01"].pose).save(folder / "kick.png")
+    found = read_targets([folder])
+    assert found.names == ["kick"]
+    whole = library()["dance-01"].pose.keypoints[:14, :2]
+    assert np.linalg.norm(found.poses[0].keypoints[:14, :2] - whole, axis=1).max() < 0.02 * 512
+
+
+@pytest.mark.parametrize(
+    ("stems", "names"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["a", "a", "b", "a"], ["a", "a-2", "b", "a-3"]),
+        (["a", "a", "a-2"], ["a", "a-2", "a-2-2"]),
+        (["a-2", "a", "a"], ["a-2", "a", "a-3"]),
+        (["A", "a"], ["A", "a-2"]),  # one file on some systems
+        (["sheet"], ["sheet-2"]),
+    ],
+)
+def test_names_are_stems_each_once(stems, names):
+    assert name_targets(stems) == names
+
+
+def test_long_names_are_cut_and_stay_apart():
+    names = name_targets(["ä" * 120 + "x", "ä" * 120 + "y"])
+    assert len(set(names)) == 2 and all(len(name.encode()) <= 200 for name in names)
+
+
+def test_source_poses_may_be_known_for_some(tmp_path, picture, pose):
+    write_openpose_json(pose(0), tmp_path / "own.json")
+    read = read_inputs([picture(0), picture(1)], ["walk-01"], [None, tmp_path / "own.json"])
+    assert read.source_poses[0] is None and isinstance(read.source_poses[1], Pose)
+
+
+def test_a_mask_has_the_size_of_its_source(picture):
+    assert read_inputs([picture(0)], ["walk-01"], masks=[Image.new("L", (16, 32))]).masks[0].mode == "L"
+    with pytest.raises(ValueError, match="20x16 for a source of 32x16"):
+        read_inputs([picture(0)], ["walk-01"], masks=[Image.new("L", (16, 20))])

@@ -15,6 +15,7 @@ import imagpose
 from imagpose.cli import main
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import PoseOptions
+from imagpose.serving.results import Generated
 
 
 @pytest.fixture
@@ -65,24 +66,44 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
 
     def stand_in(sources, poses, source_poses, **settings):
         seen.update(sources=list(sources), poses=list(poses), source_poses=list(source_poses), **settings)
-        return [tmp_path / "target-0.png"]
+        return Generated([], [], {}, [tmp_path / "walk-03.png"])
 
-    monkeypatch.setattr("imagpose.serving.generate.generate_files", stand_in)
+    monkeypatch.setattr("imagpose.serving.generate.generate", stand_in)
     result = run(
-        "generate", "--source", "b.png", "--source", "a.png", "--pose", "2.json", "--pose", "1.json",
+        "generate", "--source", "b.png", "--source", "a.png", "--pose", "walk-*", "--pose", "1.json",
         "--source-pose", "y.json", "--source-pose", "x.json", "--grid", "2x3", "--scenario", "T1", "--steps", 7,
         "--guidance", 1.5,
         "--guidance-kind", "full", "--guidance-interval", 0.1, 0.9, "--scheduler", "euler", "--seed", 9,
         "--model", "some/model", "--pose-units", "signed", "--pose-frame", "768x512", "--person", 2,
-        "--min-confidence", 0.3, "--out", tmp_path,
+        "--min-confidence", 0.3, "--out", tmp_path, "--size", "256x176", "--samples", 4, "--keep-best",
+        "--min-score", 0.5, "--anchor", "--background", "#ffffff", "--mask", "m.png", "--mask", "n.png", "--no-crop",
+        "--device", "cpu", "--dtype", "bf16", "--overwrite",
     )  # fmt: skip
-    assert result.code == 0 and "target-0.png" in result.out
+    assert result.code == 0 and "walk-03.png" in result.out
     assert seen == {
-        "sources": [Path("b.png"), Path("a.png")], "poses": [Path("2.json"), Path("1.json")],
+        "sources": [Path("b.png"), Path("a.png")], "poses": ["walk-*", "1.json"],
         "source_poses": [Path("y.json"), Path("x.json")], "out": tmp_path, "model": "some/model", "scenario": "T1",
         "grid": "2x3", "sampling": Sampling(7, 1.5, "full", (0.1, 0.9), "euler", 9),
-        "reading": PoseOptions("signed", (768, 512), 2, 0.3), "signature": None,
+        "reading": PoseOptions("signed", (768, 512), 2, 0.3), "signature": None, "size": (256, 176), "samples": 4,
+        "keep_best": True, "min_score": 0.5, "anchor": True, "background": "#ffffff",
+        "masks": [Path("m.png"), Path("n.png")], "crop": False, "device": "cpu", "dtype": "bf16", "overwrite": True,
     }  # fmt: skip
+
+
+def test_photos_of_many_people_stand_in_place_of_sources(run, monkeypatch, tmp_path):
+    seen = {}
+
+    def stand_in(photos, poses, **settings):
+        seen.update(photos=photos, poses=poses, samples=settings["samples"])
+        return {"anna": [tmp_path / "anna" / "walk-03.png"]}
+
+    monkeypatch.setattr("imagpose.serving.many.generate_people", stand_in)
+    words = ["generate", "--photos", "people", "--pose", "walk-03", "--samples", 2, "--out", tmp_path]
+    result = run(*words)
+    assert result.code == 0 and "walk-03.png" in result.out
+    assert seen == {"photos": Path("people"), "poses": ["walk-03"], "samples": 2}
+    refused = run(*words, "--source", "a.png")
+    assert refused.code == 2 and "--photos" in refused.err
 
 
 def test_a_message_with_brackets_is_printed_as_it_is(run, tmp_path):

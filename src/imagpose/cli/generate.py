@@ -13,7 +13,55 @@ if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling
     from imagpose.pose import PoseOptions
 
+
+def _option(*names: str, help: str, panel: str | None = None) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel)
+
+
 _MANY, _CHOICE, _PLACE = "Many pictures", "Choosing", "Model and files"
+Files = list[Path] | None
+Source = Annotated[Files, _option(help="Photo of the person, at least one; repeat for several.")]
+Poses = Annotated[
+    list[str] | None,
+    _option(
+        help='Target poses, at least one: a file of any usual kind, a folder of them, a pattern in quotes ("dance/*.json"),'
+        ' or names of the library (walk-03, "walk-*"); repeat for several.'
+    ),
+]
+SourcePose = Annotated[Files, _option(help="Poses of the sources, one for each in the same order (optional).")]
+Photos = Annotated[
+    Path | None,
+    _option(help="In place of --source: a folder with a folder of photos for each person; resumable.", panel=_MANY),
+]
+Out = Annotated[Path, _option(help="Folder for <pose>.png, ..., sheet.png and result.json; new, or empty.")]
+Size = Annotated[str | None, _option(help="Height x width of the pictures; default: the model's views.")]
+Samples = Annotated[int, _option(help="Pictures of each pose, with seeds that follow one another.", panel=_MANY)]
+Anchor = Annotated[
+    bool, _option("--anchor", help="Good pictures of the first canvas become sources of the others.", panel=_MANY)
+]
+KeepBest = Annotated[
+    bool, _option("--keep-best", help="Of the samples, keep the one with the best score.", panel=_CHOICE)
+]
+MinScore = Annotated[float | None, _option(help="Mark pictures with less, from 0 to 1.", panel=_CHOICE)]
+Background = Annotated[str, _option(help="keep, transparent, or a colour such as #ffffff, behind the person.")]
+Mask = Annotated[
+    Files, _option(help="With --background: white where a source shows the person, one for each source (optional).")
+]
+NoCrop = Annotated[bool, _option("--no-crop", help="Take photos whole, instead of framing them around the person.")]
+Scenario = Annotated[str | None, _option(help="T1, T2, T3 or star; default: any number to any number.")]
+Grid = Annotated[
+    str | None, _option(help="Rows x columns of the joint canvas, or auto, which fits it; default 2x2.", panel=_MANY)
+]
+Device = Annotated[str | None, _option(help="cuda, cuda:1, mps or cpu; default: a GPU if there is one.", panel=_PLACE)]
+Dtype = Annotated[str | None, _option(help="fp32, bf16 or fp16; default fp32.", panel=_PLACE)]
+Overwrite = Annotated[
+    bool, _option("--overwrite", help="Replace results that generate wrote for another request.", panel=_PLACE)
+]
+Certificate = Annotated[
+    Path | None,
+    _option(help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).", panel=_PLACE),
+]
+Key = Annotated[Path | None, _option(help="The certificate's private key (PEM, no password).", panel=_PLACE)]
 
 
 @with_sampling
@@ -21,81 +69,27 @@ _MANY, _CHOICE, _PLACE = "Many pictures", "Choosing", "Model and files"
 def generate(
     sampling: Sampling,
     reading: PoseOptions,
-    out: Annotated[Path, typer.Option(help="Folder for <pose>.png, ..., sheet.png and result.json; new, or empty.")],
-    source: Annotated[
-        list[Path] | None, typer.Option(help="Photo of the person, at least one; repeat for several.")
-    ] = None,
-    pose: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Target poses, at least one: a file of any usual kind, a folder of them, a pattern in quotes"
-            ' ("dance/*.json"), or names of the library (walk-03, "walk-*"); repeat for several.'
-        ),
-    ] = None,
-    source_pose: Annotated[
-        list[Path] | None, typer.Option(help="Poses of the sources, one for each in the same order (optional).")
-    ] = None,
-    photos: Annotated[
-        Path | None,
-        typer.Option(
-            help="In place of --source: a folder with a folder of photos for each person; continues where it stopped.",
-            rich_help_panel=_MANY,
-        ),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Height x width of the pictures; default: the model's views.")
-    ] = None,
-    samples: Annotated[
-        int, typer.Option(help="Pictures of each pose, with seeds that follow one another.", rich_help_panel=_MANY)
-    ] = 1,
-    anchor: Annotated[
-        bool,
-        typer.Option(
-            "--anchor", help="Good pictures of the first canvas become sources of the others.", rich_help_panel=_MANY
-        ),
-    ] = False,
-    keep_best: Annotated[
-        bool,
-        typer.Option("--keep-best", help="Of the samples, keep the one with the best score.", rich_help_panel=_CHOICE),
-    ] = False,
-    min_score: Annotated[
-        float | None, typer.Option(help="Mark pictures with less, from 0 to 1.", rich_help_panel=_CHOICE)
-    ] = None,
-    background: Annotated[
-        str, typer.Option(help="keep, transparent, or a colour such as #ffffff, behind the person.")
-    ] = "keep",
-    mask: Annotated[
-        list[Path] | None,
-        typer.Option(help="With --background: white where a source shows the person, one for each source (optional)."),
-    ] = None,
-    no_crop: Annotated[
-        bool, typer.Option("--no-crop", help="Take photos whole, instead of framing them around the person.")
-    ] = False,
+    out: Out,
+    source: Source = None,
+    pose: Poses = None,
+    source_pose: SourcePose = None,
+    photos: Photos = None,
+    size: Size = None,
+    samples: Samples = 1,
+    grid: Grid = None,
+    anchor: Anchor = False,
+    keep_best: KeepBest = False,
+    min_score: MinScore = None,
+    background: Background = "keep",
+    mask: Mask = None,
+    no_crop: NoCrop = False,
     model: Model = "mini",
-    scenario: Annotated[str | None, typer.Option(help="T1, T2, T3 or star; default: any number to any number.")] = None,
-    grid: Annotated[
-        str | None, typer.Option(help="Rows x columns of the joint canvas, or auto, which fits it; default 2x2.")
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="cuda, cuda:1, mps or cpu; default: a GPU if there is one.", rich_help_panel=_PLACE),
-    ] = None,
-    dtype: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16; default fp32.", rich_help_panel=_PLACE)] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite", help="Replace results that this command wrote for another request.", rich_help_panel=_PLACE
-        ),
-    ] = False,
-    c2pa_certificate: Annotated[
-        Path | None,
-        typer.Option(
-            help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).", rich_help_panel=_PLACE
-        ),
-    ] = None,
-    c2pa_key: Annotated[
-        Path | None, typer.Option(help="The certificate's private key (PEM, no password).", rich_help_panel=_PLACE)
-    ] = None,
+    scenario: Scenario = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    overwrite: Overwrite = False,
+    c2pa_certificate: Certificate = None,
+    c2pa_key: Key = None,
 ) -> None:
     """Generate one picture per pose, named after the poses."""
     from imagpose.provenance import Signature

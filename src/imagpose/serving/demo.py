@@ -112,7 +112,7 @@ def run_demo(out: Path, model: str = "mini", sampling: Sampling = Sampling(), ov
 
     Args:
         out: folder for the results; nothing appears in it until all cases are done.
-        model, sampling, overwrite: as for `generate_files`.
+        model, sampling, overwrite: as for `generate.generate`.
 
     Returns:
         the page.

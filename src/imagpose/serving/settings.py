@@ -96,4 +96,4 @@ class GenerateSettings:
         """All settings, flat, as JSON holds them."""
         values = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "sampling"}
         values["size"] = None if self.size is None else f"{self.size[0]}x{self.size[1]}"
-        return {**values, **asdict(self.sampling)}
+        return {**values, **asdict(self.sampling), "guidance_interval": list(self.sampling.guidance_interval)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagpose.cli.options import Model, parse_size, with_reading, with_sampling
+from imagpose.cli.options import Model, Overwrite, parse_size, with_reading, with_sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling
@@ -54,9 +54,6 @@ Grid = Annotated[
 ]
 Device = Annotated[str | None, _option(help="cuda, cuda:1, mps or cpu; default: a GPU if there is one.", panel=_PLACE)]
 Dtype = Annotated[str | None, _option(help="fp32, bf16 or fp16; default fp32.", panel=_PLACE)]
-Overwrite = Annotated[
-    bool, _option("--overwrite", help="Replace results that generate wrote for another request.", panel=_PLACE)
-]
 Certificate = Annotated[
     Path | None,
     _option(help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).", panel=_PLACE),

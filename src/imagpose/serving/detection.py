@@ -92,7 +92,9 @@ def _sources(pictures: Sequence[Path | str]) -> dict[str, Path]:
     for given in map(Path, pictures):
         inside = (
             sorted(
-                file for file in given.rglob("*") if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".")
+                file
+                for file in given.rglob("*")
+                if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".")
             )
             if given.is_dir()
             else None

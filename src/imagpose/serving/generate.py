@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagpose.io import json_digest
+from imagpose.io import check_replaceable, json_digest
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.models.licences import model_licence
 from imagpose.pipeline.loading import check_dtype, load_pipeline
@@ -24,7 +24,6 @@ from imagpose.serving.inputs import CHECK_VIEW_SIZE, GenerateInputs, PictureLike
 from imagpose.serving.results import (
     Generated,
     Output,
-    check_out,
     finished,
     request_sheet,
     skeleton_size,
@@ -92,14 +91,14 @@ def generate(
             note = f"{out} holds the result of this request already; overwrite makes it again"
             warnings.warn(note, UserWarning, stacklevel=2)
             return found
-        check_out(Path(out), overwrite)
+        check_replaceable(Path(out), overwrite)
     if signature is not None:
         signature.check()
     warn_of_photographs(model_label(model), as_list(sources))
     pipeline, seconds = open_pipeline(model, asked, device, dtype)
     return generate_inputs(
-        pipeline, inputs, asked, out=out, dtype=dtype, signature=signature, load_seconds=seconds
-    )  # fmt: skip
+        pipeline, inputs, asked, out=out, dtype=dtype, signature=signature, overwrite=overwrite, load_seconds=seconds
+    )
 
 
 def generate_inputs(
@@ -110,6 +109,7 @@ def generate_inputs(
     out: Path | str | None = None,
     dtype: str | None = None,
     signature: Signature | None = None,
+    overwrite: bool = False,
     load_seconds: float = 0.0,
     after_step: AfterStep | None = None,
 ) -> Generated:
@@ -158,7 +158,7 @@ def generate_inputs(
     files = []
     if out is not None:
         sheet = request_sheet([own.picture for own in framed], inputs.poses, outputs)
-        files = write_results(Path(out), outputs, sheet, record, model, signature)
+        files = write_results(Path(out), outputs, sheet, record, model, signature, overwrite)
     return Generated([own.picture for own in outputs], [own.name for own in outputs], record, files)
 
 

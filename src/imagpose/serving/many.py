@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import track
 
-from imagpose.io import check_output_folder, locked_folder
+from imagpose.io import check_output_folder, check_replaceable, locked_folder
 from imagpose.pose import PoseOptions
 from imagpose.provenance import Signature
 from imagpose.serving.detection import PICTURE_ENDINGS
@@ -23,7 +23,7 @@ from imagpose.serving.generate import (
     warn_of_photographs,
 )
 from imagpose.serving.inputs import GenerateInputs, PoseLike, Targets, as_list, read_inputs, read_targets
-from imagpose.serving.results import Generated, check_out, finished
+from imagpose.serving.results import Generated, finished
 from imagpose.serving.settings import GenerateSettings
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def generate_people(
             for person in track(todo, "people", console=console, disable=not console.is_terminal):
                 inputs = _inputs(found[person], targets, reading)
                 generated = generate_inputs(
-                    pipeline, inputs, asked, out=out / person, dtype=dtype, signature=signature, load_seconds=seconds
-                )
+                    pipeline, inputs, asked, out=out / person, dtype=dtype, signature=signature, overwrite=overwrite,
+                    load_seconds=seconds,
+                )  # fmt: skip
                 files[person], seconds = generated.files, 0.0
     if len(files) > len(todo):
         note = f"{len(files) - len(todo)} of {len(found)} people were complete already"
@@ -160,5 +161,5 @@ def _prepared(
     check_request(inputs, settings)
     done = None if overwrite else finished(out, request_digest(inputs, settings, model, dtype))
     if done is None:
-        check_out(out, overwrite)
+        check_replaceable(out, overwrite)
     return done

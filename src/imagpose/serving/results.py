@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from imagpose.io import check_output_folder, check_replaceable, mark_written, partial_folder, write_json
+from imagpose.io import result_folder, write_json
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.provenance import Origin, Signature, save_generated
 from imagpose.serving.scores import Scores
@@ -22,7 +22,6 @@ from imagpose.version import __version__
 __all__ = [
     "Generated",
     "Output",
-    "check_out",
     "finished",
     "request_sheet",
     "skeleton_size",
@@ -78,17 +77,6 @@ class Generated:
     files: list[Path] = field(default_factory=list)
 
 
-def check_out(out: Path, overwrite: bool) -> None:
-    """Look at the folder before any time is spent: it is new, empty, or holds nothing but results that may be replaced.
-
-    Raises:
-        ValueError: it cannot be written, holds files of others, or results of another request without `overwrite`.
-    """
-    check_output_folder(out)
-    if out.is_dir() and any(out.iterdir()):
-        check_replaceable(out, overwrite)
-
-
 def finished(out: Path, request: str) -> Generated | None:
     """What lies in the folder, if it is the whole result of this very request.
 
@@ -115,17 +103,17 @@ def write_results(
     sheet: Image.Image,
     record: Mapping[str, Any],
     model: str,
-    signature: Signature | None,
+    signature: Signature | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
-    """Write pictures, sheet and record; the folder appears when all are complete, in place of an older one of ours."""
+    """Write pictures, sheet and record into a folder that appears when all are complete; see `io.result_folder`."""
     seeds = {own.seed for own in outputs}
-    with partial_folder(out, replace=True) as folder:
+    with result_folder(out, overwrite) as folder:
         for own in outputs:
             save_generated(own.picture, folder / own.file, Origin(model, own.seed), signature)
         of_sheet = Origin(model, seeds.pop() if len(seeds) == 1 else None, composite=True)
         save_generated(sheet, folder / SHEET, of_sheet, signature)
         write_json(folder / RECORD, record, indent=2)
-        mark_written(folder)
     return [*(out / own.file for own in outputs), out / SHEET, out / RECORD]
 
 

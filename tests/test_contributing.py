@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from imagpose.cli import app
+from imagpose.cli.commands import app
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import pairs_of_dataset
 from imagpose.data.rendered import prepare_people

@@ -15,7 +15,7 @@ import typer
 import yaml
 
 import imagpose
-from imagpose.cli import app
+from imagpose.cli.commands import app
 from imagpose.pictures import load_picture
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from typer.testing import CliRunner
 
 from imagpose import __version__
-from imagpose.cli import app
+from imagpose.cli.commands import app
 from imagpose.provenance import Marks, Origin, Signature, read_marks, save_generated
 
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"

@@ -6,11 +6,13 @@ Everything heavy is loaded when it is first used: ``import imagpose`` imports no
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from imagpose.version import __version__
 
+TYPE_CHECKING = False  # of typing, whose import would be most of this package's own
 if TYPE_CHECKING:
+    from typing import Any
+
     from diffusers import ModelMixin
 
     from imagpose.models.autoencoder import PatchAutoencoderKL

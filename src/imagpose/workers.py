@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 __all__ = ["default_to_one_thread", "in_order"]
@@ -26,6 +28,8 @@ def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int | None
 ) -> Generator[Result, None, None]:
     """`work` of each item, in the items' order, in fresh processes of one thread each.
+
+    Ctrl-C, which a terminal sends to every process, breaks off the work but nothing else of them: they print nothing.
 
     Args:
         work: a function of a module, or a `functools.partial` of one, where there are several processes.
@@ -45,7 +49,8 @@ def in_order(
     with _one_thread_each(), ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
         try:
             for item in items:
-                pending.append(pool.submit(work, item))
+                with _interrupts(signal.SIG_BLOCK):  # a process that starts inherits this
+                    pending.append(pool.submit(partial(_work_interruptibly, work), item))
                 if len(pending) >= _AHEAD * workers:
                     yield pending.popleft().result()
             while pending:
@@ -53,6 +58,21 @@ def in_order(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _work_interruptibly(work: Callable[[Item], Result], item: Item) -> Result:
+    with _interrupts(signal.SIG_UNBLOCK):
+        return work(item)
+
+
+@contextlib.contextmanager
+def _interrupts(how: int) -> Iterator[None]:
+    """SIGINT blocked or let through in this block; what comes while it is blocked comes afterwards."""
+    before = signal.pthread_sigmask(how, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def default_to_one_thread() -> None:

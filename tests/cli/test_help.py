@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from imagpose.cli import app
+from imagpose.cli.commands import app
 from imagpose.pipeline.sampling import Sampling
 
 COMMANDS = """

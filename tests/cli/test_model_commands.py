@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import imagpose.pipeline.convert
-from imagpose.cli import app, main
+from imagpose.cli import main
+from imagpose.cli.commands import app
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 FILES = ["--unet", "u.pth", "--pose", "p.pth", "--patch", "x.pth", "--base", "sd15", "--out", "model"]

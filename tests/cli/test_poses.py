@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from imagpose.cli import app
+from imagpose.cli.commands import app
 from imagpose.pose import read_poses, read_skeleton_picture
 
 CASES = Path(__file__).parents[1] / "pose" / "cases"

@@ -11,7 +11,7 @@ import pytest
 from study_pieces import answers_of, key_of, methods_of, sheet
 from typer.testing import CliRunner
 
-from imagpose.cli import app
+from imagpose.cli.commands import app
 from imagpose.evaluation.study.build import StudySettings, build_study
 from imagpose.evaluation.study.files import CODE_LENGTH
 from imagpose.evaluation.study.score import score_study, wilson_interval

@@ -1,0 +1,152 @@
+"""Every failure is one line and an exit code: 2 for the input, 1 for the machine, 130 for Ctrl-C, 70 for a bug."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+
+from imagpose.cli.failures import explain
+from imagpose.cli.options import parse_size
+
+MAIN = "from imagpose.cli import main; main()"
+
+
+class UsageError(Exception):
+    """As Click's."""
+
+    def format_message(self) -> str:
+        return "Missing option '--out'."
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ValueError("steps is 0;\n  1 expected"), 2, ["steps is 0; 1 expected"]),
+        (FloatingPointError("latents are not finite"), 2, ["latents are not finite"]),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2, ["invalid start byte"]),
+        (UsageError(), 2, ["Missing option '--out'."]),
+        (FileNotFoundError("picture not found: a.png"), 2, ["picture not found: a.png"]),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.png"), 2, ["a.png: No such file"]),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300), 2, ["too long", "shorter"]),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/a"), 1, ["/root/a: Permission denied", "permissions"]),
+        (OSError(errno.ENOSPC, "No space left on device", "/disk/a"), 1, ["/disk/a: No space left", "free some space"]),
+        (OSError(errno.EROFS, "Read-only file system", "/disk/a"), 1, ["/disk/a", "another folder"]),
+        (BlockingIOError("out is being written by another process"), 1, ["out is being written by another process"]),
+        (caused(RuntimeError("write failed"), OSError(errno.ENOSPC, "No space left on device")), 1, ["write failed"]),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), 1, ["No space left", "free some space"]),
+        (MemoryError(), 1, ["not enough memory"]),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), 1, ["9 bytes"]),
+        (BrokenProcessPool("a process died"), 1, ["--workers"]),
+        (ModuleNotFoundError("No module named 'einops'"), 1, ["einops", "install"]),
+        (KeyError("sizes"), 70, ["this is a bug", "KeyError: 'sizes'", "--debug"]),
+        (RecursionError("maximum recursion depth exceeded"), 70, ["this is a bug", "RecursionError"]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)  # fmt: skip
+def test_what_an_error_becomes(error: Exception, code: int, words: list[str]) -> None:
+    found, line = explain(error)
+    assert found == code
+    assert line and "\n" not in line
+    for word in words:
+        assert word in line
+
+
+def test_a_line_is_short_and_moves_no_cursor() -> None:
+    _, line = explain(ValueError("x" * 10_000_000 + "\x1b[2J\a end"))
+    assert len(line) < 2000 and line.endswith("end") and line.isprintable()
+
+
+def test_a_bug_names_the_place_in_our_code() -> None:
+    try:
+        parse_size(None)  # type: ignore[arg-type]
+    except AttributeError as error:
+        code, line = explain(error)
+    assert code == 70 and "cli/options.py:" in line
+
+
+def run(*words: object, code: str = MAIN, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, text=True, timeout=120, **{"capture_output": True, **options})  # type: ignore[call-overload,no-any-return]
+
+
+def planted(statement: str) -> str:
+    """The command line with a statement in place of its commands."""
+    return (
+        f"import imagpose.cli.commands as commands, os, sys, time\ndef app(words, standalone_mode):\n    {statement}\n"
+        f"commands.app = app\n{MAIN}"
+    )
+
+
+def test_debug_shows_the_traceback_before_and_behind_the_command() -> None:
+    code = planted("return [][0]")
+    for words in (["models"], ["--debug", "models"], ["models", "--debug"]):
+        ended = run(*words, code=code)
+        assert ended.returncode == 70
+        assert ("Traceback" in ended.stderr) == ("--debug" in words)
+        assert ended.stderr.strip().splitlines()[-1].startswith("error: this is a bug of imagpose")
+
+
+def test_a_mistyped_command_line_is_one_line() -> None:
+    for words in (["people"], ["people", "--out", "x", "--count", "many"], ["--nope"]):
+        ended = run(*words)
+        assert ended.returncode == 2 and not ended.stdout
+        (line,) = ended.stderr.strip().splitlines()
+        assert line.startswith("error: ") and "--help" in line
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout() -> None:
+    with open("/dev/full", "w") as full:
+        ended = run("--version", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.strip().splitlines()
+    assert "No space left on device" in line
+
+
+def test_nobody_reads_what_is_printed() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    ended = run("--version", capture_output=False, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert ended.returncode == 1 and not ended.stderr
+
+
+INTERRUPTS = {
+    "import": "import sys, os, signal\nclass Finder:\n    def find_spec(self, name, *_):\n        if name == 'rich.console':"
+    " os.kill(os.getpid(), signal.SIGINT)\nsys.meta_path.insert(0, Finder())\n" + MAIN,
+    "work": planted("os.kill(os.getpid(), 2); time.sleep(30)"),
+    "another error": planted("\n    try: os.kill(os.getpid(), 2)\n    except BaseException: raise SystemError('result')"),
+    "destructor": "class Dying:\n    def __del__(self): os.kill(os.getpid(), 2)\n"
+    + planted("Dying(); time.sleep(30)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", INTERRUPTS)
+def test_ctrl_c(moment: str) -> None:
+    ended = run("models", code=INTERRUPTS[moment])
+    assert (ended.returncode, ended.stderr) == (130, "stopped by Ctrl-C\n")
+
+
+def test_ctrl_c_while_processes_start_and_work(tmp_path: Path) -> None:
+    for number, seconds in enumerate((0.9, 1.8)):
+        words = ["people", "--out", str(tmp_path / str(number)), "--size", "256x176", "--count", "50", "--workers", "2"]
+        with subprocess.Popen(
+            [sys.executable, "-c", MAIN, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            time.sleep(seconds)
+            os.killpg(process.pid, signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stderr) == (130, "stopped by Ctrl-C\n")

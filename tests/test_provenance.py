@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from imagpose import __version__
 from imagpose.cli.commands import app
-from imagpose.provenance import Marks, Origin, Signature, read_marks, save_generated
+from imagpose.provenance import Marks, Origin, Signature, read_marks, save_generated, save_rendered
 
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -71,6 +71,15 @@ def test_the_file_says_what_iptc_asks_for_and_nothing_personal(photo, tmp_path, 
     assert b"Jane" not in data and tmp_path.name.encode() not in data and b"walk" not in data
     assert b"Exif" not in data
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_rendered_person_is_ours_but_not_made_by_a_trained_model(photo, tmp_path):
+    path = tmp_path / "person.png"
+    save_rendered(photo, path)
+    assert read_marks(path) == Marks("algorithmicMedia", f"imagpose {__version__}")
+    assert not read_marks(path).generated
+    with Image.open(path) as stored:
+        np.testing.assert_array_equal(np.asarray(stored), np.asarray(photo))
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from PIL.PngImagePlugin import PngInfo
 from imagpose.io import partial_file
 from imagpose.version import __version__
 
-__all__ = ["FORMATS", "Marks", "Origin", "Signature", "generated_by", "read_marks", "save_generated"]
+__all__ = ["FORMATS", "Marks", "Origin", "Signature", "generated_by", "read_marks", "save_generated", "save_rendered"]
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _GENERATED = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
+_RENDERED = _SOURCE_TYPES + "algorithmicMedia"  # IPTC: created by an algorithm that has learnt from no samples
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -151,6 +152,21 @@ def save_generated(picture: Image.Image, path: Path, origin: Origin, signature: 
             _sign(partial, picture_format, origin, signature)
 
 
+def save_rendered(picture: Image.Image, path: Path) -> None:
+    """Writes a rendered person as a PNG that says so; a renderer is no trained model: `Marks.generated` is False.
+
+    Args:
+        picture: without metadata of its own.
+        path: .png; appears when it is complete.
+    """
+    marks = PngInfo()
+    marks.add_text("Software", f"imagpose {__version__}")
+    values = {"Iptc4xmpExt:DigitalSourceType": _RENDERED, "xmp:CreatorTool": f"imagpose {__version__}"}
+    marks.add_itxt("XML:com.adobe.xmp", _as_xmp(values).decode())
+    with partial_file(path) as partial:
+        picture.save(partial, format="PNG", pnginfo=marks)
+
+
 def check_format(path: Path) -> str:
     """Pillow's name of the format that the path's ending means.
 
@@ -173,6 +189,11 @@ def _packet(origin: Origin) -> bytes:
     }
     if origin.seed is not None:
         values["imagpose:seed"] = str(origin.seed)
+    return _as_xmp(values)
+
+
+def _as_xmp(values: Mapping[str, str]) -> bytes:
+    """An XMP packet that says these values."""
     attributes = "\n    ".join(f"{name}={quoteattr(value)}" for name, value in values.items())
     return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">

@@ -9,8 +9,8 @@ from PIL import Image
 from imagpose import __version__
 from imagpose.io import staged_folder
 from imagpose.pose import draw_skeleton, read_pose, write_openpose_json
-from imagpose.provenance import Marks, read_marks
-from imagpose.serving.generate import generate
+from imagpose.provenance import Marks, read_marks, save_rendered
+from imagpose.serving.generate import generate, warn_of_photographs
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +204,18 @@ def test_staged_folders_keep_their_structure(tmp_path):
         (stage / "t1").mkdir()
         (stage / "t1" / "a.txt").write_text("new")
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.txt")] == ["out/t1/a.txt"]
+
+
+def test_mini_says_that_it_knows_rendered_people_only(tmp_path, picture, recwarn):
+    ours, photo = tmp_path / "ours.png", tmp_path / "photo.jpg"
+    save_rendered(picture(0), ours)
+    picture(0).save(photo)
+    warn_of_photographs("mini", [ours, str(ours)])
+    warn_of_photographs("other", [photo])
+    assert not recwarn.list
+    warn_of_photographs("mini", [ours, photo])
+    (said,) = recwarn.list
+    assert "rendered people only" in str(said.message) and "photo.jpg" in str(said.message)
+    assert "\n" not in str(said.message)
+    warn_of_photographs("mini", [picture(0)])  # nothing is known of it
+    assert len(recwarn.list) == 2

@@ -23,6 +23,7 @@ from imagpose.people.identity import make_identity
 from imagpose.people.scene import View, render_view
 from imagpose.people.world import RENDERER, check_style, find_world
 from imagpose.pose import write_openpose_json
+from imagpose.provenance import save_rendered
 from imagpose.workers import in_order
 
 __all__ = ["check_numbers", "iterate_views", "render_identity", "render_set"]
@@ -142,7 +143,7 @@ def _write_identity(seed: int, views: int, height: int, width: int, folder: Path
     look = {"height": height, "width": width, "world": world, "style": rendered[0].spec.style}
     with partial_folder(folder / str(seed), replace=True) as target:  # `_is_complete` has looked at what is there
         for number, view in enumerate(rendered):
-            Image.fromarray(view.picture).save(target / f"{number}.png")
+            save_rendered(Image.fromarray(view.picture), target / f"{number}.png")
             Image.fromarray(view.foreground).convert("L").save(target / f"{number}_mask.png")
             write_openpose_json(view.pose, target / f"{number}.json")
         write_json(target / _MARK, {"seed": seed, **look, "renderer": RENDERER, "views": described})

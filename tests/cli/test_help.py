@@ -21,7 +21,7 @@ train autoencoder, train autoencoder-finish, train encoder, train denoiser,
 train pose-estimator, train silhouette, train identity, train decoder, train export, evaluate people, evaluate model,
 evaluate judges, evaluate images, convert official, convert to-official, study build, study score, prepare folder,
 prepare people, prepare deepfashion, prepare market1501, prepare check, reproduce table1, reproduce table2,
-reproduce table3, reproduce table7, reproduce figure7, reproduce figure8
+reproduce table3, reproduce table7, reproduce figure7, reproduce figure8, requests export
 """.replace("\n", " ").strip().split(", ")  # fmt: skip
 SAMPLING = ("generate", "demo", "evaluate people", "evaluate model", *(own for own in COMMANDS if "reproduce" in own))
 SAMPLING_OPTIONS = {
@@ -79,7 +79,7 @@ def test_the_example_is_taken_by_the_command(name):
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["train"], ["evaluate"], ["reproduce"], ["convert"], ["study"], ["prepare"], ["poses"]]
+    "words", [[], ["train"], ["evaluate"], ["reproduce"], ["convert"], ["study"], ["prepare"], ["poses"], ["requests"]]
 )
 def test_a_group_lists_its_commands(words):
     text = plain(CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output)

@@ -29,7 +29,7 @@ from imagpose.serving.settings import GenerateSettings
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["generate_people", "people_photos"]
+__all__ = ["generate_people", "people_photos", "person_inputs"]
 
 
 def generate_people(
@@ -89,7 +89,7 @@ def generate_people(
             pipeline, seconds = open_pipeline(model, asked, device, dtype)
             pipeline.set_progress_bar_config(disable=True)
             for person in track(todo, "people", console=console, disable=not console.is_terminal):
-                inputs = _inputs(found[person], targets, reading)
+                inputs = person_inputs(found[person], targets, reading)
                 generated = generate_inputs(
                     pipeline, inputs, asked, out=out / person, dtype=dtype, signature=signature, overwrite=overwrite,
                     load_seconds=seconds,
@@ -134,7 +134,12 @@ def _photos(folder: Path) -> list[Path]:
     return [file for file in files if not (file.stem.endswith("_mask") and file.stem.removesuffix("_mask") in stems)]
 
 
-def _inputs(photos: list[Path], targets: Targets, reading: PoseOptions | None) -> GenerateInputs:
+def person_inputs(photos: list[Path], targets: Targets, reading: PoseOptions | None) -> GenerateInputs:
+    """A person's photos, with the poses that lie beside them, and the target poses.
+
+    Raises:
+        ValueError, OSError: as `inputs.read_inputs`.
+    """
     beside: list[Path | None] = []
     for photo in photos:
         files = (photo.with_name(photo.stem + ending) for ending in (".json", "_keypoints.json"))
@@ -157,7 +162,7 @@ def _prepared(
     Raises:
         ValueError, OSError: it cannot.
     """
-    inputs = _inputs(photos, targets, reading)
+    inputs = person_inputs(photos, targets, reading)
     check_request(inputs, settings)
     done = None if overwrite else finished(out, request_digest(inputs, settings, model, dtype))
     if done is None:

@@ -1,0 +1,93 @@
+"""Requests for another engine: sources as the model would get them, skeletons of any size, names, and a JSON of it all.
+
+So readers, detection, framing and naming serve any model that takes a photo and a skeleton.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imagpose.io import check_replaceable, result_folder, write_json
+from imagpose.pictures import fit_view
+from imagpose.pose import PoseOptions, draw_skeleton, write_openpose_json
+from imagpose.serving.drawn import frame_sources
+from imagpose.serving.inputs import GenerateInputs, PictureLike, PoseLike, as_list, read_inputs, read_targets
+from imagpose.serving.many import people_photos, person_inputs
+from imagpose.serving.settings import GenerateSettings
+from imagpose.version import __version__
+
+__all__ = ["export_requests"]
+
+_DEFAULT_SIZE = (768, 512)
+
+
+def export_requests(
+    sources: Mapping[str, Sequence[PictureLike]] | Path,
+    poses: PoseLike | Sequence[PoseLike],
+    source_poses: Sequence[PoseLike | None] = (),
+    *,
+    out: Path | str,
+    size: tuple[int, int] = _DEFAULT_SIZE,
+    crop: bool = True,
+    controlnet: bool = False,
+    reading: PoseOptions | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write a folder for each person: ``sources/``, ``skeletons/``, ``poses/`` and ``request.json``.
+
+    Args:
+        sources: photos by the person's name; or a folder with a folder of photos for each person.
+        poses, source_poses, reading: as of `generate.generate`; source poses are of a single person.
+        out: the folder.
+        size: height and width of sources and skeletons.
+        crop: frame the photos around the person; otherwise they are fitted whole.
+        controlnet: sticks of 4 pixels at any size, as ControlNet's own drawings have.
+        overwrite: see `io.result_folder`.
+
+    Returns:
+        The JSON file of each person.
+
+    Raises:
+        ValueError, OSError: as `generate.generate`; nothing has been written then.
+    """
+    out = Path(out)
+    settings = GenerateSettings(size=size, crop=crop)
+    check_replaceable(out, overwrite)
+    targets = read_targets(as_list(poses), reading)
+    if isinstance(sources, Path):
+        people = {name: person_inputs(files, targets, reading) for name, files in people_photos(sources).items()}
+    else:
+        people = {name: read_inputs(own, targets, source_poses, reading) for name, own in sources.items()}
+    with result_folder(out, overwrite) as folder:
+        for person, inputs in people.items():
+            _write_request(folder / person, person, inputs, settings, controlnet)
+    return [out / person / "request.json" for person in people]
+
+
+def _write_request(
+    folder: Path, person: str, inputs: GenerateInputs, settings: GenerateSettings, controlnet: bool
+) -> None:
+    height, width = settings.size or _DEFAULT_SIZE
+    for inner in ("sources", "skeletons", "poses"):
+        (folder / inner).mkdir(parents=True)
+    sources: list[dict[str, Any]] = []
+    for number, own in enumerate(frame_sources(inputs, settings, height, width), 1):
+        file = f"sources/{number}.png"
+        fit_view(own.picture, width, height).save(folder / file)
+        pose_file = None if own.pose is None else f"poses/source-{number}.json"
+        if own.pose is not None:
+            fitted = own.pose.resize(*own.picture.size).fit(width, height)
+            write_openpose_json(fitted, folder / f"poses/source-{number}.json")
+        sources.append({"picture": file, "pose": pose_file, "from": inputs.files["sources"][number - 1]})
+    targets = []
+    for name, pose, origin in zip(inputs.names, inputs.poses, inputs.files["poses"], strict=True):
+        fitted = pose.fit(width, height)
+        draw_skeleton(fitted, exact=controlnet).save(folder / f"skeletons/{name}.png")
+        write_openpose_json(fitted, folder / f"poses/{name}.json")
+        targets.append(
+            {"name": name, "skeleton": f"skeletons/{name}.png", "pose": f"poses/{name}.json", "from": origin}
+        )
+    record = {"version": __version__, "person": person, "height": height, "width": width}
+    write_json(folder / "request.json", {**record, "sources": sources, "targets": targets}, indent=2)

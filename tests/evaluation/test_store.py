@@ -1,6 +1,7 @@
 """Values in parts: each computed once, in order, and again only where a file or a setting has changed."""
 
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -39,6 +40,23 @@ def test_values_come_in_order_and_only_once(files, tmp_path):
     np.testing.assert_array_equal(compute(parts, files, work), expected)
     assert work.files == 10
     assert sorted(len(np.load(path)) for path in parts.folder.iterdir()) == [2, 4, 4]
+
+
+def test_a_full_disk_is_noticed_and_a_damaged_part_is_named(files, tmp_path):
+    """No file may grow beyond 150 bytes, a part of 4 rows has 192."""
+    parts, limits = ValueStore(tmp_path / "parts"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            compute(parts, files, Counting())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(parts.folder.iterdir())
+    compute(parts, files, Counting())
+    part = sorted(parts.folder.iterdir())[0]
+    part.write_bytes(part.read_bytes()[:150])
+    with pytest.raises(ValueError, match=f"{part.name} is damaged .*: remove it"):
+        compute(parts, files, Counting())
 
 
 def test_a_run_that_is_broken_off_continues(files, tmp_path):

@@ -8,6 +8,7 @@ deleted at any time.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -73,7 +74,7 @@ class ValueStore:
                     _save(files[number], values)
                 progress.advance(task, len(chunks[number]))
         refuse(list(dict.fromkeys(problems)), "pictures that cannot be used")
-        return np.concatenate([np.load(file, allow_pickle=False) for file in files])
+        return np.concatenate([_load(file) for file in files])
 
 
 def _attempt(chunk: Sequence[Files], work: Callable[[Sequence[Files]], np.ndarray]) -> tuple[np.ndarray, list[str]]:
@@ -102,8 +103,18 @@ def _digest(what: str, chunk: Sequence[Files]) -> str:
 
 
 def _save(file: Path, values: np.ndarray) -> None:
-    with partial_file(file) as partial, partial.open("wb") as stream:
-        np.save(stream, values, allow_pickle=False)
+    encoded = io.BytesIO()
+    np.save(encoded, values, allow_pickle=False)
+    with partial_file(file) as partial:
+        partial.write_bytes(encoded.getvalue())  # numpy itself does not notice that a disk is full
+
+
+def _load(file: Path) -> np.ndarray:
+    try:
+        values: np.ndarray = np.load(file, allow_pickle=False)
+        return values
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{file} is damaged ({' '.join(str(error).split())}): remove it") from None
 
 
 def _progress() -> Progress:

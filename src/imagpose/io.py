@@ -6,6 +6,7 @@ never meets half a file, whatever kills the writer. Source: own.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "carry_over", "check_new_file", "check_new_files", "check_output_folder", "check_replaceable", "claim_folder",
-    "json_digest", "locked_folder", "mark_written", "partial_file", "partial_folder", "remove_written", "result_folder",
-    "staged_folder", "write_json", "write_text",
+    "carry_over", "check_free_space", "check_new_file", "check_new_files", "check_output_folder", "check_replaceable",
+    "check_unclaimed", "claim_folder", "json_digest", "locked_folder", "mark_written", "partial_file", "partial_folder",
+    "remove_written", "result_folder", "staged_folder", "write_json", "write_text",
 ]  # fmt: skip
 
 _SETTINGS, _LOCK, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
@@ -268,6 +269,21 @@ def check_output_folder(out: Path) -> None:
         raise ValueError(f"output folder {out} cannot be written: no permission in {parent}")
 
 
+def check_free_space(folder: Path, needed: int) -> None:
+    """Look at the disk that a folder lies on, or will, before any time is spent.
+
+    Args:
+        needed: bytes that will be written at least.
+
+    Raises:
+        OSError: less is free.
+    """
+    free = shutil.disk_usage(next(own for own in (folder, *folder.absolute().parents) if own.exists())).free
+    if free < needed:
+        text = f"about {needed / 1e6:,.0f} MB will be written, and {free / 1e6:,.0f} MB are free"
+        raise OSError(errno.ENOSPC, f"{text}: make room, or choose another disk", str(folder))
+
+
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Keep other processes that do the same out of a folder, which is made where it is missing.
@@ -317,6 +333,18 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         found = None
     if other := _differing(found, json.loads(json.dumps(settings))):
         raise ValueError(f"{folder} holds results of other settings ({', '.join(other)} differ): choose another folder")
+
+
+def check_unclaimed(folder: Path, names: Iterable[str]) -> None:
+    """Look for what a folder should hold only if `claim_folder` has marked it.
+
+    Raises:
+        ValueError: it holds one of these names and is not marked.
+    """
+    if not (folder / _SETTINGS).is_file():
+        for name in names:
+            if os.path.lexists(folder / name):
+                raise ValueError(f"{folder / name} exists and was not written by this command: choose another folder")
 
 
 def _differing(found: Any, wanted: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import DETECTORS, Model, Workers, with_sampling
+from imagpose.cli.options import DETECTORS, Model, Overwrite, Workers, with_sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling
@@ -84,11 +84,12 @@ def judges(
     data: Annotated[Path, typer.Option(help="Data set of imagpose prepare people, with a split test.")],
     people: Annotated[int, typer.Option(help="How many of its test people.")] = 100,
     out: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """What every measure gives on real pictures, and on the same blurred or halved: quality is what falls."""
     from imagpose.evaluation.blur_check import check_measures
 
-    typer.echo(check_measures(data, people, out))
+    typer.echo(check_measures(data, people, out, overwrite))
 
 
 @app.command(

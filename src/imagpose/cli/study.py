@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imagpose.cli.options import parse_named
+from imagpose.cli.options import Overwrite, parse_named
 
 app = typer.Typer(help="A blind user study: the questionnaire, and its scores (R2G, G2R, Jab).", no_args_is_help=True)
 
@@ -46,9 +46,10 @@ def score(
     key: Annotated[Path, typer.Option(help="key.json of the study.")],
     out: Annotated[Path, typer.Option(help="Folder for summary.json and report.md.")],
     sheets: Annotated[list[Path], typer.Argument(help="Files that the participants saved.")],
+    overwrite: Overwrite = False,
 ) -> None:
     """Score the participants' sheets."""
     from imagpose.evaluation.study.score import score_study
 
-    score_study(key, sheets, out)
+    score_study(key, sheets, out, overwrite)
     typer.echo((out / "report.md").read_text(encoding="utf-8"))

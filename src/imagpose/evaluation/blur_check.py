@@ -24,7 +24,7 @@ from imagpose.data.records import ViewRecord
 from imagpose.evaluation.judging import SPLIT, judge_views
 from imagpose.evaluation.networks import Needs, find_efficientnet
 from imagpose.evaluation.report import markdown_table
-from imagpose.io import write_json
+from imagpose.io import check_new_file, write_json
 from imagpose.judges.identity import first_ranks
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
@@ -58,7 +58,7 @@ def halve(picture: np.ndarray) -> np.ndarray:
 ALTERED: dict[str, _Alter] = {"truth": lambda own: own, "blurred, sigma 1.5": partial(blur, sigma=1.5), "halved": halve}
 
 
-def check_measures(data: Path | str, people: int = 100, out: Path | None = None) -> str:
+def check_measures(data: Path | str, people: int = 100, out: Path | None = None, overwrite: bool = False) -> str:
     """Measures the test people of a data set as they are, blurred and halved, all views of each.
 
     Rank-1 searches each view among all other views of these people; features are compared with those of the person's
@@ -68,13 +68,16 @@ def check_measures(data: Path | str, people: int = 100, out: Path | None = None)
         data: made by `imagpose prepare people`, with a split "test".
         people: how many of its people, the first ones.
         out: JSON file for the numbers, if given.
+        overwrite: replace that file if it exists.
 
     Returns:
         The table, Markdown: a line per measure, with 95 % intervals over people.
 
     Raises:
-        FileNotFoundError, ValueError: no such data set, none of rendered people, or people of a single view.
+        FileNotFoundError, ValueError: no such data set, none of rendered people, or people of a single view; `out` exists.
     """
+    if out is not None:
+        check_new_file(out, overwrite)
     if people < 2:
         raise ValueError(f"people is {people}; at least 2 expected, so that one can be taken for another")
     if read_info(data).settings.get("command") != "people":
@@ -102,7 +105,7 @@ def check_measures(data: Path | str, people: int = 100, out: Path | None = None)
     if out is not None:
         numbers = {name: {key: asdict(value) for key, value in own.items()} for name, own in intervals.items()}
         summary = {"data": str(data), "people": len(shown), "views": len(owners), "measures": numbers}
-        write_json(Path(out), summary)
+        write_json(out, summary)
     return f"{len(owners):,} views of {len(shown):,} people\n\n{_table(intervals)}"
 
 

@@ -18,6 +18,7 @@ from imagpose.evaluation.networks import Needs, find_networks
 from imagpose.evaluation.report import (
     HOW_TO_READ,
     build_page,
+    check_report_folder,
     html_table,
     library_versions,
     markdown_table,
@@ -29,7 +30,7 @@ from imagpose.evaluation.report import (
 )
 from imagpose.evaluation.rows import cell_text, side_by_side
 from imagpose.evaluation.store import ValueStore
-from imagpose.io import check_output_folder
+from imagpose.io import claim_folder, locked_folder
 
 __all__ = ["ImageFolders", "evaluate_images"]
 
@@ -58,17 +59,19 @@ class ImageFolders:
 def evaluate_images(folders: ImageFolders, out: Path, settings: MeasureSettings | None = None) -> str:
     """Writes `summary.json`, `pairs.parquet` and `report.html` into the folder `out`, which is made where it is missing.
 
-    Values are computed part by part and kept in the folder's `parts`: a run that was broken off continues.
+    Values are computed part by part and kept in the folder's `parts`: a run that was broken off continues. A folder is for
+    the same folders of pictures; the three files are made anew.
 
     Returns:
         The table, Markdown.
 
     Raises:
-        ValueError, OSError: folders that do not match, files that cannot be compared, an illegal setting.
+        ValueError, OSError: folders that do not match, files that cannot be compared, an illegal setting; `out` holds
+            results of other folders, or files that no evaluation wrote.
     """
     started = time.perf_counter()
     settings = settings or MeasureSettings()
-    check_output_folder(out)
+    check_report_folder(out)
     protocols = settings.protocols
     pairs = find_pairs(folders.generated, folders.reference, folders.masks)
     if folders.data is not None:  # whose views are named "<identity>/<view>"
@@ -81,12 +84,18 @@ def evaluate_images(folders: ImageFolders, out: Path, settings: MeasureSettings 
 
     store = ValueStore(out / "parts", settings.workers)
     yardstick = Yardstick(protocols, store, settings.networks or find_networks(), sizes, train)
-    measures = measure_pairs(pairs, judged, yardstick)
-    notes = notes_of(pairs, measures.rows)
-    notes += [] if isinstance(views, Needs) or "clean" not in protocols else [views.note]
-    _write_report(out, folders, pairs, measures, protocols, notes, time.perf_counter() - started)
+    with locked_folder(out):
+        claim_folder(out, {role: str(Path(own).resolve()) for role, own in _given(folders).items()})
+        measures = measure_pairs(pairs, judged, yardstick)
+        notes = notes_of(pairs, measures.rows)
+        notes += [] if isinstance(views, Needs) or "clean" not in protocols else [views.note]
+        _write_report(out, folders, pairs, measures, protocols, notes, time.perf_counter() - started)
     lines = [[name, *map(cell_text, cells)] for name, cells in side_by_side(measures.rows, protocols)]
     return markdown_table(["metric", *protocols], lines)
+
+
+def _given(folders: ImageFolders) -> dict[str, str]:
+    return {role: str(own) for role in _ROLES if (own := getattr(folders, role)) is not None}
 
 
 def _write_report(
@@ -94,7 +103,7 @@ def _write_report(
     notes: Sequence[str], seconds: float,
 ) -> None:  # fmt: skip
     """Write the three files; `seconds` are of this run, without what an earlier one had."""
-    given = {role: str(getattr(folders, role)) for role in _ROLES if getattr(folders, role) is not None}
+    given = _given(folders)
     summary = {
         "format": 1,
         "folders": given,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -37,8 +38,9 @@ from imagpose.evaluation.model_pictures import (
 from imagpose.evaluation.model_report import Method, write_model_report
 from imagpose.evaluation.model_requests import Asked, ModelEvaluation, ask
 from imagpose.evaluation.networks import Needs, Networks, find_networks
+from imagpose.evaluation.report import check_report_folder
 from imagpose.evaluation.store import ValueStore
-from imagpose.io import check_output_folder, claim_folder
+from imagpose.io import check_free_space, claim_folder, locked_folder
 from imagpose.models.folder import resolve_model
 from imagpose.people.splits import TEST_SEEDS
 from imagpose.pipeline.loading import load_pipeline
@@ -73,46 +75,56 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
     """
     started = time.perf_counter()
     settings = settings or MeasureSettings()
-    check_output_folder(out)
+    check_report_folder(out)
     resolved = resolve_model(evaluation.model)
     asked = ask(evaluation)
     theirs = _find_others(evaluation.others, asked)
     views = open_judged_views(evaluation.data, settings.detect)
-    _claim(out, resolved, evaluation, asked)
-
-    pictures = Pictures(out / "pictures")
-    size, styles = _store_views(asked, pictures)
-    compared = _compared(evaluation.seeds, asked, pictures, theirs, styles)
-    for name in theirs:
-        check_sizes(compared[name].pairs, resizing="clean" not in settings.protocols)
+    check_free_space(out, _missing_bytes(out, asked, evaluation.seeds))
     # The first processes to be ready wait for the last, which may take hours.
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
-    pipeline = load_pipeline(evaluation.model, evaluation.sampling.scheduler).to(state.device)
-    _generate(pipeline, evaluation, asked, pictures, (state.process_index, state.num_processes))
-    state.wait_for_everyone()
-    if not state.is_main_process:
-        return ""
-    if MEAN_COLOURS in compared:
-        draw_mean_colours(asked.pairs, pictures)
-    reconstruct(pipeline, list(dict.fromkeys(target for _, target in asked.measured)), pictures)
+    with locked_folder(out) if state.is_main_process else nullcontext():
+        _claim(out, resolved, evaluation, asked)
+        pictures = Pictures(out / "pictures")
+        size, styles = _store_views(asked, pictures)
+        compared = _compared(evaluation.seeds, asked, pictures, theirs, styles)
+        for name in theirs:
+            check_sizes(compared[name].pairs, resizing="clean" not in settings.protocols)
+        pipeline = load_pipeline(evaluation.model, evaluation.sampling.scheduler).to(state.device)
+        _generate(pipeline, evaluation, asked, pictures, (state.process_index, state.num_processes))
+        state.wait_for_everyone()
+        if not state.is_main_process:
+            return ""
+        if MEAN_COLOURS in compared:
+            draw_mean_colours(asked.pairs, pictures)
+        reconstruct(pipeline, list(dict.fromkeys(target for _, target in asked.measured)), pictures)
 
-    networks = settings.networks or find_networks()
-    train = _store_train(evaluation.data, pictures) if _wants_train(settings.protocols, networks) else None
-    store = ValueStore(out / "parts", settings.workers)
-    yardstick = Yardstick(settings.protocols, store, networks, {size}, train)
-    methods = []
-    for name, own in compared.items():
-        judged = views if isinstance(views, Needs) else JudgedPairs(views, own.targets, own.sources)
-        measures = measure_pairs(own.pairs, judged, yardstick)
-        methods.append(Method(name, own.pairs, measures, pictured=name in asked.requests or name in theirs))
-    sampling = evaluation.sampling
-    decisive = {
-        "model": evaluation.model, "data": str(evaluation.data), "pairs": len(asked.pairs), "seeds": evaluation.seeds,
-        "left_out": asked.left_out,
-        "judges": None if isinstance(views, Needs) or "clean" not in settings.protocols else views.note,
-        "sampling": str(sampling), **asdict(sampling), "dtype": str(pipeline.vae.dtype).removeprefix("torch."),
-    }  # fmt: skip
-    return write_model_report(out, decisive, settings.protocols, methods, time.perf_counter() - started)
+        networks = settings.networks or find_networks()
+        train = _store_train(evaluation.data, pictures) if _wants_train(settings.protocols, networks) else None
+        store = ValueStore(out / "parts", settings.workers)
+        yardstick = Yardstick(settings.protocols, store, networks, {size}, train)
+        methods = []
+        for name, own in compared.items():
+            judged = views if isinstance(views, Needs) else JudgedPairs(views, own.targets, own.sources)
+            measures = measure_pairs(own.pairs, judged, yardstick)
+            methods.append(Method(name, own.pairs, measures, pictured=name in asked.requests or name in theirs))
+        sampling = evaluation.sampling
+        decisive = {
+            "model": evaluation.model, "data": str(evaluation.data), "pairs": len(asked.pairs), "seeds": evaluation.seeds,
+            "left_out": asked.left_out,
+            "judges": None if isinstance(views, Needs) or "clean" not in settings.protocols else views.note,
+            "sampling": str(sampling), **asdict(sampling), "dtype": str(pipeline.vae.dtype).removeprefix("torch."),
+        }  # fmt: skip
+        return write_model_report(out, decisive, settings.protocols, methods, time.perf_counter() - started)
+
+
+def _missing_bytes(out: Path, asked: Asked, seeds: int) -> int:
+    """What the pictures that are to be written take at least: PNG needs about a quarter of a rendered person's bytes."""
+    first = asked.dataset.views(asked.pairs[0][0].rpartition("/")[0])[0]
+    views = len({name for pair in asked.measured for name in pair})
+    generated = sum(len(own.targets) for requests in asked.requests.values() for own in requests)
+    needed = (2 * views + seeds * generated) * first.height * first.width * 3 // 4
+    return max(0, needed - sum(file.stat().st_size for file in (out / "pictures").rglob("*.png")))
 
 
 def evaluate_on_people(out: Path, model: str, identities: int, sampling: Sampling, workers: int | None = None) -> str:
@@ -140,9 +152,12 @@ def evaluate_on_people(out: Path, model: str, identities: int, sampling: Samplin
     if not {"view_height", "view_width"} <= config.keys():
         raise ValueError(f"model {model} does not say view_height and view_width: it is no IMAGPose pipeline")
     data, pairs = out / "people", out / "pairs.csv"
+    wanted = [(f"{seed}/0", f"{seed}/{view}") for seed in TEST_SEEDS[:identities] for view in range(4, _VIEWS)]
+    check_report_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_pairs(wanted, pairs)  # refuses another list before anything is rendered
     size = config["view_height"], config["view_width"]
     prepare_people(TEST_SEEDS[0], identities, _VIEWS, *size, data, workers=workers)
-    write_pairs([(f"{seed}/0", f"{seed}/{view}") for seed in TEST_SEEDS[:identities] for view in range(4, 8)], pairs)
     asked = ModelEvaluation(model, data, ("T1", "T3"), pairs=pairs, sampling=sampling)
     return evaluate_model(out, asked, MeasureSettings(workers=workers))
 

@@ -13,6 +13,7 @@ A file is there only when it is complete, and is not made again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ MEAN_COLOURS = "mean colours"
 """Method that fills the target's true parts with the source's mean colours."""
 
 _REQUESTS_AT_ONCE, _VIEWS_AT_ONCE = 4, 8
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,17 @@ class Pictures:
 
 
 def _text(name: str) -> str:
-    """A name as part of a path; different names stay different."""
-    return quote(name, safe=" ")
+    """A name as part of a path; different names stay different, long ones by a digest at their end.
+
+    A letter beyond ASCII takes up to 12 characters here, and a file's name may have 255: with two names of 100, "_to_", the
+    sample's number and what is added while a file is written, it has at most 240.
+    """
+    text = quote(name, safe=" ")
+    if text in (".", ".."):
+        return text.replace(".", "%2E")
+    if len(text) <= _LONGEST_NAME:
+        return text
+    return f"{text[: _LONGEST_NAME - 17]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _save(picture: Image.Image, path: Path) -> None:

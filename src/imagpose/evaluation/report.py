@@ -18,13 +18,21 @@ from PIL import Image
 
 from imagpose.evaluation.folders import Pair
 from imagpose.evaluation.rows import METRICS, Metric, Row, cell_text
-from imagpose.io import partial_file, write_json, write_text
+from imagpose.io import (
+    check_free_space,
+    check_new_files,
+    check_output_folder,
+    check_unclaimed,
+    staged_folder,
+    write_json,
+    write_text,
+)
 from imagpose.pictures import load_picture
 from imagpose.version import __version__
 
 __all__ = [
-    "HOW_TO_READ", "Figure", "Strip", "build_page", "html_table", "library_versions", "markdown_table", "notes_of",
-    "pair_table", "pictured_strips", "versions_text", "write_report_files",
+    "HOW_TO_READ", "Figure", "Strip", "build_page", "check_report_folder", "html_table", "library_versions",
+    "markdown_table", "notes_of", "pair_table", "pictured_strips", "versions_text", "write_report_files",
 ]  # fmt: skip
 
 HOW_TO_READ = (
@@ -36,6 +44,7 @@ _PACKAGES = ("numpy", "scipy", "scikit-image", "Pillow", "torch", "torchvision",
 _SHOWN = 6  # pairs pictured of each kind
 _FEATURES = 2048  # of Inception
 _HEIGHT = 256  # pixels at which pictures are shown at most
+_REPORT_BYTES = 10_000_000  # of a report with some dozen pictures of this height, and of values
 
 STYLE = """
 :root { --ground: #f7f6f3; --card: #ffffff; --ink: #24262b; --soft: #6b6f78; --line: #e2e0da; --mark: #c2551f;
@@ -265,13 +274,25 @@ def notes_of(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[str]:
     return notes
 
 
+def check_report_folder(out: Path) -> None:
+    """Look at the folder of an evaluation, and at its disk, before any time is spent.
+
+    Raises:
+        ValueError: nothing can be written there, or it holds files of a report, pictures or values that no evaluation wrote.
+        OSError: the disk has no room for a report.
+    """
+    check_output_folder(out)
+    check_new_files(out, ("summary.json", "pairs.parquet", "report.html"), overwrite=True)
+    check_unclaimed(out, ("pictures", "parts"))
+    check_free_space(out, _REPORT_BYTES)
+
+
 def write_report_files(out: Path, summary: dict[str, Any], table: pyarrow.Table, page: str) -> None:
-    """Write `summary.json`, `pairs.parquet` and `report.html` into a folder, each complete or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
-    with partial_file(out / "pairs.parquet") as partial:
-        pyarrow.parquet.write_table(table, partial)
-    write_text(out / "report.html", page)
-    write_json(out / "summary.json", summary)
+    """Write `summary.json`, `pairs.parquet` and `report.html` into a folder, all of them or none."""
+    with staged_folder(out, overwrite=True) as stage:
+        pyarrow.parquet.write_table(table, stage / "pairs.parquet")
+        write_text(stage / "report.html", page)
+        write_json(stage / "summary.json", summary)
 
 
 def library_versions() -> dict[str, str]:

@@ -11,6 +11,8 @@ from model_pieces import (
     HEIGHT,
     PAIRS,
     WIDTH,
+    make_person,
+    measure,
     picture,
     read,
     rows_of,
@@ -20,6 +22,7 @@ from typer.testing import CliRunner
 
 from imagpose.cli.evaluate import app
 from imagpose.data.pairs import write_pairs
+from imagpose.data.prepare import Person, write_dataset
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.model_requests import ModelEvaluation, ask
@@ -203,3 +206,35 @@ def test_mini_is_asked_for_eight_poses_on_nine_slots(tmp_path):
     ):
         assert rows[key]["count"] == 8 and np.isfinite(rows[key]["value"]), key
     assert len(list((tmp_path / "out" / "pictures" / "1%3A8 on 3x3").rglob("*.png"))) == 8
+
+
+def test_long_names_of_any_script(tmp_path, pipeline):
+    """Two people and views whose names fill a file's name by themselves, and differ at their ends only."""
+    people = [
+        Person(f"{'ก' * 80}{end}", "test", tuple(f"{'名' * 80}{number}" for number in range(3))) for end in ("1", "22")
+    ]
+    write_dataset(tmp_path / "data", people, make_person, {}, workers=1)
+    pairs = [
+        (f"{own.identity}/{own.views[0]}", f"{own.identity}/{target}") for own in people for target in own.views[1:]
+    ]
+    write_pairs(pairs, tmp_path / "data" / "pairs-test.csv")
+    table = measure(tmp_path / "out", tmp_path / "known", tmp_path / "data", protocols=("clean",))
+    made = sorted((tmp_path / "out/pictures/T1").rglob("*.png"))
+    assert len(made) == 4 == len({file.read_bytes() for file in made})
+    assert max(len(file.name.encode()) for file in (tmp_path / "out").rglob("*")) < 240
+    stored = [read(file) for file in (tmp_path / "out/pictures/views").rglob("*.png")]
+    for own in people:
+        for number in range(3):
+            wanted = picture(own.identity, number)
+            assert sum(np.array_equal(wanted, found) for found in stored) == 1
+    pipeline.calls.clear()
+    assert measure(tmp_path / "out", tmp_path / "known", tmp_path / "data", protocols=("clean",)) == table
+    assert not pipeline.calls
+    asked = ModelEvaluation("known", tmp_path / "data", others={"theirs": tmp_path / "out/pictures/T1"})
+    found = evaluation._find_others(asked.others, ask(asked))["theirs"]
+    assert len(set(found)) == 4
+
+
+def test_names_that_point_elsewhere_stay_in_the_folder():
+    pictures = evaluation.Pictures(Path("out"))
+    assert pictures.view("../..").parts == ("out", "views", "%2E%2E", "%2E%2E.png")

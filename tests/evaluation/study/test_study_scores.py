@@ -138,7 +138,7 @@ def test_duplicates_count_once_or_not_at_all_in_any_order(study: Path, tmp_path:
         sheet(tmp_path, key["study"], "C ", answers[3], "c 2"),
     ]
     for order in (sheets, sheets[::-1]):
-        result = score_study(study / "key.json", order, tmp_path / "scores")
+        result = score_study(study / "key.json", order, tmp_path / "scores", overwrite=True)
         assert result.participants == 2 and result.rates["R2G"].mean == pytest.approx((0 + 1 / 3) / 2)
         reasons = [result.refused[str(path)] for path in sheets[4:]]
         assert all("gave other answers in" in reason for reason in reasons)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
@@ -27,6 +27,7 @@ from imagpose.evaluation.reproduce.page import (
 )
 from imagpose.evaluation.reproduce.plots import check_matplotlib, draw_lines, draw_speed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
+from imagpose.io import check_free_space, check_new_files, check_output_folder, staged_folder
 from imagpose.models.folder import model_name
 from imagpose.models.presets import ABLATIONS, find_preset
 from imagpose.pipeline.loading import load_pipeline
@@ -37,6 +38,7 @@ __all__ = ["Measuring", "figure7", "figure8", "table1", "table2", "table3", "tab
 OURS = "IMAGPose"
 _SCENARIOS = ("T1", "T2", "T3", "star")
 _STAR = "IMAGPose*"
+_PAGE_BYTES = 1_000_000  # of a page and its plot
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,37 @@ class Measuring:
         PartialState().wait_for_everyone()
         return folder
 
-    def write(self, page: ResultPage) -> str:
-        """Write the page, with what all pages say; returns its table, Markdown; empty in other processes than the first."""
+    def start(self, item: str) -> None:
+        """See that an item can be drawn and written, before hours are spent; join the processes that were started together.
+
+        Raises:
+            ValueError, OSError: matplotlib is missing; the folder cannot be written, its disk is full, or the item's page or
+                plot is there and no command wrote it.
+        """
+        check_matplotlib()
+        check_output_folder(self.out)
+        check_new_files(self.out, (f"{item}.md", f"{item}.png"), overwrite=True)
+        check_free_space(self.out, _PAGE_BYTES)
+        # Whoever is first waits for the process that measures, which may take hours.
+        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
+
+    def write(self, page: ResultPage, draw: Callable[[Path], None] | None = None) -> str:
+        """Write the page, with what all pages say, and its plot: both or none.
+
+        Args:
+            draw: writes the plot; None for one of all lines but the last, which is of real pictures.
+
+        Returns:
+            The page's table, Markdown; empty in other processes than the first.
+        """
         if not PartialState().is_main_process:
             return ""
         pairs = max(len(own) for line in page.lines for own in line.values.values())
         sampled = f"{pairs:,} pairs of test views, one sample per pair, with noise that depends on the request only."
-        return write_page(self.out, replace(page, setting=[*page.setting, sampled], command=self.command), self.info)
+        with staged_folder(self.out, overwrite=True) as stage:
+            plot = stage / f"{page.item}.png"
+            draw(plot) if draw else draw_lines(plot, page.title, page.lines[:-1])
+            return write_page(stage, replace(page, setting=[*page.setting, sampled], command=self.command), self.info)
 
     @property
     def sampling_text(self) -> str:
@@ -104,13 +130,12 @@ def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> s
     Raises:
         ValueError, OSError: see `evaluate_model`; matplotlib is missing.
     """
-    _start()
+    measuring.start("table1")
     folder = measuring.evaluate(_of_model(model), model, ("T1", "star"), baselines)
     ours = [read_measured(folder, "T1", OURS), read_measured(folder, "star", _STAR)]
     theirs = [read_measured(folder, name, name) for name in baselines]
     lines = [*theirs, read_measured(folder, COPY, COPY), *ours, read_measured(folder, AUTOENCODER, AUTOENCODER)]
     claims = [Claim(OURS, name) for name in (*baselines, COPY)] + [Claim(_STAR, OURS, "alike")]
-    draw_lines(measuring.out / "table1.png", "Table 1", lines)
     return measuring.write(
         ResultPage(
             "table1",
@@ -139,6 +164,7 @@ def table2(measuring: Measuring, runs: TrainingRuns) -> str:
     names = [name for name in ABLATIONS if name != "M1"]
     preset = runs.base.preset
     variants = {name: [f"preset={preset}:{name}"] for name in names} | {OURS: [f"preset={preset}"]}
+    measuring.start("table2")
     lines = _trained_lines(measuring, runs, variants, "T1")
     claims = [Claim(OURS, name) for name in names] + [Claim("B1", "B0"), Claim("B2", "B0"), Claim("B3", "B1")]
     return _training_page(
@@ -179,6 +205,7 @@ def table3(measuring: Measuring, runs: TrainingRuns, presets: Sequence[str], enc
         raise ValueError("table3 compares at least two variants: repeat --preset or --image-encoder")
     for name in presets:
         find_preset(name)
+    measuring.start("table3")
     lines = _trained_lines(measuring, runs, variants, "T1")
     order = list(encoders)
     return _training_page(
@@ -207,6 +234,7 @@ def table7(measuring: Measuring, runs: TrainingRuns) -> str:
     """
     preset = runs.base.preset
     variants = {"M1": [f"preset={preset}:M1"], OURS: [f"preset={preset}"]}
+    measuring.start("table7")
     lines = _trained_lines(measuring, runs, variants, "star")
     return _training_page(
         measuring,
@@ -233,12 +261,11 @@ def figure7(measuring: Measuring, model: str) -> str:
     Raises:
         ValueError, OSError: see `evaluate_model`; matplotlib is missing.
     """
-    _start()
+    measuring.start("figure7")
     folder = measuring.evaluate(_of_model(model), model, _SCENARIOS)
     names = {scenario: _STAR if scenario == "star" else scenario for scenario in _SCENARIOS}
     lines = [read_measured(folder, scenario, name) for scenario, name in names.items()]
     claims = [Claim("T3", "T1"), Claim("T2", "T1", "alike"), Claim(_STAR, "T1", "alike")]
-    draw_lines(measuring.out / "figure7.png", "Figure 7", lines)
     return measuring.write(
         ResultPage(
             "figure7",
@@ -266,7 +293,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     Raises:
         ValueError, OSError: see `evaluate_model`; too few requests of three poses; matplotlib is missing.
     """
-    _start()
+    measuring.start("figure8")
     samplings = [replace(measuring.sampling, steps=number) for number in steps]
     asked = ask(ModelEvaluation(model, measuring.data, ("T1", "star"), limit=measuring.limit))
     planned = asked.requests
@@ -299,7 +326,6 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
             lines.append(line)
             if (ssim := line.value("clean", "ssim")) is not None:
                 points.append((name, str(sampling.steps), float(median), ssim))
-    draw_speed(measuring.out / "figure8.png", points)
     most = max(steps)
     return measuring.write(
         ResultPage(
@@ -313,7 +339,8 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
             lines,
             [Claim(f"{_STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]
             + [Claim(f"T1, {most} steps", f"T1, {own} steps") for own in steps if own != most],
-        )
+        ),
+        lambda path: draw_speed(path, points),
     )
 
 
@@ -329,7 +356,6 @@ def _trained_lines(
     measuring: Measuring, runs: TrainingRuns, variants: Mapping[str, Sequence[str]], scenario: str
 ) -> list[Measured]:
     """Train each variant, measure it, and read it back; a copy of the source first, real pictures last."""
-    _start()
     runs.open(list(variants.values()))
     lines = []
     for name, changes in variants.items():
@@ -341,21 +367,11 @@ def _trained_lines(
 
 
 def _training_page(measuring: Measuring, runs: TrainingRuns, page: ResultPage) -> str:
-    """Plot and page of variants that were trained alike; the last line, of real pictures, is not plotted."""
+    """Page of variants that were trained alike."""
     config = runs.base
-    draw_lines(measuring.out / f"{page.item}.png", page.title, page.lines[:-1])
     setting = (
         f"Each variant: {runs.steps:,} steps of {config.batch_size * config.gradient_accumulation} canvases per process,"
         f" in {config.precision}, learning rate {config.learning_rate:g}, seed {config.seed}, the same people, canvases and"
         " noise for all."
     )
     return measuring.write(replace(page, setting=[setting, measuring.sampling_text]))
-
-
-def _start() -> None:
-    """Sees that plots can be drawn, and joins the processes that were started together.
-
-    Whoever is first waits for the one that measures, which may take hours.
-    """
-    check_matplotlib()
-    PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))

@@ -9,7 +9,6 @@ from typing import Any
 
 from imagpose.evaluation.reproduce.measured import Measured, shown_metrics
 from imagpose.evaluation.rows import Metric
-from imagpose.io import partial_file
 
 __all__ = ["check_matplotlib", "draw_lines", "draw_speed"]
 
@@ -35,7 +34,7 @@ def draw_lines(path: Path, title: str, lines: Sequence[Measured]) -> None:
     for panel, (protocol, metric) in zip(panels, metrics, strict=True):
         _points(panel, protocol, metric, lines)
     figure.suptitle(title)
-    _save(figure, path)
+    figure.savefig(path, format="png")
 
 
 def _points(panel: Any, protocol: str, metric: Metric, lines: Sequence[Measured]) -> None:
@@ -83,7 +82,7 @@ def draw_speed(path: Path, points: Sequence[tuple[str, str, float, float]]) -> N
     panel.set_ylabel("SSIM, clean")
     panel.legend()
     figure.suptitle("Figure 8")
-    _save(figure, path)
+    figure.savefig(path, format="png")
 
 
 def _figure(panels: int, lines: int) -> tuple[Any, list[Any]]:
@@ -96,8 +95,3 @@ def _figure(panels: int, lines: int) -> tuple[Any, list[Any]]:
     for empty in axes[panels:]:
         empty.set_axis_off()
     return figure, axes[:panels]
-
-
-def _save(figure: Any, path: Path) -> None:
-    with partial_file(path) as partial:
-        figure.savefig(partial, format="png")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from imagpose.evaluation.study.files import Key, Sheet, read_key, read_sheet
-from imagpose.io import write_json, write_text
+from imagpose.io import result_folder, write_json, write_text
 from imagpose.metrics.statistics import Interval, bootstrap_mean
 
 __all__ = ["StudyResult", "score_study", "wilson_interval"]
@@ -38,15 +38,18 @@ class StudyResult:
     refused: dict[str, str]
 
 
-def score_study(key: Path | str, sheets: Sequence[Path | str], out: Path | str) -> StudyResult:
-    """Score the sheets; write ``summary.json`` and ``report.md`` into `out`.
+def score_study(key: Path | str, sheets: Sequence[Path | str], out: Path | str, overwrite: bool = False) -> StudyResult:
+    """Score the sheets; write ``summary.json`` and ``report.md`` into the new folder `out`.
 
     Sheets that `read_sheet` refuses, sheets with other answers of the same participant, and repetitions of the same
     answers do not count; the report names them.
 
+    Args:
+        overwrite: replace earlier scores in `out`.
+
     Raises:
         FileNotFoundError: the key is missing.
-        ValueError: the key is not one, no sheet given, or none that counts.
+        ValueError: the key is not one, no sheet given, or none that counts; `out` exists and is not to be replaced.
     """
     truth = read_key(Path(key))
     if not sheets:
@@ -58,7 +61,8 @@ def score_study(key: Path | str, sheets: Sequence[Path | str], out: Path | str) 
         raise ValueError(f"no sheet of {len(refused)} counts; {file}: {reason}")
     rows = {sheet.participant: _rates(sheet, truth) for sheet in counted.values()}
     result = StudyResult(len(rows), _intervals(rows, truth), 1 / len(truth.methods), rows, refused)
-    _write(result, Path(out))
+    with result_folder(Path(out), overwrite) as folder:
+        _write(result, folder)
     return result
 
 
@@ -129,7 +133,6 @@ def _intervals(rows: dict[str, dict[str, float]], key: Key) -> dict[str, Interva
 
 
 def _write(result: StudyResult, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     summary = {
         "participants": result.participants,
         "rates": {name: vars(interval) for name, interval in result.rates.items()},

@@ -121,7 +121,7 @@ def test_the_configuration_is_that_of_the_published_code(model: IMAGPosePipeline
     model.scheduler.set_timesteps(20)
     assert model.scheduler.timesteps.tolist() == list(range(999, 0, -50))
     assert float(model.scheduler.alphas_cumprod[-1]) == pytest.approx(0, abs=1e-7)
-    assert model.config.vae_scope == "joint"
+    assert model.config.vae_scope == "joint" and model.config.skeleton == "body_hands"
     assert (model.config.view_height, model.config.view_width) == (64, 64)
 
 

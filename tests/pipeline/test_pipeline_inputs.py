@@ -1,5 +1,7 @@
 """What a call takes: pictures of any kind; and what it refuses, in one line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -121,3 +123,21 @@ def test_sources_that_find_no_room_are_spoken_of(pipeline, picture, pose):
 def test_a_missing_file_is_named(pipeline, pose):
     with pytest.raises(FileNotFoundError, match="nowhere.png"):
         pipeline(["nowhere.png"], [pose(0)])
+
+
+def test_hands_are_drawn_if_the_model_was_trained_with_them(pipeline, picture, pose, seeded, tmp_path):
+    bare = pose(0)
+    hands = np.concatenate([np.random.default_rng(0).uniform(2, 14, (2, 21, 2)), np.ones((2, 21, 1))], -1)
+    with_hands = replace(bare, hands=hands.astype(np.float32))
+
+    def draw(model, target):
+        return np.asarray(model(picture(0), target, num_inference_steps=1, generator=seeded(0)).images[0])
+
+    assert pipeline.config.skeleton == "body"
+    np.testing.assert_array_equal(draw(pipeline, with_hands), draw(pipeline, bare))
+    pipeline.register_to_config(skeleton="body_hands")
+    assert (draw(pipeline, with_hands) != draw(pipeline, bare)).any()
+    pipeline.save_pretrained(tmp_path / "model")
+    assert type(pipeline).from_pretrained(tmp_path / "model").config.skeleton == "body_hands"
+    with pytest.raises(ValueError, match="body_hands"):
+        type(pipeline)(**{**pipeline.components, "skeleton": "face"})

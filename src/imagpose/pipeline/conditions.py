@@ -102,6 +102,7 @@ class ConditionEncoder:
         in_channels: of the UNet.
         multiple: of pixels, that views are padded to (`views.view_multiple`).
         vae_scope: "view": each view is encoded alone; "joint": whole canvases are.
+        skeleton: one of `pose.SKELETONS`.
         device: where pictures go.
     """
 
@@ -113,6 +114,7 @@ class ConditionEncoder:
     in_channels: int
     multiple: int
     vae_scope: str
+    skeleton: str
     device: torch.device
 
     def __post_init__(self) -> None:
@@ -201,7 +203,8 @@ class ConditionEncoder:
             for request, canvas in canvases
             for slot in canvas.slots
         ]
-        drawn = bytes_to_unit(draw_skeletons(poses, height, width, self.multiple).to(self.device))
+        skeletons = draw_skeletons(poses, height, width, self.multiple, hands=self.skeleton == "body_hands")
+        drawn = bytes_to_unit(skeletons.to(self.device))
         joint = tile(torch.unflatten(drawn, 0, (-1, grid.num_views)), grid).to(self.pose_encoder.dtype)
         return torch.cat([self.pose_encoder(part) for part in in_parts(joint)])
 

@@ -104,6 +104,7 @@ def from_official(
         view_height=height,
         view_width=width,
         vae_scope="joint",
+        skeleton="body_hands",
     )
     with partial_folder(Path(out)) as partial:
         pipeline.save_pretrained(partial)

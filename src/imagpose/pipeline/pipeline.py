@@ -39,6 +39,7 @@ from imagpose.pipeline.finite import FiniteSteps
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, padded_size
+from imagpose.pose import SKELETONS
 from imagpose.views import ViewGrid, view_multiple
 
 name_library()
@@ -65,9 +66,10 @@ class IMAGPosePipeline(DiffusionPipeline):
         noise_scale: standard deviation of the noise that sampling starts from, 0 to 1. 1 draws from all that the model
             takes for possible; less stays nearer to what it takes for likely, with less variety. Source: the
             temperature of Kingma and Dhariwal, "Glow", 2018, §6.
+        skeleton: what the model was trained to see, one of `pose.SKELETONS`: hands are drawn for "body_hands" alone.
 
     Raises:
-        ValueError: a size, the scope or the scale is not legal.
+        ValueError: a size, the scope, the scale or the skeleton is not legal.
     """
 
     model_cpu_offload_seq = "image_encoder->feature_tokens->pose_encoder->unet->vae"
@@ -92,12 +94,15 @@ class IMAGPosePipeline(DiffusionPipeline):
         view_width: int = 512,
         vae_scope: str = "view",
         noise_scale: float = 1.0,
+        skeleton: str = "body",
     ) -> None:
         super().__init__()
         if vae_scope not in VAE_SCOPES:
             raise ValueError(f"vae_scope {vae_scope!r}: one of {', '.join(VAE_SCOPES)} expected")
         if isinstance(noise_scale, bool) or not isinstance(noise_scale, (int, float)) or not 0 <= noise_scale <= 1:
             raise ValueError(f"noise_scale is {noise_scale!r}; a number from 0 to 1 expected")
+        if skeleton not in SKELETONS:
+            raise ValueError(f"skeleton {skeleton!r}: one of {', '.join(SKELETONS)} expected")
         self.register_modules(
             vae=vae,
             image_encoder=image_encoder,
@@ -112,6 +117,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             view_width=check_size("view_width", view_width),
             vae_scope=vae_scope,
             noise_scale=float(noise_scale),
+            skeleton=skeleton,
         )
 
     @classmethod
@@ -313,6 +319,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             in_channels=self.unet.config.in_channels,
             multiple=self.view_multiple,
             vae_scope=self.config.vae_scope,
+            skeleton=self.config.skeleton,
             device=self._execution_device,
         )
 

@@ -84,7 +84,7 @@ def _write_request(
     targets = []
     for name, pose, origin in zip(inputs.names, inputs.poses, inputs.files["poses"], strict=True):
         fitted = pose.fit(width, height)
-        draw_skeleton(fitted, exact=controlnet).save(folder / f"skeletons/{name}.png")
+        draw_skeleton(fitted, exact=controlnet, hands=True).save(folder / f"skeletons/{name}.png")
         write_openpose_json(fitted, folder / f"poses/{name}.json")
         targets.append(
             {"name": name, "skeleton": f"skeletons/{name}.png", "pose": f"poses/{name}.json", "from": origin}

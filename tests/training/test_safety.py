@@ -22,6 +22,7 @@ from imagpose.training import checkpoints
 from imagpose.training.checkpoints import list_checkpoints
 from imagpose.training.configs import RunConfig
 from imagpose.training.loop import Training
+from imagpose.training.run import Trainer
 
 HANGS = 600
 
@@ -43,6 +44,34 @@ def killed(run: Callable[[], None], sign: Callable[[], bool]) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert process.exitcode == -signal.SIGKILL
+
+
+def test_others_files_beside_checkpoints_and_weights_stay(config: RunConfig) -> None:
+    output = config.output
+    mine = [output / "weights" / "notes.txt", output / "checkpoints" / "mine.partial" / "notes.txt", output / "a.txt"]
+    Training(LineStage(), config).run()
+    for file in mine:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    left_over = output / "checkpoints" / "step-00000001.partial"
+    left_over.mkdir()
+    (output / "weights" / "line.safetensors").write_bytes(b"replaced")
+    longer = config.model_copy(update={"steps": config.steps + 2})
+    Training(LineStage(), longer, "latest").run()
+    assert [file.read_text() for file in mine] == ["mine"] * 3 and not left_over.exists()
+    assert set(load_file(output / "weights" / "line.safetensors")) == {"line.weight", "line.bias"}
+
+
+def test_weights_that_no_run_wrote_are_refused_before_anything_is_made(write_config, run_values: dict) -> None:
+    trainer = Trainer(RunConfig, lambda _: pytest.fail("the stage was built"))
+    path = write_config(without_people(run_values))
+    weights = Path(run_values["output"]) / "weights"
+    weights.mkdir(parents=True)
+    (weights / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="weights exists and was not written by a run"):
+        trainer(path)
+    (weights / "training.json").write_text('{"step": 6}')
+    assert trainer(path, resume="latest").step == 6  # a finished run's, of a version that did not list its files
 
 
 def test_a_second_process_is_kept_out_of_the_folder(config: RunConfig, tmp_path: Path) -> None:

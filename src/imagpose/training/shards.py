@@ -22,15 +22,18 @@ def stored_facts(path: Path) -> dict[str, str] | None:
     """What a shard was made with; None if there is none.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or does not say what it was made with and so is no shard.
     """
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
+            facts: dict[str, str] = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}): remove it") from None
+    if "source" not in facts:
+        raise ValueError(f"{path} was not written by this command: choose another folder for the cache")
+    return facts
 
 
 def load_shard(path: Path) -> Tensors:

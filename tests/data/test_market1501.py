@@ -100,6 +100,17 @@ def test_persons_are_stored_and_junk_and_distractors_counted(raw: Path) -> None:
     assert len(rows_of(raw / "set" / "pairs-test.csv")[1:]) == 2
 
 
+def test_a_list_of_pairs_of_somebodys_own_stays(raw: Path) -> None:
+    options = {"train_annotations": raw / "train.csv", "workers": 1}
+    prepare_market1501(raw, raw / "set", **options)
+    prepare_market1501(raw, raw / "set", **options)
+    own = raw / "set" / "pairs-train.csv"
+    own.write_text("source,target\n")
+    with pytest.raises(ValueError, match=r"pairs-train\.csv exists and is another list than would be written: move it"):
+        prepare_market1501(raw, raw / "set", **options)
+    assert own.read_text() == "source,target\n"
+
+
 def test_what_an_archive_leaves_beside_the_pictures_is_passed_over(raw: Path) -> None:
     """macOS packs ``._<name>`` beside each file."""
     for folder in ("bounding_box_train", "bounding_box_test", "query"):

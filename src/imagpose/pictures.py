@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["DAMAGE", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "fit_view", "fitted_box", "load_picture", "picture_size"]
+__all__ = [
+    "DAMAGE", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "fit_view", "fitted_box", "load_picture", "parse_size", "picture_size",
+]  # fmt: skip
 
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
 # Pillow's other formats are rare, and some of them start programs (EPS).
@@ -142,6 +144,18 @@ def _from_array(values: np.ndarray) -> Image.Image:
     if values.dtype != np.uint8:
         raise ValueError(f"a picture array must be uint8 or float in [0, 1], not {values.dtype}")
     return _to_rgb(Image.fromarray(values), "picture")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of a text such as 256x176.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise ValueError(f"size is {text!r}; height x width expected, for example 256x176")
+    return int(height), int(width)
 
 
 def fit_view(picture: Image.Image, width: int, height: int) -> Image.Image:

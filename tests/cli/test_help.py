@@ -16,8 +16,8 @@ from imagpose.cli.commands import app
 from imagpose.pipeline.sampling import Sampling
 
 COMMANDS = """
-generate, check, demo, people, poses list, poses show, poses draw, poses convert, poses detect, poses setup, cache, models,
-train autoencoder, train autoencoder-finish, train encoder, train denoiser,
+generate, check, demo, people, web, poses list, poses show, poses draw, poses convert, poses detect, poses setup, cache,
+models, train autoencoder, train autoencoder-finish, train encoder, train denoiser,
 train pose-estimator, train silhouette, train identity, train decoder, train export, evaluate people, evaluate model,
 evaluate judges, evaluate images, convert official, convert to-official, study build, study score, prepare folder,
 prepare people, prepare deepfashion, prepare market1501, prepare check, reproduce table1, reproduce table2,

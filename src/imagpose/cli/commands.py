@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli import convert, evaluate, generate, poses, prepare, reproduce, requests, study, train
+from imagpose.cli import convert, evaluate, generate, poses, prepare, reproduce, requests, study, train, web
 from imagpose.cli.failures import DEBUG
 from imagpose.cli.options import (
     Config,
@@ -19,9 +19,9 @@ from imagpose.cli.options import (
     Style,
     Workers,
     World,
-    parse_size,
     with_sampling,
 )
+from imagpose.pictures import parse_size
 from imagpose.version import __version__
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ app.add_typer(poses.app, name="poses")
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(requests.app, name="requests")
+app.command(epilog="Example: imagpose web --port 7860")(web.web)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagpose.cli.options import Model, Overwrite, parse_size, with_reading, with_sampling
+from imagpose.cli.options import Model, Overwrite, with_reading, with_sampling
+from imagpose.pictures import parse_size
 
 if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling

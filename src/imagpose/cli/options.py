@@ -10,6 +10,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from imagpose.pictures import parse_size
+
 Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
 Config = Annotated[Path, typer.Option(help="YAML configuration, see configs/.")]
 Overrides = Annotated[
@@ -143,14 +145,6 @@ def _with_options(
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_options
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width of a text such as 256x176."""
-    height, separator, width = text.lower().partition("x")
-    if not (separator and height.isdecimal() and width.isdecimal()):
-        raise ValueError(f"size is {text!r}; height x width expected, for example 256x176")
-    return int(height), int(width)
 
 
 def parse_named(texts: list[str] | None, option: str) -> dict[str, str]:

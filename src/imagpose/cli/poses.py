@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import DETECTORS, Overwrite, parse_size, with_reading
+from imagpose.cli.options import DETECTORS, Overwrite, with_reading
+from imagpose.pictures import parse_size
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagpose.cli.generate import NoCrop, Photos, Poses, Source, SourcePose
-from imagpose.cli.options import Overwrite, parse_size, with_reading
+from imagpose.cli.options import Overwrite, with_reading
+from imagpose.pictures import parse_size
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions

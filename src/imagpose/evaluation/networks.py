@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from imagpose.devices import choose_device
 from imagpose.evaluation.pixel_values import read_field_pair, read_mask, read_rgb
 from imagpose.evaluation.store import Files, ValueStore
 from imagpose.metrics.field import cubic_resize
@@ -194,7 +195,7 @@ def _misfit(file: Path, error: Exception) -> str:
 
 
 def _ready(network: torch.nn.Module) -> torch.nn.Module:
-    return network.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+    return network.eval().requires_grad_(False).to(choose_device())
 
 
 def _identity(file: Path) -> str:
@@ -291,4 +292,4 @@ def _unit(pictures: Sequence[np.ndarray]) -> torch.Tensor:
 
 def _placed(pixels: torch.Tensor) -> torch.Tensor:
     """The pixels where the networks are; ranges are changed before, on the CPU, so that every machine sees the same."""
-    return pixels.contiguous().to("cuda" if torch.cuda.is_available() else "cpu")
+    return pixels.contiguous().to(choose_device())

@@ -8,6 +8,7 @@ the ankles, hands, hair and clothes 0.4 (0.79) of that way to the sides.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,13 +18,14 @@ from PIL import Image
 from imagpose.pose import Pose
 from imagpose.pose.detection import DEFAULT_DETECTOR, PoseDetector, open_detector
 
-__all__ = ["Framed", "detect_pose", "frame_photo", "person_box"]
+__all__ = ["Framed", "detect_people", "detect_pose", "frame_photo", "person_box"]
 
 _FILL = 0.88  # of the picture's height, as the people are framed that mini was trained on
 _AS_IT_IS = 0.75  # a frame of this share of the photo or more would change little
 _CROWN, _SOLES, _SIDES = 0.8, 0.08, 0.5
 _FEWEST_POINTS = 5
 _NECK, _FACE, _ANKLES = 1, (0, 14, 15, 16, 17), (10, 13)
+_ONE_AT_A_TIME = threading.Lock()  # the web page detects while a request is worked on
 _HEAD = 0.13  # of the spread of the key points, where neck or face are missing
 
 
@@ -106,9 +108,15 @@ def person_box(pose: Pose, shape: float) -> tuple[int, int, int, int] | None:
 
 def detect_pose(picture: Image.Image) -> Pose | None:
     """The pose of the largest person in a photo; None where nobody is found or no detector is installed."""
-    detector = _detector()
-    people = [] if detector is None else detector.people(picture)
+    people = detect_people(picture)
     return people[0] if people else None
+
+
+def detect_people(picture: Image.Image) -> list[Pose] | None:
+    """The poses of all people in a photo, the largest first; None where no detector is installed."""
+    with _ONE_AT_A_TIME:
+        detector = _detector()
+        return None if detector is None else detector.people(picture)
 
 
 @cache

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECK_VIEW_SIZE", "AfterStep", "GenerateInputs", "GenerateSettings", "Generated", "check_request", "generate",
-    "generate_inputs", "model_label", "open_pipeline", "read_inputs", "request_digest", "skeleton_size", "versions",
-    "warn_of_photographs",
+    "generate_inputs", "model_label", "open_pipeline", "photographs_note", "read_inputs", "request_digest",
+    "skeleton_size", "versions", "warn_of_photographs",
 ]  # fmt: skip
 
 
@@ -121,6 +121,8 @@ def generate_inputs(
         load_seconds: time that loading took, for the record.
         after_step: the pipeline's `callback_on_step_end`; what it raises ends the request, and nothing is written.
     """
+    from imagpose.pipeline.conditions import AT_ONCE
+
     started = time.perf_counter()
     height, width = settings.size or (pipeline.config.view_height, pipeline.config.view_width)
     framed = frame_sources(inputs, settings, height, width)
@@ -153,6 +155,7 @@ def generate_inputs(
         "versions": versions(),
         "device": str(pipeline.device),
         "dtype": str(pipeline.dtype).removeprefix("torch."),
+        "canvases_at_once": AT_ONCE,
         "seconds": seconds,
     }
     files = []
@@ -214,22 +217,22 @@ def open_pipeline(
 
 
 def warn_of_photographs(model: str, sources: Sequence[PictureLike]) -> None:
-    """Say in one line that mini knows rendered people only, where a source is none of ours.
+    """Warns (UserWarning) with the line of `photographs_note`."""
+    note = photographs_note(model, sources)
+    if note is not None:
+        warnings.warn(note, UserWarning, stacklevel=3)
 
-    Warns:
-        UserWarning: the model is mini, and a source lacks the mark that our pictures carry.
-    """
-    if not model.startswith("mini"):
-        return
-    unmarked = [source for source in sources if not _is_ours(source)]
-    if unmarked:
-        name = str(unmarked[0]) if isinstance(unmarked[0], (str, Path)) else "a source"
-        warnings.warn(
-            f"{model} knows rendered people only, and {name} was not made by imagpose: for photographs convert or train a"
-            " model that has seen some, see docs/your-own-photo.md",
-            UserWarning,
-            stacklevel=3,
-        )
+
+def photographs_note(model: str, sources: Sequence[PictureLike]) -> str | None:
+    """A line that mini knows rendered people only, where the model is mini and a source lacks our pictures' mark."""
+    unmarked = [source for source in sources if not _is_ours(source)] if model.startswith("mini") else []
+    if not unmarked:
+        return None
+    name = str(unmarked[0]) if isinstance(unmarked[0], (str, Path)) else "a source"
+    return (
+        f"{model} knows rendered people only, and {name} was not made by imagpose: for photographs convert or train a"
+        " model that has seen some, see docs/your-own-photo.md"
+    )
 
 
 def _is_ours(source: PictureLike) -> bool:

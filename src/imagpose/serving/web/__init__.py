@@ -1,0 +1,1 @@
+"""The web page: `imagpose web` (extra web)."""

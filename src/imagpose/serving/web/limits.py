@@ -1,0 +1,94 @@
+"""What a page takes from outside: how large, how many, and from which folder."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagpose.pictures import picture_size
+
+__all__ = ["Limits", "inside", "remove_old"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a page takes.
+
+    Attributes:
+        file_bytes: of one uploaded file.
+        picture_pixels: of one photo.
+        photos, poses: of one request.
+        steps: of sampling.
+        side: of a generated picture, in pixels.
+        views: slots of a joint canvas.
+        waiting: requests that may wait beside the one that is worked on.
+        kept_seconds: how long files stay.
+    """
+
+    file_bytes: int = 20 * 2**20
+    picture_pixels: int = 40_000_000
+    photos: int = 8
+    poses: int = 16
+    steps: int = 100
+    side: int = 1024
+    views: int = 16
+    waiting: int = 8
+    kept_seconds: float = 3600.0
+
+    def check_file(self, path: Path) -> None:
+        """Raises `ValueError` if a file is too large."""
+        size = path.stat().st_size
+        if size > self.file_bytes:
+            raise ValueError(f"{path.name} has {size / 2**20:.1f} MB; at most {self.file_bytes / 2**20:g} MB are taken")
+
+    def check_photo(self, path: Path) -> None:
+        """Raises `ValueError` if a photo is too large, in bytes or in pixels, by its header alone."""
+        self.check_file(path)
+        width, height = picture_size(path)
+        if width * height > self.picture_pixels:
+            raise ValueError(
+                f"{path.name} has {width}x{height} pixels; at most {self.picture_pixels / 1e6:g} million are taken"
+            )
+
+    def check_request(
+        self, photos: int = 0, poses: int = 0, steps: int = 0, size: tuple[int, int] | None = None, views: int = 0
+    ) -> None:
+        """Raises `ValueError` if a request asks for too much."""
+        asked = {
+            "photos": (photos, self.photos),
+            "target poses": (poses, self.poses),
+            "steps": (steps, self.steps),
+            "pixels a side": (max(size or (0,)), self.side),
+            "slots of the grid": (views, self.views),
+        }
+        for name, (value, most) in asked.items():
+            if value > most:
+                raise ValueError(f"{value} {name}: this page takes at most {most}")
+
+
+def inside(folder: Path, path: str | Path) -> Path:
+    """A path that a browser sent, if it is a file inside `folder`.
+
+    Raises:
+        ValueError: it leads elsewhere, or there is no such file (any more).
+    """
+    found = Path(path).resolve()
+    if not found.is_relative_to(folder.resolve()) or not found.is_file():
+        raise ValueError(
+            f"{Path(path).name}: no such file here; uploaded files are removed after a while, add it again"
+        )
+    return found
+
+
+def remove_old(folder: Path, seconds: float, keep: Collection[Path] = ()) -> None:
+    """Remove what lies directly in `folder`, but for `keep`, and was last written to more than so many seconds ago."""
+    limit = time.time() - seconds
+    for entry in folder.iterdir():
+        try:
+            if entry not in keep and entry.stat().st_mtime < limit:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        except FileNotFoundError:  # somebody else was faster
+            continue

@@ -1,0 +1,163 @@
+"""What a browser or a program asks for, checked: photos, poses and settings of one request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from imagpose.pictures import parse_size
+from imagpose.pose import Pose, PoseOptions, read_pose_file, to_openpose
+from imagpose.pose.library import NamedPose, named_pose
+from imagpose.serving.generate import GenerateInputs, GenerateSettings, check_request, read_inputs
+from imagpose.serving.web.limits import Limits, inside
+from imagpose.views import Plan, plan
+
+__all__ = ["Order", "Photo", "read_order"]
+
+_LONGEST_FRAME = 8  # times its other side; a skeleton is drawn in its frame's shape
+_PIXELS = PoseOptions(units="pixels")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of the person: its file, and its pose as OpenPose JSON where that is known."""
+
+    path: str | Path
+    pose: Any = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """A checked request.
+
+    Attributes:
+        inputs: as `generate_inputs` takes them; `files` has the names that the files get beside the result.
+        photos: the files of the sources, in their order.
+        model: one of those that the page offers.
+        settings: as of the command line.
+    """
+
+    inputs: GenerateInputs
+    photos: tuple[Path, ...]
+    model: str
+    settings: GenerateSettings
+
+    @property
+    def plan(self) -> Plan:
+        """How it is laid into canvases."""
+        sources, targets = len(self.inputs.sources), len(self.inputs.poses)
+        return plan(sources, targets, self.settings.view_grid(sources, targets), self.settings.scenario)
+
+
+def read_order(
+    photos: Sequence[Photo],
+    poses: Sequence[Any],
+    asked: Mapping[str, Any],
+    *,
+    folder: Path,
+    models: Collection[str],
+    limits: Limits,
+) -> Order:
+    """Check a request.
+
+    Args:
+        photos: of one person, files inside `folder`.
+        poses: target poses, parsed JSON of any kind that `pose.read_pose_file` knows, or names of the library.
+        asked: "model", "units" of the poses, and settings: "scenario", "grid", "size" (256x176), "crop", "steps",
+            "guidance_scale", "seed"; None and "" stand for the default.
+        folder: where uploads lie.
+        models: that may be asked for.
+        limits: of all of it.
+
+    Raises:
+        ValueError: something is not legal; one line says what.
+    """
+    values = {name: value for name, value in asked.items() if value not in (None, "")}
+    model, units = str(values.pop("model", next(iter(models)))), values.pop("units", None)
+    if model not in models:
+        raise ValueError(f"model {model!r}: one of {', '.join(models)} expected")
+    if unknown := sorted(set(values) - set(_SETTINGS)):
+        raise ValueError(f"no setting is named {unknown[0]!r}; known are {', '.join(_SETTINGS)}")
+    settings = GenerateSettings.of({name: _SETTINGS[name](name, value) for name, value in values.items()})
+    limits.check_request(len(photos), len(poses), settings.sampling.steps, settings.size)
+    if not photos:
+        raise ValueError("no photo: add one, or choose a person")
+
+    files = [inside(folder, photo.path) for photo in photos]
+    for file in files:
+        limits.check_photo(file)
+    reading = PoseOptions(units=units)
+    targets = [
+        pose for number, value in enumerate(poses, 1) for pose in _poses(value, reading, f"target pose {number}")
+    ]
+    limits.check_request(poses=len(targets), views=settings.view_grid(len(files), len(targets)).num_views)
+    own: list[Pose] = []
+    if all(photo.pose is not None for photo in photos):
+        own = [_poses(photo.pose, reading, f"pose of photo {number}")[0] for number, photo in enumerate(photos, 1)]
+    names = [f"target-{number}" for number in range(len(targets))]
+    named = [NamedPose(name, "", "", pose) for name, pose in zip(names, targets, strict=True)]
+    recorded = {
+        "sources": [f"sources/{number}{file.suffix.lower()}" for number, file in enumerate(files)],
+        "poses": [f"poses/{name}.json" for name in names],
+        "source_poses": [f"poses/source-{number}.json" for number in range(len(own))],
+    }
+    inputs = replace(read_inputs(files, named, own), files=recorded)
+    check_request(inputs, settings)
+    return Order(inputs, tuple(files), model, settings)
+
+
+def _poses(value: Any, reading: PoseOptions, name: str) -> list[Pose]:
+    """Poses exactly as they come back from the OpenPose JSON that they are written as."""
+    if isinstance(value, str) and (known := named_pose(value)) is not None:
+        return [known.pose]
+    if not isinstance(value, (dict, list)):
+        raise ValueError(f"{name}: OpenPose JSON, any other JSON of key points, or a name of the library expected")
+    try:
+        found = read_pose_file(value, reading).poses
+        for pose in found:
+            if not 1 / _LONGEST_FRAME <= pose.width / pose.height <= _LONGEST_FRAME:
+                raise ValueError(
+                    f"a frame of {pose.height}x{pose.width}; one side at most {_LONGEST_FRAME} times the other"
+                )
+        return [read_pose_file(to_openpose(pose), _PIXELS).poses[0] for pose in found]
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _text(name: str, value: Any) -> str:
+    return str(value)
+
+
+def _size(name: str, value: Any) -> tuple[int, int]:
+    return parse_size(str(value).replace(" ", ""))
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    return int(value)
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
+_SETTINGS: dict[str, Callable[[str, Any], Any]] = {
+    "scenario": _text,
+    "grid": _text,
+    "size": _size,
+    "crop": _switch,
+    "steps": _whole,
+    "guidance_scale": _number,
+    "seed": _whole,
+}

@@ -1,0 +1,235 @@
+"""The page: three components of ours and the settings, laid out by Gradio; and the same as calls for programs.
+
+The components are HTML and scripts of the folder `assets`, without a build step and without anything from elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from imagpose.pose.drawing import COLOURS
+from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, MIRRORED
+from imagpose.serving.web.desk import BusyError, Job
+from imagpose.serving.web.orders import Photo
+from imagpose.serving.web.studio import Studio
+from imagpose.version import __version__
+
+__all__ = ["HEAD", "STYLE", "THEME", "build_page"]
+
+_ASSETS = Path(__file__).parent / "assets"
+_LOOK_EVERY = 0.25  # seconds between looks at a job
+_ANY = "any"
+_SCENARIOS = [
+    ("any number to any number", _ANY),
+    ("T1: one photo, one pose a canvas, best kept by the seed", "T1"),
+    ("T2: one photo three times, one pose a canvas", "T2"),
+    ("T3: three photos, one pose a canvas", "T3"),
+    ("star: one photo, three poses a canvas", "star"),
+]
+STYLE = _ASSETS / "page.css"
+THEME = gr.themes.Base(
+    primary_hue="orange",
+    neutral_hue="stone",
+    font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+    font_mono=["ui-monospace", "Menlo", "monospace"],
+)
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def head() -> str:
+    """The script that the components share, and what it knows of poses."""
+    known = {"names": KEYPOINT_NAMES, "limbs": LIMBS, "mirrored": MIRRORED, "colours": COLOURS}
+    return f"<script>window.imagpose = {json.dumps(known)};\n{_asset('shared.js')}</script>"
+
+
+HEAD = head()
+
+
+def _component(name: str, **options: Any) -> gr.HTML:
+    """One of ours: the files `name`.html and `name`.js of the assets; its value is the JSON that its script makes."""
+    template, script = _asset(f"{name}.html"), _asset(f"{name}.js")
+    return gr.HTML(
+        html_template=template, js_on_load=script, apply_default_css=False, elem_id=f"imagpose-{name}", **options
+    )
+
+
+def build_page(studio: Studio) -> gr.Blocks:
+    """The page of a studio.
+
+    Its calls for programs are `generate`, `detect` and `read_poses`.
+    """
+    with gr.Blocks(title="imagpose", analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(
+            _asset("header.html").replace("VERSION", __version__), apply_default_css=False, elem_id="imagpose-header"
+        )
+        with gr.Row(elem_id="imagpose-columns"):
+            with gr.Column(elem_id="imagpose-left", min_width=260):
+                person = _component(
+                    "person",
+                    value={"photos": []},
+                    people=studio.people(),
+                    limit=studio.limits.photos,
+                    server_functions=[_told(studio.detect, "detect")],
+                )
+            with gr.Column(elem_id="imagpose-middle", min_width=320):
+                editor = _component(
+                    "editor",
+                    value={"poses": []},
+                    library=studio.library(),
+                    limit=studio.limits.poses,
+                    server_functions=[_told(studio.read, "read")],
+                )
+            with gr.Column(elem_id="imagpose-right", min_width=300):
+                with gr.Accordion("Settings", open=False, elem_id="imagpose-settings"):
+                    settings = _settings(studio)
+                results = _component("results", value={}, server_functions=[_told(studio.desk.cancel, "cancel")])
+
+        async def generate(person: Any, poses: Any, *values: Any) -> AsyncIterator[dict[str, Any]]:
+            async for told in _generated(studio, person, poses, dict(zip(settings, values, strict=True))):
+                yield told
+
+        results.generate(
+            generate, [person, editor, *settings.values()], [results], show_progress="hidden", concurrency_limit=None,
+            api_name="page", api_visibility="private", trigger_mode="multiple",
+        )  # fmt: skip
+        _calls(studio)
+    page.queue(max_size=1000, default_concurrency_limit=8)
+    return page
+
+
+def _settings(studio: Studio) -> dict[str, gr.components.Component]:
+    """The settings by the names of `read_order`."""
+    models = list(studio.models)
+    return {
+        "scenario": gr.Dropdown(_SCENARIOS, value=_ANY, label="Scenario"),
+        "grid": gr.Textbox("2x2", label="View grid", info="Rows x columns of the joint canvas, or auto"),
+        "steps": gr.Slider(1, studio.limits.steps, 20, step=1, label="Steps"),
+        "guidance_scale": gr.Slider(1, 8, 2.0, step=0.1, label="Guidance"),
+        "seed": gr.Number(0, precision=0, minimum=0, label="Seed", info="The same seed gives the same pictures"),
+        "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width, such as 256x176"),
+        "model": gr.Dropdown(models, value=models[0], label="Model"),
+        "crop": gr.Checkbox(True, label="Frame photos around the person"),
+    }
+
+
+async def _generated(
+    studio: Studio, person: Any, poses: Any, settings: dict[str, Any]
+) -> AsyncIterator[dict[str, Any]]:
+    """What the results show, from the moment of the request to its end."""
+    try:
+        photos = [Photo(str(own["path"]), own.get("pose")) for own in person["photos"]]
+        settings["scenario"] = None if settings["scenario"] == _ANY else settings["scenario"]
+        job = await asyncio.to_thread(studio.submit, photos, poses["poses"], {**settings, "units": "pixels"})
+    except (KeyError, TypeError):
+        yield {"state": "failed", "message": "the page sent something else than photos and poses: reload it"}
+        return
+    except BusyError as error:
+        yield {"state": "busy", "message": str(error)}
+        return
+    except (ValueError, OSError) as error:
+        yield {"state": "failed", "message": str(error)}
+        return
+    before = None
+    try:
+        while not job.ended.is_set():
+            job.look()
+            told = {"token": job.token, "state": job.state, "place": studio.desk.place(job), **job.news}
+            if told != before:
+                yield told
+                before = told
+            await asyncio.sleep(_LOOK_EVERY)
+    finally:
+        job.cancel()  # does nothing to one that ended; the page of another was closed
+    yield _ended(job)
+
+
+def _ended(job: Job) -> dict[str, Any]:
+    if job.state == "failed":
+        return {"state": "failed", "message": " ".join(str(job.error).split())}
+    if job.state == "cancelled":
+        return {"state": "cancelled"}
+    result = job.result
+    items = zip(result["pictures"], result["skeletons"], result["scores"], strict=True)
+    return {
+        "state": "done",
+        "items": [
+            {"picture": _file(picture), "skeleton": _file(skeleton), "scores": scores}
+            for picture, skeleton, scores in items
+        ],
+        "source": _file(result["sources"][0]),
+        "zip": _file(result["files"][-1]),
+        "seconds": result["seconds"],
+        "note": result["note"],
+    }
+
+
+def _file(path: str) -> dict[str, Any]:
+    """A file as Gradio gives it an address."""
+    return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
+
+
+def _told(function: Any, name: str) -> Any:
+    """A function for a component's script: gets a list of arguments, gives {"value": ...} or {"error": a line}."""
+
+    def told(arguments: Any) -> dict[str, Any]:
+        try:
+            return {"value": function(*map(str, arguments))}
+        except (ValueError, OSError, TypeError) as error:
+            return {"error": " ".join(str(error).split())}
+
+    told.__name__ = name
+    return told
+
+
+def _calls(studio: Studio) -> None:
+    """The calls for programs, whose inputs and outputs are components that nobody sees."""
+    photos = gr.File(label="photos", file_count="multiple", visible=False)
+    poses = gr.JSON(label="poses", visible=False)
+    options = gr.JSON(label="settings", visible=False)
+    written = gr.File(label="files", file_count="multiple", visible=False)
+    found = gr.JSON(label="found", visible=False)
+    one = gr.File(label="file", visible=False)
+
+    async def generate(photos: list[str] | None, poses: Any, settings: Any) -> list[str]:
+        given = [Photo(path) for path in photos or ()]
+        try:
+            if not isinstance(poses, list) or not isinstance(settings or {}, dict):
+                raise ValueError("a list of photos, a list of poses and an object of settings expected")
+            job = await asyncio.to_thread(studio.submit, given, poses, settings or {})
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        try:
+            while not job.ended.is_set():
+                job.look()
+                await asyncio.sleep(_LOOK_EVERY)
+        finally:
+            job.cancel()
+        if job.state != "done":
+            raise gr.Error(" ".join(str(job.error or "cancelled").split()), print_exception=False)
+        files: list[str] = job.result["files"]
+        return files
+
+    def asked(function: Any) -> Any:
+        def ask(path: str) -> Any:
+            try:
+                return function(path)
+            except (ValueError, OSError, TypeError) as error:
+                raise gr.Error(str(error), print_exception=False) from None
+
+        return ask
+
+    button = gr.Button("calls", visible=False)
+    button.click(generate, [photos, poses, options], [written], api_name="generate", concurrency_limit=None)
+    button.click(asked(studio.detect), [one], [found], api_name="detect")
+    button.click(asked(studio.read), [one], [found], api_name="read_poses")

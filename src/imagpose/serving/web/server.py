@@ -1,0 +1,123 @@
+"""`imagpose web`: the page on a port of this machine, its files in a folder of its own that ends with it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagpose.serving.web.limits import Limits
+
+__all__ = ["Address", "open_page", "serve"]
+
+_USER = "imagpose"  # of the password
+_SWEEP_EVERY = 300.0  # seconds
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a page can be reached, and by whom.
+
+    Attributes:
+        host: "127.0.0.1" for this machine alone.
+        port: 0 for any that is free.
+        password: asked for, of user "imagpose"; None: everybody who reaches the page may use it.
+        share: whether a public address is asked for at Gradio's servers, through which everything then goes.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    password: str | None = None
+    share: bool = False
+
+
+def serve(
+    address: Address,
+    models: Sequence[str],
+    limits: Limits,
+    device: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve the page until the process is interrupted.
+
+    Args:
+        address: where, and for whom.
+        models, limits, device: see `Studio`.
+        say: is told where the page is.
+
+    Raises:
+        ValueError: the extra web is missing, a model or device is not there, or the port is taken.
+    """
+    with open_page(address, models, limits, device) as page:
+        say(f"imagpose web: {page.local_url}" + (f", for everybody {page.share_url}" if page.share_url else ""))
+        threading.Event().wait()
+
+
+@contextmanager
+def open_page(address: Address, models: Sequence[str], limits: Limits, device: str | None = None) -> Iterator[Any]:
+    """A running page, as `gradio.Blocks`; it ends with the block, and its files with it.
+
+    Raises:
+        ValueError: as `serve`.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    with tempfile.TemporaryDirectory(prefix="imagpose-web-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        page_module = _import_page()
+        from imagpose.devices import choose_device
+        from imagpose.serving.web.studio import Studio
+
+        studio = Studio(Path(folder), models, limits, choose_device(device))
+        page = page_module.build_page(studio)
+        ended = threading.Event()
+        sweeper = threading.Thread(target=_sweep, args=(studio, ended), daemon=True)
+        sweeper.start()
+        try:
+            page.launch(
+                server_name=address.host,
+                server_port=address.port or None,
+                auth=None if address.password is None else (_USER, address.password),
+                auth_message=f"User: {_USER}",
+                share=address.share,
+                max_file_size=limits.file_bytes,
+                allowed_paths=[str(studio.people_folder)],
+                prevent_thread_lock=True,
+                quiet=True,
+                footer_links=[],
+                run_history=False,
+                enable_monitoring=False,
+                ssr_mode=False,
+                _frontend=False,  # else Gradio takes a machine that needs 3 seconds to answer for one without loopback
+                mcp_server=False,
+                theme=page_module.THEME,
+                css_paths=[page_module.STYLE],
+                head=page_module.HEAD,
+            )
+            yield page
+        except OSError as error:
+            raise ValueError(f"{' '.join(str(error).split())}; choose another with --port") from None
+        finally:
+            ended.set()
+            studio.close()
+            page.close(verbose=False)
+
+
+def _import_page() -> Any:
+    try:
+        from imagpose.serving.web import page
+    except ImportError as error:
+        if error.name is None or error.name.split(".")[0] != "gradio":
+            raise
+        raise ValueError(f"the page needs Gradio: pip install 'imagpose[web]' ({error})") from None
+    return page
+
+
+def _sweep(studio: Any, ended: threading.Event) -> None:
+    """Remove old files now and then."""
+    while not ended.wait(_SWEEP_EVERY):
+        studio.remove_old_files()

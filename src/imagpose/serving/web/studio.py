@@ -1,0 +1,232 @@
+"""What stands behind the page, without the page: people to choose, poses found and read, requests worked off.
+
+Everything that a browser sends is checked here. A refusal is a `ValueError` whose line the page shows.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from imagpose.models.folder import model_name, resolve_model
+from imagpose.pictures import load_picture, parse_size
+from imagpose.pipeline.loading import load_pipeline
+from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose, read_pose_file, to_openpose
+from imagpose.pose.library import library
+from imagpose.serving.demo import PEOPLE_FOLDER
+from imagpose.serving.detection import PICTURE_ENDINGS
+from imagpose.serving.framing import detect_people
+from imagpose.serving.generate import generate_inputs, photographs_note, skeleton_size
+from imagpose.serving.web.desk import Desk, Job
+from imagpose.serving.web.limits import Limits, inside, remove_old
+from imagpose.serving.web.orders import Order, Photo, read_order
+from imagpose.serving.web.progress import Watch
+
+if TYPE_CHECKING:
+    from imagpose.pipeline import IMAGPosePipeline
+
+__all__ = ["Studio", "write_archive"]
+
+_VIEW_NAMES = ("front", "back", "side")  # the first views of every person that ships, see tools/make_demo_people.py
+
+
+class Studio:
+    """The models, the detector, the files and the line of requests of one page.
+
+    Args:
+        folder: for all files; photos are taken from it alone.
+        models: names that the page offers, see `models.folder.resolve_model`; each is loaded when it is first used.
+        limits: how much is taken.
+        device: see `devices.choose_device`.
+
+    Raises:
+        ValueError: one of the models is not there.
+    """
+
+    def __init__(self, folder: Path, models: Sequence[str], limits: Limits, device: str | None = None) -> None:
+        for model in models:
+            resolve_model(model)
+        self.folder, self.limits = folder.resolve(), limits
+        self.models = {model_name(model): model for model in models}
+        self.desk = Desk(limits.waiting)
+        self._device = device
+        self._pipelines: dict[str, IMAGPosePipeline] = {}
+        self.people_folder = self.folder / "people"
+        shutil.copytree(PEOPLE_FOLDER, self.people_folder, dirs_exist_ok=True)
+
+    def close(self) -> None:
+        """End all requests."""
+        self.desk.close()
+
+    def remove_old_files(self) -> None:
+        """Remove uploads and results that are old enough."""
+        remove_old(self.folder, self.limits.kept_seconds, keep={self.people_folder})
+
+    def people(self) -> list[dict[str, Any]]:
+        """The rendered people that ship: name, and their first views with poses."""
+        return [
+            {
+                "name": folder.name,
+                "views": [
+                    {
+                        "name": name,
+                        "path": str(folder / f"{index}.png"),
+                        "pose": to_openpose(read_pose(folder / f"{index}.json")),
+                    }
+                    for index, name in enumerate(_VIEW_NAMES)
+                ],
+            }
+            for folder in sorted(self.people_folder.iterdir())
+        ]
+
+    def library(self) -> list[dict[str, Any]]:
+        """The poses of the library: name, what it shows, OpenPose JSON."""
+        return [
+            {"name": own.name, "text": f"{own.text}; {own.view}", "pose": to_openpose(own.pose)}
+            for own in library().values()
+        ]
+
+    def detect(self, path: str) -> dict[str, Any]:
+        """The pose of the largest person in a photo.
+
+        Args:
+            path: of a file inside the page's folder.
+
+        Returns:
+            width and height of the photo, "pose" as OpenPose JSON or None, and "note" where there is something to say.
+
+        Raises:
+            ValueError: the file is no photo, or too large.
+        """
+        file = inside(self.folder, path)
+        self.limits.check_photo(file)
+        picture = load_picture(file)
+        found, note = self._poses_in(picture)
+        pose = None if not found else to_openpose(found[0])
+        return {"width": picture.width, "height": picture.height, "pose": pose, "note": note}
+
+    def read(self, path: str, frame: str = "") -> dict[str, Any]:
+        """The poses in a file: of key points, a drawn skeleton, or a photo in which they are detected.
+
+        Args:
+            path: of a file inside the page's folder.
+            frame: height x width of the frame of key points whose file states none.
+
+        Returns:
+            "poses" as OpenPose JSON, and "notes".
+
+        Raises:
+            ValueError: none can be read from it.
+        """
+        file = inside(self.folder, path)
+        self.limits.check_file(file)
+        options = PoseOptions(frame=parse_size(frame) if frame.strip() else None)
+        is_picture = file.suffix.lower() in PICTURE_ENDINGS
+        if is_picture:
+            self.limits.check_photo(file)
+        try:
+            read = read_pose_file(file, options)
+            poses, notes = read.poses, list(read.notes)
+        except ValueError as error:
+            if not is_picture:
+                raise ValueError(_without_folder(str(error), file)) from None
+            found, note = self._poses_in(load_picture(file))
+            if not found:
+                raise ValueError(f"{file.name}: neither a drawn skeleton nor a photo with a pose ({note})") from None
+            poses, notes = found[:1], [note] if note else []
+        if len(poses) > self.limits.poses:
+            notes.append(f"{len(poses)} poses; the first {self.limits.poses} are taken")
+        return {"poses": [to_openpose(pose) for pose in poses[: self.limits.poses]], "notes": notes}
+
+    def submit(self, photos: Sequence[Photo], poses: Sequence[Any], settings: Mapping[str, Any]) -> Job:
+        """Put a request into the line; its result is what `_work` returns.
+
+        Raises:
+            ValueError: as `read_order`.
+            BusyError: too many wait.
+        """
+        order = read_order(photos, poses, settings, folder=self.folder, models=self.models, limits=self.limits)
+        self.remove_old_files()
+        return self.desk.submit(lambda job: self._work(order, job))
+
+    def _poses_in(self, picture: Image.Image) -> tuple[list[Pose], str]:
+        """The poses in a photo, and what is to be said."""
+        found = detect_people(picture)
+        if found is None:
+            return [], "poses are not detected here: the extra pose and its networks are missing (imagpose poses setup)"
+        if not found:
+            return [], "nobody was found in the photo"
+        return found, f"{len(found)} people; the largest is taken" if len(found) > 1 else ""
+
+    def _pipeline(self, model: str) -> IMAGPosePipeline:
+        if model not in self._pipelines:
+            self._pipelines[model] = load_pipeline(self.models[model], device=self._device)
+            self._pipelines[model].set_progress_bar_config(disable=True)
+        return self._pipelines[model]
+
+    def _work(self, order: Order, job: Job) -> dict[str, Any]:
+        """Generate, on the desk's thread.
+
+        Returns:
+            paths: "pictures", "skeletons", "sources", "files" (what the command line writes too, and last the ZIP); and
+            "scores", "seconds", "note".
+        """
+        started = time.monotonic()
+        pipeline = self._pipeline(order.model)
+        folder = self.folder / f"result-{secrets.token_urlsafe(16)}"
+        done = generate_inputs(
+            pipeline, order.inputs, order.settings, out=folder / "pictures", after_step=Watch(order, job)
+        )
+        archive = write_archive(folder / "imagpose.zip", order, done.files)
+        skeletons = []
+        for name, pose in zip(order.inputs.names, order.inputs.poses, strict=True):
+            skeletons.append(folder / f"{name}-skeleton.png")
+            draw_skeleton(pose, *skeleton_size(pose)).save(skeletons[-1])
+        pictures = done.files[: len(done.images)]
+        named: dict[str, Any] = {
+            "pictures": pictures,
+            "skeletons": skeletons,
+            "sources": order.photos,
+            "files": [*done.files, archive],
+        }
+        uploads = [photo for photo in order.photos if not photo.is_relative_to(self.people_folder)]
+        return {
+            **{name: [str(path) for path in own] for name, own in named.items()},
+            "scores": [own["scores"] for own in done.record["outputs"]],
+            "seconds": round(time.monotonic() - started, 1),
+            "note": _without_folder(photographs_note(order.model, uploads) or "", *uploads),
+        }
+
+
+def write_archive(archive: Path, order: Order, files: Sequence[Path]) -> Path:
+    """Writes a ZIP with the pictures, `result.json`, and the photos and poses by the names that it records."""
+    names = order.inputs.files
+    kinds: dict[str, Sequence[Pose | None]] = {
+        "poses": order.inputs.poses,
+        "source_poses": order.inputs.source_poses or (),
+    }
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
+        for file in files:
+            target.write(file, file.name)
+        for photo, name in zip(order.photos, names["sources"], strict=True):
+            target.write(photo, name)
+        for kind, poses in kinds.items():
+            for pose, name in zip(poses, names[kind], strict=True):
+                assert pose is not None  # `read_order` takes the poses of all photos, or of none
+                target.writestr(name, json.dumps(to_openpose(pose)) + "\n")
+    return archive
+
+
+def _without_folder(text: str, *files: Path) -> str:
+    """A line as a page shows it: no folders of the server, the page's fields for the command line's options."""
+    for file in files:
+        text = text.replace(str(file), file.name)
+    return text.replace("--pose-frame HEIGHTxWIDTH", "give the frame, height x width")

@@ -1,0 +1,134 @@
+"""The page as programs use it: calls, limits, passwords, files; and that its pictures are the command line's."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+
+gradio_client = pytest.importorskip("gradio_client", reason="needs the extra web")
+pytest.importorskip("gradio", reason="needs the extra web")
+
+from imagpose.pose import write_openpose_json  # noqa: E402
+from imagpose.provenance import read_marks  # noqa: E402
+from imagpose.serving.generate import generate as generate_here  # noqa: E402
+from imagpose.serving.web.limits import Limits  # noqa: E402
+from imagpose.serving.web.server import Address, open_page  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def client(served, tmp_path_factory):
+    return gradio_client.Client(served.local_url, verbose=False, download_files=str(tmp_path_factory.mktemp("client")))
+
+
+def generate(client, photos, poses, **settings) -> list[Path]:
+    files = [gradio_client.handle_file(str(path)) for path in photos]
+    return [Path(path) for path in client.predict(files, poses, settings, api_name="/generate")]
+
+
+def test_the_same_request_gives_the_command_lines_bytes(client, tiny_model, photo, pose_json, pose, tmp_path):
+    written = generate(client, [photo], [pose_json(0), pose_json(1)], steps=3, seed=5, size="64x32", units="pixels")
+    assert [path.name for path in written] == [
+        "target-0.png",
+        "target-1.png",
+        "sheet.png",
+        "result.json",
+        "imagpose.zip",
+    ]
+    with zipfile.ZipFile(written[-1]) as archive:
+        archive.extractall(tmp_path / "archive")
+    folder = tmp_path / "archive"
+    record = json.loads((folder / "result.json").read_text())
+    assert [own["file"] for own in record["sources"]] == ["sources/0.png"]
+    assert record["poses"] == ["poses/target-0.json", "poses/target-1.json"]
+    assert (record["settings"]["model"], record["settings"]["size"]) == ("tiny", "64x32")
+    assert (record["device"], record["dtype"], record["canvases_at_once"]) == ("cpu", "float32", 4)
+
+    again = generate_here(
+        [folder / "sources" / "0.png"], [folder / name for name in record["poses"]], out=tmp_path / "again",
+        model=tiny_model, size=(64, 32), steps=3, seed=5,
+    ).files  # fmt: skip
+    for ours, theirs in zip(written[:3], again[:3], strict=True):
+        assert ours.read_bytes() == theirs.read_bytes() == (folder / ours.name).read_bytes()
+    assert read_marks(written[0]).generated and read_marks(written[0]).seed == 5
+    for path in written[:3]:
+        assert b"photo" not in path.read_bytes()
+
+
+def test_refusals_reach_the_program_as_one_line(client, photo, pose_json):
+    for poses, settings, message in (
+        ([], {}, "no target pose"),
+        ([pose_json(0)], {"units": "pixels", "steps": 1000}, "1000 steps"),
+    ):
+        with pytest.raises(Exception, match=message):
+            generate(client, [photo], poses, **settings)
+
+
+def test_a_file_of_poses_is_read(client, pose, tmp_path):
+    write_openpose_json([pose(0).resize(160, 320), pose(1).resize(160, 320)], tmp_path / "dance.json")
+    found = client.predict(gradio_client.handle_file(str(tmp_path / "dance.json")), api_name="/read_poses")
+    assert len(found["poses"]) == 2 and found["poses"][0]["canvas_height"] == 320
+    (tmp_path / "nothing.json").write_text("{}")
+    with pytest.raises(Exception, match=r"nothing\.json") as raised:
+        client.predict(gradio_client.handle_file(str(tmp_path / "nothing.json")), api_name="/read_poses")
+    assert os.environ["GRADIO_TEMP_DIR"] not in str(raised.value)
+
+
+def test_uploads_that_are_too_large_are_refused(served, client, tmp_path):
+    (tmp_path / "large.png").write_bytes(bytes(300_000))
+    with pytest.raises(Exception, match=r"(?i)size|large|413"):
+        client.predict(gradio_client.handle_file(str(tmp_path / "large.png")), api_name="/detect")
+
+
+def test_files_outside_are_not_served(served, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    inside = os.environ["GRADIO_TEMP_DIR"]
+    for path in (str(secret), f"{inside}/../{secret}", f"{inside}/people/../../{secret.relative_to('/')}"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{served.local_url}gradio_api/file={path}")
+        assert refused.value.code in (403, 404)
+
+
+def test_the_page_asks_nobody_else_for_anything(served):
+    text = urllib.request.urlopen(served.local_url).read().decode()
+    assert "googleapis" not in text and "cdn" not in text.lower()
+
+
+def test_a_password_is_asked_for_everywhere(tiny_model, photo):
+    with open_page(Address(port=0, password="let me in"), [tiny_model], Limits(), "cpu") as page:
+        for path in ("config", "gradio_api/info", "gradio_api/queue/status"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"{page.local_url}{path}")
+            assert refused.value.code == 401
+        for path in (
+            "gradio_api/upload",
+            "gradio_api/component_server",
+            "gradio_api/queue/join",
+            "gradio_api/run/generate",
+        ):
+            request = urllib.request.Request(f"{page.local_url}{path}", b"{}", {"Content-Type": "application/json"})
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request)
+            assert refused.value.code == 401, path
+        client = gradio_client.Client(page.local_url, auth=("imagpose", "let me in"), verbose=False)
+        assert "/generate" in str(client.view_api(return_format="dict"))
+        folder = Path(os.environ["GRADIO_TEMP_DIR"])
+        assert (folder / "people").is_dir()
+    assert not folder.exists()
+
+
+def test_a_port_that_is_taken_is_said(served, tiny_model):
+    port = int(served.local_url.rstrip("/").rpartition(":")[2])
+    with pytest.raises(ValueError, match="--port"), open_page(Address(port=port), [tiny_model], Limits(), "cpu"):
+        pass
+
+
+def test_only_this_machine_is_let_in_by_default():
+    assert Address().host == "127.0.0.1" and not Address().share and time.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -21,7 +22,8 @@ from imagpose.evaluation.report import markdown_table
 from imagpose.evaluation.reproduce import items, measured
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
 from imagpose.evaluation.reproduce.measured import Measured, result_table
-from imagpose.evaluation.reproduce.page import ResultPage, published_table_1, write_page
+from imagpose.evaluation.reproduce.page import ResultPage, write_page
+from imagpose.evaluation.reproduce.published import published_rows
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.evaluation.rows import METRICS, Row
 from imagpose.pipeline.sampling import Sampling
@@ -190,8 +192,8 @@ def test_figure_7_compares_the_scenarios_on_shared_pairs(tmp_path, data, copying
     assert names == ["T1", "T2", "T3", "IMAGPose*", "real test pictures"]
     page = (tmp_path / "figure7.md").read_text()
     # A copy is the same picture in all scenarios, but of one person that is no evidence.
-    assert "| T2 against T1 | alike | 3 | 1 | +0.000 not decided" in page
-    assert "| T3 against T1 | better | 3 | 1 | +0.000 not decided" in page
+    assert "| T2 against T1 | better | 3 | 1 | +0.000 not decided" in page
+    assert "| T3 against T2 | better | 3 | 1 | +0.000 not decided" in page
 
 
 def test_seconds_are_those_of_a_call_divided_by_its_pictures(data, monkeypatch, copying) -> None:
@@ -337,22 +339,44 @@ def info(command: str, size: tuple[int, int]) -> DatasetInfo:
 
 
 def test_the_papers_rows_stand_beside_ours_on_the_papers_data_only(tmp_path) -> None:
-    def page(data: DatasetInfo) -> str:
+    def page(data: DatasetInfo, item: str = "table1") -> str:
         lines = [line("IMAGPose", [0.5])]
-        rows = published_table_1(data)
-        write_page(tmp_path, ResultPage("table1", "t", "q", ["s."], lines, [], rows, "c"), data)
-        return (tmp_path / "table1.md").read_text()
+        write_page(tmp_path, ResultPage(item, "t", "q", ["s."], lines, [], "c"), data)
+        return (tmp_path / f"{item}.md").read_text()
 
     assert "| IMAGPose | 0.7561 | 0.1284 | 5.874 |" in page(info("deepfashion", (256, 176)))
     assert "| IMAGPose | 0.3282 | 0.2104 | 12.659 |" in page(info("market1501", (128, 64)))
     for other in (info("people", (256, 176)), info("deepfashion", (128, 96))):
         assert "0.7561" not in page(other)
+    assert "| M1 | 0.7145 | 0.1743 | 6.941 |" in page(info("deepfashion", (256, 176)), "table7")
+    assert "no numbers of this item for these pictures" in page(info("market1501", (128, 64)), "table7")
+
+
+def test_the_papers_rows_are_whole() -> None:
+    """As many methods as the paper has, and its own order of the modules."""
+    at_256 = info("deepfashion", (256, 176))
+    rows = {item: published_rows(item, at_256) for item in ("table1", "table2", "table3", "table7", "figure7")}
+    assert {item: len(own) for item, own in rows.items()} == {
+        "table1": 13, "table2": 6, "table3": 12, "table7": 3, "figure7": 2,
+    }  # fmt: skip
+    others = [info("deepfashion", (512, 352)), info("market1501", (128, 64))]
+    assert [len(published_rows("table1", own)) for own in others] == [7, 7]
+    modules = [(own.ssim, -own.lpips, -own.fid) for own in rows["table2"]]
+    assert all(low < high for one, two in itertools.pairwise(modules) for low, high in zip(one, two, strict=True))
+    assert {own.method for own in rows["table3"]} >= {"SD 1.5, CLIP-B/14", "SD 2.1, DINOv2-G/14"}
+    ours = [own for item in ("table1", "table2", "table7") for own in rows[item] if own.method == "IMAGPose"]
+    assert {(own.ssim, own.lpips, own.fid) for own in ours} == {(0.7561, 0.1284, 5.8738)} and len(ours) == 3
+
+
+def test_what_table_3_expects_of_presets() -> None:
+    claims = items._preset_claims(["sd15-clip-h", "sd15-dinov2-g", "sd21-dinov2-g"])
+    assert claims == [Claim("sd15-dinov2-g", "sd15-clip-h", "alike"), Claim("sd21-dinov2-g", "sd15-dinov2-g")]
 
 
 def test_a_page_says_in_which_precision_its_pictures_were_generated(tmp_path) -> None:
     lines = [replace(line("a", [0.5]), dtype="bfloat16"), line("other method's folder", [0.5])]
     data = info("people", (64, 48))
-    write_page(tmp_path, ResultPage("table1", "t", "q", ["s."], lines, [], (), "c"), data)
+    write_page(tmp_path, ResultPage("table1", "t", "q", ["s."], lines, [], "c"), data)
     text = (tmp_path / "table1.md").read_text()
     assert "; pictures generated in bfloat16; imagpose " in text and "fp32" not in text and "float32" not in text
 

@@ -92,7 +92,7 @@ def table3(
     ] = None,
     image_encoder: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FOLDER (or Hub id) for the configuration's preset; weakest first, repeat for several."),
+        typer.Option(help="NAME=FOLDER (or Hub id) for the configuration's preset; repeat for several."),
     ] = None,
     overrides: Overrides = None,
     limit: Limit = None,

@@ -12,7 +12,7 @@ from imagpose.data.prepare import Person, write_dataset
 from imagpose.data.records import make_record
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import judging
-from imagpose.evaluation.folders import Pair
+from imagpose.evaluation.folders import ComparedPair
 from imagpose.evaluation.images import ImageFolders, evaluate_images
 from imagpose.evaluation.judging import JudgedPairs, Photographs, RenderedPeople, judge_pairs, open_judged_views
 from imagpose.evaluation.measure import MeasureSettings
@@ -106,7 +106,7 @@ def test_values_are_those_of_a_plain_loop(data, tmp_path):
     for number in (0, 1):
         truth = save(number, tmp_path / f"truth/{number}.png")
         samples = (save(number, tmp_path / f"a{number}.png"), save(None, tmp_path / f"b{number}.png"))
-        pairs.append(Pair(f"ann/{number}", samples, truth, None))
+        pairs.append(ComparedPair(f"ann/{number}", samples, truth, None))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         values = judge_pairs(pairs, JudgedPairs(views, ["ann/0", "ann/1"]), ValueStore(tmp_path / "parts", 1))
@@ -149,7 +149,7 @@ def test_a_detector_may_judge_the_poses_of_rendered_people_too(data, tmp_path):
     for number, name in enumerate(names):
         truth = tmp_path / f"{number}.png"
         Image.new("RGB", (24, 32), colour(number)).save(truth)
-        pairs.append(Pair(name, (truth,), truth, None))
+        pairs.append(ComparedPair(name, (truth,), truth, None))
     judged = open_judged_views(tmp_path / "rendered", "mediapipe")
     found, shipped, alone = (
         judge_pairs(pairs, JudgedPairs(views, list(names)), ValueStore(tmp_path / f"parts{number}", 1))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.rendered import prepare_people
-from imagpose.evaluation.folders import Pair
+from imagpose.evaluation.folders import ComparedPair
 from imagpose.evaluation.images import ImageFolders, evaluate_images
 from imagpose.evaluation.judging import JudgedPairs, RenderedPeople, judge_pairs
 from imagpose.evaluation.measure import MeasureSettings
@@ -113,7 +113,9 @@ def test_values_are_those_of_the_judges(people, records, references, tmp_path):
     targets, sources = [names[0], names[5]], [(names[1],), (names[4], names[6])]
     wrong = [names[4 * 3], names[4 * 5]]
     pairs = [
-        Pair(target, (references / f"{target}.png", references / f"{other}.png"), references / f"{target}.png", None)
+        ComparedPair(
+            target, (references / f"{target}.png", references / f"{other}.png"), references / f"{target}.png", None
+        )
         for target, other in zip(targets, wrong, strict=True)
     ]
     values = judge_pairs(pairs, JudgedPairs(people, targets, sources), ValueStore(tmp_path / "parts", 1))
@@ -147,7 +149,7 @@ def test_a_copied_source_gains_nothing(people, references, tmp_path, monkeypatch
     stranger, other = 0.9 * embedding, -embedding
     gallery = np.array([name, target, f"{name}-other", "stranger/0"]), np.stack([embedding, embedding, other, stranger])
     monkeypatch.setitem(people.__dict__, "gallery", gallery)
-    pair = Pair("a", (source,), references / f"{target}.png", None)
+    pair = ComparedPair("a", (source,), references / f"{target}.png", None)
     for sources, expected in (([(name,)], 0), ([()], 1)):
         values = judge_pairs([pair], JudgedPairs(people, [target], sources), ValueStore(tmp_path / "parts", 1))
         assert values["rank1"].tolist() == [[expected]]
@@ -155,7 +157,7 @@ def test_a_copied_source_gains_nothing(people, references, tmp_path, monkeypatch
 
 def test_people_without_another_view_have_no_rank(people, records, references, tmp_path):
     names = list(records)[:VIEWS]
-    pair = Pair(names[0], (references / f"{names[0]}.png",), references / f"{names[0]}.png", None)
+    pair = ComparedPair(names[0], (references / f"{names[0]}.png",), references / f"{names[0]}.png", None)
     values = judge_pairs([pair], JudgedPairs(people, names[:1], [names[1:]]), ValueStore(tmp_path / "parts", 1))
     assert np.isnan(values["rank1"]).all()
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from imagpose.pictures import picture_size
 
-__all__ = ["Pair", "check_readable", "check_sizes", "find_pairs", "list_pictures", "refuse"]
+__all__ = ["ComparedPair", "check_readable", "check_sizes", "find_pairs", "list_pictures", "refuse"]
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparedPair:
     """What is compared with one reference.
 
     Attributes:
@@ -72,7 +72,7 @@ def list_pictures(folder: Path, role: str) -> dict[str, Path]:
     return found
 
 
-def find_pairs(generated: Path, reference: Path, masks: Path | None = None) -> list[Pair]:
+def find_pairs(generated: Path, reference: Path, masks: Path | None = None) -> list[ComparedPair]:
     """The pairs of two folders, in the order of the references' paths.
 
     Raises:
@@ -84,7 +84,7 @@ def find_pairs(generated: Path, reference: Path, masks: Path | None = None) -> l
     found = {} if masks is None else list_pictures(masks, "mask")
     if masks is not None and not found.keys() & references.keys():
         raise ValueError(f"no mask in {masks} has the name of a reference: {_counted(list(found))}")
-    return [Pair(name, samples[name], path, found.get(name)) for name, path in references.items()]
+    return [ComparedPair(name, samples[name], path, found.get(name)) for name, path in references.items()]
 
 
 def _samples(generated: dict[str, Path], references: dict[str, Path]) -> dict[str, tuple[Path, ...]]:
@@ -116,7 +116,7 @@ def _samples(generated: dict[str, Path], references: dict[str, Path]) -> dict[st
     return {name: tuple(own[number] for number in range(count)) for name, own in numbered.items()}
 
 
-def check_sizes(pairs: Sequence[Pair], resizing: bool) -> set[tuple[int, int]]:
+def check_sizes(pairs: Sequence[ComparedPair], resizing: bool) -> set[tuple[int, int]]:
     """Reads the header of every file.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from imagpose.evaluation.folders import Pair, check_readable, check_sizes, find_pairs, list_pictures
+from imagpose.evaluation.folders import ComparedPair, check_readable, check_sizes, find_pairs, list_pictures
 from imagpose.evaluation.judging import JudgedPairs, open_judged_views
 from imagpose.evaluation.measure import Measures, MeasureSettings, Yardstick, measure_pairs
 from imagpose.evaluation.networks import Needs, find_networks
@@ -99,7 +99,7 @@ def _given(folders: ImageFolders) -> dict[str, str]:
 
 
 def _write_report(
-    out: Path, folders: ImageFolders, pairs: Sequence[Pair], measures: Measures, protocols: Sequence[str],
+    out: Path, folders: ImageFolders, pairs: Sequence[ComparedPair], measures: Measures, protocols: Sequence[str],
     notes: Sequence[str], seconds: float,
 ) -> None:  # fmt: skip
     """Write the three files; `seconds` are of this run, without what an earlier one had."""

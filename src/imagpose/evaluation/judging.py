@@ -25,7 +25,7 @@ from rich.progress import track
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
 from imagpose.data.records import ViewRecord
-from imagpose.evaluation.folders import Pair, refuse
+from imagpose.evaluation.folders import ComparedPair, refuse
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.pixel_values import read_rgb
 from imagpose.evaluation.store import Files, ValueStore
@@ -81,7 +81,9 @@ def open_judged_views(folder: Path | None, detect: str | None = None) -> JudgedV
     return DetectedPeople(dataset, detector) if rendered else Photographs(dataset, detector)
 
 
-def judge_pairs(pairs: Sequence[Pair], judged: JudgedPairs | Needs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
+def judge_pairs(
+    pairs: Sequence[ComparedPair], judged: JudgedPairs | Needs, store: ValueStore
+) -> dict[str, np.ndarray | Needs]:
     """Per measure the values (pairs, samples), or what it needs; see `JudgedViews.judge`."""
     return dict.fromkeys(JUDGED, judged) if isinstance(judged, Needs) else judged.views.judge(pairs, judged, store)
 
@@ -107,7 +109,9 @@ class JudgedViews(ABC):
         """What a reader of the numbers should know."""
 
     @abstractmethod
-    def judge(self, pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
+    def judge(
+        self, pairs: Sequence[ComparedPair], judged: JudgedPairs, store: ValueStore
+    ) -> dict[str, np.ndarray | Needs]:
         """Per measure of `JUDGED` the values (pairs, samples), or what it needs; with `_real` those of the references.
 
         Raises:
@@ -131,7 +135,7 @@ class JudgedPairs:
 
 
 def values_of_pairs(
-    pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore, what: str, work: Work
+    pairs: Sequence[ComparedPair], judged: JudgedPairs, store: ValueStore, what: str, work: Work
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `work` makes of the generated pictures (pairs, samples, k), and of the references (pairs, k).
 
@@ -154,7 +158,7 @@ def values_of_pairs(
     return made.reshape(*shape, -1), real[[place[item] for item in references]]
 
 
-def _records(pairs: Sequence[Pair], judged: JudgedPairs) -> list[ViewRecord]:
+def _records(pairs: Sequence[ComparedPair], judged: JudgedPairs) -> list[ViewRecord]:
     """The view of each pair."""
     found = [(target, judged.views.record(target)) for target in judged.targets]
     strangers = [target for target, record in found if record is None]
@@ -206,7 +210,9 @@ class RenderedPeople(JudgedViews):
         views = int(self.dataset.view_counts.sum())
         return f"Identity: {views:,} real views of {len(self.dataset):,} people are searched."
 
-    def judge(self, pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
+    def judge(
+        self, pairs: Sequence[ComparedPair], judged: JudgedPairs, store: ValueStore
+    ) -> dict[str, np.ndarray | Needs]:
         """`pck`, `oks`: key points found in the picture against those asked for. `iou`: silhouette found in the picture
         against the renderer's mask. `rank1`: 1 where the nearest real view shows the right person; the target and its
         sources are left out of the gallery, and where the sources are not known the measure is called `rank1_open`.
@@ -275,7 +281,9 @@ class Photographs(JudgedViews):
         """What finds the key points."""
         return f"Key points are found by {self.detector.name}; a picture in which nobody is found counts as 0."
 
-    def judge(self, pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
+    def judge(
+        self, pairs: Sequence[ComparedPair], judged: JudgedPairs, store: ValueStore
+    ) -> dict[str, np.ndarray | Needs]:
         """`pck`, `oks`: key points found in the picture against those asked for.
 
         OKS takes the area of the person's mask where the data set has one, else that of the box around the key points
@@ -309,7 +317,9 @@ class DetectedPeople(JudgedViews):
         """What finds the key points, and what the others stand on."""
         return f"{self._poses.note} {self._shipped.note}"
 
-    def judge(self, pairs: Sequence[Pair], judged: JudgedPairs, store: ValueStore) -> dict[str, np.ndarray | Needs]:
+    def judge(
+        self, pairs: Sequence[ComparedPair], judged: JudgedPairs, store: ValueStore
+    ) -> dict[str, np.ndarray | Needs]:
         """As `RenderedPeople.judge`, with `pck` and `oks` as `Photographs.judge`."""
         found = self._poses.judge(pairs, judged, store)
         poses = {key: values for key, values in found.items() if not isinstance(values, Needs)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imagpose.evaluation.folders import Pair
+from imagpose.evaluation.folders import ComparedPair
 from imagpose.evaluation.judging import JudgedPairs, judge_pairs
 from imagpose.evaluation.networks import Needs, Network, Networks, feature_values, lpips_values, set_features
 from imagpose.evaluation.pixel_values import CLEAN_PIXELS, FIELD_PIXELS, clean_pixels, field_pixels
@@ -90,7 +90,7 @@ class Yardstick:
     train: Sequence[Path] | None
 
 
-def measure_pairs(pairs: Sequence[Pair], judged: JudgedPairs | Needs, yardstick: Yardstick) -> Measures:
+def measure_pairs(pairs: Sequence[ComparedPair], judged: JudgedPairs | Needs, yardstick: Yardstick) -> Measures:
     """The rows of the protocols, and the values behind them.
 
     Args:
@@ -121,7 +121,7 @@ class _Job:
     """
 
     protocol: str
-    pairs: Sequence[Pair]
+    pairs: Sequence[ComparedPair]
     judged: JudgedPairs | Needs
     yardstick: Yardstick
     gaussians: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
 from imagpose.data.pairs import write_pairs
 from imagpose.data.rendered import prepare_people
-from imagpose.evaluation.folders import Pair, check_sizes
+from imagpose.evaluation.folders import ComparedPair, check_sizes
 from imagpose.evaluation.judging import JudgedPairs, open_judged_views
 from imagpose.evaluation.measure import MeasureSettings, Yardstick, measure_pairs
 from imagpose.evaluation.model_pictures import (
@@ -246,7 +246,7 @@ def _wants_train(protocols: Sequence[str], networks: Networks) -> bool:
 class _Compared:
     """What a method made, and of which views: per pair, the target and what was given."""
 
-    pairs: list[Pair]
+    pairs: list[ComparedPair]
     targets: list[str]
     sources: list[tuple[str, ...]]
 
@@ -285,7 +285,7 @@ def _method(
         return file if file.is_file() else None
 
     pairs = [
-        Pair(
+        ComparedPair(
             f"{sources[0]} to {target}",
             tuple(files),
             pictures.view(target),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 
-from imagpose.evaluation.folders import Pair
+from imagpose.evaluation.folders import ComparedPair
 from imagpose.evaluation.measure import Measures
 from imagpose.evaluation.report import (
     HOW_TO_READ,
@@ -45,7 +45,7 @@ class Method:
     """
 
     name: str
-    pairs: Sequence[Pair]
+    pairs: Sequence[ComparedPair]
     measures: Measures
     pictured: bool
 

@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet
 from PIL import Image
 
-from imagpose.evaluation.folders import Pair
+from imagpose.evaluation.folders import ComparedPair
 from imagpose.evaluation.rows import METRICS, Metric, Row, cell_text
 from imagpose.io import (
     check_free_space,
@@ -204,7 +204,7 @@ def _picture(path: Path, text: str) -> str:
     return f'<img src="data:image/png;base64,{data}" {size} alt="{escape(text)}">'
 
 
-def pair_table(pairs: Sequence[Pair], values: dict[str, np.ndarray]) -> pyarrow.Table:
+def pair_table(pairs: Sequence[ComparedPair], values: dict[str, np.ndarray]) -> pyarrow.Table:
     """One row per generated picture."""
     samples = [(pair, number, file) for pair in pairs for number, file in enumerate(pair.samples)]
     columns: dict[str, Any] = {
@@ -221,7 +221,7 @@ def pair_table(pairs: Sequence[Pair], values: dict[str, np.ndarray]) -> pyarrow.
 
 
 def pictured_strips(
-    pairs: Sequence[Pair],
+    pairs: Sequence[ComparedPair],
     values: dict[str, np.ndarray],
     protocol: str,
     prefix: str = "",
@@ -249,7 +249,7 @@ def pictured_strips(
     ]
 
 
-def notes_of(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[str]:
+def notes_of(pairs: Sequence[ComparedPair], rows: Sequence[Row]) -> list[str]:
     """What a reader of the numbers should know."""
     notes = []
     samples = len(pairs[0].samples)

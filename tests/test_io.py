@@ -284,6 +284,16 @@ def test_what_others_put_beside_weights_is_carried_over(tmp_path):
     assert (new / "weights").read_text() == "new" and (new / "inner" / "notes").read_text() == "mine"
 
 
+def test_names_of_the_longest_length_are_written(tmp_path):
+    """255 bytes: 85 characters of three bytes each."""
+    file, folder = tmp_path / ("人" * 85), tmp_path / ("物" * 85)
+    write_text(file, "whole")
+    write_result(folder, "first")
+    write_result(folder, "second", overwrite=True)
+    assert file.read_text() == "whole" and names(folder) == [".imagpose.json", "inner", "inner/second"]
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_a_single_file_is_replaced_only_when_told(tmp_path):
     file = tmp_path / "a.png"
     check_new_file(file)

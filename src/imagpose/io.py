@@ -26,6 +26,7 @@ __all__ = [
 
 _SETTINGS, _LOCK, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
 _NEW, _OLD = "new", "old"
+_LONGEST = 200
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def partial_file(path: Path) -> Iterator[Path]:
 
     The name holds the process's number, so that two processes may write the same file; the last one wins.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{_short(path.name)}.{os.getpid()}.partial")
     try:
         yield partial
         os.replace(partial, path)
@@ -71,13 +72,19 @@ def _unfinished(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_left_overs(path)
-    room = Path(tempfile.mkdtemp(".partial", f".{path.name}-{os.getpid()}-", path.parent))
+    room = Path(tempfile.mkdtemp(".partial", f".{_short(path.name)}-{os.getpid()}-", path.parent))
     with locked_folder(room):
         try:
             (room / _NEW).mkdir()  # mkdtemp's own folder is closed to other users
             yield room / _NEW
         finally:
             _close(room, path)
+
+
+def _short(name: str) -> str:
+    """A name to which an ending may be added: file systems take 255 bytes."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONGEST else hashlib.sha256(encoded).hexdigest()[:32]
 
 
 def _close(room: Path, path: Path) -> None:
@@ -89,7 +96,7 @@ def _close(room: Path, path: Path) -> None:
 
 def _clear_left_overs(path: Path) -> None:
     """Remove what killed processes left of their attempts to write `path`; see `_unfinished`."""
-    ours = re.compile(rf"\.{re.escape(path.name)}-(\d+)-\w{{8}}\.partial")
+    ours = re.compile(rf"\.{re.escape(_short(path.name))}-(\d+)-\w{{8}}\.partial")
     for folder in path.parent.glob(".*.partial"):
         found = ours.fullmatch(folder.name)
         if found is None or int(found[1]) == os.getpid():

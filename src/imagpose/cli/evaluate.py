@@ -120,6 +120,45 @@ def images(
     _show(table, out)
 
 
+@app.command(
+    "import", epilog="Example: imagpose evaluate import --from pidm --pictures PIDM --data data/deepfashion --out pidm"
+)
+def import_archive(
+    archive: Annotated[str, typer.Option("--from", help="Whose names: pidm, cfld, pcdms; flat for SOURCE_to_TARGET.")],
+    pictures: Annotated[Path, typer.Option(help="The unpacked archive.")],
+    data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
+    out: Annotated[Path, typer.Option(help="New folder for IDENTITY/SOURCE_to_TARGET.png.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Give another method's published pictures the names that reproduce table1 --baseline expects."""
+    from imagpose.evaluation.exchange import import_pictures
+
+    typer.echo(import_pictures(pictures, archive, data, out, overwrite))
+
+
+@app.command(
+    "requests", epilog="Example: imagpose evaluate requests --data data/people --scenario T1,T3 --out requests"
+)
+def requests(
+    data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
+    out: Annotated[Path, typer.Option(help="New folder for requests.json, pictures, skeletons and poses.")],
+    scenario: Annotated[str, typer.Option(help="Some of T1,T2,T3,star and S:T.")] = "T1",
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV source,target; default: pairs-test.csv of the data set, or all pairs.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what evaluate model asks a model for, so that another method can answer it."""
+    from imagpose.evaluation.exchange import write_requests
+    from imagpose.evaluation.model_requests import ModelEvaluation
+
+    asked = ModelEvaluation("", data, tuple(scenario.split(",")), pairs=pairs, limit=limit)
+    typer.echo(f"{write_requests(asked, out, overwrite)} requests: {out / 'requests.json'}")
+
+
 def _show(table: str, out: Path) -> None:
     if table:  # of several processes the first one measures
         typer.echo(f"{table}\n\n{out / 'report.html'}")

@@ -50,8 +50,8 @@ def step(preset: str, batch: int, grid: ViewGrid, size: tuple[int, int], precisi
             output = parts.unet(
                 sample,
                 torch.full((batch,), 500, device=device),
-                parts.feature_tokens(tokens, texture),
-                pose_features=parts.pose_encoder(skeletons),
+                parts.feature_tokens(tokens, texture).features,
+                pose_features=parts.pose_encoder(skeletons).pose_features,
                 view_grid=grid,
             ).sample
         output.float().square().mean().backward()

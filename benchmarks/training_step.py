@@ -92,7 +92,7 @@ def prepare(
 
     def step(number: int) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=variant.dtype == "autocast"):
-            output = unet(sample, timesteps, features, pose_encoder(skeleton), view_grid=grid).sample
+            output = unet(sample, timesteps, features, pose_encoder(skeleton).pose_features, view_grid=grid).sample
         output.float().square().mean().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

@@ -103,8 +103,8 @@ def test_the_folder_computes_what_the_files_say(model: IMAGPosePipeline, weights
     ours = model.unet(
         torch.cat([noise, masked, mask], 1),
         701,
-        model.feature_tokens(tokens, latents),
-        model.pose_encoder(skeleton),
+        model.feature_tokens(tokens, latents).features,
+        model.pose_encoder(skeleton).pose_features,
         view_grid=ViewGrid(2, 2),
     ).sample
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-4)

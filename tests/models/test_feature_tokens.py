@@ -16,7 +16,7 @@ def test_image_tokens_then_texture_tokens_row_by_row() -> None:
     torch.manual_seed(0)
     module = FeatureTokens(token_width=6, encoder_width=5)
     image_tokens, latents = torch.randn(2, 3, 5), torch.randn(2, 4, 32, 48)
-    tokens = module(image_tokens, latents)
+    tokens = module(image_tokens, latents).features
 
     assert tokens.shape == (2, 3 + 2 * 3, 6)
     for sample in range(2):
@@ -33,7 +33,7 @@ def test_image_tokens_then_texture_tokens_row_by_row() -> None:
 def test_equal_widths_leave_image_tokens_as_they_are() -> None:
     module = FeatureTokens(token_width=6, encoder_width=6)
     image_tokens = torch.randn(1, 3, 6)
-    assert torch.equal(module(image_tokens, torch.randn(1, 4, 16, 16))[:, :3], image_tokens)
+    assert torch.equal(module(image_tokens, torch.randn(1, 4, 16, 16)).features[:, :3], image_tokens)
     assert {key: tuple(value.shape) for key, value in module.state_dict().items()} == {
         "texture.weight": (6, 4, 16, 16),
         "texture.bias": (6,),
@@ -43,7 +43,7 @@ def test_equal_widths_leave_image_tokens_as_they_are() -> None:
 def test_without_texture() -> None:
     module = FeatureTokens(token_width=6, encoder_width=6, use_texture=False)
     image_tokens = torch.randn(1, 3, 6)
-    assert torch.equal(module(image_tokens), image_tokens)
+    assert torch.equal(module(image_tokens).features, image_tokens)
     with pytest.raises(ValueError, match="use_texture=False"):
         module(image_tokens, torch.randn(1, 4, 16, 16))
 
@@ -67,7 +67,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     module.save_pretrained(tmp_path)
     loaded = FeatureTokens.from_pretrained(tmp_path)
     given = torch.randn(1, 3, 5), torch.randn(1, 4, 16, 16)
-    assert torch.equal(loaded(*given), module(*given))
+    assert torch.equal(loaded(*given).features, module(*given).features)
     assert loaded.config.texture_long_side == 256
 
 

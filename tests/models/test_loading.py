@@ -105,7 +105,7 @@ def test_image_tokens_are_projected_where_widths_differ(folders: dict[str, Path]
     assert isinstance(networks.image_encoder, Dinov2Model)
     width, wanted = networks.image_encoder.config.hidden_size, CROSS_ATTENTION[version]
     tokens = torch.randn(1, 3, width)
-    features = networks.feature_tokens(tokens, torch.zeros(1, 4, 16, 16))[:, :3]
+    features = networks.feature_tokens(tokens, torch.zeros(1, 4, 16, 16)).features[:, :3]
     if width == wanted:
         assert torch.equal(features, tokens)
     else:

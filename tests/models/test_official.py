@@ -106,13 +106,15 @@ def test_pose_encoder_and_texture_tokens_compute_what_the_published_code_does() 
     encoder = PoseEncoder(32)
     encoder.load_state_dict(pose_encoder_from_official(weights))
     skeleton = torch.rand(2, 3, 32, 48)
-    torch.testing.assert_close(encoder(skeleton), published.pose_output(weights, skeleton), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        encoder(skeleton).pose_features, published.pose_output(weights, skeleton), rtol=1e-4, atol=1e-5
+    )
 
     patch = published.random_weights(published.patch_shapes(CONTEXT), seed=3)
     tokens = FeatureTokens(token_width=CONTEXT, encoder_width=CONTEXT)
     tokens.load_state_dict(texture_from_official(patch))
     image, latents = torch.randn(1, 3, CONTEXT), torch.randn(1, 4, 32, 16)
-    features = tokens(image, latents)
+    features = tokens(image, latents).features
     assert torch.equal(features[:, :3], image)
     for index in range(2):
         cell = latents[0, :, 16 * index : 16 * index + 16]

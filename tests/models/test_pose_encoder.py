@@ -12,7 +12,7 @@ from imagpose.models import PoseEncoder
 
 
 def test_starts_at_zero() -> None:
-    assert not PoseEncoder(12)(torch.rand(1, 3, 32, 24)).any()
+    assert not PoseEncoder(12)(torch.rand(1, 3, 32, 24)).pose_features.any()
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def test_equals_a_chain_of_convolutions() -> None:
     weight, bias = (state[f"embedding.conv_out.{part}"] for part in ("weight", "bias"))
     expected = functional.conv2d(hidden, weight, bias, padding=1)
     assert expected.shape == (2, 12, 4, 3)
-    torch.testing.assert_close(module(skeleton), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module(skeleton).pose_features, expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
@@ -39,8 +39,8 @@ def test_fewer_widths_see_an_averaged_skeleton() -> None:
     torch.nn.init.normal_(small.embedding.conv_out.weight)
     skeleton = torch.rand(1, 3, 32, 24)
     means = skeleton.reshape(1, 3, 16, 2, 12, 2).mean((3, 5))
-    torch.testing.assert_close(small(skeleton), small.embedding(means))
-    assert small(skeleton).shape == (1, 12, 4, 3)
+    torch.testing.assert_close(small(skeleton).pose_features, small.embedding(means))
+    assert small(skeleton).pose_features.shape == (1, 12, 4, 3)
     with pytest.raises(ValueError, match="5 widths; too many for 8 pixels"):
         PoseEncoder(12, block_channels=(4, 4, 6, 6, 8))
 
@@ -55,4 +55,4 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     torch.nn.init.normal_(module.embedding.conv_out.weight)
     module.save_pretrained(tmp_path)
     skeleton = torch.rand(1, 3, 16, 16)
-    assert torch.equal(PoseEncoder.from_pretrained(tmp_path)(skeleton), module(skeleton))
+    assert torch.equal(PoseEncoder.from_pretrained(tmp_path)(skeleton).pose_features, module(skeleton).pose_features)

@@ -45,8 +45,8 @@ def test_parts_of_each_preset(preset: str) -> None:
 def test_networks_of_each_preset_fit_together(preset: str) -> None:
     parts, grid = build(preset), ViewGrid(2, 2)
     latents = torch.randn(2, 4, 32, 16) if TABLE_2[preset][1] else None
-    features = parts.feature_tokens(torch.randn(2, 3, 12), latents)
-    pose_features = parts.pose_encoder(torch.rand(2, 3, 128, 64))
+    features = parts.feature_tokens(torch.randn(2, 3, 12), latents).features
+    pose_features = parts.pose_encoder(torch.rand(2, 3, 128, 64)).pose_features
     sample = torch.randn(2, TABLE_2[preset][2], 16, 8)
     output = parts.unet(sample, torch.tensor([1, 2]), features, pose_features, view_grid=grid).sample
     output.square().mean().backward()
@@ -79,8 +79,8 @@ def test_a_vae_of_another_kind_fits() -> None:
     """16 pixels and 32 channels per latent: pose features and texture tokens meet the latents all the same."""
     torch.manual_seed(0)
     parts, grid = build_denoiser("mini", 12, latent_channels=32, factor=16, **TINY), ViewGrid(1, 2)
-    features = parts.feature_tokens(torch.randn(1, 3, 12), torch.randn(1, 32, 16, 16))
-    pose_features = parts.pose_encoder(torch.rand(1, 3, 128, 256))
+    features = parts.feature_tokens(torch.randn(1, 3, 12), torch.randn(1, 32, 16, 16)).features
+    pose_features = parts.pose_encoder(torch.rand(1, 3, 128, 256)).pose_features
     output = parts.unet(torch.randn(1, 65, 8, 16), 1, features, pose_features, view_grid=grid).sample
     assert output.shape == (1, 32, 8, 16)
 

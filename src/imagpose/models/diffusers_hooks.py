@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from inspect import signature
 from typing import Any, ParamSpec
@@ -11,7 +12,9 @@ from diffusers import AutoencoderKL, configuration_utils
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from torch import nn
 
-__all__ = ["CheckpointedModule", "init_keys", "name_library", "register_to_config", "set_tile_size"]
+from imagpose.version import __version__
+
+__all__ = ["CheckpointedModule", "VersionedConfig", "init_keys", "name_library", "register_to_config", "set_tile_size"]
 
 Arguments = ParamSpec("Arguments")
 
@@ -37,6 +40,14 @@ def register_to_config(init: Callable[Arguments, None]) -> Callable[Arguments, N
     """diffusers' decorator of the same name, which has no types: an `__init__` whose arguments become the configuration."""
     registered: Callable[Arguments, None] = configuration_utils.register_to_config(init)
     return registered
+
+
+class VersionedConfig:
+    """For what is saved with a configuration: it says which version of imagpose wrote it, beside diffusers' own."""
+
+    def to_json_string(self) -> str:
+        values = json.loads(super().to_json_string())  # type: ignore[misc]
+        return json.dumps({**values, "_imagpose_version": __version__}, indent=2, sort_keys=True) + "\n"
 
 
 class CheckpointedModule(nn.Module):

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from diffusers import ConfigMixin, ModelMixin
+from diffusers.utils import BaseOutput
 from torch import nn
 
-from imagpose.models.diffusers_hooks import register_to_config
+from imagpose.models.diffusers_hooks import VersionedConfig, register_to_config
 
-__all__ = ["FeatureTokens"]
+__all__ = ["FeatureTokens", "FeatureTokensOutput"]
 
 TEXTURE_RANGES = ("signed", "unit")
 
 
-class FeatureTokens(ModelMixin, ConfigMixin):
+@dataclass
+class FeatureTokensOutput(BaseOutput):
+    """What the feature tokens' network gives.
+
+    Args:
+        features: F_C, (b, n + m, d), image tokens first; m = h * w / kernel**2.
+    """
+
+    features: torch.Tensor
+
+
+class FeatureTokens(VersionedConfig, ModelMixin, ConfigMixin):
     """F_C = concat(F_H, F_L), paper §3.2 and Eq. 3.
 
     Args:
@@ -51,15 +65,16 @@ class FeatureTokens(ModelMixin, ConfigMixin):
         # would write no file of weights, without which from_pretrained fails.
         self.register_buffer("place", torch.zeros(()), persistent=next(self.parameters(), None) is None)
 
-    def forward(self, image_tokens: torch.Tensor, texture_latents: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, image_tokens: torch.Tensor, texture_latents: torch.Tensor | None = None, return_dict: bool = True
+    ) -> FeatureTokensOutput | tuple[torch.Tensor]:
         """Tokens for the UNet's cross-attention.
 
         Args:
             image_tokens: F_H, (b, n, d_enc).
             texture_latents: scaled latents (b, c, h, w), h and w multiples of the kernel; None without texture tokens.
 
-        Returns:
-            F_C, (b, n + m, d), image tokens first; m = h * w / kernel**2.
+            return_dict: False returns a tuple.
 
         Raises:
             ValueError: texture latents are missing, superfluous or of a size that the kernel does not divide.
@@ -68,10 +83,11 @@ class FeatureTokens(ModelMixin, ConfigMixin):
         if self.texture is None:
             if texture_latents is not None:
                 raise ValueError("texture latents given to feature tokens with use_texture=False")
-            return tokens
+            return FeatureTokensOutput(features=tokens) if return_dict else (tokens,)
         kernel = self.config.kernel_size
         if texture_latents is None or texture_latents.shape[-2] % kernel or texture_latents.shape[-1] % kernel:
             given = None if texture_latents is None else tuple(texture_latents.shape)
             raise ValueError(f"texture latents are {given}; height and width must be multiples of {kernel}")
         texture = self.texture(texture_latents).flatten(2).transpose(1, 2)
-        return torch.cat([tokens, texture], dim=1)
+        features = torch.cat([tokens, texture], dim=1)
+        return FeatureTokensOutput(features=features) if return_dict else (features,)

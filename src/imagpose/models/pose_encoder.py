@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
+from diffusers.utils import BaseOutput
 from torch.nn import functional
 
-from imagpose.models.diffusers_hooks import register_to_config
+from imagpose.models.diffusers_hooks import VersionedConfig, register_to_config
 
-__all__ = ["PoseEncoder"]
+__all__ = ["PoseEncoder", "PoseEncoderOutput"]
 
 
-class PoseEncoder(ModelMixin, ConfigMixin):
+@dataclass
+class PoseEncoderOutput(BaseOutput):
+    """What the pose encoder gives.
+
+    Args:
+        pose_features: F_P, (b, C, H / factor, W / factor).
+    """
+
+    pose_features: torch.Tensor
+
+
+class PoseEncoder(VersionedConfig, ModelMixin, ConfigMixin):
     """ControlNet's conditioning embedding (paper §3.4): 3 -> 16, 32, 96, 256 -> C, the last convolution starts at zero.
 
     Args:
@@ -33,10 +47,10 @@ class PoseEncoder(ModelMixin, ConfigMixin):
             raise ValueError(f"block_channels has {len(block_channels)} widths; too many for {factor} pixels a latent")
         self.embedding = ControlNetConditioningEmbedding(out_channels, 3, tuple(block_channels))
 
-    def forward(self, skeleton: torch.Tensor) -> torch.Tensor:
-        """F_P (b, C, H / factor, W / factor) of joint skeletons (b, 3, H, W) in [0, 1]."""
+    def forward(self, skeleton: torch.Tensor, return_dict: bool = True) -> PoseEncoderOutput | tuple[torch.Tensor]:
+        """F_P (b, C, H / factor, W / factor) of joint skeletons (b, 3, H, W) in [0, 1]; a tuple without `return_dict`."""
         if self.reduction > 1:
             skeleton = functional.avg_pool2d(skeleton, self.reduction)
         # Few channels at full size: oneDNN's convolutions need two thirds of the time in this layout.
         features: torch.Tensor = self.embedding(skeleton.contiguous(memory_format=torch.channels_last))
-        return features
+        return PoseEncoderOutput(pose_features=features) if return_dict else (features,)

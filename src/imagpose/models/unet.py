@@ -6,18 +6,21 @@ from inspect import signature
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import CacheMixin, PyramidAttentionBroadcastConfig, UNet2DConditionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
+from torch.utils._pytree import register_constant
 
 from imagpose.models.cross_view import CrossViewAttention
 from imagpose.models.cross_view_blocks import BLOCK_TYPES, PLACEMENTS, VIEW_GRID, add_cross_view
-from imagpose.models.diffusers_hooks import init_keys, register_to_config
+from imagpose.models.diffusers_hooks import VersionedConfig, init_keys, register_to_config
 from imagpose.views import ViewGrid, tile, untile
 
 __all__ = ["IMAGPoseUNet"]
 
 VIEW_LAYOUTS = ("canvas", "batch")
+
+register_constant(ViewGrid)  # torch.export takes it among the arguments, as part of the program
 
 
 class PoseConv2d(nn.Conv2d):
@@ -34,7 +37,7 @@ class PoseConv2d(nn.Conv2d):
         return features
 
 
-class IMAGPoseUNet(UNet2DConditionModel):
+class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
     """The denoising network on joint canvases (paper §3, Fig. 2).
 
     All arguments of diffusers' UNet2DConditionModel hold, and its keys stay what they are. Besides:
@@ -158,8 +161,28 @@ class IMAGPoseUNet(UNet2DConditionModel):
                 f"the base UNet does not fit the arguments: {len(differing)} weights differ, first {differing[0]}"
             )
         model.load_state_dict(state, strict=False)
-        model.to(device=base.device, dtype=base.dtype)
+        nn.Module.to(model, device=base.device, dtype=base.dtype)  # diffusers' own warns of what we have none of
         return model
+
+    def set_attention_slice(self, slice_size: str | int | list[int] | None = "auto") -> None:
+        """As in diffusers; "auto" halves the heads of an attention layer where it has more than one."""
+        if slice_size == "auto":
+            attentions = [module for module in self.modules() if module is not self]
+            heads = [own.sliceable_head_dim for own in attentions if hasattr(own, "set_attention_slice")]
+            slice_size = [max(1, count // 2) for count in heads]
+        super().set_attention_slice(slice_size)
+
+    def enable_cache(self, config: Any) -> None:
+        """Keep attention's output for some steps: diffusers' Pyramid Attention Broadcast.
+
+        Raises:
+            ValueError: another of diffusers' caches: on a UNet they do nothing or fail.
+        """
+        if not isinstance(config, PyramidAttentionBroadcastConfig):
+            raise ValueError(
+                f"{type(config).__name__} is made for transformers, not for a UNet: PyramidAttentionBroadcastConfig works"
+            )
+        super().enable_cache(config)
 
     def forward(
         self,

@@ -168,7 +168,7 @@ class ConditionEncoder:
         model = self.feature_tokens
         tokens = encode_image_tokens(self.image_encoder, self.image_processor, pixels)
         texture = encode_texture(self.vae, model, pixels).to(model.dtype) if model.config.use_texture else None
-        features: torch.Tensor = model(tokens.to(model.dtype), texture)
+        features: torch.Tensor = model(tokens.to(model.dtype), texture, return_dict=False)[0]
         return features
 
     def _black_view(self, height: int, width: int, grid: ViewGrid) -> torch.Tensor:
@@ -206,7 +206,7 @@ class ConditionEncoder:
         skeletons = draw_skeletons(poses, height, width, self.multiple, hands=self.skeleton == "body_hands")
         drawn = bytes_to_unit(skeletons.to(self.device))
         joint = tile(torch.unflatten(drawn, 0, (-1, grid.num_views)), grid).to(self.pose_encoder.dtype)
-        return torch.cat([self.pose_encoder(part) for part in in_parts(joint)])
+        return torch.cat([self.pose_encoder(part, return_dict=False)[0] for part in in_parts(joint)])
 
 
 def encode_views(vae: AutoencoderKL, pixels: torch.Tensor, multiple: int) -> torch.Tensor:

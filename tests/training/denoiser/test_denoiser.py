@@ -73,10 +73,10 @@ def test_loss_is_eq4_computed_plainly(stage: DenoiserStage) -> None:
             if not seen or batch["keep_source_poses"][index]:
                 drawn = batch["skeletons"][index, slot].float() / 255
                 skeleton[:, 8 * top : 8 * top + 64, 8 * left : 8 * left + 64] = drawn
-        features = stage.feature_tokens(batch["tokens"][index, None], batch["textures"][index, None])
+        features = stage.feature_tokens(batch["tokens"][index, None], batch["textures"][index, None]).features
         features[:, :17] *= batch["keep_image_tokens"][index]
         features[:, 17:] *= batch["keep_texture"][index]
-        pose_features = stage.pose_encoder(skeleton[None])
+        pose_features = stage.pose_encoder(skeleton[None]).pose_features
         timestep = int(batch["timesteps"][index])
         output = stage.unet(canvas[None], timestep, features, pose_features, ViewGrid(2, 2)).sample
         squares.append((output[0] - truth).square().mean())

@@ -184,7 +184,7 @@ class DenoiserStage(Stage):
             unet_input(noisy, latents, mask, batch["black"], grid, self.unet.config.in_channels),
             timesteps,
             self._features(batch),
-            pose_features=self.pose_encoder(tile(skeletons, grid)),
+            pose_features=self.pose_encoder(tile(skeletons, grid), return_dict=False)[0],
             view_grid=grid,
             return_dict=False,
         )[0]
@@ -193,7 +193,7 @@ class DenoiserStage(Stage):
     def _features(self, batch: Batch) -> torch.Tensor:
         """F_C with its dropped parts at null (zeros)."""
         tokens = batch["tokens"]
-        features = self.feature_tokens(tokens, batch.get("textures"))
+        features = self.feature_tokens(tokens, batch.get("textures"), return_dict=False)[0]
         count = tokens.shape[1]
         keep_tokens, keep_texture = batch["keep_image_tokens"], batch["keep_texture"]
         kept = [features[:, :count] * keep_tokens[:, None, None], features[:, count:] * keep_texture[:, None, None]]

@@ -222,6 +222,8 @@ def _check_stored_weights(
         library = "imagpose.models" if entry[0] == "imagpose" else "diffusers"
         kind: Any = getattr(importlib.import_module(library), entry[1], object)
         files = _diffusers_files(folder / name, variant, use_safetensors)
+        if variant is None and not files and _diffusers_files(folder / name, "fp16", use_safetensors):
+            raise ValueError(f"{folder / name} holds weights of the variant fp16 only: load it with variant='fp16'")
         if not issubclass(kind, ModelMixin) or not files:
             continue
         with torch.device("meta"):

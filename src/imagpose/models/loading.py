@@ -237,17 +237,32 @@ def _load(kind: Any, files: ModelFiles, variant: str | None) -> Any:
     options: dict[str, Any] = {"dtype": torch.float32}
     if kind is AutoModel:
         options["trust_remote_code"] = False
-    if variant is not None:
-        options["variant"] = variant
     if _hub_subfolder(files) is not None:
         options["subfolder"] = files.subfolder
     place = files.folder or files.place
     try:
-        model, info = _read(kind, place, **options)
+        model, info = _read_variant(kind, files, variant, options)
     except (KeyError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise _unreadable(files, error) from error
     _check_read(info, place)
     return model
+
+
+def _read_variant(
+    kind: Any, files: ModelFiles, variant: str | None, options: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The network and what is said of its weights; of a repository on the hub that lacks full precision, its fp16."""
+    place = files.folder or files.place
+    try:
+        return _read(kind, place, **options, **({} if variant is None else {"variant": variant}))
+    except OSError:
+        if files.folder is not None:
+            raise
+        try:
+            return _read(kind, place, **options, variant="fp16")
+        except OSError:
+            pass
+        raise
 
 
 def pipeline_encoder(folder: Path, options: Mapping[str, Any]) -> dict[str, PreTrainedModel]:

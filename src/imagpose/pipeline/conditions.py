@@ -232,12 +232,25 @@ def encode_image_tokens(
     Args:
         pixels: (b, 3, H, W) in [-1, 1]; brought to the size, mean and standard deviation of `image_processor`.
     """
-    size = image_processor.crop_size if image_processor.do_center_crop else image_processor.size
     inputs = encoder_pixels(
-        pixels, (size["height"], size["width"]), image_processor.image_mean, image_processor.image_std
+        pixels, _encoder_size(image_processor), image_processor.image_mean, image_processor.image_std
     )
     states: torch.Tensor = image_encoder(inputs.to(image_encoder.dtype)).last_hidden_state
     return states
+
+
+def _encoder_size(image_processor: BaseImageProcessor) -> tuple[int, int]:
+    """Height and width of the encoder's input. The whole view is brought to them: no part of a person is cropped away.
+
+    Raises:
+        ValueError: the processor does not say them.
+    """
+    size = dict(image_processor.crop_size if image_processor.do_center_crop else image_processor.size)
+    if "height" in size and "width" in size:
+        return size["height"], size["width"]
+    if "shortest_edge" in size:
+        return size["shortest_edge"], size["shortest_edge"]
+    raise ValueError(f"the image processor's size is {size}; height and width, or shortest_edge expected")
 
 
 def in_parts(inputs: Any, views: int = 1) -> list[Any]:

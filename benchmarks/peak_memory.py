@@ -1,10 +1,11 @@
-"""Peak memory of a call above the loaded model: it must not grow with what is asked for.
+"""Peak memory of a call above the loaded model: it must not grow with what is asked for, nor from call to call.
 
 python benchmarks/peak_memory.py [--model mini] [--steps 2]
+python benchmarks/peak_memory.py --in-a-row 500 [--model mini] [--steps 2]
 
 Each row is a process of its own. What grows is the pictures themselves: of sources and results, and the noise that the
 canvases in the works start from. On a GPU torch's own count is taken, elsewhere the process's resident memory (Linux),
-with glibc told to give freed blocks back at once.
+with glibc told to give freed blocks back at once. The second form asks one pipeline for one picture after the other.
 """
 
 from __future__ import annotations
@@ -19,11 +20,18 @@ import numpy as np
 import torch
 from PIL import Image
 
+from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import Pose
 
-PAIRS = ((("20 poses", 1, 20), ("200 poses", 1, 200)), (("4 requests", 4, 1), ("64 requests", 64, 1)))
+PAIRS = (
+    (("1 pose", 1, 1),),
+    (("20 poses", 1, 20), ("200 poses", 1, 200)),
+    (("4 requests", 4, 1), ("64 requests", 64, 1)),
+)  # one pose is one canvas, the others fill the parts in which canvases are drawn: compared within a pair
 ALLOWED = 1.1
+ALLOWED_IN_A_ROW = 1.02
+_WARM = 20  # calls until what is made once has been made
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
@@ -32,11 +40,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--in-a-row", type=int, metavar="CALLS", help="this many calls of one pipeline")
     parser.add_argument("--case", type=int, nargs=2, metavar=("REQUESTS", "POSES"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case is not None:
         print(*measure(arguments.model, arguments.steps, *arguments.case))
         return
+    if arguments.in_a_row is not None:
+        sys.exit(
+            int(print_in_a_row(load_pipeline(arguments.model), arguments.in_a_row, arguments.steps) > ALLOWED_IN_A_ROW)
+        )
     print("| asked for | peak above the model, MB | of it pictures, MB | the rest, MB | times the smaller |")
     print("| --- | ---: | ---: | ---: | ---: |")
     worst = 0.0
@@ -60,9 +73,8 @@ def measure(model: str, steps: int, requests: int, poses: int) -> tuple[int, int
     """Bytes at the peak above the loaded model, and bytes of the call's pictures: views of the sources, and results."""
     pipeline = load_pipeline(model)
     pipeline.set_progress_bar_config(disable=True)
+    picture, pose = inputs(pipeline)
     height, width = pipeline.config.view_height, pipeline.config.view_width
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
-    pose = standing(width, height)
     call = {"num_inference_steps": steps, "generator": torch.Generator().manual_seed(0)}
     pipeline([picture], [pose], **call)  # what is made once: kernels, buffers of the libraries
     before = start_count()
@@ -71,6 +83,29 @@ def measure(model: str, steps: int, requests: int, poses: int) -> tuple[int, int
     assert [len(own) for own in out.images] == [poses] * requests
     on_host = 0 if torch.cuda.is_available() else height * width * 4  # as Pillow holds RGB; a GPU counts none of them
     return peak, on_host * requests * (1 + poses)
+
+
+def print_in_a_row(pipeline: IMAGPosePipeline, calls: int, steps: int) -> float:
+    """Asks for one picture `calls` times, prints a table, and gives the memory at its highest over that after the first."""
+    if calls <= _WARM:
+        raise ValueError(f"--in-a-row {calls}: more than {_WARM} expected, what is made once takes so many")
+    pipeline.set_progress_bar_config(disable=True)
+    picture, pose = inputs(pipeline)
+    used = []
+    for number in range(calls):
+        pipeline([picture], [pose], num_inference_steps=steps, generator=torch.Generator().manual_seed(number))
+        used.append(torch.cuda.memory_allocated() if torch.cuda.is_available() else resident("VmRSS"))
+    first, highest = used[_WARM - 1], max(used[_WARM:])
+    print(f"| after call | {_WARM} | {calls} | highest | times the first |\n| --- | ---: | ---: | ---: | ---: |")
+    print(f"| memory, MB | {first / 1e6:.1f} | {used[-1] / 1e6:.1f} | {highest / 1e6:.1f} | {highest / first:.3f} |")
+    return highest / first
+
+
+def inputs(pipeline: IMAGPosePipeline) -> tuple[Image.Image, Pose]:
+    """A picture and a pose of the size of the pipeline's views."""
+    height, width = pipeline.config.view_height, pipeline.config.view_width
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return picture, standing(width, height)
 
 
 def standing(width: int, height: int) -> Pose:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 
+from imagpose.pipeline.diffusers_name import offer_pipeline
 from imagpose.version import __version__
 
 TYPE_CHECKING = False  # of typing, whose import would be most of this package's own
@@ -54,6 +55,9 @@ _HOMES = {
     "generate_people": "imagpose.serving.many",
     "read_poses": "imagpose.pose",
 }
+
+
+offer_pipeline()
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers import AutoencoderKL
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from transformers import BaseImageProcessor, PreTrainedModel
@@ -35,6 +35,7 @@ from imagpose.pipeline.canvases import (
 )
 from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditions
 from imagpose.pipeline.decoding import CanvasDecoder
+from imagpose.pipeline.diffusers_options import LatentPipeline
 from imagpose.pipeline.finite import FiniteSteps
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import Sampling
@@ -49,7 +50,7 @@ VAE_SCOPES = ("view", "joint")
 AfterStep = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-class IMAGPosePipeline(DiffusionPipeline):
+class IMAGPosePipeline(LatentPipeline):
     """Generates pictures of one person in given poses, from any number of photos of that person.
 
     Args:
@@ -160,6 +161,11 @@ class IMAGPosePipeline(DiffusionPipeline):
         return self._num_timesteps
 
     @property
+    def current_timestep(self) -> torch.Tensor | None:
+        """The timestep of the step that runs, `None` between calls; caches of diffusers ask for it."""
+        return self._current_timestep
+
+    @property
     def interrupt(self) -> bool:
         return self._interrupt
 
@@ -167,14 +173,6 @@ class IMAGPosePipeline(DiffusionPipeline):
     def view_multiple(self) -> int:
         """The sides of the views that the UNet sees are multiples of this many pixels."""
         return view_multiple(len(self.unet.config.block_out_channels), spatial_factor(self.vae))
-
-    def enable_vae_slicing(self) -> None:
-        """Encodes and decodes one view at a time, to save memory."""
-        self.vae.enable_slicing()
-
-    def disable_vae_slicing(self) -> None:
-        """Encodes and decodes several views in one batch."""
-        self.vae.disable_slicing()
 
     @torch.no_grad()
     def __call__(
@@ -229,7 +227,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         sampling = Sampling(num_inference_steps, guidance_scale, guidance, guidance_interval)
         check_output_type(output_type)
-        self._guidance_scale, self._interrupt = guidance_scale, False
+        self._guidance_scale, self._interrupt, self._current_timestep = guidance_scale, False, None
         size = self._view_size(height, width)
         requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)
         generators = per_request(generator, len(requests))
@@ -243,6 +241,7 @@ class IMAGPosePipeline(DiffusionPipeline):
             for job, pictures, canvas in zip(part, *decode(part, drawn), strict=True):
                 images[job.number].append(pictures)
                 canvases[job.number].append(canvas)
+        self._current_timestep = None
         self.maybe_free_model_hooks()
 
         joined, joined_canvases = ([join_pictures(own, output_type) for own in parts] for parts in (images, canvases))
@@ -345,14 +344,19 @@ class IMAGPosePipeline(DiffusionPipeline):
         step_options = {"generator": generators} if takes_generator and generators[0] is not None else {}
         both = conditions.without_image(sampling.guidance).concat(conditions)
         low, high = sampling.guidance_interval
-        num_train_timesteps = self.scheduler.config.num_train_timesteps
+        shares = [t / self.scheduler.config.num_train_timesteps for t in timesteps.tolist()]
         latents: torch.Tensor = noise * self.scheduler.init_noise_sigma
-        finite = FiniteSteps()
+        finite, was_guided = FiniteSteps(), None
         for index, t in enumerate(timesteps):
             if self.interrupt:
                 continue
+            self._current_timestep = t
             scaled = self.scheduler.scale_model_input(latents, t)
-            if self.do_classifier_free_guidance and low <= float(t) / num_train_timesteps <= high:
+            guided = self.do_classifier_free_guidance and low <= shares[index] <= high
+            if guided != was_guided and self.unet.is_cache_enabled:
+                self.unet._reset_stateful_cache()  # it holds other canvases, or as many as with other guidance
+            was_guided = guided
+            if guided:
                 null, conditioned = self._predict(torch.cat([scaled, scaled]), t, both).chunk(2)
                 prediction = null + self.guidance_scale * (conditioned - null)
             else:

@@ -43,7 +43,8 @@ def read_requests(
     """The checked requests, and whether the user gave a batch (`sources` is a list of lists).
 
     Args:
-        sources: a picture (anything `load_picture` takes), a list of S pictures, or a list of such lists.
+        sources: a picture (anything `load_picture` takes), a list of S pictures, or a list of such lists; arrays and
+            tensors of several pictures as `_as_lists` takes them.
         target_poses: a `Pose`, a list of T, or a list of such lists, one per request.
         source_poses: as `sources`, `None` allowed for all or for single pictures.
         grid: a `ViewGrid`, text like `"2x3"`, or `None` for 2 x 2.
@@ -55,6 +56,7 @@ def read_requests(
             its frame, or anything that `load_picture` or `plan` refuses; the message names the request and entry.
     """
     view_grid = _read_grid(grid)
+    sources = _as_lists(sources, _is_batch(target_poses))
     if not _is_batch(sources):
         return [_read_request(sources, target_poses, source_poses, view_grid, scenario, height, width)], False
     if not _is_batch(target_poses) or len(target_poses) != len(sources):
@@ -100,6 +102,32 @@ def _read_grid(grid: ViewGrid | str | None) -> ViewGrid:
 
 def _is_batch(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) > 0 and isinstance(value[0], (list, tuple))
+
+
+def _as_lists(sources: Any, is_batch: bool) -> Any:
+    """Arrays and tensors of several pictures as lists of single ones; everything else as it is.
+
+    (1, 3, H, W) and (1, H, W, 3) are one picture. Of (n, ...) the n pictures are one request's, or with `is_batch`
+    (several lists of poses) one of each of n requests; (n, s, ...) are the s sources of each of n requests.
+    """
+    dimensions = getattr(sources, "ndim", 0)
+    if dimensions == 5:
+        return [list(own) for own in sources]
+    if dimensions == 4:
+        return [[picture] for picture in sources] if is_batch else list(sources)
+    if not isinstance(sources, (list, tuple)):
+        return sources
+    if is_batch:
+        return [list(own) if getattr(own, "ndim", 0) == 4 else _as_lists(own, False) for own in sources]
+    return [_single(own, index) for index, own in enumerate(sources)]
+
+
+def _single(source: Any, index: int) -> Any:
+    if getattr(source, "ndim", 0) != 4:
+        return source
+    if len(source) != 1:
+        raise ValueError(f"sources[{index}] holds {len(source)} pictures: give them as that many entries of the list")
+    return source[0]
 
 
 def _read_request(

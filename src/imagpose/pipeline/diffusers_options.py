@@ -1,0 +1,57 @@
+"""What users of diffusers expect of a pipeline beside its call: options that save memory or time, a card, clear refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diffusers import DiffusionPipeline
+from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
+
+from imagpose.models.diffusers_hooks import VersionedConfig
+from imagpose.pipeline.card import is_template, pipeline_card
+
+__all__ = ["LatentPipeline"]
+
+
+class LatentPipeline(VersionedConfig, DiffusionPipeline, StableDiffusionMixin):
+    """A pipeline of a VAE and a UNet. FreeU and fused projections are diffusers' own."""
+
+    vae: Any
+    unet: Any
+    fusing_unet = fusing_vae = False  # unfusing reads them
+
+    def enable_vae_slicing(self) -> None:
+        """Encodes and decodes one view at a time, to save memory."""
+        self.vae.enable_slicing()
+
+    def disable_vae_slicing(self) -> None:
+        """Encodes and decodes several views in one batch."""
+        self.vae.disable_slicing()
+
+    def enable_vae_tiling(self) -> None:
+        """Encodes and decodes views that are larger than a tile (the VAE's `sample_size`) in tiles, to save memory."""
+        self.vae.enable_tiling()
+
+    def disable_vae_tiling(self) -> None:
+        """Encodes and decodes whole views."""
+        self.vae.disable_tiling()
+
+    def load_ip_adapter(self, *_: Any, **__: Any) -> None:
+        """Not there.
+
+        Raises:
+            NotImplementedError: always; the message says what is there instead.
+        """
+        raise NotImplementedError(
+            "IP-Adapter is not part of this model: sources are its picture prompts; they reach it by F_C and F_I"
+        )
+
+    set_ip_adapter_scale = load_ip_adapter
+
+    def _upload_folder(self, working_dir: str, repo_id: str, **options: Any) -> Any:
+        """As in diffusers; a card that only its template wrote is replaced by one that says something."""
+        card = Path(working_dir) / "README.md"
+        if not card.is_file() or is_template(card.read_text(encoding="utf-8")):
+            card.write_text(pipeline_card(self, self.name_or_path), encoding="utf-8")
+        return super()._upload_folder(working_dir, repo_id, **options)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fake_people import values_of_run
+from planted import check_planted, plant_nan
 from tiny_networks import denoiser_values
 
 from imagpose.pipeline import IMAGPosePipeline
@@ -132,6 +133,13 @@ def test_latents_are_generated_as_the_sampling_settings_say(stage: DecoderStage)
         )
         assert not torch.equal(first, second), changes
         assert type(stage._pipeline.scheduler) is own
+
+
+def test_the_person_behind_a_nan_is_named(stage: DecoderStage, tmp_path: Path) -> None:
+    config = stage.config.model_copy(update={"steps": 4})
+    seed = int(stage.items(1, range(2))[0].split()[1])
+    plant_nan(stage.cache, seed)
+    check_planted(stage, config, seed, tmp_path)
 
 
 def test_a_missing_pipeline_is_named(values: dict, write_config, tmp_path: Path) -> None:

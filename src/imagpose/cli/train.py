@@ -115,4 +115,5 @@ def _train(
 
     outcome = trainer(config, overrides, resume, None if stop_after is None else parse_duration(stop_after))
     measures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.validation.items())
-    typer.echo(f"{outcome.reason} at step {outcome.step}{': ' if measures else ''}{measures}")
+    skipped = f", {outcome.skipped} skipped" if outcome.skipped else ""
+    typer.echo(f"{outcome.reason} at step {outcome.step}{skipped}{': ' if measures else ''}{measures}")

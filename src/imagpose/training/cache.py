@@ -127,6 +127,13 @@ class ViewCache:
         block = self.config.block
         return [self._shards[i // block][name][i % block, v] for i, v in zip(identities, views, strict=True)]
 
+    def names(self, identities: np.ndarray, views: np.ndarray) -> list[str]:
+        """What n (identity, view) pairs are called in messages."""
+        first = self.config.first_seed
+        return [
+            f"seed {first + int(identity)} view {int(view)}" for identity, view in zip(identities, views, strict=True)
+        ]
+
     def pixels(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Pictures (n, 3, H, W) in [-1, 1]."""
         return bytes_to_signed(self.get("pictures", identities, views))

@@ -1,8 +1,9 @@
 """Checkpoints of a run: written to a temporary folder, then renamed; the last K are kept, and those that say so.
 
 A checkpoint holds the stage's weights, the optimiser and the schedule (accelerate), the EMA weights
-(``ema.safetensors``) and ``progress.json``. Randomness and the order of the data are keyed by (seed, step, sample), so
-the step says where both stand. The names of its entries are a promise: later versions resume it.
+(``ema.safetensors``) and ``progress.json``, with the checksums of the others and its own. Randomness and the order of the
+data are keyed by (seed, step, sample), so the step says where both stand. The names of its entries are a promise: later
+versions resume it.
 
 Nothing else in a run's folder is removed: what others put beside the weights stays when these are replaced.
 """
@@ -13,18 +14,28 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from imagpose.io import carry_over, check_output_folder, mark_written, partial_folder, write_json
+from imagpose.data.info import sha256_of
+from imagpose.io import (
+    carry_over,
+    check_output_folder,
+    json_digest,
+    mark_written,
+    partial_folder,
+    write_json,
+)
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.stage import Stage
 
@@ -41,6 +52,7 @@ class Progress:
         samples: samples seen, those of the run that it started from included; None: written before they were counted.
         seconds: time spent in steps.
         kept: the checkpoint is never removed.
+        skipped: steps left out because loss or gradient was not finite.
     """
 
     step: int
@@ -48,27 +60,56 @@ class Progress:
     samples: int | None = None
     seconds: float = 0.0
     kept: bool = False
+    skipped: int = 0
 
 
-def read_progress(path: Path) -> Progress:
-    """Progress of a checkpoint's folder.
+class DamagedCheckpointError(ValueError):
+    """A checkpoint is not what was written."""
+
+
+def read_progress(path: Path) -> tuple[Progress, dict[str, str]]:
+    """Progress of a checkpoint's folder, and the SHA-256 of its other files: none from before they were recorded.
 
     Raises:
-        KeyError, OSError, ValueError: there is none, or it is damaged.
+        OSError, ValueError: there is none, or it is damaged.
     """
-    values = json.loads((path / "progress.json").read_text())
-    return Progress(
-        int(values["step"]),
-        int(values["ema_step"]),
-        values.get("samples"),
-        values.get("seconds", 0.0),
-        values.get("kept", False),
-    )
+    try:
+        values = json.loads((path / "progress.json").read_text(encoding="utf-8"))
+        digest = values.pop("digest", None)
+        if digest not in (None, json_digest(values)):
+            raise ValueError("its checksum does not fit")
+        files = dict(values.pop("files", {}))
+        return Progress(int(values.pop("step")), int(values.pop("ema_step")), **values), files
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"progress.json is damaged ({error})") from None
+
+
+def _write_progress(path: Path, progress: Progress, files: dict[str, str]) -> None:
+    values = {**asdict(progress), "files": files}
+    write_json(path / "progress.json", {**values, "digest": json_digest(values)}, indent=None)
 
 
 def keep_for_ever(path: Path) -> None:
     """Mark a checkpoint's folder, so that it is never removed."""
-    write_json(path / "progress.json", asdict(replace(read_progress(path), kept=True)), indent=None)
+    progress, files = read_progress(path)
+    _write_progress(path, replace(progress, kept=True), files)
+
+
+def _checksums(path: Path) -> dict[str, str]:
+    """SHA-256 of the files of a folder, by their path in it."""
+    return {file.relative_to(path).as_posix(): sha256_of(file) for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def _damage(path: Path) -> tuple[str, bool]:
+    """What is wrong with a checkpoint, empty if nothing is; and whether its checksums say so."""
+    try:
+        _, files = read_progress(path)
+        for name, digest in files.items():
+            if sha256_of(path / name) != digest:
+                return f"{name} is not what was written", True
+    except (OSError, ValueError) as error:
+        return str(error), True
+    return "", bool(files)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -106,14 +147,14 @@ def save_checkpoint(
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 save_file(weights, partial / "ema.safetensors")
-                write_json(partial / "progress.json", asdict(progress), indent=None)
+                _write_progress(partial, progress, _checksums(partial))
                 os.replace(partial, final)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     if accelerator.is_main_process:
         for old in list_checkpoints(folder)[:-keep]:
-            if read_progress(old).kept:
+            if not _may_go(old):
                 continue
             os.replace(old, f"{old}.partial")  # so that a kill leaves no half of it under its name
         for left_over in folder.glob("step-*.partial"):
@@ -121,6 +162,14 @@ def save_checkpoint(
                 shutil.rmtree(left_over, ignore_errors=True)
     accelerator.wait_for_everyone()
     return final
+
+
+def _may_go(path: Path) -> bool:
+    """Whether a checkpoint is not kept for ever; one that cannot say so stays."""
+    try:
+        return not read_progress(path)[0].kept
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager
@@ -150,21 +199,28 @@ def load_checkpoint(path: Path, accelerator: Accelerator, average: AveragedWeigh
         How far it had come.
 
     Raises:
-        ValueError: the checkpoint is damaged or belongs to another model.
+        DamagedCheckpointError: the checkpoint is damaged.
+        ValueError: it belongs to another model.
     """
+    # One process reads the files, all hear what it found: they load the same checkpoint.
+    found = [_damage(path) if accelerator.is_main_process else ("", False)]
+    damage, checked = broadcast_object_list(found)[0]
+    if damage:
+        raise DamagedCheckpointError(f"checkpoint {path} cannot be read: {damage}")
     try:
-        progress = read_progress(path)
+        progress, _ = read_progress(path)
         weights = load_file(path / "ema.safetensors")
         accelerator.load_state(str(path))
         average.load_state(weights)
         average.steps = progress.ema_step
     except (OSError, EOFError, KeyError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
-        raise ValueError(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:300]}") from error
+        kind = ValueError if checked else DamagedCheckpointError
+        raise kind(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:300]}") from error
     return progress
 
 
-def find_checkpoint(folder: Path, resume: str) -> Path | None:
-    """The checkpoint that `resume` names: ``latest`` in `folder`, None where there is none yet; or the path of one.
+def find_checkpoints(folder: Path, resume: str) -> list[Path]:
+    """The checkpoints that `resume` names: with ``latest`` all in `folder`, the latest first; or the one at a path.
 
     Raises:
         FileNotFoundError: there is none at the path.
@@ -173,17 +229,23 @@ def find_checkpoint(folder: Path, resume: str) -> Path | None:
         path = Path(resume)
         if not (path / "progress.json").is_file():
             raise FileNotFoundError(f"no checkpoint at {path}")
-        return path
-    return next(reversed(list_checkpoints(folder)), None)
+        return [path]
+    return list_checkpoints(folder)[::-1]
 
 
-def refuse_later(folder: Path, step: int) -> None:
+def set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint, ``<name>.damaged``, so that nobody takes it for one."""
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in count())
+    os.replace(path, next(name for name in names if not name.exists()))
+
+
+def refuse_later(folder: Path, step: int, damaged: Sequence[Path]) -> None:
     """Refuse to go on from `step` in a folder with later checkpoints, which would be taken for this run's latest.
 
     Raises:
-        ValueError: there are some.
+        ValueError: there are some that are not damaged.
     """
-    later = [path for path in list_checkpoints(folder) if path.name > f"step-{step:08d}"]
+    later = [path for path in list_checkpoints(folder) if path.name > f"step-{step:08d}" and path not in damaged]
     if later:
         raise ValueError(
             f"step {step} is to be resumed, but {folder} holds {later[-1].name}: remove what is later than step {step}, or"
@@ -220,6 +282,8 @@ def _is_empty(folder: Path) -> bool:
 
 def finished_at(output: Path) -> int | None:
     """Steps after which a run was finished, measured and exported; None where it was not."""
-    facts = output / "weights" / "training.json"
-    found = json.loads(facts.read_text()) if facts.is_file() else {}
-    return int(found["step"]) if found.get("phase", "finished") == "finished" and "step" in found else None
+    try:
+        found = json.loads((output / "weights" / "training.json").read_text(encoding="utf-8"))
+        return int(found["step"]) if found.get("phase", "finished") == "finished" else None
+    except (OSError, AttributeError, KeyError, TypeError, ValueError):  # none, or it does not say
+        return None

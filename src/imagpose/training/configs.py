@@ -95,6 +95,11 @@ class RunConfig(Section):
     weight_decay: float = Field(0.01, ge=0)
     adam_betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW's decays of the two moments.")
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
+    skip_nonfinite_steps: int = Field(
+        0,
+        ge=0,
+        description="Steps of a run that may be left out because loss or gradient is not finite; one more stops it.",
+    )
     ema_decay: Decay = Field(
         0.999, description="Largest EMA decay; diffusers' warm-up (1 + step) / (10 + step) holds before."
     )

@@ -91,6 +91,11 @@ class DecoderStage(Stage):
         identities, views = (np.array([sample[place] for sample in drawn]) for place in (2, 3))
         return {"latents": torch.stack(latents), "pixels": self.cache.pixels(identities, views)}
 
+    def items(self, step: int, samples: range) -> list[str]:
+        """Person and view of each sample."""
+        drawn = [self._sample(keyed_rng(self.config.seed, step, sample)) for sample in samples]
+        return self.cache.names(*(np.array([sample[place] for sample in drawn]) for place in (2, 3)))
+
     def _sample(self, rng: np.random.Generator) -> tuple[torch.Tensor, float, int, int]:
         """Latents, the strength of the noise to be added, identity and view; scaled latents have a spread of 1."""
         config, generated = self.config, self.generated

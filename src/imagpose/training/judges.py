@@ -68,6 +68,11 @@ class ViewJudgeStage(Stage):
         self.validation_cache = ViewCache(config.validation)
         torch.manual_seed(config.seed)
         self.network = build()
+        self._seed = config.seed
+
+    def items(self, step: int, samples: range) -> list[str]:
+        """Person and view of each picture."""
+        return self.cache.names(*self.drawn_views(keyed_rng(self._seed, step, samples.start)))
 
     def drawn_views(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Identities and views (b,) of a batch, counted in the cache."""

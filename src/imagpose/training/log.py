@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ class Outcome:
         step: optimiser steps done.
         samples: samples seen, those of the run that it started from included.
         seconds: time spent in steps, of all sittings.
+        skipped: steps left out, of all sittings, because loss or gradient was not finite.
         reason: "finished", "stopped" (time is up) or "interrupted" (SIGINT, SIGTERM).
         losses: loss of each step of this sitting.
         validation: last measures on held-out people.
@@ -39,6 +41,7 @@ class Outcome:
     step: int = 0
     samples: int = 0
     seconds: float = 0.0
+    skipped: int = 0
     reason: str = "finished"
     losses: list[float] = field(default_factory=list)
     validation: dict[str, float] = field(default_factory=dict)
@@ -95,7 +98,7 @@ class Records:
         """A step is done; its scalars are recorded as means over the steps since the last record.
 
         Args:
-            means: ``loss`` and other scalars, each a mean over the global batch.
+            means: ``loss`` and other scalars, each a mean over the global batch; none of a step that was left out.
             learning_rate: of the step to come.
             seconds: what the step took.
             samples: of all processes.
@@ -109,15 +112,21 @@ class Records:
             return
         step, rate = self.outcome.step, self.samples / self.stepping
         if step % self.config.log_every == 0 or step == self.config.steps:
-            window = {name: float(np.mean(values)) for name, values in self.values.items()}
+            window = {"loss": math.nan} | {name: float(np.mean(values)) for name, values in self.values.items()}
             window |= {"learning_rate": learning_rate}
             shares = {"samples_per_second": rate, "batch_share": self.assembling / self.stepping}
             self._scalars("train", {**window, **shares, "samples": float(self.outcome.samples)})
             self.progress.update(self.task, completed=step, loss=window["loss"], rate=rate)
             self._line(window, rate)
             self._reset_window()
-        elif self.console.is_terminal:
+        elif self.console.is_terminal and "loss" in self.values:
             self.progress.update(self.task, completed=step, loss=float(np.mean(self.values["loss"])), rate=rate)
+
+    def skipped_step(self, report: str) -> None:
+        """A step was left out: a line, and how many there have been."""
+        if self.main_process:
+            self._scalars("train", {"skipped_steps": float(self.outcome.skipped)})
+            self.console.print(f"{self.stage.name} {report}", highlight=False, soft_wrap=True)
 
     def validation(self, measures: dict[str, float]) -> None:
         """Measures on held-out people."""

@@ -11,24 +11,26 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch.utils.data import DataLoader, Dataset
 
 from imagpose.io import locked_folder
+from imagpose.training.batches import batch_loader, samples_of
 from imagpose.training.checkpoints import (
+    DamagedCheckpointError,
     Progress,
     export_stage,
-    find_checkpoint,
+    find_checkpoints,
     keep_for_ever,
     last_good,
     list_checkpoints,
     load_checkpoint,
     refuse_later,
     save_checkpoint,
+    set_aside,
     writing,
 )
 from imagpose.training.compilation import compile_networks
@@ -38,21 +40,26 @@ from imagpose.training.log import Outcome, Records
 from imagpose.training.processes import build_accelerator, global_batch, whole
 from imagpose.training.schedule import build_schedule, schedule_phase, take_rates
 from imagpose.training.stage import Batch, Stage, on_device
-from imagpose.training.stopping import StopRequests, ignore_stop_requests
+from imagpose.training.stopping import StopRequests
 
 _REASONS = ("finished", "stopped", "interrupted")
+_SHOWN_ITEMS = 16
 
 
 class Training:
     """One run of a stage: built, optionally resumed, then `run`."""
 
-    def __init__(self, stage: Stage, config: RunConfig, resume: str | None = None) -> None:
+    def __init__(
+        self, stage: Stage, config: RunConfig, resume: str | None = None, requests: StopRequests | None = None
+    ) -> None:
         """Prepare the run.
 
         Args:
             stage: what is trained.
             config: length, optimiser, records.
-            resume: None, "latest" (from the start, where there is no checkpoint yet) or the folder of a checkpoint.
+            resume: None, "latest" (from the start, where there is no checkpoint yet; a damaged one gives way to the one
+                before it) or the folder of a checkpoint.
+            requests: what has been noted before the run.
 
         Raises:
             FileNotFoundError: no checkpoint in the folder that `resume` names.
@@ -78,22 +85,23 @@ class Training:
         self.prepared, self.optimizer, self.schedule = self.accelerator.prepare(stage, optimizer, schedule)
         self.average.start()
         self.outcome = Outcome(samples=stage.samples_before)
-        self.requests = StopRequests()
+        self.requests = requests or StopRequests()
+        self._damaged: list[Path] = []
         self._exported_at = time.monotonic()
         self._saved_step: int | None = None
         if resume is not None:
             self._resume(resume)
 
     def _resume(self, resume: str) -> None:
-        path = find_checkpoint(self.folder, resume)
-        if path is None:
+        paths = find_checkpoints(self.folder, resume)
+        if not paths:
             self.accelerator.print(f"no checkpoint in {self.config.output} yet: starting at step 0", file=sys.stderr)
             return
-        progress = load_checkpoint(path, self.accelerator, self.average)
+        path, progress = self._first_whole(paths)
         step = progress.step
-        refuse_later(self.folder, step)
+        refuse_later(self.folder, step, self._damaged)
         self.outcome.step = self._saved_step = step
-        self.outcome.seconds = progress.seconds
+        self.outcome.seconds, self.outcome.skipped = progress.seconds, progress.skipped
         uncounted = self.stage.samples_before + step * global_batch(self.config)
         self.outcome.samples = uncounted if progress.samples is None else progress.samples
         if self._is_kept(step) and self.accelerator.is_main_process:
@@ -105,6 +113,18 @@ class Training:
                 file=sys.stderr,
             )
 
+    def _first_whole(self, paths: list[Path]) -> tuple[Path, Progress]:
+        """Restore the first checkpoint that is not damaged; what was damaged is set aside when the run begins."""
+        for path, before in zip(paths, [*paths[1:], None], strict=True):
+            try:
+                return path, load_checkpoint(path, self.accelerator, self.average)
+            except DamagedCheckpointError as error:
+                if before is None:
+                    raise
+                self._damaged.append(path)
+                self.accelerator.print(f"{error}; going back to {before.name}", file=sys.stderr)
+        raise AssertionError("no checkpoint")
+
     def run(self, stop_after: float | None = None) -> Outcome:
         """Train until the last step, until `stop_after` seconds have passed, or until SIGINT or SIGTERM.
 
@@ -112,7 +132,8 @@ class Training:
         also ends what is being measured, which is then not recorded.
 
         Raises:
-            FloatingPointError: loss or gradient is not finite; nothing is written, the last checkpoint stays.
+            FloatingPointError: loss or gradient is not finite, more often than the configuration lets pass; nothing is
+                written, the last checkpoint stays.
             OSError: a checkpoint or the weights cannot be written, those before stay; or another run writes the folder.
         """
         config, outcome = self.config, self.outcome
@@ -121,6 +142,9 @@ class Training:
         records = Records(config, self.stage, outcome, accelerator.process_index)
         alone = locked_folder(config.output) if accelerator.is_main_process else nullcontext()
         with alone, self.requests as requests, records:
+            if accelerator.is_main_process:
+                for path in self._damaged:
+                    set_aside(path)
             batches = iter(batch_loader(self.stage, config, outcome.step, accelerator))
             while outcome.step < config.steps:
                 before = outcome.samples
@@ -149,6 +173,7 @@ class Training:
         samples = 0
         started = time.perf_counter()
         self.prepared.train()
+        buffers = [buffer.clone() for buffer in self.stage.buffers()] if self.config.skip_nonfinite_steps else []
         for part in range(parts):
             with records.assembling_batch():
                 batch = on_device(next(batches), self.accelerator.device)
@@ -160,17 +185,21 @@ class Training:
             samples += self.stage.samples_in(batch)
         norm = float(whole(self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.config.gradient_clip)))
         means, samples = self._reduced(found, samples)
-        self._check_finite(step, means["loss"], norm)
-        self.optimizer.step()
-        if not self.optimizer.step_was_skipped:
-            self.schedule.step()
-            self.average.step()
+        finite = self._is_finite(means["loss"], norm)
+        if finite:
+            self.optimizer.step()
+            if not self.optimizer.step_was_skipped:
+                self.schedule.step()
+                self.average.step()
+        else:
+            records.skipped_step(self._skip(step, means["loss"], norm, found, buffers))
         self.optimizer.zero_grad(set_to_none=True)
         seconds = time.perf_counter() - started
         self.outcome.step += 1
         self.outcome.samples += samples
         self.outcome.seconds += seconds
-        records.end_step({**means, "gradient_norm": norm}, self.schedule.get_last_lr()[0], seconds, samples)
+        recorded = {**means, "gradient_norm": norm} if finite else {}
+        records.end_step(recorded, self.schedule.get_last_lr()[0], seconds, samples)
         return means["loss"]
 
     def _reduced(self, found: list[dict[str, torch.Tensor]], samples: int) -> tuple[dict[str, float], int]:
@@ -183,15 +212,56 @@ class Training:
         ).tolist()
         return dict(zip(names, values, strict=True)), round(mean_samples * self.accelerator.num_processes)
 
-    def _check_finite(self, step: int, loss: float, norm: float) -> None:
+    def _is_finite(self, loss: float, norm: float) -> bool:
         """With fp16 a gradient may overflow: accelerate then skips the step and halves the loss's scale."""
         scaler = self.accelerator.scaler
         overflow_is_tried_again = scaler is not None and scaler.get_scale() > 1.0
-        if math.isfinite(loss) and (math.isfinite(norm) or overflow_is_tried_again):
-            return
-        raise FloatingPointError(
-            f"step {step}: loss {loss}, gradient norm {norm}; training stopped, {last_good(self.folder)}"
+        return math.isfinite(loss) and (math.isfinite(norm) or overflow_is_tried_again)
+
+    def _skip(
+        self, step: int, loss: float, norm: float, found: list[dict[str, torch.Tensor]], buffers: list[torch.Tensor]
+    ) -> str:
+        """Leave a step out whose loss or gradient is not finite, as if it had not been: returns what there is to say of it.
+
+        Args:
+            step: its number.
+            loss, norm: over the global batch.
+            found: losses of this process's batches.
+            buffers: the stage's before the step; running statistics have taken up what was not finite.
+
+        Raises:
+            FloatingPointError: it is one more than the configuration allows.
+        """
+        config, outcome = self.config, self.outcome
+        rate = self.schedule.get_last_lr()[0]
+        report = (
+            f"step {step}: loss {loss}, gradient norm {norm}, learning rate {rate:g}, {self._suspects(step, found)}"
         )
+        if outcome.skipped >= config.skip_nonfinite_steps:
+            before = f" after {outcome.skipped} that were skipped" if outcome.skipped else ""
+            raise FloatingPointError(f"{report}; training stopped{before}, {last_good(self.folder)}")
+        outcome.skipped += 1
+        for buffer, value in zip(self.stage.buffers(), buffers, strict=True):
+            buffer.copy_(value)
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.update()  # which it asks for before gradients are unscaled again
+        return f"{report}; skipped, {outcome.skipped} of at most {config.skip_nonfinite_steps}"
+
+    def _suspects(self, step: int, found: list[dict[str, torch.Tensor]]) -> str:
+        """What the batches of this process showed whose loss is not finite; all of them where only the gradient is not."""
+        accelerator, broken = self.accelerator, [not bool(own["loss"].isfinite()) for own in found]
+        if accelerator.num_processes > 1 and not any(broken):
+            return f"process {accelerator.process_index} has a finite loss"
+        parts = [part for part, is_broken in enumerate(broken) if is_broken or not any(broken)]
+        items = [
+            item
+            for part in parts
+            for item in self.stage.items(
+                step, samples_of(self.config, part, accelerator.process_index, accelerator.num_processes)
+            )
+        ]
+        more = f", and {len(items) - _SHOWN_ITEMS} more" if len(items) > _SHOWN_ITEMS else ""
+        return f"batch of {', '.join(items[:_SHOWN_ITEMS])}{more}"
 
     def _regular_work(self, records: Records, progress_is_due: bool) -> None:
         config, step = self.config, self.outcome.step
@@ -236,9 +306,8 @@ class Training:
         outcome = self.outcome
         if self._saved_step == outcome.step:
             return
-        progress = Progress(
-            outcome.step, self.average.steps, outcome.samples, outcome.seconds, self._is_kept(outcome.step)
-        )
+        kept = self._is_kept(outcome.step)
+        progress = Progress(outcome.step, self.average.steps, outcome.samples, outcome.seconds, kept, outcome.skipped)
         save_checkpoint(self.folder, progress, self.accelerator, self.average, self.config.keep_checkpoints)
         self._saved_step = outcome.step
 
@@ -260,6 +329,7 @@ class Training:
             "phase": schedule_phase(self.config, outcome.step if complete else min(outcome.step, last)),
             self.stage.sample_name: outcome.samples,
             "seconds": round(outcome.seconds),
+            **({"skipped_steps": outcome.skipped} if outcome.skipped else {}),
         }
 
     def _agreed(self, reason: str) -> str:
@@ -271,36 +341,3 @@ class Training:
         if self.accelerator.num_processes == 1:
             return number
         return int(self.accelerator.gather(torch.tensor([number], device=self.accelerator.device)).max())
-
-
-class _Batches(Dataset[Batch]):
-    """The batches of one process in the order in which they are used, by their number in the whole run."""
-
-    def __init__(self, stage: Stage, config: RunConfig, process: int, processes: int) -> None:
-        self.stage = stage
-        self.config = config
-        self.process = process
-        self.processes = processes
-
-    def __getitem__(self, number: int) -> Batch:
-        step, part = divmod(number, self.config.gradient_accumulation)
-        first = (part * self.processes + self.process) * self.config.batch_size
-        return self.stage.batch(step, range(first, first + self.config.batch_size))
-
-
-def batch_loader(stage: Stage, config: RunConfig, first_step: int, accelerator: Accelerator) -> DataLoader[Batch]:
-    """The batches of this process from `first_step` on; with `config.workers` they are prepared ahead.
-
-    Workers are forked: they only read, and they share the memory of what is opened. They end with the loader, or some
-    seconds after this process was killed.
-    """
-    parts = config.gradient_accumulation
-    return DataLoader(
-        _Batches(stage, config, accelerator.process_index, accelerator.num_processes),
-        batch_size=None,
-        sampler=range(first_step * parts, config.steps * parts),
-        num_workers=config.workers,
-        multiprocessing_context="fork" if config.workers else None,
-        worker_init_fn=lambda _: ignore_stop_requests(),
-        pin_memory=accelerator.device.type == "cuda",
-    )

@@ -69,14 +69,23 @@ class MetricLearningStage(Stage):
         """``pixels`` (2 b, 3, H, W) in [-1, 1], augmented: first views of b different identities, then second views."""
         config = self.config
         rng = keyed_rng(config.seed, step, samples.start)
-        identities = rng.choice(self.cache.num_identities, config.batch_size, replace=False)
-        pairs = rng.random((config.batch_size, self.cache.num_views)).argsort(axis=1)[:, :2]
-        chosen = np.tile(identities, 2), pairs.T.reshape(-1)
+        chosen = self._chosen(rng)
         pixels = self.cache.pixels(*chosen)
         plain = torch.from_numpy(rng.random(len(pixels)) < config.plain_probability)
         colours = torch.from_numpy(rng.uniform(-1.0, 1.0, (len(pixels), 3)).astype(np.float32))
         before_colour = before_plain_colour(pixels, self.cache.foreground(*chosen), colours)
         return {"pixels": augment(torch.where(plain[:, None, None, None], before_colour, pixels), config, rng)}
+
+    def items(self, step: int, samples: range) -> list[str]:
+        """Person and view of each picture."""
+        return self.cache.names(*self._chosen(keyed_rng(self.config.seed, step, samples.start)))
+
+    def _chosen(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Identities and views (2 b,) of a batch."""
+        count = self.config.batch_size
+        identities = rng.choice(self.cache.num_identities, count, replace=False)
+        pairs = rng.random((count, self.cache.num_views)).argsort(axis=1)[:, :2]
+        return np.tile(identities, 2), pairs.T.reshape(-1)
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Contrastive loss of the embeddings."""

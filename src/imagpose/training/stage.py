@@ -71,6 +71,10 @@ class Stage(nn.Module, ABC):
         batch is keyed by its first sample.
         """
 
+    def items(self, step: int, samples: range) -> list[str]:
+        """What the batch of these samples shows, for a message about it; drawn again from their key, see `batch`."""
+        return [f"sample {sample}" for sample in samples]
+
     def samples_in(self, batch: Batch) -> int:
         """Samples in a batch of this process, for the records."""
         return self.samples_per_batch

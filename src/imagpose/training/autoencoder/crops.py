@@ -70,21 +70,28 @@ class CropStage(Stage):
         Height and width of a batch's views shrink by their own factors, for texture tokens change the aspect as well.
         A view that is narrower than a crop stays whole. Crops of heads are small: a batch holds more of them.
         """
-        config = self.config
-        # Where no batch shows heads alone, nothing is drawn for it: the other draws stay what they were.
-        if config.head_fraction and rng.random() < config.head_fraction:
-            crops = self._head_crops(rng)
-        else:
-            crops = self._view_crops(rng)
+        heads, *chosen = self._chosen(rng)
+        crops = self._head_crops(rng, *chosen) if heads else self._view_crops(rng, *chosen)
         mirrored = torch.from_numpy(rng.random(len(crops)) < 0.5)
         crops = torch.where(mirrored[:, None, None, None], crops.flip(-1), crops)
         return crops[:, :3].clamp(-1, 1), crops[:, 3:].clamp(min=1)
 
-    def _view_crops(self, rng: np.random.Generator) -> torch.Tensor:
-        """`batch_size` crops (b, 4, H, W) at random places, their weights as a fourth channel."""
-        config = self.config
-        count = config.batch_size
-        views = self._weighted_views(*self._drawn(rng, count))
+    def items(self, step: int, samples: range) -> list[str]:
+        """Person and view of each crop."""
+        return self.cache.names(*self._chosen(keyed_rng(self.config.seed, step, samples.start))[1:])
+
+    def _chosen(self, rng: np.random.Generator) -> tuple[bool, np.ndarray, np.ndarray]:
+        """Whether a batch is of heads, and the identities and views of its crops: `batch_size`, or more of heads."""
+        config, cache = self.config, self.cache
+        # Where no batch shows heads alone, nothing is drawn for it: the other draws stay what they were.
+        heads = config.head_fraction > 0 and bool(rng.random() < config.head_fraction)
+        count = config.batch_size * ((config.crop_size // config.head_crop_size) ** 2 if heads else 1)
+        return heads, rng.integers(0, cache.num_identities, count), rng.integers(0, cache.num_views, count)
+
+    def _view_crops(self, rng: np.random.Generator, identities: np.ndarray, numbers: np.ndarray) -> torch.Tensor:
+        """Crops (b, 4, H, W) of views at random places, their weights as a fourth channel."""
+        config, count = self.config, len(identities)
+        views = self._weighted_views(identities, numbers)
         if rng.random() < config.reduced_fraction:
             factor, scales = spatial_factor(self.vae), rng.uniform(config.smallest_scale, 1.0, 2)
             size = [max(1, round(s * side / factor)) * factor for s, side in zip(scales, views.shape[2:], strict=True)]
@@ -99,10 +106,9 @@ class CropStage(Stage):
             ]
         )
 
-    def _head_crops(self, rng: np.random.Generator) -> torch.Tensor:
+    def _head_crops(self, rng: np.random.Generator, *chosen: np.ndarray) -> torch.Tensor:
         """Crops (n, 4, s, s) with the head about their middle, or anywhere in views without one, as `_view_crops`."""
-        config, side = self.config, self.config.head_crop_size
-        chosen = self._drawn(rng, config.batch_size * (config.crop_size // side) ** 2)
+        side = self.config.head_crop_size
         views, crops = self._weighted_views(*chosen), []
         room = np.array(views.shape[2:]) - side
         for view, points in zip(views, self.cache.get("keypoints", *chosen), strict=True):
@@ -113,9 +119,6 @@ class CropStage(Stage):
             top, left = corner
             crops.append(view[:, top : top + side, left : left + side])
         return torch.stack(crops)
-
-    def _drawn(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        return rng.integers(0, self.cache.num_identities, count), rng.integers(0, self.cache.num_views, count)
 
     def _weighted_views(self, identities: np.ndarray, views: np.ndarray) -> torch.Tensor:
         return torch.cat([self.cache.pixels(identities, views), self._weights(identities, views)[:, None]], dim=1)

@@ -49,6 +49,10 @@ class CanvasData(ABC):
         """
 
     @abstractmethod
+    def name(self, identity: int) -> str:
+        """What an identity is called in messages."""
+
+    @abstractmethod
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
         """A picture and its pose, unchanged."""
 
@@ -116,6 +120,10 @@ class RenderedData(CachedData):
         """See `CachedData`."""
         return self._cache.get_each(name, identities, views)
 
+    def name(self, identity: int) -> str:
+        """See `CanvasData`."""
+        return f"seed {self._cache.config.first_seed + identity}"
+
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
         """See `CanvasData`."""
         pair = np.array([identity]), np.array([view])
@@ -139,6 +147,10 @@ class DatasetViews(CanvasData):
         self.height, self.width = config.height, config.width
         self.dataset = open_dataset(config)
         self.view_counts = self.dataset.view_counts
+
+    def name(self, identity: int) -> str:
+        """See `CanvasData`."""
+        return self.dataset.identities[identity]
 
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
         """See `CanvasData`."""

@@ -73,8 +73,10 @@ def frozen_files(config: DenoiserConfig) -> PresetFiles:
 
 def canvases_seen(model: str) -> int:
     """Canvases that a trained pipeline has seen, as its export says; 0 where it does not say."""
-    facts = Path(resolve_model(model)) / "training.json"
-    return int(json.loads(facts.read_text()).get("canvases", 0)) if facts.is_file() else 0
+    try:
+        return int(json.loads((Path(resolve_model(model)) / "training.json").read_text()).get("canvases", 0))
+    except (OSError, AttributeError, TypeError, ValueError):
+        return 0
 
 
 def _from_pipeline(config: DenoiserConfig, initial: str) -> tuple[dict[str, Any], str]:

@@ -108,6 +108,14 @@ class DenoiserStage(Stage):
         draw = draw_batch(self._draws, step, samples)
         return self._assembled(self.data, draw, self._draws.recipe(step), self.config.noise_offset)
 
+    def items(self, step: int, samples: range) -> list[str]:
+        """Person and views of each canvas, slot by slot."""
+        draw = draw_batch(self._draws, step, samples)
+        return [
+            f"{self.data.name(int(identity))} views {' '.join(map(str, views.tolist()))}"
+            for identity, views in zip(draw.identities, draw.views, strict=True)
+        ]
+
     def _assembled(
         self, data: CanvasData, draw: CanvasDraw, recipe: Recipe = _PLAIN, noise_offset: float = 0.0
     ) -> Batch:

@@ -16,6 +16,7 @@ from imagpose.training.log import Outcome, import_wandb
 from imagpose.training.loop import Training
 from imagpose.training.processes import main_process_first, run_device
 from imagpose.training.stage import Stage
+from imagpose.training.stopping import StopRequests
 
 ConfigT = TypeVar("ConfigT", bound=RunConfig)
 RenderedT = TypeVar("RenderedT", bound=RenderedRunConfig)
@@ -40,7 +41,7 @@ class Trainer(Generic[ConfigT]):
         resume: str | None = None,
         stop_after: float | None = None,
     ) -> Outcome:
-        """Train, write ``<output>/weights``.
+        """Train, write ``<output>/weights``. SIGINT and SIGTERM also end what is made before; see `Training.run`.
 
         Args:
             config_path: YAML of `config`.
@@ -57,7 +58,11 @@ class Trainer(Generic[ConfigT]):
         finished = finished_at(config.output)
         if resume == "latest" and finished is not None and finished >= config.steps:
             return Outcome(step=finished)
-        return Training(self.build(config), config, resume).run(stop_after)
+        with StopRequests() as requests:
+            stage = requests.unless_stopped(lambda: self.build(config))
+            if stage is None:
+                return Outcome(reason="interrupted")
+            return Training(stage, config, resume, requests).run(stop_after)
 
 
 def rendered_trainer(config: type[RenderedT], stage: Callable[[RenderedT], Stage]) -> Trainer[RenderedT]:

@@ -17,6 +17,7 @@ from imagpose.training.denoiser.networks import build_pipeline
 from imagpose.training.denoiser.stage import DenoiserStage
 from imagpose.training.processes import wait_for_everyone
 from imagpose.training.run import Trainer, prepare_run
+from imagpose.training.stopping import StopRequests
 
 __all__ = ["DenoiserConfig", "DenoiserStage", "cache_denoiser", "fill_caches", "train_denoiser"]
 
@@ -26,9 +27,14 @@ def cache_denoiser(config_path: str | Path, overrides: list[str] | None = None) 
 
     Raises:
         FileNotFoundError, OSError, ValueError: see `load_config` and `build_pipeline`; or the configuration has no cache.
+        KeyboardInterrupt: SIGINT or SIGTERM came; the next call goes on.
     """
     config = load_config(DenoiserConfig, config_path, overrides)
-    folders = fill_caches(config)[1]
+    with StopRequests() as requests:
+        filled = requests.unless_stopped(lambda: fill_caches(config))
+    if filled is None:
+        raise KeyboardInterrupt
+    folders = filled[1]
     if not folders:
         raise ValueError(f"{config_path}: no cache is configured; name a folder, for example data.cache=runs/cache")
     return folders

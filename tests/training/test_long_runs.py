@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -277,6 +278,57 @@ def test_a_second_signal_lets_what_is_cut_short_clean_up(config: RunConfig) -> N
     with StopRequests() as requests:
         assert requests.unless_stopped(measure) is None
         assert requests.received and cleaned
+
+
+def test_what_python_swallows_is_raised_again(config: RunConfig) -> None:
+    """Nothing can be raised in a destructor."""
+
+    class Signals:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):  # in which the signal's handler is called
+                pass
+
+    def measure() -> None:
+        thing = Signals()
+        del thing
+        for _ in range(10**9):
+            pass
+        raise AssertionError("not cut short")
+
+    hook = sys.unraisablehook
+    with StopRequests() as requests:
+        assert requests.unless_stopped(measure) is None and requests.received
+    assert sys.unraisablehook is hook
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_what_is_made_before_the_first_step(config: RunConfig, tmp_path: Path, number: int) -> None:
+    def build(_: RunConfig) -> LineStage:
+        os.kill(os.getpid(), number)
+        for _ in range(10**9):
+            pass
+        raise AssertionError("not cut short")
+
+    path = tmp_path / "line.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    before = signal.getsignal(number)
+    outcome = Trainer(RunConfig, build)(path)
+    assert (outcome.step, outcome.reason, config.output.exists()) == (0, "interrupted", False)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_between_building_and_the_first_step_is_not_lost(config: RunConfig, tmp_path: Path) -> None:
+    class Signalled(LineStage):
+        def compilable(self) -> tuple:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return ()
+
+    path = tmp_path / "line.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json") | {"compile": True}))
+    outcome = Trainer(RunConfig, lambda _: Signalled())(path)
+    assert (outcome.step, outcome.reason) == (1, "interrupted")
+    assert checkpoints(config) == ["step-00000001"]
 
 
 def test_a_checkpoint_from_before_samples_were_counted(config: RunConfig) -> None:

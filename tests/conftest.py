@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from imagpose.workers import default_to_one_thread
@@ -128,3 +130,18 @@ def block_person():
         return Image.fromarray(pixels.round().astype(np.uint8))
 
     return draw
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    """A browser: Playwright's own Chromium, or else the system's."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
+    with api.sync_playwright() as playwright:
+        installed = [playwright.chromium.executable_path]
+        installed += filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+        found = next((path for path in installed if Path(path).exists()), None)
+        if found is None:
+            pytest.skip("needs a Chromium: apt-get install chromium, or playwright install chromium")
+        browser = playwright.chromium.launch(executable_path=found)
+        yield browser
+        browser.close()

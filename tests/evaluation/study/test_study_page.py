@@ -14,25 +14,10 @@ from imagpose.evaluation.study.build import build_study
 from imagpose.evaluation.study.score import score_study
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    """Playwright's own Chromium, or else the system's."""
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
-    with api.sync_playwright() as playwright:
-        installed = [playwright.chromium.executable_path]
-        installed += filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-        found = next((path for path in installed if Path(path).exists()), None)
-        if found is None:
-            pytest.skip("needs a Chromium: apt-get install chromium, or playwright install chromium")
-        chromium = playwright.chromium.launch(executable_path=found)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def page(browser, study: Path) -> Iterator:
+def page(chromium, study: Path) -> Iterator:
     """The questionnaire as a participant opens it, from a file; any error of its script fails the test."""
-    context = browser.new_context()
+    context = chromium.new_context()
     context.set_default_timeout(5000)
     tab, errors = context.new_page(), []
     tab.on("pageerror", lambda error: errors.append(str(error)))

@@ -91,15 +91,16 @@ def build_page(studio: Studio) -> gr.Blocks:
                     server_functions=[_told(studio.read, "read")],
                 )
             with gr.Column(elem_id="imagpose-right", min_width=300):
+                action = _component("action", server_functions=[_told(studio.desk.cancel, "cancel")])
                 with gr.Accordion("Settings", open=False, elem_id="imagpose-settings"):
                     settings = _settings(studio)
-                results = _component("results", value={}, server_functions=[_told(studio.desk.cancel, "cancel")])
+                results = _component("results", value={})
 
         async def generate(person: Any, poses: Any, *values: Any) -> AsyncIterator[dict[str, Any]]:
             async for told in _generated(studio, person, poses, dict(zip(settings, values, strict=True))):
                 yield told
 
-        results.generate(
+        action.generate(
             generate, [person, editor, *settings.values()], [results], show_progress="hidden", concurrency_limit=None,
             api_name="page", api_visibility="private", trigger_mode="multiple",
         )  # fmt: skip
@@ -110,16 +111,16 @@ def build_page(studio: Studio) -> gr.Blocks:
 
 def _settings(studio: Studio) -> dict[str, gr.components.Component]:
     """The settings by the names of `read_order`."""
-    models = list(studio.models)
+    models, row = list(studio.models), "im-row"
     return {
-        "scenario": gr.Dropdown(_SCENARIOS, value=_ANY, label="Scenario"),
-        "grid": gr.Textbox("2x2", label="View grid", info="Rows x columns of the joint canvas, or auto"),
-        "steps": gr.Slider(1, studio.limits.steps, 20, step=1, label="Steps"),
-        "guidance_scale": gr.Slider(1, 8, 2.0, step=0.1, label="Guidance"),
-        "seed": gr.Number(0, precision=0, minimum=0, label="Seed", info="The same seed gives the same pictures"),
-        "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width, such as 256x176"),
-        "model": gr.Dropdown(models, value=models[0], label="Model"),
-        "crop": gr.Checkbox(True, label="Frame photos around the person"),
+        "scenario": gr.Dropdown(_SCENARIOS, value=_ANY, label="Scenario", elem_classes=row),
+        "steps": gr.Slider(1, studio.limits.steps, 20, step=1, label="Steps", elem_classes=row),
+        "guidance_scale": gr.Slider(1, 8, 2.0, step=0.1, label="Guidance", elem_classes=row),
+        "grid": gr.Textbox("2x2", label="View grid", info="Rows x columns, or auto"),
+        "seed": gr.Number(0, precision=0, minimum=0, label="Seed", info="Same seed, same pictures"),
+        "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width"),
+        "model": gr.Dropdown(models, value=models[0], label="Model", info="What draws the pictures"),
+        "crop": gr.Checkbox(True, label="Frame photos around the person", elem_classes=row),
     }
 
 

@@ -1,6 +1,6 @@
 const im = window.imagpose;
 const find = (selector) => element.querySelector(selector);
-const stage = find(".im-stage"), strip = find(".im-strip"), select = find(".im-pick select");
+const stage = find(".im-stage"), strip = find(".im-strip"), select = find(".im-joint");
 const REACH = 26; // pixels of the screen within which a joint is caught
 const LIBRARY = props.library.map((own) => ({ ...own, pose: im.fromOpenPose(own.pose) }));
 const STANDING = LIBRARY.find((own) => own.name === "stand-01").pose;
@@ -270,6 +270,8 @@ async function read(files) {
       add(told.value.poses.map(im.fromOpenPose));
     } catch (error) {
       say(error.message || String(error));
+      find(".im-frame").hidden = !/frame/.test(error.message || "");
+      return;
     }
   }
 }
@@ -313,16 +315,26 @@ const actions = {
 };
 for (const [name, action] of Object.entries(actions)) find(name).addEventListener("click", action);
 
-find(".im-library").replaceChildren(...LIBRARY.map((own) => im.node("button", {
-  type: "button", "aria-label": `Add ${own.name}`, title: `${own.name}: ${own.text}`, onclick: () => { say(""); add([own.pose]); },
-}, [im.skeleton(own.pose, null, 0.022)])));
+const kinds = [...new Set(LIBRARY.map((own) => own.name.split("-")[0]))];
+find(".im-kind").replaceChildren(...["all", ...kinds].map((kind) => im.node("option", { value: kind, text: kind })));
+find(".im-kind").addEventListener("change", drawLibrary);
+
+function drawLibrary() {
+  const kind = find(".im-kind").value;
+  find(".im-library").replaceChildren(...LIBRARY.filter((own) => kind === "all" || own.name.startsWith(`${kind}-`)).map((own) => im.node("button", {
+    type: "button", "aria-label": `Add ${own.name}: ${own.text}`, title: `${own.name}: ${own.text}`, disabled: poses.length >= props.limit,
+    onclick: () => { say(""); add([own.pose]); },
+  }, [im.skeleton(own.pose, null, 0.022)])));
+}
+
 im.dropZone(find(".im-from .im-drop"), read);
-document.addEventListener("imagpose:pose", (event) => add([im.fromOpenPose(event.detail)]));
+im.hear("pose", (given) => add([im.fromOpenPose(given)]));
 new ResizeObserver(() => { if (svg) drawStage(); }).observe(stage);
 
 const kept = im.kept("poses");
 if (kept?.poses?.length) ({ poses, current } = kept);
 else poses = [copy(STANDING)];
+drawLibrary();
 setMode("joint");
 draw();
 setTimeout(save); // Gradio takes a value only from the end of this script on

@@ -25,7 +25,7 @@ function card(photo, index) {
   if (photo.pose) picture.append(im.skeleton(im.fromOpenPose(photo.pose), `Pose found in ${name}`, 0.012));
   const use = im.node("button", {
     type: "button", class: "im-small", text: "Use pose", "aria-label": `Use the pose of ${name} as a target pose`, disabled: !photo.pose,
-    onclick: () => document.dispatchEvent(new CustomEvent("imagpose:pose", { detail: photo.pose })),
+    onclick: () => im.tell("pose", photo.pose),
   });
   const remove = im.node("button", {
     type: "button", class: "im-remove", text: "×", "aria-label": `Remove ${name}`,

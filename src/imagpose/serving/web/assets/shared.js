@@ -67,6 +67,10 @@
     ]);
   };
 
+  // Components tell each other what happens.
+  im.tell = (name, detail) => document.dispatchEvent(new CustomEvent(`imagpose:${name}`, { detail }));
+  im.hear = (name, take) => document.addEventListener(`imagpose:${name}`, (event) => take(event.detail));
+
   im.keep = (name, value) => {
     try { sessionStorage.setItem(`imagpose-${name}`, JSON.stringify(value)); } catch { /* private windows have none */ }
   };
@@ -74,7 +78,7 @@
     try { return JSON.parse(sessionStorage.getItem(`imagpose-${name}`)); } catch { return null; }
   };
 
-  // Files that are dropped on an element, or pasted into its file field, go to `take`.
+  // Files that are dropped on an element, or chosen in its file field, go to `take`.
   im.dropZone = (zone, take) => {
     const input = zone.querySelector("input[type=file]");
     input.addEventListener("change", () => { take([...input.files]); input.value = ""; });

@@ -11,9 +11,8 @@ import torch
 
 from imagpose.models.autoencoder import decode_latents
 from imagpose.pipeline.finite import FiniteSteps
-from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import write_openpose_json
-from imagpose.serving.generate import generate_files
+from imagpose.serving.generate import generate
 
 LARGE = 3e4  # float16 holds it, but not what a layer of such weights makes
 
@@ -120,8 +119,8 @@ def test_nothing_is_written(pipeline, picture, pose, tmp_path: Path) -> None:
     write_openpose_json(pose(0), tmp_path / "pose.json")
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(FloatingPointError, match="guidance_scale"):
-        generate_files(
-            [tmp_path / "source.png"], [tmp_path / "pose.json"], out=tmp_path / "out",
-            model=str(tmp_path / "model"), sampling=Sampling(2, 1e38),
+        generate(
+            tmp_path / "source.png", tmp_path / "pose.json", out=tmp_path / "out", model=str(tmp_path / "model"),
+            steps=2, guidance_scale=1e38,
         )  # fmt: skip
     assert sorted(path.name for path in tmp_path.iterdir()) == before

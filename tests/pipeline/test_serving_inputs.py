@@ -93,3 +93,8 @@ def test_a_mask_has_the_size_of_its_source(picture):
     assert read_inputs([picture(0)], ["walk-01"], masks=[Image.new("L", (16, 32))]).masks[0].mode == "L"
     with pytest.raises(ValueError, match="20x16 for a source of 32x16"):
         read_inputs([picture(0)], ["walk-01"], masks=[Image.new("L", (16, 20))])
+
+
+def test_an_address_is_refused_as_one():
+    with pytest.raises(ValueError, match="address: download"):
+        read_targets(["https://example.org/dance.json?raw=1"])

@@ -1,5 +1,7 @@
 """Photos framed around their person."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,7 +10,10 @@ from imagpose.people import Camera, ViewSpec, make_identity, render_view
 from imagpose.pose import Pose
 from imagpose.pose.library import library
 from imagpose.serving import framing
+from imagpose.serving.drawn import frame_sources
 from imagpose.serving.framing import frame_photo, person_box
+from imagpose.serving.inputs import GenerateInputs
+from imagpose.serving.settings import GenerateSettings
 
 SEED = 2_000_011  # of the test split
 SHAPE = 256 / 176
@@ -73,3 +78,13 @@ def test_without_a_detector_the_photo_stays_whole(monkeypatch):
     photo = Image.new("RGB", (300, 200))
     framed = frame_photo(photo, None, None, 256, 176)
     assert framed.picture is photo and framed.pose is None and framed.pose_from is None
+
+
+def test_a_wide_photo_of_an_unknown_pose_is_said_to_be_whole(monkeypatch, recwarn):
+    monkeypatch.setattr(framing, "_detector", lambda: None)
+    settings, poses = GenerateSettings(), [library()["walk-01"].pose]
+    frame_sources(GenerateInputs([Image.new("RGB", (176, 256))], poses), settings, 256, 176)
+    frame_sources(GenerateInputs([Image.new("RGB", (300, 200))], poses), replace(settings, crop=False), 256, 176)
+    assert not recwarn.list
+    frame_sources(GenerateInputs([Image.new("RGB", (300, 200))], poses), settings, 256, 176)
+    assert "source 1 (200x300) is taken whole" in str(recwarn.list[0].message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AfterStep", "draw_sample", "frame_sources", "keep_best", "scored_outputs"]
 
+_OTHER_SHAPE = 0.2
 AfterStep = Callable[..., dict[str, Any]]
 """diffusers' callback: pipeline, number of the step, timestep, tensors."""
 
@@ -33,9 +35,10 @@ def frame_sources(inputs: GenerateInputs, settings: GenerateSettings, height: in
     masks: Sequence[Image.Image | None] = inputs.masks or [None] * len(inputs.sources)
     poses = inputs.source_poses or [None] * len(inputs.sources)
     framed = []
-    for picture, pose, mask in zip(inputs.sources, poses, masks, strict=True):
+    for number, (picture, pose, mask) in enumerate(zip(inputs.sources, poses, masks, strict=True)):
         if settings.crop:
             own = frame_photo(picture, pose, mask, height, width)
+            _note_shape(own, number, height, width)
         else:
             own = Framed(picture, pose, mask, None, None if pose is None else "given")
         if own.mask is not None and settings.background != KEEP:
@@ -43,6 +46,18 @@ def frame_sources(inputs: GenerateInputs, settings: GenerateSettings, height: in
             own = replace(own, picture=put_on_ground(own.picture, own.mask, plain))
         framed.append(own)
     return framed
+
+
+def _note_shape(framed: Framed, number: int, height: int, width: int) -> None:
+    """Say that a photo of another shape than the view's was taken whole, since nobody is known to be where in it."""
+    picture = framed.picture
+    if framed.pose is None and abs(picture.height * width / (picture.width * height) - 1) > _OTHER_SHAPE:
+        warnings.warn(
+            f"source {number + 1} ({picture.height}x{picture.width}) is taken whole: its person's pose is neither given nor"
+            " detected (source poses; extra pose and `imagpose poses setup`)",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def draw_sample(

@@ -195,7 +195,7 @@ def _expand(given: str | Path) -> list[str | Path]:
             if files := [file for file in inside if file.suffix.lower() in endings]:
                 return list(files)
         raise ValueError(f"{path}: no poses in this folder ({', '.join(POSE_ENDINGS)}, or drawn skeletons)")
-    if path.exists() or not any(letter in str(given) for letter in _PATTERN):
+    if path.exists() or "://" in str(given) or not any(letter in str(given) for letter in _PATTERN):
         return [given]
     if found := [Path(file) for file in sorted(glob.glob(str(given), recursive=True)) if Path(file).is_file()]:
         return list(found)

@@ -119,7 +119,8 @@ def write_results(
 
 def request_sheet(sources: Sequence[Image.Image], poses: Sequence[Pose], outputs: Sequence[Output]) -> Image.Image:
     """Sources; then each target skeleton above its picture, with name and score, those below the least score in red."""
-    skeletons = [draw_skeleton(pose, *skeleton_size(pose)) for pose in poses]
+    in_view = [pose.fit(*outputs[0].picture.size) for pose in poses]
+    skeletons = [draw_skeleton(pose, *skeleton_size(pose)) for pose in in_view]
     cells = [
         Cell([skeletons[own.target], own.picture], f"{own.name}  {own.scores.score:.2f}", own.rejected)
         for own in outputs

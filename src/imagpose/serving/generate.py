@@ -230,7 +230,7 @@ def photographs_note(model: str, sources: Sequence[PictureLike]) -> str | None:
         return None
     name = str(unmarked[0]) if isinstance(unmarked[0], (str, Path)) else "a source"
     return (
-        f"{model} knows rendered people only, and {name} was not made by imagpose: for photographs convert or train a"
+        f"{model} knows rendered people only, and {name} carries no mark of imagpose: for photographs convert or train a"
         " model that has seen some, see docs/your-own-photo.md"
     )
 

@@ -163,12 +163,12 @@ def test_people_without_another_view_have_no_rank(people, records, references, t
 
 
 def test_a_folder_of_pictures_gets_the_rows(data, references, tmp_path):
-    def evaluate(out, **changes):
-        folders = ImageFolders(references, references, **changes)
-        table = evaluate_images(folders, tmp_path / out, MeasureSettings(workers=1, networks=ABSENT))
+    def evaluate(out, pictures, protocols, **changes):
+        folders = ImageFolders(pictures, pictures, **changes)
+        table = evaluate_images(folders, tmp_path / out, MeasureSettings(protocols, workers=1, networks=ABSENT))
         return table, json.loads((tmp_path / out / "summary.json").read_text())
 
-    table, summary = evaluate("with", data=data)
+    table, summary = evaluate("with", references, ("clean",), data=data)
     rows = {row["key"]: row for row in summary["rows"] if row["protocol"] == "clean"}
     assert rows["pck"]["value"] == rows["pck_real"]["value"] > 0.9
     assert rows["rank1_open"]["count"] == PEOPLE * VIEWS and "rank1" not in rows
@@ -180,7 +180,7 @@ def test_a_folder_of_pictures_gets_the_rows(data, references, tmp_path):
     expected = bootstrap_mean(values, people=people)
     assert (rows["pck"]["low"], rows["pck"]["high"]) == pytest.approx((expected.low, expected.high))
 
-    table, summary = evaluate("without")
+    table, summary = evaluate("without", references / str(FIRST), ("clean", "field"))
     assert "| PCK@0.1 ↑ | needs the references' poses and people: a data set (--data) |" in table
     assert not any(row["key"].endswith("_real") and row["key"] != "fid_real" for row in summary["rows"])
 

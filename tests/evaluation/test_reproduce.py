@@ -16,8 +16,10 @@ from PIL import Image
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo
 from imagpose.data.rendered import prepare_people
+from imagpose.evaluation import judging
 from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask
+from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.report import markdown_table
 from imagpose.evaluation.reproduce import items, measured
 from imagpose.evaluation.reproduce.claims import Claim, claim_table
@@ -81,11 +83,25 @@ class Copying:
         return ([[own[0]] * len(poses) for own, poses in zip(sources, target_poses, strict=True)],)
 
 
-@pytest.fixture
-def copying(monkeypatch) -> Copying:
+@pytest.fixture(scope="module")
+def vae():
     from imagpose.pipeline import IMAGPosePipeline
 
-    pipeline = Copying(IMAGPosePipeline.from_pretrained("mini").vae)
+    return IMAGPosePipeline.from_pretrained("mini").vae
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch) -> None:
+    """No networks of published metrics, and judges that see the same in every picture: the pages are tested, not these."""
+    monkeypatch.setattr(evaluation, "find_networks", lambda: Networks(*[Needs("needs it")] * 4))
+    monkeypatch.setattr(judging, "find_keypoints", lambda own: np.zeros((len(own), 18, 3), np.float32))
+    monkeypatch.setattr(judging, "find_foreground", lambda own: np.ones(own.shape[:3], bool))
+    monkeypatch.setattr(judging, "embed_people", lambda own: np.eye(128, dtype=np.float32)[[0] * len(own)])
+
+
+@pytest.fixture
+def copying(monkeypatch, vae) -> Copying:
+    pipeline = Copying(vae)
     for module in (evaluation, items):
         monkeypatch.setattr(module, "load_pipeline", lambda *_: pipeline)
     return pipeline

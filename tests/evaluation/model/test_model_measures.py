@@ -20,6 +20,7 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.model_pictures import colour_parts
+from imagpose.evaluation.networks import Needs, Networks
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
 from imagpose.metrics.perceptual import feature_distance
@@ -157,7 +158,10 @@ def test_rendered_people_are_judged(tmp_path, pipeline, monkeypatch):
     data = tmp_path / "rendered"
     prepare_people(2_500_000, 3, 4, 256, 176, data, workers=1)
     monkeypatch.setattr(evaluation, "load_pipeline", lambda *_: TruthfulPipeline(data))
-    table = measure(tmp_path / "out", tmp_path / "known", data, scenarios=("T1", "T3"), protocols=("clean",), limit=6)
+    table = measure(
+        tmp_path / "out", tmp_path / "known", data, scenarios=("T1", "T3"), protocols=("clean",), limit=6,
+        networks=Networks(*[Needs("not asked for")] * 4),
+    )  # fmt: skip
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     rows = {
         name: {row["key"]: row["value"] for row in method["rows"] if row["best_of"] == 1}

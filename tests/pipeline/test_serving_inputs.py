@@ -98,3 +98,8 @@ def test_a_mask_has_the_size_of_its_source(picture):
 def test_an_address_is_refused_as_one():
     with pytest.raises(ValueError, match="address: download"):
         read_targets(["https://example.org/dance.json?raw=1"])
+
+
+def test_a_folder_is_no_source(tmp_path):
+    with pytest.raises(ValueError, match="--photos"):
+        read_inputs([tmp_path], ["walk-01"])

@@ -113,6 +113,9 @@ def read_inputs(
     """
     if not sources:
         raise ValueError("no source picture: give at least one")
+    for source in sources:
+        if isinstance(source, (str, Path)) and Path(source).is_dir():
+            raise ValueError(f"{source}: a folder; a source is one photo (--photos takes a folder of people)")
     if not isinstance(poses, Targets) and not poses:
         raise ValueError("no target pose: give at least one")
     for name, given in (("source pose", source_poses), ("mask", masks)):

@@ -1,8 +1,8 @@
 """Whether anchors make many poses of one person look like one person: identity distances among outputs, with and without.
 
-Rendered people of the test split, one source each, poses of the library. Prints a table.
+Rendered people of the test split, one source each, poses of the library. Prints the table of docs/your-own-photo.md.
 
-    python benchmarks/anchors.py --people 8 --poses 9 --steps 20
+    python benchmarks/anchors.py --people 4 --poses 9 --steps 8
 """
 
 from __future__ import annotations

@@ -19,8 +19,7 @@ from imagpose.evaluation.model import AUTOENCODER, COPY, evaluate_model
 from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures, seconds_per_picture
-from imagpose.evaluation.reproduce.page import ResultPage, write_page
-from imagpose.evaluation.reproduce.plots import check_matplotlib, draw_lines, draw_speed
+from imagpose.evaluation.reproduce.page import ResultPage, check_matplotlib, draw_lines, draw_speed, write_page
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
 from imagpose.io import check_free_space, check_new_files, check_output_folder, staged_folder
 from imagpose.models.folder import model_name

@@ -1,9 +1,11 @@
+import errno
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from imagpose.io import (
     mark_written,
     partial_file,
     partial_folder,
+    read_json,
     result_folder,
     staged_folder,
     write_json,
@@ -361,3 +364,21 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
         check_output_folder(tmp_path / "file" / "inner")
     check_output_folder(tmp_path / "a" / "b")
     assert names(tmp_path) == ["file"]
+
+
+def test_an_error_of_the_disk_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as error, partial_file(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as a write raises it
+    assert error.value.filename == str(tmp_path / "a.txt")
+    with pytest.raises(OSError) as error, partial_file(tmp_path / "a.txt"):
+        (tmp_path / "absent").read_text()
+    assert error.value.filename == str(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"3", b"\xff", b"[" * 100_000])
+def test_what_is_no_json_object_is_refused_with_its_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        read_json(path)
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)

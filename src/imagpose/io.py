@@ -21,7 +21,7 @@ from typing import Any
 __all__ = [
     "carry_over", "check_free_space", "check_new_file", "check_new_files", "check_output_folder", "check_replaceable",
     "check_unclaimed", "claim_folder", "json_digest", "locked_folder", "mark_written", "partial_file", "partial_folder",
-    "remove_written", "result_folder", "staged_folder", "write_json", "write_text",
+    "read_json", "remove_written", "result_folder", "staged_folder", "write_json", "write_text",
 ]  # fmt: skip
 
 _SETTINGS, _LOCK, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
@@ -33,14 +33,17 @@ _LONGEST = 200
 def partial_file(path: Path) -> Iterator[Path]:
     """A name to write to, which becomes `path` at the end of the block, or is removed if the block fails.
 
-    The name holds the process's number, so that two processes may write the same file; the last one wins.
+    The name holds the process's number, so that two processes may write the same file; the last one wins. An OSError
+    that names no file, as that of a full disk, names `path` afterwards.
     """
     partial = path.with_name(f"{_short(path.name)}.{os.getpid()}.partial")
     try:
         yield partial
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -207,7 +210,7 @@ def _files_of(folder: Path) -> set[str]:
 def _listed(folder: Path) -> set[str] | None:
     """What `mark_written` listed; None where a folder is not marked."""
     try:
-        names = json.loads((folder / _WRITTEN).read_text(encoding="utf-8"))
+        names = read_json(folder / _WRITTEN, list)
         return set(names) if all(isinstance(name, str) for name in names) else None
     except (OSError, ValueError, TypeError):
         return None
@@ -247,6 +250,26 @@ def write_text(path: Path, text: str, errors: str = "strict") -> None:
     """Write a text as UTF-8; `errors` as in `str.encode`."""
     with partial_file(path) as partial:
         partial.write_text(text, encoding="utf-8", errors=errors)
+
+
+def read_json(path: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
+    """The content of a JSON file: an object, or what `kind` says.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON in UTF-8, is nested too deeply, or holds something else; one line that names the file.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError(f"{path}: JSON that is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(content, kind):
+        names = {"dict": "an object", "list": "a list"}
+        found = names.get(type(content).__name__, "a value")
+        raise ValueError(f"{path}: JSON with {names[kind.__name__]} is expected, found {found}")
+    return content
 
 
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
@@ -335,7 +358,7 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         write_json(mark, settings)
         return
     try:
-        found = json.loads(mark.read_text(encoding="utf-8"))
+        found = read_json(mark)
     except ValueError:
         found = None
     if other := _differing(found, json.loads(json.dumps(settings))):

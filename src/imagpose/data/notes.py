@@ -33,7 +33,7 @@ from imagpose.data.info import (
     read_info,
     sha256_of,
 )
-from imagpose.io import locked_folder, partial_file, remove_written, write_json, write_text
+from imagpose.io import locked_folder, partial_file, read_json, remove_written, write_json, write_text
 
 __all__ = [
     "Note", "Problem", "clear", "finish", "finished_info", "noting", "preparing", "read_note", "write_note",
@@ -118,7 +118,7 @@ def _begun_with(state: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         return {"settings": dict(found["settings"]), "plan": str(found["plan"])}
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path} is damaged: remove {state.parent}, or choose another folder") from None

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
@@ -20,7 +20,7 @@ from imagpose.pixels import bytes_to_signed
 
 __all__ = ["Judge", "convolutions", "load_judge", "resize", "save_judge", "unet", "working_batches", "working_size"]
 
-_SMALLEST = 16  # pixels of a side
+_SMALLEST, _HIGHEST = 16, 4096  # pixels of a side, of the height that a file may state
 _BATCH = 32  # pictures of 128 pixels' height at a time; fewer of larger ones
 
 
@@ -69,10 +69,13 @@ def load_judge(kind: type[JudgeT], path: Path) -> JudgeT:
     Raises:
         ValueError: the file is no judge's, or another kind's.
     """
-    with safe_open(path, "pt") as file:
-        height = (file.metadata() or {}).get("height", "")
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a reader, no dictionary
-    if not height.isdecimal():
+    try:
+        with safe_open(path, "pt") as file:
+            height = (file.metadata() or {}).get("height", "")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a reader, no dictionary
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error})") from None
+    if not (height.isdecimal() and 0 < int(height) <= _HIGHEST):
         raise ValueError(
             f"{path} does not say at which height of pictures it judges; `imagpose train` writes such files"
         )

@@ -2,16 +2,19 @@
 
 import importlib
 import json
-import pickle
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagpose.io import read_json
+
 EMBEDDED_MODELS = ("mini",)
 _SHOWN = 3
 _LIBRARIES = ("diffusers", "imagpose", "transformers")
+_CONFIGURATIONS = ("config.json", "scheduler_config.json", "preprocessor_config.json", "model_index.json")
 WEIGHTS_ROOT = Path(__file__).parents[1] / "weights"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -74,13 +77,14 @@ class ModelFiles:
 
         Raises:
             FileNotFoundError: no such folder, or a file is missing; the message says which and where to get it.
-            ValueError: a safetensors file is damaged.
+            ValueError: a safetensors file or a configuration is damaged.
         """
         if self.folder is None:
             if not _HUB_ID.fullmatch(self.place):
                 raise FileNotFoundError(f"no folder {self.place}: {self._remedy()}")
             return None
         self.require("config.json")
+        check_configurations(self.folder)
         for variant in (None, "fp16"):
             dot = "" if variant is None else f".{variant}"
             for stem, ending in stems:
@@ -145,11 +149,9 @@ def check_folder(folder: Path, options: Mapping[str, Any]) -> None:
         ValueError: it needs code of its own, or a file is damaged or lacks weights; the message names it.
     """
     check_no_code(folder)
+    check_configurations(folder)
     check_weight_files(folder)
-    try:
-        _check_stored_weights(folder, options, options.get("variant"), options.get("use_safetensors"))
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        raise ValueError(f"cannot load the model in {folder}: {' '.join(str(error).split())}") from error
+    _check_stored_weights(folder, options, options.get("variant"), options.get("use_safetensors"))
 
 
 def check_no_code(folder: Path) -> None:
@@ -160,11 +162,8 @@ def check_no_code(folder: Path) -> None:
             one of transformers' Auto classes, which ask for the folder's code where its configuration has `auto_map`.
     """
     index = folder / "model_index.json"
-    try:
-        entries = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {index}: {' '.join(str(error).split())}") from error
-    if not isinstance(entries, dict) or not isinstance(entries.get("_class_name"), str):
+    entries = read_json(index)
+    if not isinstance(entries.get("_class_name"), str):
         raise ValueError(
             f"{index}: _class_name, the name of a pipeline's class, is expected; code of a folder is not run"
         )
@@ -181,6 +180,19 @@ def check_no_code(folder: Path) -> None:
             raise ValueError(
                 f"{index}: {name} is an {kind}, which may run code of the folder: name the network's class"
             )
+
+
+def check_configurations(folder: Path) -> None:
+    """Reads every configuration in the folders of a pipeline's parts, or in a network's own.
+
+    Each must be an object: of another value diffusers would take it for a name, and ask the Hub for it.
+
+    Raises:
+        ValueError: one is none; the message names it.
+    """
+    for path in sorted((*folder.glob("*.json"), *folder.glob("*/*.json"))):
+        if path.name in _CONFIGURATIONS or path.name.endswith(".index.json"):
+            read_json(path)
 
 
 def check_weight_files(folder: Path) -> None:
@@ -210,13 +222,13 @@ def _check_stored_weights(
         variant, use_safetensors: as they are given to diffusers.
 
     Raises:
-        ValueError: a file lacks weights, or has unknown ones or some of another shape; the message names file and weights.
-        Exception: whatever diffusers raises for a damaged configuration.
+        ValueError: a file lacks weights, or has unknown ones or some of another shape; or a configuration is not one of its
+            class. The message names the file.
     """
     import torch
     from diffusers import ModelMixin
 
-    for name, entry in json.loads((folder / "model_index.json").read_text(encoding="utf-8")).items():
+    for name, entry in read_json(folder / "model_index.json").items():
         if name in given or not isinstance(entry, list) or entry[0] not in ("diffusers", "imagpose"):
             continue
         library = "imagpose.models" if entry[0] == "imagpose" else "diffusers"
@@ -224,10 +236,11 @@ def _check_stored_weights(
         files = _diffusers_files(folder / name, variant, use_safetensors)
         if variant is None and not files and _diffusers_files(folder / name, "fp16", use_safetensors):
             raise ValueError(f"{folder / name} holds weights of the variant fp16 only: load it with variant='fp16'")
-        if not issubclass(kind, ModelMixin) or not files:
+        if not (isinstance(kind, type) and issubclass(kind, ModelMixin)) or not files:
             continue
-        with torch.device("meta"):
-            expected = kind.from_config(kind.load_config(folder / name)).state_dict()
+        network: Any = kind
+        with failures_of(folder / name), torch.device("meta"):
+            expected = network.from_config(network.load_config(folder / name, local_files_only=True)).state_dict()
         stored = {key: shape for path in files for key, shape in _stored_shapes(path).items()}
         check_shapes(f"damaged weights file {', '.join(str(path) for path in files)}", stored, weight_shapes(expected))
 
@@ -304,20 +317,46 @@ def _diffusers_files(folder: Path, variant: str | None, use_safetensors: bool | 
 
 
 def _shards(index: Path) -> list[str]:
-    """Names of the files that hold the weights of a network in several."""
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"cannot read {index}: a weight_map, file names by weight, is expected") from error
+    """Names of the files that hold the weights of a network in several, all of them beside the index."""
+    places = read_json(index).get("weight_map")
+    names = list(places.values()) if isinstance(places, dict) else []
+    texts = sorted({name for name in names if isinstance(name, str) and name and Path(name).name == name})
+    if not texts or len(texts) < len({str(name) for name in names}):
+        raise ValueError(f"{index}: a weight_map, names of files beside it by weight, is expected")
+    return texts
 
 
 def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights in a safetensors file, or in one of torch's, which is read without running code."""
+    """Shapes of the weights in a safetensors file, or in one of torch's, which is read without running code.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
     import torch
     from safetensors import safe_open
 
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as weights:
-            return {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
-    stored = torch.load(path, map_location="meta", weights_only=True)
-    return weight_shapes(stored)
+    with failures_of(path):
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as weights:
+                return {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
+        return weight_shapes(torch.load(path, map_location="meta", weights_only=True))
+
+
+@contextmanager
+def failures_of(path: Path) -> Iterator[None]:
+    """Says of which file or folder of a model an error comes that torch, diffusers or transformers raise for its content.
+
+    What they raise has no common class: a number of a wrong type alone gives TypeError, ZeroDivisionError, IndexError,
+    AttributeError, classes of their own and more, depending on the network.
+
+    Raises:
+        ValueError: any of them; the message names `path`.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        named = reason if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {reason}"
+        raise ValueError(f"cannot load {path}: {named}") from error

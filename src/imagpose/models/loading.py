@@ -5,10 +5,9 @@ Both are in the layouts of diffusers and transformers. Weights become float32 wh
 
 from __future__ import annotations
 
-import json
-import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,11 @@ from transformers import (
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
+from imagpose.io import read_json
 from imagpose.models import folder as model_folder
 from imagpose.models.autoencoder import autoencoder_class, spatial_factor
 from imagpose.models.feature_tokens import FeatureTokens
-from imagpose.models.folder import ModelFiles, refuse_differing
+from imagpose.models.folder import ModelFiles, failures_of, refuse_differing
 from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import PredictionType, Preset, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet
@@ -173,10 +173,8 @@ def load_networks(
 def load_autoencoder(files: ModelFiles) -> AutoencoderKL:
     """A frozen VAE, of the class that its configuration names; errors as `load_networks`."""
     variant = files.check(_DIFFUSERS_WEIGHTS)
-    try:
+    with _reading(files):
         config = AutoencoderKL.load_config(files.folder or files.place, subfolder=_hub_subfolder(files))
-    except (OSError, json.JSONDecodeError) as error:
-        raise _unreadable(files, error) from error
     return _load(autoencoder_class(config), files, variant).eval().requires_grad_(False)
 
 
@@ -192,7 +190,7 @@ def load_image_encoder(files: ModelFiles) -> PreTrainedModel:
     """
     variant = files.check(_TRANSFORMERS_WEIGHTS)
     place = files.folder or files.place
-    try:
+    with _reading(files):
         stored, _ = PreTrainedConfig.get_config_dict(place)
         if "auto_map" in stored and stored.get("model_type") not in CONFIG_MAPPING:
             raise ValueError(
@@ -200,8 +198,6 @@ def load_image_encoder(files: ModelFiles) -> PreTrainedModel:
                 " transformers' own is expected, such as CLIP or DINOv2"
             )
         model_type = AutoConfig.from_pretrained(place, trust_remote_code=False).model_type
-    except (OSError, ValueError) as error:
-        raise _unreadable(files, error) from error
     model = _load(CLIPVisionModel if model_type in _CLIP else AutoModel, files, variant)
     if not isinstance(getattr(model.config, "hidden_size", None), int):
         raise ValueError(f"{files.place}: a {model_type} has no hidden_size; a CLIP or DINOv2 is expected")
@@ -216,10 +212,8 @@ def load_image_processor(files: ModelFiles, image_encoder: PreTrainedModel) -> B
     """
     kind = CLIPImageProcessorPil if isinstance(image_encoder, CLIPVisionModel) else BitImageProcessorPil
     place = _processor_place(files)
-    try:
+    with _reading(files):
         return kind.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        raise _unreadable(files, error) from error
 
 
 def _processor_place(files: ModelFiles) -> str | Path:
@@ -240,10 +234,8 @@ def _load(kind: Any, files: ModelFiles, variant: str | None) -> Any:
     if _hub_subfolder(files) is not None:
         options["subfolder"] = files.subfolder
     place = files.folder or files.place
-    try:
+    with _reading(files):
         model, info = _read_variant(kind, files, variant, options)
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise _unreadable(files, error) from error
     _check_read(info, place)
     return model
 
@@ -276,8 +268,7 @@ def pipeline_encoder(folder: Path, options: Mapping[str, Any]) -> dict[str, PreT
         A component to give to diffusers; none where the options give one, place it or quantise it.
 
     Raises:
-        ValueError: its weights are not those of the class.
-        Exception: whatever transformers raises where files are missing or damaged.
+        ValueError: files are missing or damaged, or its weights are not those of the class.
     """
     if "image_encoder" in options:
         return {}
@@ -288,8 +279,9 @@ def pipeline_encoder(folder: Path, options: Mapping[str, Any]) -> dict[str, PreT
     place: dict[str, Any] = {"device_map": "meta"} if placed else {}  # diffusers reads it: here only the files' heads
     own, variant = folder / "image_encoder", options.get("variant")
     choice = {"variant": variant} if variant is not None and any(own.glob(f"*.{variant}*")) else {}
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    model, info = _read(getattr(transformers, index["image_encoder"][1]), own, dtype=dtype, **choice, **place)
+    index = read_json(folder / "model_index.json")
+    with failures_of(own):
+        model, info = _read(getattr(transformers, index["image_encoder"][1]), own, dtype=dtype, **choice, **place)
     _check_read(info, own)
     return {} if placed else {"image_encoder": model.eval()}
 
@@ -317,14 +309,21 @@ def _check_read(info: dict[str, Any], place: str | Path) -> None:
     )
 
 
-def _unreadable(files: ModelFiles, error: Exception) -> Exception:
-    reason = " ".join(str(error).split())
+@contextmanager
+def _reading(files: ModelFiles) -> Iterator[None]:
+    """Names the files in what diffusers and transformers raise: ValueError for a folder, OSError for the hub."""
     if files.folder is not None:
-        return ValueError(f"cannot load {files.folder}: {reason}")
-    return OSError(
-        f"cannot get '{files.place}' from the hub: {reason} -- without a network, fetch it elsewhere"
-        f" (hf download {files.place} --local-dir FOLDER) and give the folder"
-    )
+        with failures_of(files.folder):
+            yield
+        return
+    try:
+        with failures_of(Path(files.place)):
+            yield
+    except ValueError as error:
+        raise OSError(
+            f"cannot get '{files.place}' from the hub: {error} -- without a network, fetch it elsewhere"
+            f" (hf download {files.place} --local-dir FOLDER) and give the folder"
+        ) from error
 
 
 def _prediction_type(preset: Preset, base: ModelFiles | None) -> PredictionType | None:
@@ -333,9 +332,7 @@ def _prediction_type(preset: Preset, base: ModelFiles | None) -> PredictionType 
         return None
     if base.folder is not None and not (base.folder.parent / "scheduler" / "scheduler_config.json").is_file():
         return preset.base.prediction_type
-    try:
+    with _reading(ModelFiles(base.place, "scheduler", base.repository)):
         config = DDIMScheduler.load_config(base.place, subfolder="scheduler")
-    except (OSError, json.JSONDecodeError) as error:
-        raise _unreadable(ModelFiles(base.place, "scheduler", base.repository), error) from error
-    kind: PredictionType | None = config.get("prediction_type", "epsilon")
+        kind: PredictionType | None = config.get("prediction_type", "epsilon")
     return kind

@@ -7,7 +7,6 @@ complete.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from imagpose.io import check_output_folder, locked_folder, partial_folder, write_json
+from imagpose.io import check_output_folder, locked_folder, partial_folder, read_json, write_json
 from imagpose.people.camera import sample_view_specs
 from imagpose.people.identity import make_identity
 from imagpose.people.scene import View, render_view
@@ -161,7 +160,7 @@ def _is_complete(folder: Path, views: int, wanted: dict[str, int | str]) -> bool
     if not there and not os.path.lexists(folder):
         return False
     try:
-        mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+        mark = read_json(folder / _MARK)
         held, found = {name: mark.get(name) for name in wanted}, len(mark["views"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         if there == set() and folder.is_dir():

@@ -7,7 +7,6 @@ computes what we do with cross-view attention behind every resnet, the VAE on wh
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Callable
 from inspect import signature
@@ -21,7 +20,14 @@ from transformers import CLIPImageProcessorPil
 
 from imagpose.io import check_output_folder, partial_folder
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
-from imagpose.models.folder import ModelFiles, check_shapes, check_weight_files, resolve_model, weight_shapes
+from imagpose.models.folder import (
+    ModelFiles,
+    check_shapes,
+    check_weight_files,
+    failures_of,
+    resolve_model,
+    weight_shapes,
+)
 from imagpose.models.loading import load_autoencoder, load_image_encoder
 from imagpose.models.official import (
     OFFICIAL_CROSS_VIEW,
@@ -227,11 +233,8 @@ def _denoising_weights(unet: Path, motion: Path | None) -> Weights:
 
 def _read(path: Path) -> Weights:
     """A flat state dict, read without running any code of the file."""
-    try:
+    with failures_of(path):
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (AttributeError, EOFError, KeyError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is no file of weights that can be read safely: {reason}") from error
     if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
         raise ValueError(f"{path}: a flat state dict (name: tensor) is expected")
     for key, weight in weights.items():

@@ -9,7 +9,6 @@ import inspect
 from collections.abc import Callable, Iterator
 from itertools import islice
 from os import PathLike, fspath
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import spatial_factor
 from imagpose.models.diffusers_hooks import name_library
-from imagpose.models.folder import check_finite_weights, check_folder, fetch_folder, resolve_model
+from imagpose.models.folder import check_finite_weights, check_folder, failures_of, fetch_folder, resolve_model
 from imagpose.models.loading import pipeline_encoder
 from imagpose.pipeline.canvases import (
     CanvasJob,
@@ -138,11 +137,10 @@ class IMAGPosePipeline(LatentPipeline):
             kwargs.setdefault("dtype", torch.float32)
         folder = fetch_folder(model, cls.download, kwargs)
         check_folder(folder, kwargs)
-        try:
-            pipeline: IMAGPosePipeline = super().from_pretrained(folder, **kwargs, **pipeline_encoder(folder, kwargs))
-        except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"cannot load the model in {folder}: {reason}") from error
+        kwargs["local_files_only"] = True  # they are; nothing in them may ask the Hub for more
+        encoder = pipeline_encoder(folder, kwargs)
+        with failures_of(folder):
+            pipeline: IMAGPosePipeline = super().from_pretrained(folder, **kwargs, **encoder)
         check_finite_weights({name: part for name, part in pipeline.components.items() if name not in kwargs}, folder)
         pipeline.register_to_config(_name_or_path=model)  # of a Hub's model not the cache's folder
         return pipeline

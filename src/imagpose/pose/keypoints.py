@@ -112,7 +112,8 @@ class Pose:
 
 
 def _checked(values: np.ndarray, shape: tuple[int, ...], name: str, order: str) -> np.ndarray:
-    points = np.asarray(values, np.float32)
+    with np.errstate(over="ignore"):  # they become infinite, and are refused as such
+        points = np.asarray(values, np.float32)
     if points.shape != shape:
         raise ValueError(f"{name} have shape {points.shape}; {shape} expected: x, y, confidence {order}")
     if not np.isfinite(points).all():

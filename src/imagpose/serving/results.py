@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from imagpose.io import result_folder, write_json
+from imagpose.io import read_json, result_folder, write_json
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.provenance import Origin, Signature, save_generated
 from imagpose.serving.scores import Scores
@@ -84,7 +83,7 @@ def finished(out: Path, request: str) -> Generated | None:
         request: digest of everything that decides the pictures.
     """
     try:
-        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        record = read_json(out / RECORD)
         files = [out / entry["file"] for entry in record["outputs"]]
         if record["request"] != request or not all(file.is_file() for file in (*files, out / SHEET)):
             return None

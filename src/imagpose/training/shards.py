@@ -41,11 +41,15 @@ def load_shard(path: Path) -> Tensors:
 
     Raises:
         FileNotFoundError: it has not been made.
+        ValueError: the file is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: build the cache first (imagpose cache)")
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): remove it") from None
 
 
 def save_shard(path: Path, facts: Mapping[str, str], tensors: Tensors) -> None:

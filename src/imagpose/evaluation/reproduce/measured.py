@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.evaluation.model_pictures import answer_requests
 from imagpose.evaluation.model_requests import DatasetRequest
 from imagpose.evaluation.rows import METRICS, REAL, Metric, Row
+from imagpose.io import read_json
 from imagpose.pipeline.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -72,10 +72,20 @@ def read_measured(folder: Path, method: str, name: str, facts: Mapping[str, str]
         folder: `out` of `evaluate_model`.
         method: its name there: a scenario, `model.COPY`, `model.AUTOENCODER`, or another method's.
         name, facts: see `Measured`.
+
+    Raises:
+        ValueError: its files are damaged.
     """
-    summary = json.loads((folder / "summary.json").read_text())
-    rows = [Row(**row) for row in summary["methods"][method]["rows"]]
-    table = pyarrow.parquet.read_table(folder / "pairs.parquet")
+    try:
+        summary = read_json(folder / "summary.json")
+        rows = [Row(**row) for row in summary["methods"][method]["rows"]]
+        table = pyarrow.parquet.read_table(folder / "pairs.parquet")
+        dtype: str = summary["settings"]["dtype"]
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{folder} holds no whole evaluation ({reason}): remove it, so that it is measured again"
+        ) from None
     table = table.filter(pc.and_(pc.equal(table["method"], method), pc.equal(table["sample"], 0)))
     names = table["name"].to_pylist()
     columns = [column for column in table.column_names if column.startswith(tuple(f"{own}_" for own in METRICS))]
@@ -86,7 +96,7 @@ def read_measured(folder: Path, method: str, name: str, facts: Mapping[str, str]
             values[column] = own
     people = dict(zip(names, table["person"].to_pylist(), strict=True))
     first = {(row.protocol, row.key): row for row in rows if row.best_of == 1}
-    return Measured(name, first, values, facts or {}, people, summary["settings"]["dtype"])
+    return Measured(name, first, values, facts or {}, people, dtype)
 
 
 def real_pictures(measured: Measured) -> Measured:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from urllib.parse import quote
 from safetensors import safe_open
 
 from imagpose.data.info import read_info
-from imagpose.io import claim_folder
+from imagpose.io import claim_folder, read_json
 from imagpose.models.presets import ABLATIONS
 from imagpose.training.configs import load_config
 from imagpose.training.denoiser import train_denoiser
@@ -118,7 +117,7 @@ def _file_name(place: str) -> str:
 
 def _steps_done(weights: Path) -> int:
     file = weights / "training.json"
-    return int(json.loads(file.read_text())["step"]) if file.is_file() else 0
+    return int(read_json(file).get("step", 0)) if file.is_file() else 0
 
 
 def trained_parameters(weights: Path) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from imagpose.io import read_json
 from imagpose.models.folder import ModelFiles, resolve_model
 from imagpose.models.loading import (
     PresetFiles,
@@ -74,8 +74,8 @@ def frozen_files(config: DenoiserConfig) -> PresetFiles:
 def canvases_seen(model: str) -> int:
     """Canvases that a trained pipeline has seen, as its export says; 0 where it does not say."""
     try:
-        return int(json.loads((Path(resolve_model(model)) / "training.json").read_text()).get("canvases", 0))
-    except (OSError, AttributeError, TypeError, ValueError):
+        return int(read_json(Path(resolve_model(model)) / "training.json").get("canvases", 0))
+    except (OSError, TypeError, ValueError):
         return 0
 
 

@@ -1,0 +1,121 @@
+"""The long form of tests/trust: files damaged by chance, kills, full disks; prints the tables of docs/trust.md.
+
+python tools/trust.py --files 20000 --kills 50
+
+About an hour on one core. `--only damaged` leaves out what `trust_files` and `trust_training` try. The exit code is 1 if
+anything did not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import random
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import trust_samples
+from trust_damage import Sample, Tally, damage, damages, one_byte
+
+BYTES = 200  # files of each kind with one byte changed
+COMMANDS = 400  # damaged files given to commands
+OUTCOMES = ("refused", "equal", "another")
+OTHERS = ("trust_files", "trust_training")
+
+
+def damaged(folder: Path, files: int, seed: int) -> Iterator[tuple[str, Tally]]:
+    """A line for each kind of file: `BYTES` files with one changed byte, and a share of `files` with any damage."""
+    light = [room for room in trust_samples.MAKERS if room not in trust_samples.SLOW]
+    samples = list(trust_samples.samples(folder, *light, *trust_samples.SLOW))
+    slow = {sample.kind for sample in samples if sample.path.is_relative_to(folder / "networks")}
+    kinds: dict[str, list[Sample]] = {}
+    for sample in samples:
+        kinds.setdefault(sample.kind.split(":")[0], []).append(sample)
+    rest = max(0, files - BYTES * len(kinds) - COMMANDS)
+    each = -(-rest // sum(sample.kind not in slow for sample in samples))
+    for kind, own in kinds.items():
+        tally = Tally()
+        for number, sample in enumerate(own):
+            share = BYTES // len(own) + (number < BYTES % len(own))
+            tally += damage(sample, share, seed, one_byte)
+            if sample.kind not in slow:
+                tally += damage(sample, each, seed + 1)
+        yield kind, tally
+
+
+def commanded(folder: Path, seed: int) -> Iterator[tuple[str, Tally]]:
+    """Damaged pictures and files of poses given to `imagpose check` and `imagpose poses show`."""
+    from imagpose.cli.commands import app
+    from imagpose.cli.failures import exit_code_of
+
+    tally, rng = Tally(), random.Random(seed)
+    samples = list(trust_samples.samples(folder, "marks", "poses"))
+    for number in range(COMMANDS):
+        sample = samples[number % len(samples)]
+        way = rng.choice(damages(sample))
+        sample.path.write_bytes(way(sample.content, rng))
+        words = ["check"] if sample.kind.startswith("marks") else ["poses", "show"]
+        printed, said = io.StringIO(), io.StringIO()
+        arguments = [*words, str(sample.path)]
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said), warnings.catch_warnings():
+            code = exit_code_of(lambda arguments=arguments: app(arguments, standalone_mode=False) or 0, debug=False)
+        lines = [line for line in said.getvalue().splitlines() if not line.startswith("note:")]
+        held = code in (0, 1, 2) and len(lines) == (code == 2) and "Traceback" not in said.getvalue()
+        tally.counts["fault" if not held else "refused" if code == 2 else "another"] += 1
+        if not held:
+            tally.faults.append(f"{' '.join(words)}, file {number} of seed {seed} ({sample.kind}): {code}, {lines}")
+        sample.path.write_bytes(sample.content)
+    yield "pictures and poses, given to commands", tally
+
+
+def tables(files: int, kills: int, seed: int, only: str | None) -> Iterator[tuple[str, bool]]:
+    """Lines of the tables, and whether what each says held."""
+    if only in (None, "damaged"):
+        yield (
+            "| kind of file | damaged files | refused | read the same | read otherwise | faults | slowest, s |",
+            True,
+        )
+        yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |", True
+        total = Tally()
+        with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other:
+            for kind, tally in chain(damaged(Path(place), files, seed), commanded(Path(other), seed)):
+                yield _line(kind, tally), not tally.faults
+                total += tally
+        yield _line("all", total), not total.faults
+        yield from ((f"    {fault}", False) for fault in total.faults)
+    for name in OTHERS:
+        if only in (None, name) and importlib.util.find_spec(name) is not None:
+            yield "", True
+            yield "| what was tried | times | held |", True
+            yield "| --- | ---: | ---: |", True
+            for what, tried, held in importlib.import_module(name).rows(kills, seed):
+                yield f"| {what} | {tried} | {held} |", tried == held
+
+
+def _line(kind: str, tally: Tally) -> str:
+    counts = " | ".join(f"{tally.counts[outcome]:,}" for outcome in OUTCOMES)
+    return f"| {kind} | {tally.files:,} | {counts} | {len(tally.faults)} | {tally.slowest:.1f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=20_000, help="damaged files")
+    parser.add_argument("--kills", type=int, default=50, help="kills, of all commands together")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("damaged", *OTHERS))
+    given = parser.parse_args()
+    held = True
+    for line, line_held in tables(given.files, given.kills, given.seed, given.only):
+        print(line, flush=True)
+        held &= line_held
+    sys.exit(not held)
+
+
+if __name__ == "__main__":
+    main()

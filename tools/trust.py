@@ -2,15 +2,14 @@
 
 python tools/trust.py --files 20000 --kills 50
 
-About an hour on one core. `--only damaged` leaves out what `trust_files` and `trust_training` try. The exit code is 1 if
-anything did not hold.
+About an hour on one core. `--only` takes one of the three: `damaged` files, `files` that commands write (`trust_files`),
+`training` (`trust_training`). The exit code is 1 if anything did not hold.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import random
 import sys
@@ -20,13 +19,20 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import trust_files
 import trust_samples
+import trust_training
 from trust_damage import Sample, Tally, damage, damages, one_byte
 
 BYTES = 200  # files of each kind with one byte changed
 COMMANDS = 400  # damaged files given to commands
+DAMAGED_HEAD = """\
+| kind of file | damaged files | refused | read the same | read otherwise | faults | slowest, s |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
+HEAD = """
+| what was tried | times | held |
+| --- | ---: | ---: |"""
 OUTCOMES = ("refused", "equal", "another")
-OTHERS = ("trust_files", "trust_training")
 
 
 def damaged(folder: Path, files: int, seed: int) -> Iterator[tuple[str, Tally]]:
@@ -77,11 +83,7 @@ def commanded(folder: Path, seed: int) -> Iterator[tuple[str, Tally]]:
 def tables(files: int, kills: int, seed: int, only: str | None) -> Iterator[tuple[str, bool]]:
     """Lines of the tables, and whether what each says held."""
     if only in (None, "damaged"):
-        yield (
-            "| kind of file | damaged files | refused | read the same | read otherwise | faults | slowest, s |",
-            True,
-        )
-        yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |", True
+        yield DAMAGED_HEAD, True
         total = Tally()
         with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other:
             for kind, tally in chain(damaged(Path(place), files, seed), commanded(Path(other), seed)):
@@ -89,13 +91,11 @@ def tables(files: int, kills: int, seed: int, only: str | None) -> Iterator[tupl
                 total += tally
         yield _line("all", total), not total.faults
         yield from ((f"    {fault}", False) for fault in total.faults)
-    for name in OTHERS:
-        if only in (None, name) and importlib.util.find_spec(name) is not None:
-            yield "", True
-            yield "| what was tried | times | held |", True
-            yield "| --- | ---: | ---: |", True
-            for what, tried, held in importlib.import_module(name).rows(kills, seed):
-                yield f"| {what} | {tried} | {held} |", tried == held
+    others = {"files": lambda: trust_files.rows(kills, seed), "training": trust_training.rows}
+    for name, rows in others.items():
+        if only in (None, name):
+            yield HEAD, True
+            yield from ((f"| {what} | {tried} | {held} |", tried == held) for what, tried, held in rows())
 
 
 def _line(kind: str, tally: Tally) -> str:
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20_000, help="damaged files")
     parser.add_argument("--kills", type=int, default=50, help="kills, of all commands together")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("damaged", *OTHERS))
+    parser.add_argument("--only", choices=("damaged", "files", "training"))
     given = parser.parse_args()
     held = True
     for line, line_held in tables(given.files, given.kills, given.seed, given.only):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imagpose.models.unet import IMAGPoseUNet
     from imagpose.pipeline import IMAGPosePipeline
     from imagpose.pose import Pose, read_poses
+    from imagpose.pose.retarget import retarget
     from imagpose.serving.generate import generate
     from imagpose.serving.many import generate_people
     from imagpose.views import ViewGrid
@@ -39,6 +40,7 @@ __all__ = [
     "generate",
     "generate_people",
     "read_poses",
+    "retarget",
 ]
 
 # ModelMixin stands here because diffusers looks for the base classes of saved components in the library they name.
@@ -54,6 +56,7 @@ _HOMES = {
     "generate": "imagpose.serving.generate",
     "generate_people": "imagpose.serving.many",
     "read_poses": "imagpose.pose",
+    "retarget": "imagpose.pose.retarget",
 }
 
 

@@ -1,0 +1,186 @@
+"""Poses fitted to bodies, on people of the test split, whom the network has not seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from imagpose.pose import Pose
+from imagpose.pose.retarget import RETARGETING_WEIGHTS, normalized, retarget
+from retargeting_pairs import HEIGHT, WIDTH, Pairs, make_pairs
+from retargeting_table import errors, fitted
+
+RIGHT_WRIST, LEFT_WRIST, RIGHT_ELBOW, ANKLES = 4, 7, 3, (10, 13)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    """Three pairs of every kind of motion."""
+    return make_pairs(66, 24)
+
+
+@pytest.fixture(scope="module")
+def whole(pairs: Pairs) -> Pairs:
+    """The pairs in which the target and the first two sources show whole bodies."""
+    shown = (pairs.target[..., 2] > 0).all(1) & (pairs.sources[:, :2, :, 2] > 0).all((1, 2))
+    return Pairs(**{name: values[shown] for name, values in vars(pairs).items()})
+
+
+def pose(points: np.ndarray, **changes: object) -> Pose:
+    return replace(Pose(points, WIDTH, HEIGHT), **changes)
+
+
+def sources_of(pairs: Pairs, number: int, views: int = 2) -> list[Pose]:
+    return [pose(points) for points in pairs.sources[number, :views]]
+
+
+def test_people_are_met_better_than_by_the_best_uniform_scale(pairs):
+    best = np.nanmean(errors(pairs, pairs.target[..., :2], True))
+    assert np.nanmean(errors(pairs, fitted(pairs, 1), True)) <= 0.7 * best
+    assert np.nanmean(errors(pairs, fitted(pairs, 4), True)) <= 0.6 * best
+
+
+def test_the_own_pose_is_hardly_changed(whole):
+    """The driver is the person: what is left is what the network cannot tell."""
+    for number in range(len(whole.target)):
+        own = pose(whole.sources[number, 0])
+        moved = retarget(own, [pose(points) for points in whole.sources[number]]).keypoints - own.keypoints
+        height = np.ptp(own.keypoints[:, 1])
+        assert np.hypot(*moved[:, :2].T).mean() < 0.01 * height
+
+
+def test_sizes_and_places_of_source_and_pose_do_not_matter(whole):
+    own, sources = pose(whole.target[0]), sources_of(whole, 0)
+    usual = retarget(own, sources).keypoints
+    larger = retarget(own.resize(3 * WIDTH, 3 * HEIGHT), sources).keypoints
+    np.testing.assert_allclose(larger[:, :2], 3 * usual[:, :2], atol=0.01)
+    elsewhere = [source.resize(2 * WIDTH, 2 * HEIGHT).crop(-50, 30, 600, 600) for source in sources]
+    np.testing.assert_allclose(retarget(own, elsewhere).keypoints, usual, atol=0.01)
+    shifted = retarget(own.crop(-40, 25, WIDTH, HEIGHT), sources).keypoints
+    np.testing.assert_allclose(shifted[:, :2], usual[:, :2] + [40, -25], atol=0.01)
+
+
+def test_the_order_of_sources_does_not_matter_and_each_counts(whole):
+    own, sources = pose(whole.target[1]), sources_of(whole, 1)
+    both = retarget(own, sources).keypoints
+    np.testing.assert_allclose(retarget(own, sources[::-1]).keypoints, both, atol=1e-3)
+    assert np.abs(retarget(own, sources[:1]).keypoints - both).max() > 0.05
+
+
+def test_the_mirrored_pose_gives_the_mirrored_result(whole):
+    own, sources = pose(whole.target[2]), sources_of(whole, 2)
+    mirrored = retarget(own.mirror(), [source.mirror() for source in sources])
+    np.testing.assert_allclose(mirrored.keypoints, retarget(own, sources).mirror().keypoints, atol=1e-3)
+
+
+def test_missing_points_stay_missing_and_confidences_stay(whole):
+    points = whole.target[3].copy()
+    points[:, 2] = np.linspace(0.3, 1, 18)
+    points[[RIGHT_ELBOW, 9, 10]] = 0
+    result = retarget(pose(points), sources_of(whole, 3)).keypoints
+    np.testing.assert_array_equal(result[:, 2], points[:, 2])
+    np.testing.assert_array_equal(result[points[:, 2] == 0], 0)
+    entire = retarget(pose(whole.target[3]), sources_of(whole, 3)).keypoints
+    rest = points[:, 2] > 0
+    offset = (result - entire)[rest, :2]
+    assert np.hypot(*(offset - offset.mean(0)).T).mean() < 0.015 * HEIGHT
+
+
+def test_a_hidden_hand_of_the_source_makes_no_long_arms(whole):
+    """Known from other tools: a hand that was not found reads as a short arm, or as one of an ape."""
+    for number in range(len(whole.target)):
+        own, sources = pose(whole.target[number]), sources_of(whole, number, 1)
+        hidden = sources[0].keypoints.copy()
+        hidden[[RIGHT_WRIST, LEFT_WRIST]] = 0
+        on_elbow = sources[0].keypoints.copy()
+        on_elbow[RIGHT_WRIST] = [*on_elbow[RIGHT_ELBOW, :2], 0.15]
+        usual = arm(retarget(own, sources))
+        for changed in (hidden, on_elbow):
+            assert abs(arm(retarget(own, [pose(changed)])) - usual) < 0.05 * HEIGHT
+
+
+def arm(one: Pose) -> float:
+    return float(np.hypot(*(one.keypoints[RIGHT_WRIST] - one.keypoints[RIGHT_ELBOW])[:2]))
+
+
+def test_feet_stay_on_the_ground(whole):
+    for number in range(len(whole.target)):
+        own = pose(whole.target[number])
+        result = retarget(own, sources_of(whole, number))
+        assert result.keypoints[ANKLES, 1].max() == pytest.approx(own.keypoints[ANKLES, 1].max(), abs=1e-3)
+
+
+def test_without_ankles_the_neck_stays(whole):
+    points = whole.target[4].copy()
+    points[[9, 10, 12, 13]] = 0
+    result = retarget(pose(points), sources_of(whole, 4))
+    assert result.keypoints[1, 1] == pytest.approx(points[1, 1], abs=1e-3)
+
+
+def test_the_person_can_keep_the_place_and_size_of_the_source(whole):
+    found = []
+    for number in range(len(whole.target)):
+        own, source = pose(whole.target[number]), sources_of(whole, number)[0]
+        result = retarget(own, [source], place="source").keypoints
+        assert result[ANKLES, 1].max() == pytest.approx(source.keypoints[ANKLES, 1].max(), abs=1e-3)
+        trunk = [1, 8, 11]
+        assert result[trunk, 0].mean() == pytest.approx(source.keypoints[trunk, 0].mean(), abs=1e-3)
+        true = np.concatenate([whole.truth[number], np.ones((18, 1))], 1)
+        height = normalized(result)[2].item() / normalized(true)[2].item() * whole.truth_height[number]
+        found.append(np.log(height / whole.source_height[number, 0]))
+        smaller = source.resize(WIDTH // 2, HEIGHT // 2).crop(0, 0, WIDTH, HEIGHT)
+        half = retarget(own, [smaller], place="source").keypoints
+        np.testing.assert_allclose(half[:, :2], result[:, :2] / 2, atol=0.01)
+    assert np.abs(found).mean() < 0.06  # of the height
+
+
+def test_the_place_of_a_source_that_is_cut_off_is_that_of_its_neck(whole):
+    own, source = pose(whole.target[0]), whole.sources[0, 0].copy()
+    source[[9, 10, 12, 13]] = 0
+    result = retarget(own, [pose(source)], place="source").keypoints
+    assert result[1, 1] == pytest.approx(source[1, 1], abs=1e-3)
+
+
+def test_hands_go_with_their_wrists(whole):
+    own = pose(whole.target[5])
+    wrists = own.keypoints[[LEFT_WRIST, RIGHT_WRIST], :2]
+    hands = np.ones((2, 21, 3), np.float32)
+    hands[..., :2] = wrists[:, None] + np.arange(21)[None, :, None]
+    hands[0, 5] = 0
+    result = retarget(replace(own, hands=hands), sources_of(whole, 5))
+    np.testing.assert_allclose(result.hands[:, 0, :2], result.keypoints[[LEFT_WRIST, RIGHT_WRIST], :2], atol=1e-3)
+    np.testing.assert_array_equal(result.hands[0, 5], 0)
+    assert retarget(own, sources_of(whole, 5)).hands is None
+
+
+def test_parts_of_bodies_are_fitted_too(pairs):
+    parts = (pairs.target[:, ANKLES, 2] == 0).all(1)
+    assert parts.sum() >= 5
+    assert np.nanmean(errors(pairs, fitted(pairs, 2), True)[parts]) < np.nanmean(
+        errors(pairs, pairs.target[..., :2], True)[parts]
+    )
+
+
+def test_bad_input_is_refused_in_one_line(whole):
+    own, sources = pose(whole.target[0]), sources_of(whole, 0)
+    few = own.keypoints.copy()
+    few[4:] = 0
+    one_place = np.tile(own.keypoints[:1], (18, 1))
+    for change, message in (
+        ({"sources": []}, "5 points is needed; there are 0"),
+        ({"sources": [pose(few)]}, "5 points is needed; there are 4"),
+        ({"pose": pose(few)}, "the pose has 4 points; 5 are needed"),
+        ({"pose": pose(one_place)}, "the pose has 1 points"),
+        ({"sources": [pose(one_place)]}, "there are 1"),
+        ({"place": "middle"}, "place is 'middle'; it must be one of pose, source"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            retarget(**({"pose": own, "sources": sources} | change))
+        assert "\n" not in str(error.value)
+    assert retarget(own, [pose(few), *sources]).keypoints.tolist() == retarget(own, sources).keypoints.tolist()
+
+
+def test_the_weights_are_small():
+    assert RETARGETING_WEIGHTS.stat().st_size < 2_000_000

@@ -33,7 +33,9 @@ def photo(tmp_path):
 def test_everything_is_in_the_size_asked_for_and_named(photo, tmp_path):
     out = tmp_path / "requests"
     poses = ["walk-03", "sit-01", "walk-03"]
-    (file,) = export_requests({"person": [photo]}, poses, [tmp_path / "own.json"], out=out, size=(320, 200))
+    (file,) = export_requests(
+        {"person": [photo]}, poses, [tmp_path / "own.json"], out=out, size=(320, 200), retarget=False
+    )
     request = json.loads(file.read_text())
     assert (request["height"], request["width"], request["person"]) == (320, 200, "person")
     assert [own["name"] for own in request["targets"]] == ["walk-03", "sit-01", "walk-03-2"]
@@ -48,6 +50,20 @@ def test_everything_is_in_the_size_asked_for_and_named(photo, tmp_path):
     stature = np.ptp(read_pose(file.parent / source["pose"]).keypoints[:, 1])
     assert 0.65 * 320 < stature < 0.88 * 320  # 145 of the photo's 400 pixels before
     assert source["from"] == str(photo)
+
+
+def test_poses_are_fitted_to_the_body_unless_declined(photo, tmp_path):
+    files = [
+        export_requests(
+            {"a": [photo]}, "walk-03", [tmp_path / "own.json"], out=tmp_path / str(wanted), retarget=wanted
+        )[0]
+        for wanted in (True, False)
+    ]
+    fitted, plain = (json.loads(file.read_text()) for file in files)
+    assert fitted["fitted"].startswith("to the body in 1 of 1 sources")
+    assert plain["fitted"] == "no: not asked for"
+    change = [read_pose(file.parent / "poses" / "walk-03.json").keypoints for file in files]
+    assert 0.5 < np.abs(change[0] - change[1]).max() < 60  # of 768 pixels
 
 
 def test_a_folder_of_people_and_the_rule_for_folders(photo, tmp_path):

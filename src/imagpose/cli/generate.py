@@ -49,6 +49,12 @@ Mask = Annotated[
     Files, _option(help="With --background: white where a source shows the person, one for each source (optional).")
 ]
 NoCrop = Annotated[bool, _option("--no-crop", help="Take photos whole, instead of framing them around the person.")]
+Retarget = Annotated[
+    bool, _option(help="Fit poses to the body in the sources, where their poses are given or can be detected.")
+]
+Place = Annotated[
+    str, _option(help="Where and how large the person stands: as in the pose, or as in the first source.")
+]
 Scenario = Annotated[str | None, _option(help="T1, T2, T3 or star; default: any number to any number.")]
 Grid = Annotated[
     str | None, _option(help="Rows x columns of the joint canvas, or auto, which fits it; default 2x2.", panel=_MANY)
@@ -81,6 +87,8 @@ def generate(
     background: Background = "keep",
     mask: Mask = None,
     no_crop: NoCrop = False,
+    retarget: Retarget = True,
+    place: Place = "pose",
     model: Model = "mini",
     scenario: Scenario = None,
     device: Device = None,
@@ -101,7 +109,7 @@ def generate(
         "out": out, "model": model, "reading": reading, "device": device, "dtype": dtype, "overwrite": overwrite,
         "signature": signature, "scenario": scenario, "grid": grid, "size": None if size is None else parse_size(size),
         "samples": samples, "keep_best": keep_best, "min_score": min_score, "anchor": anchor, "background": background,
-        "crop": not no_crop, "sampling": sampling,
+        "crop": not no_crop, "retarget": retarget, "place": place, "sampling": sampling,
     }  # fmt: skip
     if photos is None:
         files = generate_one(source or (), pose or (), source_pose or (), masks=mask or (), **options).files

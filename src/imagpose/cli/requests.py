@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.generate import NoCrop, Photos, Poses, Source, SourcePose
+from imagpose.cli.generate import NoCrop, Photos, Place, Poses, Retarget, Source, SourcePose
 from imagpose.cli.options import Overwrite, with_reading
 from imagpose.pictures import parse_size
 
@@ -33,6 +33,8 @@ def export(
     photos: Photos = None,
     size: Annotated[str, typer.Option(help="Height x width of sources and skeletons.")] = "768x512",
     no_crop: NoCrop = False,
+    retarget: Retarget = True,
+    place: Place = "pose",
     controlnet: Annotated[
         bool, typer.Option("--controlnet", help="Sticks of 4 pixels at any size and sharp edges, as ControlNet draws.")
     ] = False,
@@ -45,7 +47,8 @@ def export(
         raise ValueError("--photos stands in place of --source and --source-pose: leave them out")
     files = export_requests(
         {"person": source or []} if photos is None else photos, pose or (), source_pose or (), out=out,
-        size=parse_size(size), crop=not no_crop, controlnet=controlnet, reading=reading, overwrite=overwrite,
+        size=parse_size(size), crop=not no_crop, controlnet=controlnet, retarget=retarget, place=place, reading=reading,
+        overwrite=overwrite,
     )  # fmt: skip
     for file in files:
         typer.echo(file)

@@ -1,6 +1,6 @@
 """Requests for another engine: sources as the model would get them, skeletons of any size, names, and a JSON of it all.
 
-So readers, detection, framing and naming serve any model that takes a photo and a skeleton.
+So readers, detection, framing, retargeting and naming serve any model that takes a photo and a skeleton.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 from imagpose.io import check_replaceable, result_folder, write_json
 from imagpose.pictures import fit_view
 from imagpose.pose import PoseOptions, draw_skeleton, write_openpose_json
+from imagpose.pose.retarget import PLACES
 from imagpose.serving.drawn import frame_sources
+from imagpose.serving.fitting import fit_inputs
 from imagpose.serving.inputs import GenerateInputs, PictureLike, PoseLike, as_list, read_inputs, read_targets
 from imagpose.serving.many import people_photos, person_inputs
 from imagpose.serving.settings import GenerateSettings
@@ -32,6 +34,8 @@ def export_requests(
     size: tuple[int, int] = _DEFAULT_SIZE,
     crop: bool = True,
     controlnet: bool = False,
+    retarget: bool = True,
+    place: str = PLACES[0],
     reading: PoseOptions | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
@@ -44,6 +48,7 @@ def export_requests(
         size: height and width of sources and skeletons.
         crop: frame the photos around the person; otherwise they are fitted whole.
         controlnet: sticks of 4 pixels at any size, as ControlNet's own drawings have.
+        retarget, place: see `settings.GenerateSettings`.
         overwrite: see `io.result_folder`.
 
     Returns:
@@ -53,7 +58,7 @@ def export_requests(
         ValueError, OSError: as `generate.generate`; nothing has been written then.
     """
     out = Path(out)
-    settings = GenerateSettings(size=size, crop=crop)
+    settings = GenerateSettings(size=size, crop=crop, retarget=retarget, place=place)
     check_replaceable(out, overwrite)
     targets = read_targets(as_list(poses), reading)
     if isinstance(sources, Path):
@@ -73,7 +78,9 @@ def _write_request(
     for inner in ("sources", "skeletons", "poses"):
         (folder / inner).mkdir(parents=True)
     sources: list[dict[str, Any]] = []
-    for number, own in enumerate(frame_sources(inputs, settings, height, width), 1):
+    framed = frame_sources(inputs, settings, height, width)
+    inputs, how_fitted = fit_inputs(inputs, framed, settings)
+    for number, own in enumerate(framed, 1):
         file = f"sources/{number}.png"
         fit_view(own.picture, width, height).save(folder / file)
         pose_file = None if own.pose is None else f"poses/source-{number}.json"
@@ -89,5 +96,5 @@ def _write_request(
         targets.append(
             {"name": name, "skeleton": f"skeletons/{name}.png", "pose": f"poses/{name}.json", "from": origin}
         )
-    record = {"version": __version__, "person": person, "height": height, "width": width}
+    record = {"version": __version__, "person": person, "height": height, "width": width, "fitted": how_fitted}
     write_json(folder / "request.json", {**record, "sources": sources, "targets": targets}, indent=2)

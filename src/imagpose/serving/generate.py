@@ -1,6 +1,7 @@
 """Pictures of a person in poses, as the command, the page and Python ask for them: from photos to a folder of results.
 
-One direction: read -> frame the photos -> draw all samples -> score -> put on a ground -> choose -> write.
+One direction: read -> frame the photos -> fit the poses to the body -> draw all samples -> score -> put on a ground ->
+choose -> write.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from imagpose.pipeline.requests import read_requests
 from imagpose.pose import Pose, PoseOptions
 from imagpose.provenance import Signature, generated_by, read_marks
 from imagpose.serving.drawn import AfterStep, draw_sample, frame_sources, keep_best, scored_outputs
+from imagpose.serving.fitting import fit_inputs
 from imagpose.serving.framing import Framed
 from imagpose.serving.inputs import CHECK_VIEW_SIZE, GenerateInputs, PictureLike, PoseLike, as_list, read_inputs
 from imagpose.serving.results import (
@@ -126,14 +128,15 @@ def generate_inputs(
     started = time.perf_counter()
     height, width = settings.size or (pipeline.config.view_height, pipeline.config.view_width)
     framed = frame_sources(inputs, settings, height, width)
+    fitted, how_fitted = fit_inputs(inputs, framed, settings)
     drawn = [
         draw_sample(
-            pipeline, framed, inputs.poses, settings, settings.sampling.seed + sample, (height, width), after_step
+            pipeline, framed, fitted.poses, settings, settings.sampling.seed + sample, (height, width), after_step
         )
         for sample in range(settings.samples)
     ]
     sampled = time.perf_counter()
-    outputs = keep_best(scored_outputs(drawn, inputs, framed, settings), settings)
+    outputs = keep_best(scored_outputs(drawn, fitted, framed, settings), settings)
     seconds = {
         "load": round(load_seconds, 3),
         "generate": round(sampled - started, 3),
@@ -149,6 +152,7 @@ def generate_inputs(
         "sources": _recorded_sources(inputs, framed),
         "poses": list(inputs.files.get("poses", [])),
         "read": inputs.said,
+        "fitted": how_fitted,
         "outputs": [_recorded(own, inputs) for own in outputs],
         "size": {"height": height, "width": width},
         "grid": str(settings.view_grid(len(inputs.sources), len(inputs.poses))),
@@ -160,7 +164,7 @@ def generate_inputs(
     }
     files = []
     if out is not None:
-        sheet = request_sheet([own.picture for own in framed], inputs.poses, outputs)
+        sheet = request_sheet([own.picture for own in framed], fitted.poses, outputs)
         files = write_results(Path(out), outputs, sheet, record, model, signature, overwrite)
     return Generated([own.picture for own in outputs], [own.name for own in outputs], record, files)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from imagpose.pipeline.requests import check_size
 from imagpose.pipeline.sampling import Sampling
+from imagpose.pose.retarget import PLACES
 from imagpose.serving.ground import KEEP, check_background
 from imagpose.views import SCENARIOS, ViewGrid, fitting_grid
 
@@ -31,6 +32,8 @@ class GenerateSettings:
         anchor: good pictures of the first canvas become sources of the others.
         background: "keep", "transparent" or a colour.
         crop: photos are framed around their person.
+        retarget: poses are fitted to the body in the sources, where that body's pose is known or can be detected.
+        place: see `pose.retarget.retarget`.
         sampling: settings of sampling.
 
     Raises:
@@ -46,6 +49,8 @@ class GenerateSettings:
     anchor: bool = False
     background: str = KEEP
     crop: bool = True
+    retarget: bool = True
+    place: str = PLACES[0]
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
@@ -69,6 +74,10 @@ class GenerateSettings:
             for name, side in zip(("height", "width"), self.size, strict=True):
                 check_size(name, side)
         check_background(self.background)
+        if self.place not in PLACES:
+            raise ValueError(f"place is {self.place!r}; one of {', '.join(PLACES)} expected")
+        if self.place != PLACES[0] and not self.retarget:
+            raise ValueError(f"place {self.place} is found by fitting the pose to the body: leave --no-retarget out")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> GenerateSettings:

@@ -67,7 +67,7 @@ def test_folders_say_which_version_wrote_them(small_unet: BuildUNet, tmp_path: P
 @pytest.mark.parametrize("slice_size", ["auto", "max", 1])
 @torch.no_grad()
 def test_sliced_attention_computes_the_same(small_unet: BuildUNet, slice_size) -> None:
-    unet = small_unet(attention_head_dim=(1, 2, 4))
+    unet = small_unet(attention_head_dim=(2, 1, 4))  # one head cannot be halved
     whole = unet(**inputs())[0]
     unet.set_attention_slice(slice_size)
     assert {type(own).__name__ for own in unet.attn_processors.values()} == {"SlicedAttnProcessor"}

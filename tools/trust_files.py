@@ -84,8 +84,12 @@ COMMANDS = (
         overwrites=True,
     ),
     Command(
+        "requests export", f"{_REQUEST} --size 64x48 --out {{out}}", ("notes.txt", "person/request.json"),
+        runs=False, overwrites=True,
+    ),
+    Command(
         "evaluate images", "--generated {inputs}/2000000 --reference {inputs}/2000000 --workers 1 --out {out}",
-        ("notes.txt",), ("summary.json", "report.html"),
+        ("notes.txt", "summary.json", "parts/notes.txt"), ("summary.json", "report.html"),
     ),
     Command("demo", "--out {out}", ("notes.txt", "index.html", "t1/target-0.png"), runs=False, overwrites=True),
     Command("poses detect", "{inputs}/2000000/0.png --out {out}", ("0.json",), runs=False, overwrites=True),

@@ -51,6 +51,7 @@ class Command:
         varying: files that hold times or names of folders, so that two runs differ.
         runs: whether it is run to its end here; of others only refusals are tried.
         overwrites: whether it has ``--overwrite``.
+        one_file: it writes one file into a folder that is there.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Command:
     varying: tuple[str, ...] = ()
     runs: bool = True
     overwrites: bool = False
+    one_file: bool = False
 
     def given(self, inputs: Path, out: Path) -> list[str]:
         return [part.format(inputs=inputs, out=out) for part in f"{self.name} {self.arguments}".split()]
@@ -85,19 +87,22 @@ COMMANDS = (
     ),
     Command(
         "requests export", f"{_REQUEST} --size 64x48 --out {{out}}", ("notes.txt", "person/request.json"),
-        runs=False, overwrites=True,
+        overwrites=True,
     ),
     Command(
         "evaluate images", "--generated {inputs}/2000000 --reference {inputs}/2000000 --workers 1 --out {out}",
         ("notes.txt", "summary.json", "parts/notes.txt"), ("summary.json", "report.html"),
     ),
-    Command("demo", "--out {out}", ("notes.txt", "index.html", "t1/target-0.png"), runs=False, overwrites=True),
+    Command(
+        "demo", "--model {inputs}/.model --steps 1 --out {out}", ("notes.txt", "index.html", "t1/target-0.png"),
+        ("index.html",), overwrites=True,
+    ),
     Command("poses detect", "{inputs}/2000000/0.png --out {out}", ("0.json",), runs=False, overwrites=True),
     Command(
         "train autoencoder", f"--config {ROOT}/configs/mini/autoencoder.yaml output={{out}}", ("weights/notes.txt",),
         runs=False,
     ),
-    Command("train export", "--run {inputs}/.run --out {out}", ("notes.txt",), runs=False, overwrites=True),
+    Command("train export", "--run {inputs}/.run --out {out}", ("notes.txt",), overwrites=True),
     Command(
         "convert official",
         "--unet {inputs}/2000000/0.json --pose {inputs}/2000000/0.json --patch {inputs}/2000000/0.json"
@@ -105,13 +110,10 @@ COMMANDS = (
         ("notes.txt",), runs=False,
     ),
     Command("convert to-official", "--model {inputs}/.model --out {out}", ("patch-0.pth",), runs=False),
+    Command("poses draw", "{inputs}/2000000/0.json --out {out}/a.png", ("a.png", "notes.txt"), one_file=True),
+    Command("poses convert", "{inputs}/2000000/0.json {out}/a.json", ("a.json", "notes.txt"), one_file=True),
+    Command("poses list", "walk-* --sheet {out}/a.png", ("a.png", "notes.txt"), one_file=True),
 )  # fmt: skip
-FILES = (
-    ("poses draw", "{inputs}/2000000/0.json --out {out}/a.png", "a.png"),
-    ("poses convert", "{inputs}/2000000/0.json {out}/a.json", "a.json"),
-    ("poses list", "walk-* --sheet {out}/a.png", "a.png"),
-)
-"""Commands that write a single file."""
 
 
 def make_inputs(folder: Path) -> Path:
@@ -190,7 +192,7 @@ def is_whole(out: Path, command: Command, reference: dict[str, bytes]) -> bool:
 def is_finished(out: Path, command: Command, inputs: Path, reference: dict[str, bytes]) -> bool:
     """Whether the command, run again, ends with the reference's files and nothing else."""
     code, text = start(command.given(inputs, out)).wait()
-    complete = code == 0 or (command.overwrites and code == 2 and "exists already" in text)
+    complete = code == 0 or ((command.overwrites or command.one_file) and code == 2 and " exists" in text)
     return complete and contents(out, command) == reference and not list(out.parent.glob(f".{out.name}-*.partial"))
 
 
@@ -214,7 +216,10 @@ class Trial:
         self.reference = contents(out, command)
 
     def _new(self) -> Path:
-        return Path(tempfile.mkdtemp(dir=self.folder)) / "out"
+        out = Path(tempfile.mkdtemp(dir=self.folder)) / "out"
+        if self.command.one_file:
+            out.mkdir()
+        return out
 
     def kill(self, moment: float) -> bool:
         """Kill it after a share of its time; then nothing is half, and the same command ends as if nothing had been."""
@@ -238,10 +243,12 @@ class Trial:
 
     def forbid(self) -> bool:
         """A folder without permission: one line, nothing written. As root it is run by nobody, whom modes hold."""
-        place = self._new().parent
+        out = self._new()
+        place = out if self.command.one_file else out.parent
+        out.parent.chmod(0o755)
         place.chmod(0o555)
         before = (lambda: os.setuid(NOBODY)) if os.geteuid() == 0 else (lambda: None)
-        failed = start(self.command.given(self.inputs, place / "out"), before).wait()
+        failed = start(self.command.given(self.inputs, out), before).wait()
         return is_one_line(*failed) and not list(place.iterdir())
 
     def double(self) -> bool:
@@ -265,10 +272,9 @@ def survives(command: Command, inputs: Path, folder: Path, name: str, overwrite:
 
 def stranger_cases() -> list[tuple[Command, str, bool]]:
     """Every command with every name and, where it has it, with ``--overwrite``."""
-    single = [Command(name, arguments, (theirs,), runs=False) for name, arguments, theirs in FILES]
     return [
         (command, name, overwrite)
-        for command in (*COMMANDS, *single)
+        for command in COMMANDS
         for name in command.theirs
         for overwrite in ((False, True) if command.overwrites else (False,))
     ]

@@ -9,6 +9,7 @@ itself. `rows` prints what `tools/trust.py` collects.
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import os
 import random
@@ -120,6 +121,7 @@ def make_inputs(folder: Path) -> Path:
     """Pictures and poses of two people; hidden beside them a small model and a run's folder."""
     for name in LOADED:
         import_module(f"imagpose.{name}")
+    codecs.lookup("utf-8-sig")  # of the interpreter's files, which nobody may not be able to read
     render_set(2_000_000, 2, 2, 64, 48, folder, 1)
     tiny_pipeline().save_pretrained(folder / ".model")
     shutil.copytree(folder / ".model", folder / ".run" / "weights")

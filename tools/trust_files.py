@@ -96,7 +96,7 @@ COMMANDS = (
     ),
     Command(
         "demo", "--model {inputs}/.model --steps 1 --out {out}", ("notes.txt", "index.html", "t1/target-0.png"),
-        ("index.html",), overwrites=True,
+        runs=False, overwrites=True,
     ),
     Command("poses detect", "{inputs}/2000000/0.png --out {out}", ("0.json",), runs=False, overwrites=True),
     Command(

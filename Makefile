@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 
 # Poses are tested with the real networks: 22 MB for LiteRT, 36 MB for MediaPipe's wheel, seconds each.
 $(DEVELOPMENT): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,perceptual,plots,pose,provenance,rtmlib,web]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,lora,perceptual,plots,pose,provenance,rtmlib,web]"
 	$(BIN)/imagpose poses setup
 	@touch $@
 

@@ -12,7 +12,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from imagpose.cli.commands import app
 from imagpose.cli.failures import explain
 from imagpose.cli.options import parse_size
 
@@ -150,3 +152,17 @@ def test_ctrl_c_while_processes_start_and_work(tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGINT)
             _, stderr = process.communicate(timeout=60)
         assert (process.returncode, stderr) == (130, "stopped by Ctrl-C\n")
+
+
+def test_a_training_that_is_not_finite_ends_with_one_line_and_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: object) -> None:
+        raise FloatingPointError("step 4: loss nan; training stopped, the last good checkpoint is step-00000003")
+
+    monkeypatch.setattr("imagpose.training.encoder.train_encoder", diverge)
+    config = tmp_path / "config.yaml"
+    config.touch()
+    result = CliRunner().invoke(app, ["train", "encoder", "--config", str(config)])
+    assert result.exit_code == 1 and result.stdout == ""
+    assert result.stderr == "error: step 4: loss nan; training stopped, the last good checkpoint is step-00000003\n"

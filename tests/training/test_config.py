@@ -12,6 +12,7 @@ from imagpose.training.autoencoder import AutoencoderConfig, AutoencoderFinishCo
 from imagpose.training.configs import ViewCacheConfig, load_config, parse_duration
 from imagpose.training.decoder import DecoderConfig
 from imagpose.training.denoiser import DenoiserConfig
+from imagpose.training.denoiser.lora import LoraConfig
 from imagpose.training.encoder import EncoderConfig
 from imagpose.training.judges import IdentityConfig, PoseEstimatorConfig, SilhouetteConfig
 from imagpose.views import ViewGrid
@@ -25,6 +26,7 @@ KINDS = {
     "decoder": DecoderConfig,
 }
 JUDGES = {"identity": IdentityConfig, "pose_estimator": PoseEstimatorConfig, "silhouette": SilhouetteConfig}
+OTHERS = {**JUDGES, "lora": LoraConfig}
 
 
 @pytest.fixture
@@ -42,9 +44,9 @@ def error_of(kind: type, path: Path, overrides: list[str] | None = None) -> str:
 
 def test_every_shipped_file_is_legal() -> None:
     paths = sorted([*CONFIGS.glob("*.yaml"), *(CONFIGS / "mini").glob("*.yaml")])
-    assert {path.stem for path in paths} >= {*KINDS, *JUDGES, "finetune"} and len(paths) > 8
+    assert {path.stem for path in paths} >= {*KINDS, *OTHERS, "finetune"} and len(paths) > 8
     for path in paths:
-        config = load_config({**KINDS, **JUDGES}.get(path.stem, DenoiserConfig), path)
+        config = load_config({**KINDS, **OTHERS}.get(path.stem, DenoiserConfig), path)
         assert config.data.height % 16 == 0 and config.data.width % 16 == 0
 
 

@@ -56,6 +56,14 @@ def denoiser(config: Config, overrides: Overrides = None, resume: Resume = None,
     _train(train_denoiser, config, overrides, resume, stop_after)
 
 
+@app.command(epilog="Example: imagpose train lora --config configs/mini/lora.yaml")
+def lora(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+    """An adapter of a trained denoiser for a few people's photos; needs the extra 'lora'."""
+    from imagpose.training.denoiser.lora import train_lora
+
+    _train(train_lora, config, overrides, resume, stop_after)
+
+
 @app.command(epilog="Example: imagpose train pose-estimator --config configs/mini/pose_estimator.yaml")
 def pose_estimator(
     config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
@@ -113,7 +121,11 @@ def _train(
 ) -> None:
     from imagpose.training.configs import parse_duration
 
-    outcome = trainer(config, overrides, resume, None if stop_after is None else parse_duration(stop_after))
+    try:
+        outcome = trainer(config, overrides, resume, None if stop_after is None else parse_duration(stop_after))
+    except FloatingPointError as error:  # nothing that was given is at fault for sure: not exit code 2
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
     measures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.validation.items())
     skipped = f", {outcome.skipped} skipped" if outcome.skipped else ""
     typer.echo(f"{outcome.reason} at step {outcome.step}{skipped}{': ' if measures else ''}{measures}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import signature
+from os import PathLike
 from typing import Any
 
 import torch
@@ -101,6 +102,23 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
                 blocks[index] = add_cross_view(block, placement, make)
         if self.mid_block is not None:
             self.mid_block = add_cross_view(self.mid_block, placement, make)
+
+    def check_without_adapters(self) -> None:
+        """Refuse to save adapters and weights under each other's names, which nothing could load.
+
+        Raises:
+            ValueError: an adapter is loaded.
+        """
+        if adapters := ", ".join(getattr(self, "peft_config", {})):
+            raise ValueError(
+                f"the UNet has LoRA adapters ({adapters}) and cannot be saved with them: save_lora_weights saves them alone;"
+                " unload_lora_weights, after fuse_lora if they are to stay in the weights, makes it a plain UNet again"
+            )
+
+    def save_pretrained(self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As in diffusers; errors as `check_without_adapters`."""
+        self.check_without_adapters()
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     @staticmethod
     def _get_init_keys(input_class: type) -> set[str]:

@@ -36,6 +36,7 @@ from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditi
 from imagpose.pipeline.decoding import CanvasDecoder
 from imagpose.pipeline.diffusers_options import LatentPipeline
 from imagpose.pipeline.finite import FiniteSteps
+from imagpose.pipeline.lora import LoraAdapters
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pixels import Padding, padded_size
@@ -49,7 +50,7 @@ VAE_SCOPES = ("view", "joint")
 AfterStep = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-class IMAGPosePipeline(LatentPipeline):
+class IMAGPosePipeline(LoraAdapters, LatentPipeline):
     """Generates pictures of one person in given poses, from any number of photos of that person.
 
     Args:

@@ -17,6 +17,7 @@ __all__ = ["Address", "open_page", "serve"]
 
 _USER = "imagpose"  # of the password
 _SWEEP_EVERY = 300.0  # seconds
+_SESSIONS = 200  # that Gradio remembers, 90 kB each; ours keep nothing there
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def open_page(address: Address, models: Sequence[str], limits: Limits, device: s
                 run_history=False,
                 enable_monitoring=False,
                 ssr_mode=False,
+                state_session_capacity=_SESSIONS,
                 _frontend=False,  # else Gradio takes a machine that needs 3 seconds to answer for one without loopback
                 mcp_server=False,
                 theme=page_module.THEME,

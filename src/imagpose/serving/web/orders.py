@@ -65,8 +65,8 @@ def read_order(
     Args:
         photos: of one person, files inside `folder`.
         poses: target poses, parsed JSON of any kind that `pose.read_pose_file` knows, or names of the library.
-        asked: "model", "units" of the poses, and settings: "scenario", "grid", "size" (256x176), "crop", "steps",
-            "guidance_scale", "seed"; None and "" stand for the default.
+        asked: "model", "units" of the poses, and settings: "scenario", "grid", "size" (256x176), "crop", "retarget",
+            "steps", "guidance_scale", "seed"; None and "" stand for the default.
         folder: where uploads lie.
         models: that may be asked for.
         limits: of all of it.
@@ -157,6 +157,7 @@ _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "grid": _text,
     "size": _size,
     "crop": _switch,
+    "retarget": _switch,
     "steps": _whole,
     "guidance_scale": _number,
     "seed": _whole,

@@ -121,6 +121,7 @@ def _settings(studio: Studio) -> dict[str, gr.components.Component]:
         "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width"),
         "model": gr.Dropdown(models, value=models[0], label="Model", info="What draws the pictures"),
         "crop": gr.Checkbox(True, label="Frame photos around the person", elem_classes=row),
+        "retarget": gr.Checkbox(False, label="Fit poses to the person's body", elem_classes=row),
     }
 
 

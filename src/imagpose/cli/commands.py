@@ -19,9 +19,9 @@ from imagpose.cli.options import (
     Style,
     Workers,
     World,
+    parse_size,
     with_sampling,
 )
-from imagpose.pictures import parse_size
 from imagpose.version import __version__
 
 if TYPE_CHECKING:

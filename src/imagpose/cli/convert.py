@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imagpose.pictures import parse_size
+from imagpose.cli.options import parse_size
 
 app = typer.Typer(help="The published code's checkpoints to our folders, and back.", no_args_is_help=True)
 

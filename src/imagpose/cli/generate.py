@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagpose.cli.options import Model, Overwrite, with_reading, with_sampling
-from imagpose.pictures import parse_size
+from imagpose.cli.options import Model, Overwrite, parse_size, with_reading, with_sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling

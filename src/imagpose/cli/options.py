@@ -10,8 +10,6 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from imagpose.pictures import parse_size
-
 Model = Annotated[str, typer.Option(help="'mini', the folder of a saved pipeline, or a Hub id.")]
 Config = Annotated[Path, typer.Option(help="YAML configuration, see configs/.")]
 Overrides = Annotated[
@@ -145,6 +143,13 @@ def _with_options(
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_options
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`pictures.parse_size`, imported when a size is given: numpy and Pillow would slow down every --help."""
+    from imagpose import pictures
+
+    return pictures.parse_size(text)
 
 
 def parse_named(texts: list[str] | None, option: str) -> dict[str, str]:

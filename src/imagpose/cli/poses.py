@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import DETECTORS, Overwrite, with_reading
-from imagpose.pictures import parse_size
+from imagpose.cli.options import DETECTORS, Overwrite, parse_size, with_reading
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from imagpose.cli.options import DETECTORS, Style, Workers, World
-from imagpose.pictures import parse_size
+from imagpose.cli.options import DETECTORS, Style, Workers, World, parse_size
 
 app = typer.Typer(help="Make data sets for training and evaluation; check them.", no_args_is_help=True)
 

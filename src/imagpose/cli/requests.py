@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagpose.cli.generate import NoCrop, Photos, Place, Poses, Retarget, Source, SourcePose
-from imagpose.cli.options import Overwrite, with_reading
-from imagpose.pictures import parse_size
+from imagpose.cli.options import Overwrite, parse_size, with_reading
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from imagpose.cli.commands import app
 from imagpose.cli.failures import explain
-from imagpose.cli.options import parse_size
+from imagpose.pictures import parse_size
 
 MAIN = "from imagpose.cli import main; main()"
 
@@ -39,6 +39,10 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (ValueError("steps is 0;\n  1 expected"), 2, ["steps is 0; 1 expected"]),
         (FloatingPointError("latents are not finite"), 2, ["latents are not finite"]),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2, ["invalid start byte"]),
+        (
+            RuntimeError("Error while serializing: I/O error: File too large (os error 27)"), 1,
+            ["File too large", "ulimit -f"],
+        ),
         (UsageError(), 2, ["Missing option '--out'."]),
         (FileNotFoundError("picture not found: a.png"), 2, ["picture not found: a.png"]),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.png"), 2, ["a.png: No such file"]),
@@ -76,7 +80,7 @@ def test_a_bug_names_the_place_in_our_code() -> None:
         parse_size(None)  # type: ignore[arg-type]
     except AttributeError as error:
         code, line = explain(error)
-    assert code == 70 and "cli/options.py:" in line
+    assert code == 70 and "pictures.py:" in line
 
 
 def run(*words: object, code: str = MAIN, **options: object) -> subprocess.CompletedProcess[str]:

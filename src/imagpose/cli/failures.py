@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -90,6 +91,9 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError):
         given = isinstance(error, _WRONG_PLACES) or error.errno in _GIVEN
         return INPUT if given else MACHINE, _system_text(error, error.errno)
+    found = re.search(r"\(os error (\d+)\)", text)  # safetensors reports the system's errors in its own
+    if found is not None and int(found[1]) in _REMEDIES:
+        return MACHINE, _system_text(error, int(found[1]))
     if isinstance(error, (ValueError, FloatingPointError)):
         return INPUT, text
     if type(error).__name__ == "BrokenProcessPool":

@@ -87,6 +87,7 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "reading": PoseOptions("signed", (768, 512), 2, 0.3), "signature": None, "size": (256, 176), "samples": 4,
         "keep_best": True, "min_score": 0.5, "anchor": True, "background": "#ffffff",
         "masks": [Path("m.png"), Path("n.png")], "crop": False, "device": "cpu", "dtype": "bf16", "overwrite": True,
+        "retarget": True, "place": "pose",
     }  # fmt: skip
 
 

@@ -83,9 +83,16 @@ def test_a_bug_names_the_place_in_our_code() -> None:
     assert code == 70 and "pictures.py:" in line
 
 
+def hear_ctrl_c() -> None:
+    """A process that a shell starts in the background ignores SIGINT, and what it starts inherits that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def run(*words: object, code: str = MAIN, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *map(str, words)]
-    return subprocess.run(command, text=True, timeout=120, **{"capture_output": True, **options})  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(
+        command, text=True, timeout=120, **{"capture_output": True, "preexec_fn": hear_ctrl_c, **options}
+    )  # type: ignore[call-overload,no-any-return]
 
 
 def planted(statement: str) -> str:
@@ -150,7 +157,11 @@ def test_ctrl_c_while_processes_start_and_work(tmp_path: Path) -> None:
     for number, seconds in enumerate((0.9, 1.8)):
         words = ["people", "--out", str(tmp_path / str(number)), "--size", "256x176", "--count", "50", "--workers", "2"]
         with subprocess.Popen(
-            [sys.executable, "-c", MAIN, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-c", MAIN, *words],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=hear_ctrl_c,
         ) as process:
             time.sleep(seconds)
             os.killpg(process.pid, signal.SIGINT)

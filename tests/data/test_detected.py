@@ -58,9 +58,8 @@ def test_a_folder_keeps_poses_that_are_there_and_detects_the_others(tmp_path: Pa
 def test_without_detecting_a_picture_without_a_pose_is_left_out(tmp_path: Path, block_person) -> None:
     (tmp_path / "pictures" / "anna").mkdir(parents=True)
     block_person((176, 256), RED).save(tmp_path / "pictures" / "anna" / "alone.png")
-    with pytest.raises(ValueError, match="no picture could be stored"):
+    with pytest.raises(ValueError, match="no picture could be stored; the first: .*or --detect"):
         prepare_folder(tmp_path / "pictures", tmp_path / "set", workers=1)
-    assert "or --detect" in problems_of(tmp_path / "set")[0][1]
 
 
 @pytest.mark.parametrize(("fit", "frame"), [("resize", (352, 512)), ("crop", (256, 256))])

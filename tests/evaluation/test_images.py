@@ -324,7 +324,8 @@ def test_other_weights_are_run_anew(folders, tmp_path, networks):
 def test_files_and_page(folders, tmp_path, networks):
     run(folders, tmp_path / "out", networks)
     out = tmp_path / "out"
-    assert sorted(path.name for path in out.iterdir()) == ["pairs.parquet", "parts", "report.html", "summary.json"]
+    shown = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+    assert shown == ["pairs.parquet", "parts", "report.html", "settings.json", "summary.json"]
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["pairs"], summary["samples"], summary["protocols"]) == (PAIRS, 1, ["clean", "field"])
     assert any("biased" in note for note in summary["notes"])

@@ -157,5 +157,5 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot load"):
         load_autoencoder(ModelFiles(str(tmp_path)))
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="cannot load"):
+    with pytest.raises(ValueError, match="config.json: not JSON"):
         load_autoencoder(ModelFiles(str(tmp_path)))

@@ -15,6 +15,7 @@ class AffineUNet(torch.nn.Module):
     config = SimpleNamespace(in_channels=9, block_out_channels=(8, 16))
     dtype = torch.float32
     device = torch.device("cpu")
+    is_cache_enabled = False
 
     def forward(self, sample, timestep, encoder_hidden_states, pose_features=None, view_grid=None, return_dict=True):
         prediction = (

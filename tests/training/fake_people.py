@@ -11,7 +11,9 @@ import numpy as np
 HEIGHT, WIDTH, VIEWS, BLOCK = 64, 64, 6, 4
 
 
-def fake_views(seeds: Iterable[int], views: int, height: int, width: int, world: str = "studio") -> Iterator:
+def fake_views(
+    seeds: Iterable[int], views: int, height: int, width: int, world: str = "studio", workers: int | None = None
+) -> Iterator:
     """As `imagpose.people.iterate_views`: an identity is a colour, a view is where its box stands."""
     for seed in seeds:
         rng = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from inspect import signature
 from os import PathLike
 from typing import Any
@@ -115,8 +116,10 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
                 " unload_lora_weights, after fuse_lora if they are to stay in the weights, makes it a plain UNet again"
             )
 
+    @wraps(
+        UNet2DConditionModel.save_pretrained
+    )  # a pipeline passes max_shard_size and variant on if the signature has them
     def save_pretrained(self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """As in diffusers; errors as `check_without_adapters`."""
         self.check_without_adapters()
         super().save_pretrained(save_directory, *args, **kwargs)
 

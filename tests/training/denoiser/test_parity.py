@@ -143,7 +143,11 @@ def test_the_pose_encoder_is_shown_drawings_in_0_to_1(stage, monkeypatch):
     assert joint.min() == 0 and joint.max() == 1
     seen = []
     original = stage.pose_encoder.forward
-    monkeypatch.setattr(stage.pose_encoder, "forward", lambda skeleton: seen.append(skeleton) or original(skeleton))
+    monkeypatch.setattr(
+        stage.pose_encoder,
+        "forward",
+        lambda skeleton, **options: seen.append(skeleton) or original(skeleton, **options),
+    )
     for show in (trained, asked):
         show(stage, monkeypatch, 2, True)
     for skeleton in seen:

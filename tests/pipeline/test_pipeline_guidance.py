@@ -35,8 +35,9 @@ def known(pipeline, monkeypatch):
         module = getattr(pipeline, name)
 
         def record(*args, original=module.forward, name=name, **kwargs):
-            seen[name] = original(*args, **kwargs)
-            return seen[name]
+            output = original(*args, **kwargs)  # of return_dict=False
+            seen[name] = output[0]
+            return output
 
         monkeypatch.setattr(module, "forward", record)
     pipeline.unet = AffineUNet()

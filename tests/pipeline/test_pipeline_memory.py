@@ -35,7 +35,7 @@ def test_a_leak_is_seen(script: ModuleType, pipeline, monkeypatch) -> None:
     monkeypatch.setattr(
         type(pipeline), "__call__", lambda *a, **k: (kept.append(b"x" * 40_000_000), generate(*a, **k))[1]
     )
-    assert script.print_in_a_row(pipeline, 12, 1) > script.ALLOWED_IN_A_ROW
+    assert script.print_in_a_row(pipeline, 24, 1) > script.ALLOWED_IN_A_ROW
 
 
 def test_too_few_calls_are_refused(script: ModuleType, pipeline) -> None:

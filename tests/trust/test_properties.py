@@ -58,14 +58,13 @@ def test_a_resized_pose_comes_back(pose: Pose, width: int, height: int) -> None:
 @quick
 @given(poses())
 def test_a_mirrored_pose_comes_back_and_has_left_and_right_exchanged(pose: Pose) -> None:
-    across = pose.keypoints[:, 0]
-    assume(
-        not (np.minimum(np.abs(across), np.abs(across - pose.width)) < 1e-3 * pose.width).any()
-    )  # rounding at an edge
     mirrored = pose.mirror()
     np.testing.assert_allclose(mirrored.mirror().keypoints, pose.keypoints, atol=1e-5 * pose.width)
     right, left = 2, 5  # shoulders
-    assert mirrored.visible[left] == pose.visible[right] and mirrored.inside.sum() == pose.inside.sum()
+    across = pose.keypoints[:, 0]
+    at_edge = np.minimum(np.abs(across), np.abs(across - pose.width)) < 1e-3 * pose.width  # where rounding decides
+    assert mirrored.visible[left] == pose.visible[right]
+    assert abs(int(mirrored.inside.sum()) - int(pose.inside.sum())) <= (at_edge & pose.visible).sum()
 
 
 @quick

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from imagpose.models import IMAGPoseUNet
 from imagpose.pose import read_pose
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 380, "height": 760}
@@ -108,7 +110,10 @@ def test_a_dragged_wrist_is_in_the_skeleton_that_the_model_gets(open_tab, served
     tab.get_by_role("img", name=re.compile("Photo 1")).wait_for()
 
 
-def test_a_request_can_be_cancelled_and_the_next_one_is_made(open_tab):
+def test_a_request_can_be_cancelled_and_the_next_one_is_made(open_tab, monkeypatch):
+    forward = IMAGPoseUNet.forward
+    slowly = lambda *inputs, **options: (time.sleep(0.1), forward(*inputs, **options))[1]  # noqa: E731 - a tiny model is too fast
+    monkeypatch.setattr(IMAGPoseUNet, "forward", slowly)
     tab = open_tab()
     press(tab, "Rendered person 1")
     set_steps(tab, 100)

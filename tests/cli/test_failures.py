@@ -47,7 +47,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (FileNotFoundError("picture not found: a.png"), 2, ["picture not found: a.png"]),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.png"), 2, ["a.png: No such file"]),
         (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300), 2, ["too long", "shorter"]),
-        (PermissionError(errno.EACCES, "Permission denied", "/root/a"), 1, ["/root/a: Permission denied", "permissions"]),
+        (PermissionError(errno.EACCES, "Permission denied", "/disk/a"), 1, ["/disk/a: Permission denied", "permissions"]),
         (OSError(errno.ENOSPC, "No space left on device", "/disk/a"), 1, ["/disk/a: No space left", "free some space"]),
         (OSError(errno.EROFS, "Read-only file system", "/disk/a"), 1, ["/disk/a", "another folder"]),
         (BlockingIOError("out is being written by another process"), 1, ["out is being written by another process"]),

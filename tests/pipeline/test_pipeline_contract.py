@@ -186,7 +186,7 @@ def test_a_compiled_unet_in_the_pipeline(pipeline, draw, tmp_path) -> None:
 
 def test_ip_adapters_are_refused_by_name(pipeline) -> None:
     for call in (pipeline.load_ip_adapter, pipeline.set_ip_adapter_scale):
-        with pytest.raises(NotImplementedError, match="IP-Adapter is not part of this model: sources"):
+        with pytest.raises(ValueError, match="IP-Adapter is not part of this model: sources"):
             call("h94/IP-Adapter", subfolder="models")
 
 

@@ -38,12 +38,12 @@ class LatentPipeline(VersionedConfig, DiffusionPipeline, StableDiffusionMixin):
         self.vae.disable_tiling()
 
     def load_ip_adapter(self, *_: Any, **__: Any) -> None:
-        """Not there.
+        """Refuses: diffusers' users look for it here, and an IP-Adapter's weights fit no network of this model.
 
         Raises:
-            NotImplementedError: always; the message says what is there instead.
+            ValueError: always; the message says what is there instead.
         """
-        raise NotImplementedError(
+        raise ValueError(
             "IP-Adapter is not part of this model: sources are its picture prompts; they reach it by F_C and F_I"
         )
 

@@ -128,11 +128,32 @@ def test_a_request_can_be_cancelled_and_the_next_one_is_made(open_tab, monkeypat
     tab.get_by_text(re.compile(r"1 picture in")).wait_for()
 
 
-def test_what_is_wrong_is_said_on_the_page(open_tab):
+def test_what_is_wrong_is_said_on_the_page_each_time(open_tab):
     tab = open_tab()
+    for _ in range(2):
+        press(tab, "Generate")
+        tab.locator('[data-state="failed"]').get_by_text("no photo: add one, or choose a person").wait_for()
+        assert tab.get_by_role("button", name="Generate").is_enabled()
+    press(tab, "Rendered person 1")
+    tab.get_by_role("button", name="Settings").click()
+    tab.get_by_role("spinbutton", name=re.compile("Seed")).fill("-5")
+    tab.keyboard.press("Tab")
     press(tab, "Generate")
-    tab.get_by_text("no photo: add one, or choose a person").wait_for()
-    assert tab.get_by_role("button", name="Generate").is_enabled()
+    tab.get_by_text("seed must be a whole number from 0").wait_for()
+
+
+def test_a_request_that_gradio_refuses_ends_too(open_tab, monkeypatch):
+    tab = open_tab()
+    press(tab, "Rendered person 1")
+    for _ in range(2):
+        monkeypatch.setattr("gradio.Number.preprocess", refuse)
+        press(tab, "Generate")
+        tab.locator('[data-state="failed"]').get_by_text("the request was refused").wait_for()
+        assert tab.get_by_role("button", name="Generate").is_enabled()
+
+
+def refuse(component, payload):
+    raise ValueError("no")
 
 
 def test_turn_keeps_lengths_limb_and_body_move_together_and_undo_takes_it_back(open_tab):

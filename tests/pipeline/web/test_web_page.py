@@ -80,6 +80,17 @@ def test_a_file_of_poses_is_read(client, pose, tmp_path):
     assert os.environ["GRADIO_TEMP_DIR"] not in str(raised.value)
 
 
+def test_a_file_that_is_no_picture_is_refused_without_the_servers_folders(client, photo, pose_json, tmp_path):
+    (tmp_path / "no picture.png").write_bytes(b"text")
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:-200])
+    for name in ("no picture.png", "cut.png"):
+        file = gradio_client.handle_file(str(tmp_path / name))
+        for api, given in (("/detect", [file]), ("/read_poses", [file]), ("/generate", [[file], [pose_json(0)], {}])):
+            with pytest.raises(Exception, match=rf"^{name}: ") as raised:
+                client.predict(*given, api_name=api)
+            assert os.environ["GRADIO_TEMP_DIR"] not in str(raised.value), api
+
+
 def test_uploads_that_are_too_large_are_refused(served, client, tmp_path):
     (tmp_path / "large.png").write_bytes(bytes(300_000))
     with pytest.raises(Exception, match=r"(?i)size|large|413"):

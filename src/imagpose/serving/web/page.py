@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
@@ -97,13 +98,19 @@ def build_page(studio: Studio) -> gr.Blocks:
                 results = _component("results", value={})
 
         async def generate(person: Any, poses: Any, *values: Any) -> AsyncIterator[dict[str, Any]]:
+            request = secrets.token_hex(8)  # the script hears only of values that differ from the last one
             async for told in _generated(studio, person, poses, dict(zip(settings, values, strict=True))):
-                yield told
+                yield {**told, "request": request}
 
-        action.generate(
+        def refused() -> dict[str, Any]:
+            """What is shown where Gradio itself refuses a request: it says the reason above the page."""
+            return {"state": "failed", "message": "the request was refused", "request": secrets.token_hex(8)}
+
+        asked = action.generate(
             generate, [person, editor, *settings.values()], [results], show_progress="hidden", concurrency_limit=None,
             api_name="page", api_visibility="private", trigger_mode="multiple",
         )  # fmt: skip
+        asked.failure(refused, None, [results], show_progress="hidden", queue=False, api_visibility="private")
         _calls(studio)
     page.queue(max_size=1000, default_concurrency_limit=8)
     return page
@@ -117,7 +124,7 @@ def _settings(studio: Studio) -> dict[str, gr.components.Component]:
         "steps": gr.Slider(1, studio.limits.steps, 20, step=1, label="Steps", elem_classes=row),
         "guidance_scale": gr.Slider(1, 8, 2.0, step=0.1, label="Guidance", elem_classes=row),
         "grid": gr.Textbox("2x2", label="View grid", info="Rows x columns, or auto"),
-        "seed": gr.Number(0, precision=0, minimum=0, label="Seed", info="Same seed, same pictures"),
+        "seed": gr.Number(0, precision=0, label="Seed", info="Same seed, same pictures"),
         "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width"),
         "model": gr.Dropdown(models, value=models[0], label="Model", info="What draws the pictures"),
         "crop": gr.Checkbox(True, label="Frame photos around the person", elem_classes=row),
@@ -139,7 +146,7 @@ async def _generated(
     except BusyError as error:
         yield {"state": "busy", "message": str(error)}
         return
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         yield {"state": "failed", "message": str(error)}
         return
     before = None
@@ -187,7 +194,7 @@ def _told(function: Any, name: str) -> Any:
     def told(arguments: Any) -> dict[str, Any]:
         try:
             return {"value": function(*map(str, arguments))}
-        except (ValueError, OSError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             return {"error": " ".join(str(error).split())}
 
     told.__name__ = name
@@ -209,7 +216,7 @@ def _calls(studio: Studio) -> None:
             if not isinstance(poses, list) or not isinstance(settings or {}, dict):
                 raise ValueError("a list of photos, a list of poses and an object of settings expected")
             job = await asyncio.to_thread(studio.submit, given, poses, settings or {})
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from None
         try:
             while not job.ended.is_set():
@@ -226,7 +233,7 @@ def _calls(studio: Studio) -> None:
         def ask(path: str) -> Any:
             try:
                 return function(path)
-            except (ValueError, OSError, TypeError) as error:
+            except (ValueError, TypeError) as error:
                 raise gr.Error(str(error), print_exception=False) from None
 
         return ask

@@ -6,11 +6,13 @@ Everything that a browser sends is checked here. A refusal is a `ValueError` who
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +108,10 @@ class Studio:
         Raises:
             ValueError: the file is no photo, or too large.
         """
-        file = inside(self.folder, path)
-        self.limits.check_photo(file)
-        picture = load_picture(file)
+        with self._refusing():
+            file = inside(self.folder, path)
+            self.limits.check_photo(file)
+            picture = load_picture(file)
         found, note = self._poses_in(picture)
         pose = None if not found else to_openpose(found[0])
         return {"width": picture.width, "height": picture.height, "pose": pose, "note": note}
@@ -126,22 +129,25 @@ class Studio:
         Raises:
             ValueError: none can be read from it.
         """
-        file = inside(self.folder, path)
-        self.limits.check_file(file)
-        options = PoseOptions(frame=parse_size(frame) if frame.strip() else None)
-        is_picture = file.suffix.lower() in PICTURE_ENDINGS
-        if is_picture:
-            self.limits.check_photo(file)
-        try:
-            read = read_pose_file(file, options)
-            poses, notes = read.poses, list(read.notes)
-        except ValueError as error:
-            if not is_picture:
-                raise ValueError(_without_folder(str(error), file)) from None
-            found, note = self._poses_in(load_picture(file))
-            if not found:
-                raise ValueError(f"{file.name}: neither a drawn skeleton nor a photo with a pose ({note})") from None
-            poses, notes = found[:1], [note] if note else []
+        with self._refusing():
+            file = inside(self.folder, path)
+            self.limits.check_file(file)
+            options = PoseOptions(frame=parse_size(frame) if frame.strip() else None)
+            is_picture = file.suffix.lower() in PICTURE_ENDINGS
+            if is_picture:
+                self.limits.check_photo(file)
+            try:
+                read = read_pose_file(file, options)
+                poses, notes = read.poses, list(read.notes)
+            except ValueError:
+                if not is_picture:
+                    raise
+                found, note = self._poses_in(load_picture(file))
+                if not found:
+                    raise ValueError(
+                        f"{file.name}: neither a drawn skeleton nor a photo with a pose ({note})"
+                    ) from None
+                poses, notes = found[:1], [note] if note else []
         if len(poses) > self.limits.poses:
             notes.append(f"{len(poses)} poses; the first {self.limits.poses} are taken")
         return {"poses": [to_openpose(pose) for pose in poses[: self.limits.poses]], "notes": notes}
@@ -153,9 +159,23 @@ class Studio:
             ValueError: as `read_order`.
             BusyError: too many wait.
         """
-        order = read_order(photos, poses, settings, folder=self.folder, models=self.models, limits=self.limits)
+        with self._refusing():
+            order = read_order(photos, poses, settings, folder=self.folder, models=self.models, limits=self.limits)
         self.remove_old_files()
         return self.desk.submit(lambda job: self._work(order, job))
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Makes of what goes wrong in the block a `ValueError` whose line can be shown."""
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            raise ValueError(self._plain(str(error))) from None
+
+    def _plain(self, text: str) -> str:
+        """A line as a page shows it: no folders of the server, the page's fields for the command line's options."""
+        text = re.sub(rf"{re.escape(str(self.folder))}/(?:[\w-]+/)*", "", text)
+        return text.replace("--pose-frame HEIGHTxWIDTH", "give the frame, height x width")
 
     def _poses_in(self, picture: Image.Image) -> tuple[list[Pose], str]:
         """The poses in a photo, and what is to be said."""
@@ -182,9 +202,10 @@ class Studio:
         started = time.monotonic()
         pipeline = self._pipeline(order.model)
         folder = self.folder / f"result-{secrets.token_urlsafe(16)}"
-        done = generate_inputs(
-            pipeline, order.inputs, order.settings, out=folder / "pictures", after_step=Watch(order, job)
-        )
+        with self._refusing():
+            done = generate_inputs(
+                pipeline, order.inputs, order.settings, out=folder / "pictures", after_step=Watch(order, job)
+            )
         archive = write_archive(folder / "imagpose.zip", order, done.files)
         skeletons = []
         for name, pose in zip(order.inputs.names, order.inputs.poses, strict=True):
@@ -202,7 +223,7 @@ class Studio:
             **{name: [str(path) for path in own] for name, own in named.items()},
             "scores": [own["scores"] for own in done.record["outputs"]],
             "seconds": round(time.monotonic() - started, 1),
-            "note": _without_folder(photographs_note(order.model, uploads) or "", *uploads),
+            "note": self._plain(photographs_note(order.model, uploads) or ""),
         }
 
 
@@ -223,10 +244,3 @@ def write_archive(archive: Path, order: Order, files: Sequence[Path]) -> Path:
                 assert pose is not None  # `read_order` takes the poses of all photos, or of none
                 target.writestr(name, json.dumps(to_openpose(pose)) + "\n")
     return archive
-
-
-def _without_folder(text: str, *files: Path) -> str:
-    """A line as a page shows it: no folders of the server, the page's fields for the command line's options."""
-    for file in files:
-        text = text.replace(str(file), file.name)
-    return text.replace("--pose-frame HEIGHTxWIDTH", "give the frame, height x width")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imagpose.metrics.pixels import foreground_box, psnr, ssim
+from imagpose.metrics.pixels import psnr, ssim
 from imagpose.models.folder import WEIGHTS_ROOT, ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.people import VALIDATION_SEEDS, iterate_views
@@ -22,6 +22,14 @@ from imagpose.pixels import bytes_to_signed, signed_to_bytes
 
 HEIGHT, WIDTH = 128, 96
 STRENGTHS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+def box_of(foreground: np.ndarray) -> np.ndarray:
+    """The smallest box that holds all of a mask (H, W), as a mask."""
+    rows, columns = (np.flatnonzero(foreground.any(axis)) for axis in (1, 0))
+    box = np.zeros_like(foreground)
+    box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    return box
 
 
 def main() -> None:
@@ -37,7 +45,7 @@ def main() -> None:
         for index, (_, person) in enumerate(iterate_views(VALIDATION_SEEDS[: arguments.people], 8, HEIGHT, WIDTH))
     ]
     truths = np.stack([view.picture for view in views])
-    boxes = [foreground_box(view.foreground) for view in views]
+    boxes = [box_of(view.foreground) for view in views]
     pixels = bytes_to_signed(truths)
     for folder in arguments.vae:
         vae = load_autoencoder(ModelFiles(str(folder)))

@@ -22,7 +22,7 @@ def test_the_interval_is_scipys():
     expected = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
-    interval = bootstrap_mean(values, seed=3)
+    interval = bootstrap_mean(values)
     width = expected.high - expected.low
     assert interval.low == pytest.approx(expected.low, abs=0.05 * width)
     assert interval.high == pytest.approx(expected.high, abs=0.05 * width)
@@ -33,7 +33,7 @@ def test_the_interval_does_not_depend_on_how_much_is_drawn_at_once(monkeypatch):
     whole = bootstrap_mean(values)
     monkeypatch.setattr(statistics, "_AT_ONCE", 333)
     assert bootstrap_mean(values) == whole
-    assert bootstrap_mean(values, seed=1) != whole
+    assert whole.low < whole.mean < whole.high
 
 
 def test_pairs_of_one_person_count_as_one_draw():
@@ -52,9 +52,9 @@ def test_pairs_of_one_person_count_as_one_draw():
 def test_a_ratio_of_means_by_a_plain_loop():
     rng = np.random.default_rng(7)
     values, over, people = rng.random(9), rng.random(9) + 0.5, np.array(list("aabbbccdd"))
-    found = bootstrap_ratio(values, over, seed=2, people=people)
+    found = bootstrap_ratio(values, over, people=people)
     assert found.mean == pytest.approx(values.sum() / over.sum())
-    draws = np.random.default_rng(2).integers(0, 4, (2000, 4))
+    draws = np.random.default_rng(0).integers(0, 4, (2000, 4))
     ratios = []
     for draw in draws:
         chosen = np.concatenate([np.flatnonzero(people == "abcd"[number]) for number in draw])

@@ -7,58 +7,41 @@ import math
 import numpy as np
 from skimage.metrics import structural_similarity
 
-__all__ = ["Box", "foreground_box", "mask_iou", "psnr", "ssim"]
-
-Box = tuple[slice, slice]
-WHOLE: Box = (slice(None), slice(None))
+__all__ = ["mask_iou", "psnr", "ssim"]
 
 
-def foreground_box(mask: np.ndarray) -> Box:
-    """The smallest box of rows and columns that holds all of a mask, as an index into pictures.
-
-    Args:
-        mask: bool (H, W).
-
-    Raises:
-        ValueError: the mask is empty.
-    """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        raise ValueError("the mask of the foreground is empty, so it has no box")
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
-def psnr(picture: np.ndarray, truth: np.ndarray, where: Box | np.ndarray = WHOLE) -> float:
+def psnr(picture: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio in dB: 10 log10(255^2 / mean squared error over pixels and channels).
 
     Args:
         picture, truth: uint8, or floats in the units of 8 bits, (H, W, 3).
-        where: a box or a mask, bool (H, W), in which it is measured; everywhere if not given.
+        where: a mask, bool (H, W), in which it is measured; everywhere if not given.
 
     Returns:
         The ratio; 60 at most, so that a single perfect picture does not decide a mean.
     """
-    error = float(np.mean((picture[where].astype(np.float64) - truth[where].astype(np.float64)) ** 2))
+    one, other = (own if where is None else own[where] for own in (picture, truth))
+    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
     return 60.0 if error == 0 else min(60.0, 10 * math.log10(255.0**2 / error))
 
 
-def ssim(picture: np.ndarray, truth: np.ndarray, where: Box | np.ndarray = WHOLE) -> float:
-    """Structural similarity with a Gaussian window of 1.5 pixels, mean over the channels and over a box or a mask.
+def ssim(picture: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) -> float:
+    """Structural similarity with a Gaussian window of 1.5 pixels, mean over the channels and over a mask.
 
-    Both select from the map of the whole picture, so that windows at their border see what is outside.
+    A mask selects from the map of the whole picture, so that windows at its border see what is outside.
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004, with its
     constants; scikit-image's implementation.
 
     Args:
         picture, truth: uint8 (H, W, 3).
-        where: a box or a mask, bool (H, W), over which it is averaged; if not given, scikit-image's own mean, which
+        where: a mask, bool (H, W), over which it is averaged; if not given, scikit-image's own mean, which
             leaves out a border of 5 pixels.
     """
     mean, full = structural_similarity(
         picture, truth, data_range=255, channel_axis=-1, gaussian_weights=True, sigma=1.5,
         use_sample_covariance=False, full=True,
     )  # fmt: skip
-    return float(mean if where is WHOLE else full[where].mean())
+    return float(mean if where is None else full[where].mean())
 
 
 def mask_iou(one: np.ndarray, other: np.ndarray) -> float:

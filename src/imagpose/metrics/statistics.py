@@ -40,18 +40,17 @@ class Comparison:
     wins: float
 
 
-def bootstrap_mean(values: np.ndarray, seed: int = 0, people: np.ndarray | None = None) -> Interval:
-    """The mean and its 95 % percentile bootstrap interval, of 2,000 resamples.
+def bootstrap_mean(values: np.ndarray, people: np.ndarray | None = None) -> Interval:
+    """The mean and its 95 % percentile bootstrap interval, of 2,000 resamples, always the same ones.
 
     Args:
         values: finite, (n,), n at least 1. The interval of a single value is the value.
-        seed: of the resampling, so that a report can be regenerated.
         people: (n,) whom each value is of; values of one person are drawn together. None: all are independent.
     """
-    return bootstrap_ratio(values, np.ones(len(values)), seed, people)
+    return bootstrap_ratio(values, np.ones(len(values)), people)
 
 
-def bootstrap_ratio(values: np.ndarray, over: np.ndarray, seed: int = 0, people: np.ndarray | None = None) -> Interval:
+def bootstrap_ratio(values: np.ndarray, over: np.ndarray, people: np.ndarray | None = None) -> Interval:
     """The mean of `values` over the mean of `over`, (n,) of the same pairs, with its interval as `bootstrap_mean`.
 
     Numerator and denominator are drawn together; resamples whose denominator is 0 do not count.
@@ -62,16 +61,16 @@ def bootstrap_ratio(values: np.ndarray, over: np.ndarray, seed: int = 0, people:
     """
     if not over.sum():
         raise ValueError("a ratio to a mean of 0 has no value")
-    top, bottom = _resampled_sums(values, over, seed, people).T
+    top, bottom = _resampled_sums(values, over, people).T
     low, high = np.percentile(top / bottom, [2.5, 97.5])
     return Interval(float(values.mean() / over.mean()), float(low), float(high))
 
 
-def _resampled_sums(values: np.ndarray, over: np.ndarray, seed: int, people: np.ndarray | None) -> np.ndarray:
+def _resampled_sums(values: np.ndarray, over: np.ndarray, people: np.ndarray | None) -> np.ndarray:
     """Sums (resamples, 2) of both over people drawn with replacement, without the resamples whose second sum is 0."""
     person = np.arange(len(values)) if people is None else np.unique(people, return_inverse=True)[1]
     tops, bottoms = (np.bincount(person, own.astype(np.float64)) for own in (values, over))
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     rows = max(1, _AT_ONCE // len(tops))
     sizes = [min(rows, _RESAMPLES - start) for start in range(0, _RESAMPLES, rows)]
     drawn = [generator.integers(0, len(tops), (size, len(tops))) for size in sizes]
@@ -118,7 +117,7 @@ def difference_bounds(one: np.ndarray, other: np.ndarray, people: np.ndarray) ->
     mean = float(difference.mean())
     if count < FEWEST_PEOPLE:
         return Interval(mean, -np.inf, np.inf)
-    top, bottom = _resampled_sums(difference, np.ones(len(one)), 0, people).T
+    top, bottom = _resampled_sums(difference, np.ones(len(one)), people).T
     level = float(ndtr(np.sqrt(count / (count - 1)) * stdtrit(count - 1, 0.025)))
     low, high = np.quantile(top / bottom, [level, 1 - level])
     return Interval(mean, float(low), float(high))

@@ -35,8 +35,11 @@ HEAD = """
 OUTCOMES = ("refused", "equal", "another")
 
 
-def damaged(folder: Path, files: int, seed: int) -> Iterator[tuple[str, Tally]]:
-    """A line for each kind of file: `BYTES` files with one changed byte, and a share of `files` with any damage."""
+def damaged(folder: Path, files: int, seed: int, only: list[str]) -> Iterator[tuple[str, Tally]]:
+    """A line for each kind of file: `BYTES` files with one changed byte, and a share of `files` with any damage.
+
+    The files of a kind are the same ones whether it is tried alone, as one of `only`, or with all the others.
+    """
     light = [room for room in trust_samples.MAKERS if room not in trust_samples.SLOW]
     samples = list(trust_samples.samples(folder, *light, *trust_samples.SLOW))
     slow = {sample.kind for sample in samples if sample.path.is_relative_to(folder / "networks")}
@@ -45,8 +48,10 @@ def damaged(folder: Path, files: int, seed: int) -> Iterator[tuple[str, Tally]]:
         kinds.setdefault(sample.kind.split(":")[0], []).append(sample)
     rest = max(0, files - BYTES * len(kinds) - COMMANDS)
     each = -(-rest // sum(sample.kind not in slow for sample in samples))
-    for kind, own in kinds.items():
-        tally = Tally()
+    if unknown := set(only) - set(kinds):
+        raise SystemExit(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(kinds)}")
+    for kind in only or kinds:
+        own, tally = kinds[kind], Tally()
         for number, sample in enumerate(own):
             share = BYTES // len(own) + (number < BYTES % len(own))
             tally += damage(sample, share, seed, one_byte)
@@ -80,20 +85,25 @@ def commanded(folder: Path, seed: int) -> Iterator[tuple[str, Tally]]:
     yield "pictures and poses, given to commands", tally
 
 
-def tables(files: int, kills: int, seed: int, only: str | None) -> Iterator[tuple[str, bool]]:
+def tables(given: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     """Lines of the tables, and whether what each says held."""
-    if only in (None, "damaged"):
+    if given.only in (None, "damaged"):
         yield DAMAGED_HEAD, True
         total = Tally()
         with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other:
-            for kind, tally in chain(damaged(Path(place), files, seed), commanded(Path(other), seed)):
+            to_commands = () if given.kind else commanded(Path(other), given.seed)
+            for kind, tally in chain(damaged(Path(place), given.files, given.seed, given.kind), to_commands):
                 yield _line(kind, tally), not tally.faults
                 total += tally
-        yield _line("all", total), not total.faults
+        if not given.kind:
+            yield _line("all", total), not total.faults
         yield from ((f"    {fault}", False) for fault in total.faults)
-    others = {"files": lambda: trust_files.rows(kills, seed), "training": trust_training.rows}
+    others = {
+        "files": lambda: trust_files.rows(given.kills, given.seed),
+        "training": lambda: trust_training.rows(given.trials),
+    }
     for name, rows in others.items():
-        if only in (None, name):
+        if given.only in (None, name):
             yield HEAD, True
             yield from ((f"| {what} | {tried} | {held} |", tried == held) for what, tried, held in rows())
 
@@ -107,11 +117,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=20_000, help="damaged files")
     parser.add_argument("--kills", type=int, default=50, help="kills, of all commands together")
+    parser.add_argument(
+        "--trials", type=int, default=20, help="of each kind with a training; a fifth for signals and clocks"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("damaged", "files", "training"))
+    parser.add_argument("--kind", action="append", default=[], help="of damaged files, a row's name; may be repeated")
     given = parser.parse_args()
+    if given.kind and given.only != "damaged":
+        parser.error("--kind goes with --only damaged")
     held = True
-    for line, line_held in tables(given.files, given.kills, given.seed, given.only):
+    for line, line_held in tables(given):
         print(line, flush=True)
         held &= line_held
     sys.exit(not held)

@@ -6,10 +6,11 @@ lines, or a reader that takes longer than `LIMIT`. `trust_samples` has the files
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import signal
-import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -172,15 +173,16 @@ def damage(
 
 
 def main() -> None:
-    """Damage the files of a maker of `trust_samples` (first argument) N times each, from a seed; print the faults."""
-    import tempfile
-
     import trust_samples
 
-    room, number, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    parser = argparse.ArgumentParser(description="Damage the files of one maker of trust_samples; print the faults.")
+    parser.add_argument("room", choices=trust_samples.MAKERS)
+    parser.add_argument("number", type=int, help="damaged files of each")
+    parser.add_argument("seed", type=int)
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for sample in trust_samples.samples(Path(folder), room):
-            tally = damage(sample, number, seed)
+        for sample in trust_samples.samples(Path(folder), given.room):
+            tally = damage(sample, given.number, given.seed)
             print(f"{sample.kind}: {dict(tally.counts)}, slowest {tally.slowest:.2f} s", flush=True)
             for fault in tally.faults[:12]:
                 print("  ", fault)

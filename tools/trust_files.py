@@ -1,14 +1,11 @@
 """What commands leave on the disk: killed, without room, without permission, two at once, with somebody's files there.
 
-python tools/trust_files.py --kills 50
-
 Each command runs in a forked child of this process, so that a try takes no time for imports and a kill meets the work
-itself. `rows` prints what `tools/trust.py` collects.
+itself. `python tools/trust.py --only files` prints what `rows` finds.
 """
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import contextlib
 import os
@@ -282,7 +279,7 @@ def stranger_cases() -> list[tuple[Command, str, bool]]:
     ]
 
 
-def rows(kills: int = 50, seed: int = 0) -> Iterator[Row]:
+def rows(kills: int, seed: int) -> Iterator[Row]:
     """What was tried, how often, and how often it held.
 
     Args:
@@ -310,14 +307,3 @@ def rows(kills: int = 50, seed: int = 0) -> Iterator[Row]:
             )
             for what, attempt, count in tries:
                 yield f"{command.name}: {what}", count, sum(attempt() for _ in range(count))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
-    for what, tried, held in rows(parser.parse_args().kills):
-        print(f"{what}: {held} of {tried}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

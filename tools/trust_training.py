@@ -1,6 +1,4 @@
-"""What a training survives: rows for `tools/trust.py`, and the short form for `tests/trust`.
-
-PYTHONPATH=src python tools/trust_training.py [--trials 20]
+"""What a training survives: `python tools/trust.py --only training`, in short in `tests/trust`.
 
 Every trial trains a tiny autoencoder on two rendered people in a process of its own, which is killed, stopped or lied to, or
 whose newest checkpoint is damaged; it is then resumed, and must end with the weights of the run that nothing happened to.
@@ -8,7 +6,6 @@ whose newest checkpoint is damaged; it is then resumed, and must end with the we
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import shutil
@@ -119,8 +116,7 @@ def killed(trials: Trials, count: int) -> int:
         for _ in range(1 + (trial % 3 == 0)):
             process = trials.run(output)
             process.join(float(trials.rng.uniform(0, trials.seconds)))
-            if process.is_alive():
-                os.kill(process.pid or 0, signal.SIGKILL)
+            process.kill()
             process.join()
         held += trials.ends_equal(output)
     return held
@@ -158,7 +154,7 @@ def with_clocks_set_back(trials: Trials, count: int) -> int:
         output = trials.output("clock", trial)
         process = trials.run(output)
         process.join(float(trials.rng.uniform(0.3, 0.8) * trials.seconds))
-        os.kill(process.pid or 0, signal.SIGTERM)
+        process.terminate()
         process.join(_HANGS)
         real = time.time
 
@@ -197,15 +193,22 @@ def stopped(trials: Trials, method: str, number: int, trial: int) -> float:
     while not sign.exists() and process.is_alive() and time.monotonic() < until:
         time.sleep(0.02)
     time.sleep(float(trials.rng.uniform(0, 0.3)))
+    seconds = _interrupted(process, number, output)
+    return seconds if trials.ends_equal(output) else float("inf")
+
+
+def _interrupted(process: BaseProcess, number: int, output: Path) -> float:
+    """Seconds from a signal until a run has ended and says "interrupted"; infinity if it fails or must be killed."""
     started = time.monotonic()
-    os.kill(process.pid or 0, number)
+    if process.is_alive():
+        os.kill(process.pid or 0, number)
     process.join(3 * PATIENCE)
     seconds = time.monotonic() - started
     ended = process.exitcode == 0 and output.with_suffix(".reason").read_text() == "interrupted"
     if process.is_alive():
         process.kill()
         process.join()
-    return seconds if ended and trials.ends_equal(output) else float("inf")
+    return seconds if ended else float("inf")
 
 
 def rendering_stopped(trials: Trials, number: int, trial: int) -> float:
@@ -221,21 +224,14 @@ def rendering_stopped(trials: Trials, number: int, trial: int) -> float:
     process = multiprocessing.get_context("fork").Process(target=train)
     process.start()
     time.sleep(float(trials.rng.uniform(2, 4)))
-    started = time.monotonic()
-    os.kill(process.pid or 0, number)
-    process.join(3 * PATIENCE)
-    seconds = time.monotonic() - started
-    clean = process.exitcode == 0 and output.with_suffix(".reason").read_text() == "interrupted"
-    if process.is_alive():
-        process.kill()
-        process.join()
-    return seconds if clean and not list(views.glob("*")) else float("inf")
+    seconds = _interrupted(process, number, output)
+    return seconds if not list(views.glob("*")) else float("inf")
 
 
-def rows(trials: int = 20, folder: Path | None = None) -> Iterator[tuple[str, int, int]]:
-    """What was tried, how often, and how often it held; some minutes for 20 trials of each."""
-    with tempfile.TemporaryDirectory() as temporary:
-        prepared = prepare(folder or Path(temporary))
+def rows(trials: int) -> Iterator[tuple[str, int, int]]:
+    """What was tried, how often, and how often it held: `trials` of each, a fifth of it for signals and clocks."""
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(Path(folder))
         yield (
             "train autoencoder: kill -9 at a random moment, resumed to equal weights",
             trials,
@@ -255,15 +251,3 @@ def rows(trials: int = 20, folder: Path | None = None) -> Iterator[tuple[str, in
         taken = [rendering_stopped(prepared, signal.SIGTERM, trial) for trial in range(few)]
         what = f"train autoencoder: SIGTERM while views are rendered, ended within {PATIENCE:.0f} s, no half file"
         yield what, few, sum(seconds <= PATIENCE for seconds in taken)
-
-
-def main() -> None:
-    """Print the rows."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=20, help="of each kind; a fifth of it for signals and clocks")
-    for what, tried, held in rows(parser.parse_args().trials):
-        print(f"{held} of {tried}: {what}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

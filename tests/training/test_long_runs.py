@@ -21,6 +21,7 @@ from torch import nn
 from imagpose.training import compilation, loop
 from imagpose.training.checkpoints import list_checkpoints
 from imagpose.training.configs import RunConfig
+from imagpose.training.log import append_row
 from imagpose.training.loop import Training
 from imagpose.training.run import Trainer
 from imagpose.training.schedule import build_schedule, schedule_phase
@@ -407,3 +408,12 @@ def test_weights_are_exported_while_a_run_goes_on(config: RunConfig) -> None:
     stage.at_step[7] = lambda: steps.append(json.loads(facts.read_text())["step"])
     Training(stage, changed(config, export_minutes=1e-9)).run()
     assert steps == [7]
+
+
+@pytest.mark.parametrize("content", [b"canvases,psnr\nx,1\n", b"canvases,psnr\n\xff"], ids=["no number", "no text"])
+def test_a_damaged_curve_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "progress.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"progress\.csv: damaged"):
+        append_row(path, {"canvases": 2.0, "psnr": 0.5})
+    assert path.read_bytes() == content

@@ -200,7 +200,17 @@ def append_row(path: Path, row: dict[str, float]) -> None:
 
     The first column counts upwards: a run that goes on from a checkpoint replaces the rows that it had written after it.
     A file with another header is set aside as ``<name>-<number>.csv``, so that no value stands under a wrong name.
+
+    Raises:
+        ValueError: a file that is damaged; the message names it.
     """
+    try:
+        _append_row(path, row)
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}); move it away to go on without its rows") from None
+
+
+def _append_row(path: Path, row: dict[str, float]) -> None:
     header = ",".join(row)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if lines and lines[0] != header:

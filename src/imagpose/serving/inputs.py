@@ -92,7 +92,7 @@ def read_targets(poses: Sequence[PoseLike], reading: PoseOptions | None = None) 
         name_targets([stem for stem, *_ in found]),
         [pose for _, pose, _, _ in found],
         [origin for _, _, origin, _ in found],
-        list(dict.fromkeys(line for *_, lines in found for line in lines)),
+        [line for lines in dict.fromkeys(tuple(lines) for *_, lines in found) for line in lines],
     )
 
 

@@ -120,6 +120,13 @@ def test_a_mistyped_command_line_is_one_line() -> None:
         assert line.startswith("error: ") and "--help" in line
 
 
+def test_a_pattern_that_the_shell_expanded_is_told_of_quotes() -> None:
+    many = run("generate", "--source", "a.png", "--pose", "dance/a.json", "dance/b.json", "--out", "x")
+    assert many.returncode == 2 and "(dance/b.json)" in many.stderr and "in quotes" in many.stderr
+    one = run("poses", "draw", "a.json", "b.json", "--out", "x.png")
+    assert one.returncode == 2 and "(b.json)" in one.stderr and "in quotes" not in one.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout() -> None:
     with open("/dev/full", "w") as full:
@@ -150,6 +157,16 @@ INTERRUPTS = {
 @pytest.mark.parametrize("moment", INTERRUPTS)
 def test_ctrl_c(moment: str) -> None:
     ended = run("models", code=INTERRUPTS[moment])
+    assert (ended.returncode, ended.stderr) == (130, "stopped by Ctrl-C\n")
+
+
+def test_ctrl_c_in_an_executed_text_under_python_m(tmp_path: Path) -> None:
+    """As in an import of dataclasses; scripts and `python -c` end by the exit code in any case."""
+    (tmp_path / "planted.py").write_text(planted("exec('os.kill(os.getpid(), 2); time.sleep(30)')"))
+    ended = subprocess.run(
+        [sys.executable, "-m", "planted"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        preexec_fn=hear_ctrl_c,
+    )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (130, "stopped by Ctrl-C\n")
 
 

@@ -74,7 +74,7 @@ def exit_code_of(command: Callable[[], int], debug: bool) -> int:
                 traceback.print_exception(error)
     if code == INTERRUPTED:
         _say("stopped", "33", "by Ctrl-C")
-        eval("0")  # CPython ends by a signal in place of the code if the last eval or exec was interrupted
+        eval("0")  # `python -m` ends by a signal in place of the code if the last text that ran was interrupted
     return code
 
 
@@ -104,9 +104,16 @@ def explain(error: Exception) -> tuple[int, str]:
 
 
 def _usage(error: Any, text: str) -> str:
-    """The message of a command line that cannot be read; none where no argument was given and the help has been shown."""
+    """The message of a command line that cannot be read; none where no argument was given and the help has been shown.
+
+    A shell turns a pattern without quotes behind an option into words of which the option takes the first.
+    """
     context = getattr(error, "ctx", None)
-    return text if not text or context is None else f"{text} ({context.command_path} --help shows what it takes)"
+    if not text or context is None:
+        return text
+    if "unexpected extra argument" in text and any(own.multiple for own in context.command.params):
+        text += ': an option takes one value, so repeat it, or put a pattern in quotes ("dance/*.json")'
+    return f"{text} ({context.command_path} --help shows what it takes)"
 
 
 def _system_text(error: Exception, number: int | None) -> str:

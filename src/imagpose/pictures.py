@@ -115,7 +115,7 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
 def _check_size(width: int, height: int, name: str) -> None:
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         limits = f"sides from {MIN_SIDE} to {MAX_SIDE:,} and at most {MAX_PIXELS:,} pixels expected"
-        raise ValueError(f"{name}: {width}x{height} pixels; {limits}")
+        raise ValueError(f"{name}: {height}x{width} pixels; {limits}")
 
 
 def _to_8_bits(picture: Image.Image, name: str) -> Image.Image:

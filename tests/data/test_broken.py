@@ -143,7 +143,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "picture of noise": (column(SHARD, "picture", encoded(lambda _: b"noise")), "picture of 0/0 is not a PNG or JPEG"),
     "picture cut": (column(SHARD, "picture", encoded(lambda data: data[:-300])), "picture of 0/0 is damaged"),
     "picture with a strange chunk": (column(SHARD, "picture", encoded(no_chunk)), "picture of 0/0 is"),
-    "picture of another size": (column(SHARD, "picture", encoded(other_size)), "has 30x30 pixels, not 24x40"),
+    "picture of another size": (column(SHARD, "picture", encoded(other_size)), "has 30x30 pixels, not 40x24"),
     "mask of noise": (column(SHARD, "mask", each({"bytes": b"noise", "path": None})), "mask of 0/0 is not a PNG"),
     "parts that are none": (column(SHARD, "parts", no_parts), "parts of 0/0 hold 7; 0 to 6 expected"),
     "parts of noise": (column(SHARD, "parts", each({"bytes": b"noise", "path": None})), "parts of 0/0 is not a PNG"),

@@ -91,7 +91,7 @@ def test_what_cannot_be_stored_is_listed_and_skipped(tmp_path: Path) -> None:
         "ben/1.png": "ben/1.json: no people",
         "ben/2.png": "the pose is in a frame of 40x40, the picture has 40x24",
         "ben/3.png": "ben/3_mask.png: 5x5 pixels",
-        "ben/4.png": "the mask has 25x40 pixels, the picture 24x40",
+        "ben/4.png": "the mask has 40x25 pixels, the picture 40x24",
         "ben/6.png": "not a picture that can be read",
         "ben/7.png": "note: ben/7.json: 2 people; person 1 is taken",
         "ben/lonely_mask.png": "no pose",

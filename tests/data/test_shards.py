@@ -154,7 +154,7 @@ def test_encoded_bytes_are_kept_where_the_size_stays() -> None:
 
 def test_pose_and_mask_must_fit_the_picture() -> None:
     names = {"identity": "1", "view": "0", "split": "train", "source_file": "a"}
-    with pytest.raises(ValueError, match="frame of 50x40, the picture has 24x40"):
+    with pytest.raises(ValueError, match="frame of 40x50, the picture has 40x24"):
         make_record(small_picture(1), small_pose(1, width=50), **names)
-    with pytest.raises(ValueError, match="mask has 24x41 pixels, the picture 24x40"):
+    with pytest.raises(ValueError, match="mask has 41x24 pixels, the picture 40x24"):
         make_record(small_picture(1), small_pose(1), mask=Image.new("L", (24, 41)), **names)

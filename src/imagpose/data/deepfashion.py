@@ -252,12 +252,12 @@ def _fitted(picture: Image.Image, fit: str, size: tuple[int, int]) -> Image.Imag
     if fit == "crop":
         if picture.size != (_SQUARE, _SQUARE):
             raise ValueError(
-                f"{picture.width}x{picture.height} pixels; --fit crop takes the 256x256 pictures of img.zip"
+                f"{picture.height}x{picture.width} pixels; --fit crop takes the 256x256 pictures of img.zip"
             )
         picture = picture.crop(_CROP)
     elif abs(picture.width * height / (picture.height * width) - 1) > _ASPECT_TOLERANCE:
         raise ValueError(
-            f"{picture.width}x{picture.height} pixels would be squashed to {width}x{height}; --fit resize takes the pictures"
+            f"{picture.height}x{picture.width} pixels would be squashed to {height}x{width}; --fit resize takes the pictures"
             " of img_highres.zip, --fit crop the square ones of img.zip"
         )
     return picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.BICUBIC)

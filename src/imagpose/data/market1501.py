@@ -198,7 +198,7 @@ def _make_person(person: Person, root: Path, size: tuple[int, int], detect: str 
         try:
             picture = load_picture(root / relative)
             if picture.size != (_WIDTH, _HEIGHT):
-                raise ValueError(f"{picture.width}x{picture.height} pixels; all pictures of Market-1501 have 64x128")
+                raise ValueError(f"{picture.height}x{picture.width} pixels; all pictures of Market-1501 have 128x64")
             with noting(problems, relative):
                 if detect is not None:
                     pose = detect_pose(picture, detect)

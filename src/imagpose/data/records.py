@@ -82,7 +82,7 @@ class ViewRecord:
         except (*DAMAGE, Image.DecompressionBombError) as error:
             raise ValueError(f"{stored} is damaged ({error}): prepare the data set again") from None
         if picture.size != (self.width, self.height):
-            raise ValueError(f"{stored} has {picture.width}x{picture.height} pixels, not {self.width}x{self.height}")
+            raise ValueError(f"{stored} has {picture.height}x{picture.width} pixels, not {self.height}x{self.width}")
         return picture
 
     def check(self) -> None:
@@ -136,9 +136,9 @@ def make_record(
     """
     width, height = picture.size
     if (pose.width, pose.height) != (width, height):
-        raise ValueError(f"the pose is in a frame of {pose.width}x{pose.height}, the picture has {width}x{height}")
+        raise ValueError(f"the pose is in a frame of {pose.height}x{pose.width}, the picture has {height}x{width}")
     if mask is not None and mask.size != (width, height):
-        raise ValueError(f"the mask has {mask.width}x{mask.height} pixels, the picture {width}x{height}")
+        raise ValueError(f"the mask has {mask.height}x{mask.width} pixels, the picture {height}x{width}")
     if parts is not None and parts.shape != (height, width):
         raise ValueError(f"the part map is {parts.shape[0]}x{parts.shape[1]}, the picture {height}x{width}")
     if size is not None and size != (height, width):

@@ -169,7 +169,7 @@ def _records(pairs: Sequence[ComparedPair], judged: JudgedPairs) -> list[ViewRec
         width, height = picture_size(pair.reference)
         if (width, height) != (record.width, record.height):
             raise ValueError(
-                f"{pair.reference} has {width}x{height} pixels, the data set's view {record.width}x{record.height}"
+                f"{pair.reference} has {height}x{width} pixels, the data set's view {record.height}x{record.width}"
             )
     return records
 

@@ -50,7 +50,7 @@ class Limits:
         width, height = picture_size(path)
         if width * height > self.picture_pixels:
             raise ValueError(
-                f"{path.name} has {width}x{height} pixels; at most {self.picture_pixels / 1e6:g} million are taken"
+                f"{path.name} has {height}x{width} pixels; at most {self.picture_pixels / 1e6:g} million are taken"
             )
 
     def check_request(

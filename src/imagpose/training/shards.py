@@ -44,7 +44,7 @@ def load_shard(path: Path) -> Tensors:
         ValueError: the file is damaged.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: build the cache first (imagpose cache)")
+        raise FileNotFoundError(f"{path} is missing: imagpose cache, with the configuration of the denoiser, makes it")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.configs import load_config
-from imagpose.training.denoiser.cache import build_cache
-from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.cache import build_cache, open_dataset
+from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser.networks import build_pipeline
 from imagpose.training.denoiser.stage import DenoiserStage
 from imagpose.training.processes import wait_for_everyone
@@ -26,7 +26,7 @@ def cache_denoiser(config_path: str | Path, overrides: list[str] | None = None) 
     """Fill the caches only; returns their folders.
 
     Raises:
-        FileNotFoundError, OSError, ValueError: see `load_config` and `build_pipeline`; or the configuration has no cache.
+        FileNotFoundError, OSError, ValueError: see `load_config` and `fill_caches`; or the configuration has no cache.
         KeyboardInterrupt: SIGINT or SIGTERM came; the next call goes on.
     """
     config = load_config(DenoiserConfig, config_path, overrides)
@@ -41,7 +41,14 @@ def cache_denoiser(config_path: str | Path, overrides: list[str] | None = None) 
 
 
 def fill_caches(config: DenoiserConfig) -> tuple[IMAGPosePipeline, list[Path]]:
-    """Render, build the networks, cache what is configured."""
+    """Render, build the networks, cache what is configured.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: see `open_dataset`, `build_pipeline`, `prepare_run` and `build_cache`.
+    """
+    for data in (config.data, config.validation):
+        if isinstance(data, DatasetConfig):
+            open_dataset(data)  # a bad one is refused before minutes go into loading networks
     pipeline = build_pipeline(config)
     prepare_run(config, (config.data, config.validation))
     folders = build_cache(config, pipeline)

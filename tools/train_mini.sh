@@ -59,7 +59,7 @@ for stage in "${stages[@]}"; do
     echo "$(date -u +%FT%TZ) $command: begins or goes on"
     passing_signals_on "$python" -m imagpose train "$command" --config "$config" --resume latest "threads=$threads"
     status=$?
-    # A stage that was still rendering or caching dies of the signal; what it had written stays.
+    # A stage that was told to stop ends with 0, as one that is finished.
     [ -n "$stopping" ] && break
     if [ $status -ne 0 ]; then
         echo "$(date -u +%FT%TZ) $command failed with status $status" >&2

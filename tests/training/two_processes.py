@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
 from fake_people import cache_values
 
 from imagpose.training.denoiser import DenoiserStage, train_denoiser
@@ -23,6 +26,16 @@ def validated_run(config: str, folder: Path, batch_size: int) -> tuple[str, list
     changes = {"output": folder / f"validated-{batch_size}", "batch_size": batch_size, "validation": held_out}
     changes |= {"steps": 1, "learning_rate": 1e-12, "sampling": {"steps": 1}}
     return config, [f"{name}={value}" for name, value in changes.items()]
+
+
+def sharded_runs(folder: Path) -> list[list[float]]:
+    """Losses of a run that shares the weights out, stopped and resumed. What follows in this process is sharded too."""
+    os.environ["ACCELERATE_USE_FSDP"] = "true"
+    # Accelerate takes FSDP for something that GPUs do; torch shards on the CPU as well.
+    PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    config, changes = str(folder / "config.yaml"), [f"output={folder / 'sharded'}"]
+    stopped = train_denoiser(config, changes, stop_after=1e-9)
+    return [stopped.losses, train_denoiser(config, changes, resume="latest").losses]
 
 
 def main(config: str, folder: Path) -> None:
@@ -54,6 +67,8 @@ def main(config: str, folder: Path) -> None:
         "resumed": resumed.losses,
         "reason": stopped.reason,
         "validation": validated.validation,
+        "sharded": sharded_runs(folder / "halves"),
+        "distributed_type": AcceleratorState().distributed_type.value,
     }
     (folder / f"{rank}.json").write_text(json.dumps(runs))
 

@@ -322,8 +322,12 @@ def test_what_is_missing_is_named(write_config, values: dict, tmp_path: Path) ->
     with pytest.raises(FileNotFoundError, match="nowhere"):
         train_denoiser(path, [f"autoencoder={tmp_path / 'nowhere'}"])
     nobody = {"dataset": str(tmp_path / "nobody"), "height": 64, "width": 64}
-    with pytest.raises(FileNotFoundError, match="nobody"):  # data are looked at before networks, which take minutes to load
-        train_denoiser(write_config(values | {"validation": nobody, "autoencoder": str(tmp_path / "nowhere")}, "no.yaml"))
+    with pytest.raises(
+        FileNotFoundError, match="nobody"
+    ):  # data are looked at before networks, which take minutes to load
+        train_denoiser(
+            write_config(values | {"validation": nobody, "autoencoder": str(tmp_path / "nowhere")}, "no.yaml")
+        )
     with pytest.raises(ValueError, match="preset 'maxi'"):
         train_denoiser(path, ["preset=maxi"])
     with pytest.raises(ValueError, match="unet: .*number_of_wings"):

@@ -50,7 +50,9 @@ def test_a_file_of_several_poses_gives_them_all(tmp_path, pose):
 def test_what_was_read_is_said_once_for_each_file(tmp_path, pose):
     write_openpose_json([pose(0), pose(1)], tmp_path / "dance.json")
     alone = [read_targets([own]).said for own in ("walk-01", "walk-02", tmp_path / "dance.json")]
-    assert read_targets(["walk-01", "walk-02", tmp_path / "dance.json", "walk-01"]).said == [line for own in alone for line in own]
+    assert read_targets(["walk-01", "walk-02", tmp_path / "dance.json", "walk-01"]).said == [
+        line for own in alone for line in own
+    ]
 
 
 def test_objects_are_poses_too(pose):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from itertools import combinations, islice
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -32,7 +33,7 @@ COLUMNS = {
 }
 
 
-def measure(images: list[Image.Image], record: dict, first: int) -> dict[str, float]:
+def measure(images: list[Image.Image], record: dict[str, Any], first: int) -> dict[str, float]:
     """Means over the pictures of one person; `first` stand on the first canvas."""
     vectors = embed_people(np.stack([np.asarray(own) for own in images]))
     pairs = {pair: 1 - float(vectors[pair[0]] @ vectors[pair[1]]) for pair in combinations(range(len(images)), 2)}

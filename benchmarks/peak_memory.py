@@ -15,12 +15,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pipeline import IMAGPosePipeline, IMAGPosePipelineOutput
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import Pose
 
@@ -75,11 +76,12 @@ def measure(model: str, steps: int, requests: int, poses: int) -> tuple[int, int
     pipeline.set_progress_bar_config(disable=True)
     picture, pose = inputs(pipeline)
     height, width = pipeline.config.view_height, pipeline.config.view_width
-    call = {"num_inference_steps": steps, "generator": torch.Generator().manual_seed(0)}
+    call: dict[str, Any] = {"num_inference_steps": steps, "generator": torch.Generator().manual_seed(0)}
     pipeline([picture], [pose], **call)  # what is made once: kernels, buffers of the libraries
     before = start_count()
     out = pipeline([[picture]] * requests, [[pose] * poses] * requests, **call)
     peak = end_count() - before
+    assert isinstance(out, IMAGPosePipelineOutput)
     assert [len(own) for own in out.images] == [poses] * requests
     on_host = 0 if torch.cuda.is_available() else height * width * 4  # as Pillow holds RGB; a GPU counts none of them
     return peak, on_host * requests * (1 + poses)

@@ -139,7 +139,7 @@ def files(tmp_path, monkeypatch):
         ),
         ("demo --steps 0", "steps (num_inference_steps) must be a whole number of at least 1, got 0"),
         ("demo --seed -1", "seed must be a whole number from 0"),
-        ("demo --guidance-scale nan", "guidance_scale must be a finite number"),
+        ("demo --guidance-scale nan", "guidance_scale must be a number from -100 to 100, got nan"),
         ("evaluate model --data nowhere", "nowhere"),
         ("evaluate model --data . --grid 3by3", "grid '3by3': rows x columns expected, for example 2x2"),
         ("evaluate judges --data nowhere", "nowhere"),

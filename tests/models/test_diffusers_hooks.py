@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
+import pytest
 import torch
 from diffusers import AutoencoderKL, ConfigMixin, DiffusionPipeline, ModelMixin
 from torch import nn
@@ -53,6 +55,22 @@ def test_a_configuration_keeps_the_keys_of_the_stock_class(tmp_path: Path) -> No
     loaded = Own.from_pretrained(tmp_path)
     assert (loaded.config.extra, loaded.config.width, loaded.config.depth) == (5, 3, 4)
     assert loaded.layer.weight.shape == (4, 3)
+
+
+def test_only_modules_that_are_to_stay_in_float32_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("diffusers.models.modeling_utils")
+    logger.addHandler(handler)
+    try:
+        Stock().to(torch.bfloat16)
+        assert not said
+        monkeypatch.setattr(Stock, "_keep_in_fp32_modules", ["layer"])
+        Stock().to(torch.bfloat16)
+    finally:
+        logger.removeHandler(handler)
+    assert len(said) == 1 and "should be kept in float32: ['layer']" in said[0]
 
 
 def test_checkpointing_runs_the_function_again(tmp_path: Path) -> None:

@@ -178,20 +178,6 @@ def test_attention_processors_can_be_set(small_unet: BuildUNet) -> None:
     torch.testing.assert_close(unet(**given).sample, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_compiles(small_unet: BuildUNet) -> None:
-    unet = small_unet(
-        cross_view_placement="every_block",
-        block_out_channels=(8,),
-        down_block_types=("DownBlock2D",),
-        mid_block_type=None,
-        up_block_types=("CrossAttnUpBlock2D",),
-    )
-    compiled = torch.compile(unet, backend="eager")
-    for grid in (SQUARE, ViewGrid(1, 2)):
-        given = inputs(grid)
-        torch.testing.assert_close(compiled(**given).sample, unet(**given).sample, rtol=1e-4, atol=1e-5)
-
-
 @torch.no_grad()
 def test_bf16(small_unet: BuildUNet) -> None:
     unet, given = small_unet(cross_view_placement="every_block", cross_view_feed_forward=True), inputs(SQUARE)

@@ -81,6 +81,15 @@ def test_weights_saved_in_half_precision_are_loaded_in_full(build_pipeline, tmp_
     assert {parameter.dtype for network in networks for parameter in network.parameters()} == {torch.float32}
 
 
+def test_shard_size_and_variant_reach_every_network(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path, variant="fp16", max_shard_size="4KB")
+    for name in ("vae", "image_encoder", "unet", "pose_encoder", "feature_tokens"):
+        files = [path.name for path in (tmp_path / name).glob("*.safetensors")]
+        assert len(files) > 1 and all(".fp16" in file for file in files), (name, files)
+    loaded = IMAGPosePipeline.from_pretrained(tmp_path, variant="fp16")
+    assert torch.equal(loaded.unet.conv_out.weight, pipeline.unet.conv_out.weight)
+
+
 def test_dtype_is_passed_on(saved):
     loaded = IMAGPosePipeline.from_pretrained(saved, dtype=torch.bfloat16)
     kinds = {component.dtype for component in loaded.components.values() if isinstance(component, torch.nn.Module)}

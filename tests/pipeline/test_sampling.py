@@ -37,6 +37,9 @@ def test_the_text_says_what_differs():
     ("changes", "message"),
     [
         ({"steps": 0}, "steps"), ({"steps": True}, "steps"), ({"guidance_scale": float("inf")}, "guidance_scale"),
+        ({"guidance_scale": float("nan")}, "guidance_scale"), ({"guidance_scale": "2"}, "guidance_scale"),
+        ({"guidance_scale": 1e20}, r"guidance_scale must be a number from -100 to 100, got 1e\+20"),
+        ({"guidance_scale": -100.1}, "guidance_scale"),
         ({"guidance": "none"}, "feature, full"), ({"guidance_interval": (0.0,)}, "guidance_interval"),
         ({"guidance_interval": (-0.1, 1.0)}, "guidance_interval"), ({"scheduler": "ddin"}, "ddim"), ({"seed": -1}, "seed"),
         ({"seed": 2**63}, "seed"),

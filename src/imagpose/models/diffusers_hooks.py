@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from inspect import signature
 from typing import Any, ParamSpec
@@ -17,6 +18,14 @@ from imagpose.version import __version__
 __all__ = ["CheckpointedModule", "VersionedConfig", "init_keys", "name_library", "register_to_config", "set_tile_size"]
 
 Arguments = ParamSpec("Arguments")
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    return "should be kept in float32: []" not in record.getMessage()
+
+
+# diffusers warns of every network that `to` brings to another dtype, even where it lists no module that should not be.
+logging.getLogger("diffusers.models.modeling_utils").addFilter(_says_something)
 
 
 def name_library() -> None:

@@ -116,9 +116,8 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
                 " unload_lora_weights, after fuse_lora if they are to stay in the weights, makes it a plain UNet again"
             )
 
-    @wraps(
-        UNet2DConditionModel.save_pretrained
-    )  # a pipeline passes max_shard_size and variant on if the signature has them
+    # A pipeline passes max_shard_size and variant on where the signature has them.
+    @wraps(UNet2DConditionModel.save_pretrained)
     def save_pretrained(self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
         self.check_without_adapters()
         super().save_pretrained(save_directory, *args, **kwargs)
@@ -182,8 +181,7 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
                 f"the base UNet does not fit the arguments: {len(differing)} weights differ, first {differing[0]}"
             )
         model.load_state_dict(state, strict=False)
-        nn.Module.to(model, device=base.device, dtype=base.dtype)  # diffusers' own warns of what we have none of
-        return model
+        return model.to(device=base.device, dtype=base.dtype)
 
     def set_attention_slice(self, slice_size: str | int | list[int] | None = "auto") -> None:
         """As in diffusers; "auto" halves the heads of an attention layer where it has more than one."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["GUIDANCE_KINDS", "Sampling"]
+__all__ = ["GUIDANCE_KINDS", "MOST_GUIDANCE", "Sampling"]
 
 GUIDANCE_KINDS = ("feature", "full")
+MOST_GUIDANCE = 100
+"""Of either sign. Pictures are noise long before, but finite: nothing else would say so."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Sampling:
 
     Attributes:
         steps: denoising steps, the pipeline's `num_inference_steps`.
-        guidance_scale: s of Eq. 5; 1 switches guidance off (and halves the work).
+        guidance_scale: s of Eq. 5, from -100 to 100; 1 switches guidance off (and halves the work), 1 to 10 is usual.
         guidance: `"feature"` guides against a null F_C, as the released code does; `"full"` against null F_C and null
             F_I (Eq. 5).
         guidance_interval: guidance applies at timesteps t with low <= t / T <= high, 0 the picture, 1 the noise; the
@@ -40,8 +41,10 @@ class Sampling:
     def __post_init__(self) -> None:
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
             raise ValueError(f"steps (num_inference_steps) must be a whole number of at least 1, got {self.steps!r}")
-        if not isinstance(self.guidance_scale, (int, float)) or not math.isfinite(self.guidance_scale):
-            raise ValueError(f"guidance_scale must be a finite number, got {self.guidance_scale!r}")
+        if not isinstance(self.guidance_scale, (int, float)) or not abs(self.guidance_scale) <= MOST_GUIDANCE:
+            raise ValueError(
+                f"guidance_scale must be a number from -{MOST_GUIDANCE} to {MOST_GUIDANCE}, got {self.guidance_scale!r}"
+            )
         if self.guidance not in GUIDANCE_KINDS:
             raise ValueError(f"guidance must be one of {', '.join(GUIDANCE_KINDS)}, got {self.guidance!r}")
         self._check_interval()

@@ -41,6 +41,10 @@ GROUPS = (
     "back, partial",
 )
 CROP, CROP_MARGIN, BLURS = (64, 128), 1.1, (0, 1, 2)  # width and height of re-identification sets
+BESIDE, FILLED = (
+    (640, 480),
+    (0.67, 0.5, 0.33, 0.25),
+)  # two people in such a picture, and how much of its height each fills
 # Read off scikit-image's astronaut (512 x 512) by eye: her left wrist is behind the helmet, hips and legs are outside.
 ASTRONAUT = {
     "nose": (223, 127), "right_eye": (202, 101), "left_eye": (247, 103), "right_ear": (176, 122), "left_ear": (272, 130),
@@ -94,6 +98,15 @@ def main() -> None:
         print(row("--crops", str(blur), found_in), flush=True)
     detected = [crop_scores(lambda one: first(detector.people(one)), *one, 0) for one in cut if one is not None]
     print(row("without --crops", "0", detected), flush=True)
+
+    print(f"\n| two people in {BESIDE[1]}x{BESIDE[0]}, each filling | people | found |\n|" + " --- |" * 3)
+    fronts = [seen for seen in views(folder, people) if seen.groups[0] == "front" and seen.groups[1:]]
+    for share in FILLED:
+        both = [beside(pair, share) for pair in zip(fronts[::2], fronts[1::2], strict=False)]
+        met = [
+            is_met(found, points) for picture, each in both for found in [detector.people(picture)] for points in each
+        ]
+        print(f"| {share:.0%} of the height | {len(met)} | {np.mean(met):.0%} |", flush=True)
 
     photographs(detector.people)
 
@@ -165,6 +178,26 @@ def crop_scores(
     find: Callable[[Image.Image], Pose | None], picture: Image.Image, points: np.ndarray, blur: int
 ) -> list[float]:
     return scores(find(picture.filter(ImageFilter.GaussianBlur(blur)) if blur else picture), points, CROP)
+
+
+def beside(pair: tuple[Seen, Seen], share: float) -> tuple[Image.Image, list[np.ndarray]]:
+    """Two views side by side on a grey ground, each person filling a share of the picture's height; their key points."""
+    picture, points = Image.new("RGB", BESIDE, (128, 128, 128)), []
+    for seen, middle in zip(pair, (0.25, 0.75), strict=True):
+        ys, xs = np.nonzero(seen.mask)
+        scale = share * BESIDE[1] / (np.ptp(ys) + 1)
+        box = tuple(int(side) for side in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
+        cut = seen.picture.crop(box)
+        cut = cut.resize((round(cut.width * scale), round(cut.height * scale)), Image.Resampling.BOX)
+        left, top = round(middle * BESIDE[0] - cut.width / 2), (BESIDE[1] - cut.height) // 2
+        picture.paste(cut, (left, top))
+        points.append((seen.keypoints - (*box[:2], 0)) * (scale, scale, 1) + (left, top, 0))
+    return picture, points
+
+
+def is_met(people: list[Pose], points: np.ndarray) -> bool:
+    """Whether one of the poses that were found has most of a person's visible points."""
+    return any(scores(pose, points, BESIDE)[0] > 0.5 for pose in people)
 
 
 def photographs(find: Callable[[Image.Image], list[Pose]]) -> None:

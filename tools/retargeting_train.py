@@ -2,9 +2,11 @@
 
     python tools/retargeting_train.py --people runs/retargeting --out src/imagpose/pose/weights/retargeting.safetensors
 
-What ships was trained in stretches, each with --start from the last and another --seed. Key points are computed once into
---people. Prints, every 250 steps, the mean error of a joint in hundredths of the body's height on people of the validation
-split, after the best shift, and after the best shift and scale.
+Prints, every 250 steps, the mean error of a joint in hundredths of the body's height on people of the validation split,
+after the best shift, and after the best shift and scale. Key points are computed once into --people.
+
+What ships was trained in stretches, each with --start from the last and another --seed; their lengths were not kept, so one
+run gives other weights.
 """
 
 from __future__ import annotations
@@ -16,17 +18,24 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from imagpose.people import TRAIN_SEEDS, VALIDATION_SEEDS
-from imagpose.pose.retarget import LENGTH, PATHS, fitted_places, log_height, opinions, pooled_body, seen_features
-from retargeting_batches import Batch, make_batch
-from retargeting_people import Groups, load_groups
+from imagpose.pose.retarget import (
+    LENGTH,
+    PATHS,
+    fitted_places,
+    log_height,
+    normalized,
+    opinions,
+    pooled_body,
+    seen_features,
+)
+from retargeting_examples import Batch, load_groups, make_batch
 
-PARTS, GROUPS, PEOPLE, MOTIONS = 1, 60, 6, 14
+GROUPS, PEOPLE, MOTIONS = 60, 6, 14
 VIEW_WIDTH, POSE_WIDTH, LAYERS, BODY, BONES = 192, 192, 3, 64, PATHS.shape[1]
 VIEWS = (1, 2, 1, 4, 1, 3)  # of the person, batch by batch
 EVERY, AVERAGED = 250, 0.995  # steps between reports; of the exponential mean of the weights, which is what is kept
@@ -84,11 +93,8 @@ def length_error(body: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 def height_error(weights: Weights, batch: Batch, features: torch.Tensor) -> torch.Tensor:
     """Mean error of the logarithm of the whole person's height in the sources."""
-    found = batch.sources[..., 2:] > 0
-    count = found.sum(2)
-    middle = (batch.sources[..., :2] * found).sum(2, keepdim=True) / count[:, :, None]
-    size = (((batch.sources[..., :2] - middle) * found) ** 2).sum((2, 3))[..., None] / count
-    return (log_height(weights, features) - torch.log(batch.source_height / size.sqrt())).abs().mean()
+    size = normalized(batch.sources)[2][..., 0]
+    return (log_height(weights, features) - torch.log(batch.source_height / size)).abs().mean()
 
 
 def loss_of(weights: Weights, batch: Batch) -> torch.Tensor:
@@ -129,8 +135,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    people = training_people(arguments.people)
-    validation = load_groups(arguments.people / "validation.safetensors", VALIDATION_SEEDS[5000:], 40, PEOPLE, 12)
+    people = load_groups(arguments.people / "people-train.safetensors", TRAIN_SEEDS[500_000:], GROUPS, PEOPLE, MOTIONS)
+    validation = load_groups(
+        arguments.people / "people-validation.safetensors", VALIDATION_SEEDS[5000:], 40, PEOPLE, 12
+    )
     judged = make_batch(validation, 4000, 4, torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(arguments.seed)
     weights = new_weights(generator) if arguments.start is None else old_weights(arguments.start)
@@ -150,17 +158,6 @@ def main() -> None:
             print(step, report(averages, judged), flush=True)
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             save_file({name: average.half() for name, average in averages.items()}, arguments.out)
-
-
-def training_people(folder: Path) -> Groups:
-    """All people of the training split that are trained on, in parts, so that a stopped computation goes on."""
-    parts = []
-    for part in range(PARTS):
-        seeds = TRAIN_SEEDS[500_000 + part * 1000 :][: GROUPS * PEOPLE]
-        parts.append(load_groups(folder / f"people-{part}.safetensors", seeds, GROUPS, PEOPLE, MOTIONS))
-    return Groups(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("keypoints", "heights", "kinds"))
-    )
 
 
 if __name__ == "__main__":

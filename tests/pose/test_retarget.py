@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from imagpose.pose import Pose
-from imagpose.pose.retarget import RETARGETING_WEIGHTS, normalized, retarget
-from retargeting_pairs import HEIGHT, WIDTH, Pairs, make_pairs
-from retargeting_table import errors, fitted
+from imagpose.pose import LIMBS, Pose
+from imagpose.pose.retarget import PLACES, RETARGETING_WEIGHTS, fitted_places, normalized, retarget, seen_features
+from retargeting_table import HEIGHT, WIDTH, Pairs, errors, fitted, make_pairs
 
-RIGHT_WRIST, LEFT_WRIST, RIGHT_ELBOW, ANKLES = 4, 7, 3, (10, 13)
+RIGHT_WRIST, LEFT_WRIST, RIGHT_ELBOW, HIPS, ANKLES = 4, 7, 3, (8, 11), (10, 13)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,47 @@ def sources_of(pairs: Pairs, number: int, views: int = 2) -> list[Pose]:
 
 
 def test_people_are_met_better_than_by_the_best_uniform_scale(pairs):
+    """These few pairs are easier than the 2,000 of docs/poses.md, so the bounds are closer than that table's numbers.
+
+    Weights that were trained for a stretch less fail, and so do these if what they say of confidences is lost.
+    """
     best = np.nanmean(errors(pairs, pairs.target[..., :2], True))
-    assert np.nanmean(errors(pairs, fitted(pairs, 1), True)) <= 0.7 * best
-    assert np.nanmean(errors(pairs, fitted(pairs, 4), True)) <= 0.6 * best
+    assert np.nanmean(errors(pairs, fitted(pairs, 1), True)) <= 0.66 * best
+    assert np.nanmean(errors(pairs, fitted(pairs, 4), True)) <= 0.58 * best
+
+
+def test_bones_grow_by_their_factors_and_carry_what_hangs_on_them(whole):
+    """Against a walk from the neck outwards, for a network whose own change is nothing."""
+    weights = load_file(RETARGETING_WEIGHTS)
+    weights = {name: weight.astype(np.float32) * (not name.startswith("change.")) for name, weight in weights.items()}
+    rng = np.random.default_rng(0)
+    other, own = rng.normal(size=(2, 64))
+    points = whole.target[0].astype(np.float64)
+    points[[RIGHT_ELBOW, 12]] = 0
+    moved = np.zeros((18, 2))
+    for bone, (first, second) in enumerate(LIMBS):
+        both = points[first, 2] > 0 and points[second, 2] > 0
+        factor = 0.1 * (own[bone] - other[bone]) * both
+        moved[second] = moved[first] + factor * (points[second, :2] - points[first, :2])
+    found = points[:, 2] > 0
+    places = fitted_places(weights, points, other, own)
+    np.testing.assert_allclose(places[found], (points[:, :2] + moved)[found], atol=1e-3)
+    assert np.abs(moved).max() > 1
+
+
+def test_distances_are_those_between_points_that_are_found(whole):
+    points = whole.target[0].astype(np.float64)
+    points[[RIGHT_ELBOW, 12]] = 0
+    sizes = {"places": 36, "distances": 153, "confidence": 18, "found": 18}
+    weights = {f"view.{part}": np.zeros((size, 306)) for part, size in sizes.items()} | {"view.bias": np.zeros(306)}
+    weights["view.distances"] = np.concatenate([np.eye(153), -np.eye(153)], 1)  # ReLU keeps either sign of each
+    positive, negative = np.split(seen_features(weights, points), 2)
+    found = points[points[:, 2] > 0, :2]
+    size = np.sqrt(((found - found.mean(0)) ** 2).sum(1).mean())
+    for number, (one, other) in enumerate(combinations(points, 2)):
+        square = ((one[:2] - other[:2]) ** 2).sum() / size**2
+        expected = 8 * ((square + 1e-3) ** (1 / 16) - 1) if one[2] > 0 and other[2] > 0 else 0
+        assert positive[number] - negative[number] == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_own_pose_is_hardly_changed(whole):
@@ -71,8 +110,11 @@ def test_the_order_of_sources_does_not_matter_and_each_counts(whole):
 
 def test_the_mirrored_pose_gives_the_mirrored_result(whole):
     own, sources = pose(whole.target[2]), sources_of(whole, 2)
-    mirrored = retarget(own.mirror(), [source.mirror() for source in sources])
-    np.testing.assert_allclose(mirrored.keypoints, retarget(own, sources).mirror().keypoints, atol=1e-3)
+    for place in PLACES:
+        mirrored = retarget(own.mirror(), [source.mirror() for source in sources], place=place)
+        np.testing.assert_allclose(
+            mirrored.keypoints, retarget(own, sources, place=place).mirror().keypoints, atol=1e-3
+        )
 
 
 def test_missing_points_stay_missing_and_confidences_stay(whole):
@@ -117,6 +159,9 @@ def test_without_ankles_the_neck_stays(whole):
     points[[9, 10, 12, 13]] = 0
     result = retarget(pose(points), sources_of(whole, 4))
     assert result.keypoints[1, 1] == pytest.approx(points[1, 1], abs=1e-3)
+    points[1] = 0
+    result = retarget(pose(points), sources_of(whole, 4))
+    assert result.keypoints[HIPS, 1].mean() == pytest.approx(points[HIPS, 1].mean(), abs=1e-3)
 
 
 def test_the_person_can_keep_the_place_and_size_of_the_source(whole):
@@ -143,6 +188,14 @@ def test_the_place_of_a_source_that_is_cut_off_is_that_of_its_neck(whole):
     assert result[1, 1] == pytest.approx(source[1, 1], abs=1e-3)
 
 
+def test_the_place_is_that_of_the_first_source_that_can_be_fitted(whole):
+    own, first, second = pose(whole.target[0]), pose(whole.sources[0, 0]), pose(whole.sources[0, 1]).resize(88, 128)
+    few = first.keypoints.copy()
+    few[4:] = 0
+    result = retarget(own, [pose(few), first, second], place="source").keypoints
+    assert result[ANKLES, 1].max() == pytest.approx(first.keypoints[ANKLES, 1].max(), abs=1e-3)
+
+
 def test_hands_go_with_their_wrists(whole):
     own = pose(whole.target[5])
     wrists = own.keypoints[[LEFT_WRIST, RIGHT_WRIST], :2]
@@ -152,6 +205,14 @@ def test_hands_go_with_their_wrists(whole):
     result = retarget(replace(own, hands=hands), sources_of(whole, 5))
     np.testing.assert_allclose(result.hands[:, 0, :2], result.keypoints[[LEFT_WRIST, RIGHT_WRIST], :2], atol=1e-3)
     np.testing.assert_array_equal(result.hands[0, 5], 0)
+    larger = normalized(result.keypoints)[2].item() / normalized(own.keypoints)[2].item()
+    assert abs(larger - 1) > 0.005
+    reach = result.hands[1, 20, :2] - result.hands[1, 0, :2]
+    np.testing.assert_allclose(reach, larger * (hands[1, 20, :2] - hands[1, 0, :2]), atol=1e-2)
+    points = own.keypoints.copy()
+    points[RIGHT_WRIST] = 0
+    without_wrist = retarget(pose(points, hands=hands), sources_of(whole, 5))
+    np.testing.assert_allclose(without_wrist.hands[1, 0], hands[1, 0], atol=1e-3)
     assert retarget(own, sources_of(whole, 5)).hands is None
 
 

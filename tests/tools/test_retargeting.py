@@ -9,8 +9,7 @@ import torch
 from imagpose.people import TRAIN_SEEDS
 from imagpose.pose import LIMBS
 from imagpose.pose.retarget import PATHS, fitted_places, pooled_body, seen_features
-from retargeting_batches import make_batch
-from retargeting_people import Groups, make_groups
+from retargeting_examples import Groups, make_batch, make_groups
 from retargeting_train import loss_of, new_weights
 
 

@@ -1,5 +1,6 @@
-"""Random training examples for retargeting, made of groups' key points in space: bodies, limbs, cameras, what is found.
+"""Training examples for retargeting: key points of rendered people in space, and random examples made of them.
 
+People come in groups who make the same motions; their key points need no picture, and a thousand of them take four seconds.
 What a picture or a detector does to key points is drawn: perspective, turning, cropping, hidden and lost points, noise.
 Limbs are turned at random too, alike on both bodies: users' poses are more than our people's own motions.
 """
@@ -7,16 +8,24 @@ Limbs are turned at random too, alike on both bodies: users' poses are more than
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 from torch.nn import functional
 
+from imagpose.people import make_identity, pose_motion, sample_motion
+from imagpose.people.motion import KINDS
+from imagpose.people.skinning import pose_identity
+from imagpose.pose import LIMBS
 from imagpose.pose.keypoints import KEYPOINT_NAMES
 from imagpose.pose.keypoints import MIRRORED as _MIRRORED
-from retargeting_people import Groups
 
-__all__ = ["Batch", "make_batch"]
+__all__ = ["Batch", "Groups", "load_groups", "make_batch", "make_groups"]
 
 MIRRORED = list(_MIRRORED)
 _POINTS = len(KEYPOINT_NAMES)
@@ -31,6 +40,55 @@ _LOST_TOGETHER = ((4,), (7,), (3, 4), (6, 7), (10,), (13,), (9, 10), (12, 13), (
 _FACE = (0, 14, 15)
 _BENT, _SAME, _MIXED = 0.15, 0.04, 0.6  # shares of examples: limbs turned, both people one, bodies mixed of two
 _CUT, _LOST, _STRAY = 0.25, 0.02, 0.01  # shares of views that are cropped, of points that are lost, that lie elsewhere
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """People in groups; all of a group make the same motions.
+
+    Attributes:
+        keypoints: float32 (groups, people, motions, 18, 3), metres: x to the left, y backwards, z up from the floor.
+        heights: float32 (groups, people), of body and shoes at rest, metres.
+    """
+
+    keypoints: np.ndarray
+    heights: np.ndarray
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """float32 (groups, people, 17): logarithms of the bones' lengths over the height, less the means of all people."""
+        first, second = ([limb[end] for limb in LIMBS] for end in (0, 1))
+        bones = np.linalg.norm(self.keypoints[..., second, :] - self.keypoints[..., first, :], axis=-1).mean(2)
+        logarithms = np.log(bones / self.heights[..., None])
+        centred: np.ndarray = logarithms - logarithms.mean((0, 1))
+        return centred
+
+
+def make_groups(seeds: Sequence[int], groups: int, people: int, motions: int) -> Groups:
+    """Draw groups of the identities of `seeds`, in their order; motions are drawn from the first seed of a group."""
+    keypoints = np.zeros((groups, people, motions, 18, 3), np.float32)
+    heights = np.zeros((groups, people), np.float32)
+    names = list(KINDS)
+    for group in range(groups):
+        of_group = seeds[group * people : (group + 1) * people]
+        rng = np.random.default_rng([of_group[0], 0x3E7A])
+        drawn = [sample_motion(rng, (names[rng.integers(len(names))],)) for _ in range(motions)]
+        for person, seed in enumerate(of_group):
+            identity = make_identity(seed)
+            heights[group, person] = np.ptp(identity.rest_vertices[identity.carries, 2])
+            for number, motion in enumerate(drawn):
+                posture = pose_motion(identity, motion)
+                keypoints[group, person, number] = pose_identity(identity, posture.rotations).keypoints
+    return Groups(keypoints, heights)
+
+
+def load_groups(file: Path, seeds: Sequence[int], groups: int, people: int, motions: int) -> Groups:
+    """Groups from a file that is written if it does not exist."""
+    if not file.exists():
+        made = make_groups(seeds, groups, people, motions)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"keypoints": made.keypoints, "heights": made.heights}, file)
+    return Groups(**load_file(file))
 
 
 @dataclass(frozen=True, eq=False)

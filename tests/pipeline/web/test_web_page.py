@@ -107,6 +107,46 @@ def test_files_outside_are_not_served(served, tmp_path):
         assert refused.value.code in (403, 404)
 
 
+def test_files_of_other_machines_are_not_fetched(served, client, monkeypatch):
+    asked = []
+
+    async def fetch(url, *_, **__):
+        asked.append(url)
+        raise OSError
+
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_get", fetch)
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", fetch)
+    monkeypatch.setattr("gradio.routes.secure_url_stream_response", fetch)
+    address = "https://example.com/photo.png"
+    for path in (f"file={address}", f"file/{address}", f"proxy={address}"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{served.local_url}gradio_api/{path}")
+        assert refused.value.code == 403, path
+    file = {"path": address, "meta": {"_type": "gradio.FileData"}}
+    for api, given in (("/detect", [file]), ("/generate", [[file], ["walk-03"], {}]), ("/generate", [[], [file], {}])):
+        with pytest.raises(Exception, match="must be uploaded"):
+            client.predict(*given, api_name=api)
+    assert not asked
+
+
+def test_uploads_end_where_the_folder_is_full(tiny_model):
+    with open_page(Address(port=0), [tiny_model], Limits(kept_bytes=2_000_000), "cpu") as page:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            for taken in range(20):
+                upload(page, bytes([taken]) * 100_000)
+        assert refused.value.code == 413 and "no room for more uploads" in refused.value.read().decode() and taken > 1
+        unstated = urllib.request.Request(f"{page.local_url}gradio_api/upload", iter([b"text"]), method="POST")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(unstated)
+        assert refused.value.code == 411
+
+
+def upload(page, content: bytes) -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n\r\n' + content + b"\r\n--x--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    urllib.request.urlopen(urllib.request.Request(f"{page.local_url}gradio_api/upload", form, kind)).close()
+
+
 def test_the_page_asks_nobody_else_for_anything(served):
     text = urllib.request.urlopen(served.local_url).read().decode()
     assert "googleapis" not in text and "cdn" not in text.lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Limits:
         views: slots of a joint canvas.
         waiting: requests that may wait beside the one that is worked on.
         kept_seconds: how long files stay.
+        kept_bytes: of all files together, above which uploads are refused.
     """
 
     file_bytes: int = 20 * 2**20
@@ -37,6 +39,7 @@ class Limits:
     views: int = 16
     waiting: int = 8
     kept_seconds: float = 3600.0
+    kept_bytes: int = 4 * 2**30
 
     def check_file(self, path: Path) -> None:
         """Raises `ValueError` if a file is too large."""
@@ -52,6 +55,15 @@ class Limits:
             raise ValueError(
                 f"{path.name} has {height}x{width} pixels; at most {self.picture_pixels / 1e6:g} million are taken"
             )
+
+    def check_room(self, folder: Path, more: int) -> None:
+        """Raises `ValueError` if a folder of uploads cannot take so many bytes more."""
+        there = 0
+        for path in folder.rglob("*"):
+            with suppress(FileNotFoundError):  # removed in the meantime
+                there += path.stat().st_size
+        if there + more > self.kept_bytes:
+            raise ValueError("no room for more uploads; old ones are removed after a while, try again later")
 
     def check_request(
         self, photos: int = 0, poses: int = 0, steps: int = 0, size: tuple[int, int] | None = None, views: int = 0

@@ -112,8 +112,22 @@ def build_page(studio: Studio) -> gr.Blocks:
         )  # fmt: skip
         asked.failure(refused, None, [results], show_progress="hidden", queue=False, api_visibility="private")
         _calls(studio)
+    for block in page.blocks.values():
+        _keep_local(block)
     page.queue(max_size=1000, default_concurrency_limit=8)
     return page
+
+
+def _keep_local(block: Any) -> None:
+    """Make a block refuse files that a request gives by an address; Gradio would fetch them."""
+    move = block.async_move_resource_to_block_cache
+
+    async def move_local(path: Any) -> Any:
+        if str(path).lower().startswith(("http:", "https:")):
+            raise gr.Error("a file must be uploaded: files of other machines are not fetched", print_exception=False)
+        return await move(path)
+
+    block.async_move_resource_to_block_cache = move_local
 
 
 def _settings(studio: Studio) -> dict[str, gr.components.Component]:

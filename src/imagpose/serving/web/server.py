@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagpose.serving.web.gate import Gate
 from imagpose.serving.web.limits import Limits
 
 __all__ = ["Address", "open_page", "serve"]
 
 _USER = "imagpose"  # of the password
 _SWEEP_EVERY = 300.0  # seconds
-_SESSIONS = 200  # that Gradio remembers, 90 kB each; ours keep nothing there
+_SESSIONS = 200  # that Gradio remembers; ours keep nothing there
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def open_page(address: Address, models: Sequence[str], limits: Limits, device: s
     with tempfile.TemporaryDirectory(prefix="imagpose-web-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page_module = _import_page()
+        from fastapi.middleware import Middleware
+
         from imagpose.devices import choose_device
         from imagpose.serving.web.studio import Studio
 
@@ -86,6 +89,7 @@ def open_page(address: Address, models: Sequence[str], limits: Limits, device: s
                 auth_message=f"User: {_USER}",
                 share=address.share,
                 max_file_size=limits.file_bytes,
+                app_kwargs={"middleware": [Middleware(Gate, folder=studio.folder, limits=limits)]},
                 allowed_paths=[str(studio.people_folder)],
                 prevent_thread_lock=True,
                 quiet=True,

@@ -41,10 +41,8 @@ GROUPS = (
     "back, partial",
 )
 CROP, CROP_MARGIN, BLURS = (64, 128), 1.1, (0, 1, 2)  # width and height of re-identification sets
-BESIDE, FILLED = (
-    (640, 480),
-    (0.67, 0.5, 0.33, 0.25),
-)  # two people in such a picture, and how much of its height each fills
+BESIDE = (640, 480)  # width and height of a picture with two people
+FILLED = (0.67, 0.5, 0.33, 0.25)  # how much of its height each of them fills
 # Read off scikit-image's astronaut (512 x 512) by eye: her left wrist is behind the helmet, hips and legs are outside.
 ASTRONAUT = {
     "nose": (223, 127), "right_eye": (202, 101), "left_eye": (247, 103), "right_ear": (176, 122), "left_ear": (272, 130),
@@ -91,8 +89,8 @@ def main() -> None:
             print(row(group, f"{HEIGHT // reduced}x{WIDTH // reduced}", found[group]), flush=True)
 
     print(f"\n| crops at {CROP[1]}x{CROP[0]} | blur | views | PCK@0.1 | PCK@0.05 | unusable |\n|" + " --- |" * 6)
-    whole = (seen for seen in views(folder, people) if len(seen.groups) > 1)
-    cut = [crop(seen, number) for number, seen in enumerate(islice(whole, 0, None, 3))]
+    whole_bodies = (seen for seen in views(folder, people) if len(seen.groups) > 1)
+    cut = [crop(seen, number) for number, seen in enumerate(islice(whole_bodies, 0, None, 3))]
     for blur in BLURS:
         found_in = [crop_scores(detector.in_crop, *one, blur) for one in cut if one is not None]
         print(row("--crops", str(blur), found_in), flush=True)
@@ -100,9 +98,9 @@ def main() -> None:
     print(row("without --crops", "0", detected), flush=True)
 
     print(f"\n| two people in {BESIDE[1]}x{BESIDE[0]}, each filling | people | found |\n|" + " --- |" * 3)
-    fronts = [seen for seen in views(folder, people) if seen.groups[0] == "front" and seen.groups[1:]]
+    standing = [seen for seen in views(folder, people) if seen.groups[0] == "front" and seen.groups[1:]]
     for share in FILLED:
-        both = [beside(pair, share) for pair in zip(fronts[::2], fronts[1::2], strict=False)]
+        both = [beside(pair, share) for pair in zip(standing[::2], standing[1::2], strict=False)]
         met = [
             is_met(found, points) for picture, each in both for found in [detector.people(picture)] for points in each
         ]
@@ -186,7 +184,7 @@ def beside(pair: tuple[Seen, Seen], share: float) -> tuple[Image.Image, list[np.
     for seen, middle in zip(pair, (0.25, 0.75), strict=True):
         ys, xs = np.nonzero(seen.mask)
         scale = share * BESIDE[1] / (np.ptp(ys) + 1)
-        box = tuple(int(side) for side in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1))
+        box = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
         cut = seen.picture.crop(box)
         cut = cut.resize((round(cut.width * scale), round(cut.height * scale)), Image.Resampling.BOX)
         left, top = round(middle * BESIDE[0] - cut.width / 2), (BESIDE[1] - cut.height) // 2

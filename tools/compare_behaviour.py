@@ -240,7 +240,7 @@ class Side:
             return values
         renamed: dict[str, Any] = {}
         for name, value in values.items():
-            *sections, own = self.words.get(name, name).split(".")
+            *sections, own = str(self.words.get(name, name)).split(".")
             place = renamed
             for section in sections:
                 place = place.setdefault(section, {})

@@ -13,12 +13,16 @@ import argparse
 import colorsys
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
 from pose_file_people import OPENPOSE, STANDING
+
+Colour = tuple[int, ...] | int
+Inside = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
@@ -83,7 +87,7 @@ def random_points(rng: np.random.Generator, size: tuple[int, int], half: bool) -
     return np.concatenate([np.nan_to_num(points), found], 1)
 
 
-def paint(canvas: np.ndarray, inside, box: tuple[float, float, float, float], colour) -> None:
+def paint(canvas: np.ndarray, inside: Inside, box: tuple[float, float, float, float], colour: Colour) -> None:
     """Fill the pixels (x, y in whole numbers) for which `inside` holds, in a box."""
     left, top, right, bottom = np.floor(box[:2]).astype(int).clip(0).tolist() + np.ceil(box[2:]).astype(int).tolist()
     window = canvas[top : bottom + 1, left : right + 1]
@@ -92,13 +96,15 @@ def paint(canvas: np.ndarray, inside, box: tuple[float, float, float, float], co
         window[inside(x, y)] = colour
 
 
-def disc(canvas: np.ndarray, place: np.ndarray, radius: float, colour) -> None:
+def disc(canvas: np.ndarray, place: np.ndarray, radius: float, colour: Colour) -> None:
     x0, y0 = int(place[0]), int(place[1])
     box = (x0 - radius, y0 - radius, x0 + radius, y0 + radius)
     paint(canvas, lambda x, y: (x - x0) ** 2 + (y - y0) ** 2 <= radius**2 + 0.3, box, colour)
 
 
-def stick(canvas: np.ndarray, first: np.ndarray, last: np.ndarray, radius: float, colour, ellipse: bool = True) -> None:
+def stick(
+    canvas: np.ndarray, first: np.ndarray, last: np.ndarray, radius: float, colour: Colour, ellipse: bool = True
+) -> None:
     """An ellipse (or a line of this half width) from joint to joint."""
     middle, half = (first + last) / 2, np.hypot(*(last - first)) / 2 + 1e-6
     along = (last - first) / (2 * half)

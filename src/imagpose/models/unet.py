@@ -181,7 +181,8 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
                 f"the base UNet does not fit the arguments: {len(differing)} weights differ, first {differing[0]}"
             )
         model.load_state_dict(state, strict=False)
-        return model.to(device=base.device, dtype=base.dtype)
+        model.to(device=base.device, dtype=base.dtype)
+        return model
 
     def set_attention_slice(self, slice_size: str | int | list[int] | None = "auto") -> None:
         """As in diffusers; "auto" halves the heads of an attention layer where it has more than one."""

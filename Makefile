@@ -30,7 +30,7 @@ demo: $(READY)
 	$(BIN)/imagpose demo --out demo --overwrite
 
 test: $(DEVELOPMENT)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .

@@ -1,10 +1,12 @@
-"""Pose networks of a few nodes with the inputs and outputs of rtmlib's, for tests that detect poses."""
+"""The command line in this process, and pose networks of a few nodes with the inputs and outputs of rtmlib's."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 from imagpose.workers import default_to_one_thread
 
@@ -14,10 +16,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagpose.cli import main
+
 PERSON_INPUT = (640, 640)  # height, width
 KEYPOINT_INPUT = (256, 192)
 CONFIDENCE = np.linspace(1.0, 0.2, 17).round(2)  # of the 17 COCO key points: 0.2 and 0.25 count as missing
 SHIFTS = np.array([(7 * k - 50, 45 - 5 * k) for k in range(17)])  # pixels of the network's input from the blue spot
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command line in this process; gives exit code, stdout and stderr."""
+
+    def command(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["imagpose", *map(str, arguments)])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        return SimpleNamespace(code=code or 0, **capsys.readouterr()._asdict())
+
+    return command
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ import yaml
 from imagpose.training.autoencoder import train_autoencoder
 from imagpose.training.autoencoder.crops import CropStage
 from imagpose.training.checkpoints import list_checkpoints
+from imagpose.training.shards import load_shard
 
 STEPS = 24
 PATIENCE = 10.0  # seconds after which launchers may lose theirs; most give 30
@@ -212,7 +213,10 @@ def _interrupted(process: BaseProcess, number: int, output: Path) -> float:
 
 
 def rendering_stopped(trials: Trials, number: int, trial: int) -> float:
-    """Seconds from a signal until the end of a process that renders views; infinity as for `stopped`, or half files."""
+    """Seconds from a signal until the end of a process that renders views; infinity as for `stopped`, or half files.
+
+    Blocks that were rendered before the signal may lie there whole.
+    """
     output = trials.output(f"rendering-{number}", trial)
     views = output.with_name(f"{output.name}-views")
     changes = [f"data.folder={views}", "data.identities=4000", "data.block=2000", f"output={output}"]
@@ -225,7 +229,15 @@ def rendering_stopped(trials: Trials, number: int, trial: int) -> float:
     process.start()
     time.sleep(float(trials.rng.uniform(2, 4)))
     seconds = _interrupted(process, number, output)
-    return seconds if not list(views.glob("*")) else float("inf")
+    return seconds if all(_is_whole_shard(file) for file in views.glob("*")) else float("inf")
+
+
+def _is_whole_shard(file: Path) -> bool:
+    try:
+        load_shard(file)
+    except ValueError:
+        return False
+    return file.suffix == ".safetensors"
 
 
 def rows(trials: int) -> Iterator[tuple[str, int, int]]:

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line as a user meets it, where that matters in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,11 +14,8 @@ from PIL import Image
 
 from imagpose.pose import Pose, read_pose, write_openpose_json
 
-COMMANDS = ([], ["generate"], ["demo"], ["people"], ["evaluate"], ["evaluate", "people"], ["train"])
-STAGES = [["train", name] for name in ("autoencoder", "encoder", "denoiser", "export")]
 
-
-def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def start(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "120", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-c", "from imagpose.cli import main; main()", *map(str, arguments)],
@@ -48,13 +45,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *STAGES], ids=lambda words: " ".join(words) or "imagpose")
-def test_help_is_complete(command: list[str]) -> None:
-    shown = run(*command, "--help")
-    assert shown.returncode == 0
-    if command and command not in (["train"], ["evaluate"]):
-        assert f"Example: imagpose {' '.join(command)} " in " ".join(shown.stdout.split())
-        assert "--" in shown.stdout
+@pytest.mark.parametrize("command", [[], ["generate"]], ids=["imagpose", "generate"])
+def test_help_is_shown(command: list[str]) -> None:
+    shown = start(*command, "--help")
+    assert shown.returncode == 0 and "Usage: " in shown.stdout and not shown.stderr
 
 
 @pytest.mark.parametrize("statement", ["import imagpose", "import imagpose.cli", "from imagpose import Pose"])
@@ -67,7 +61,7 @@ def test_importing_does_not_import_torch(statement: str) -> None:
 def test_version() -> None:
     from imagpose import __version__
 
-    assert run("--version").stdout.strip() == f"imagpose {__version__}"
+    assert start("--version").stdout.strip() == f"imagpose {__version__}"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +70,7 @@ def test_version() -> None:
         ({"--source": "absent.png"}, ("absent.png", "not found")),
         ({"--source": "text.png"}, ("text.png", "not a picture")),
         ({"--source": "pixel.png"}, ("pixel.png", "1x1")),
-        ({"--source": "huge.png"}, ("huge.png", "30000x16")),
+        ({"--source": "huge.png"}, ("huge.png", "16x30000")),
         ({"--pose": "absent.json"}, ("absent.json", "not found")),
         ({"--pose": "broken.json"}, ("broken.json", "JSON")),
         ({"--pose": "nobody.json"}, ("nobody.json", "people")),
@@ -92,24 +86,36 @@ def test_version() -> None:
     ids=lambda value: " ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else "",
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    inputs: Path, tmp_path: Path, changes: dict[str, str], words: tuple[str, ...]
+    inputs: Path, tmp_path: Path, monkeypatch, run, changes: dict[str, str], words: tuple[str, ...]
 ) -> None:
+    monkeypatch.chdir(inputs)
     options = {"--source": "good.png", "--pose": "good.json", "--out": str(tmp_path / "out"), **changes}
-    ended = run("generate", *(word for option in options.items() for word in option), cwd=inputs)
-    assert ended.returncode == 2
-    lines = ended.stderr.strip().splitlines()
-    assert len(lines) == 1, ended.stderr
-    assert lines[0].startswith("error: ")
-    for word in words:
-        assert word in lines[0]
+    ended = run("generate", *(word for option in options.items() for word in option))
+    assert ended.code == 2
+    assert_one_line(ended.err, words)
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_inputs_are_named(tmp_path: Path) -> None:
+def test_bad_input_is_one_line_of_the_whole_process(inputs: Path, tmp_path: Path) -> None:
+    """Nothing that is imported warns, and nothing is said as the process ends."""
+    ended = start("generate", "--source", "text.png", "--pose", "good.json", "--out", tmp_path / "out", cwd=inputs)
+    assert ended.returncode == 2 and not ended.stdout
+    assert_one_line(ended.stderr, ("text.png", "not a picture"))
+
+
+def assert_one_line(text: str, words: tuple[str, ...]) -> None:
+    lines = text.strip().splitlines()
+    assert len(lines) == 1, text
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_missing_inputs_are_named(tmp_path: Path, run) -> None:
     for given, missing in ((["--pose", "a.json"], "no source picture"), (["--source", "a.png"], "no target pose")):
         ended = run("generate", *given, "--out", tmp_path / "out")
-        assert ended.returncode == 2
-        assert missing in ended.stderr and len(ended.stderr.strip().splitlines()) == 1
+        assert ended.code == 2
+        assert missing in ended.err and len(ended.err.strip().splitlines()) == 1
 
 
 def test_people_writes_pictures_poses_and_masks_and_continues(tmp_path: Path) -> None:
@@ -128,7 +134,7 @@ def test_people_writes_pictures_poses_and_masks_and_continues(tmp_path: Path) ->
         "--out",
         tmp_path,
     )
-    ended = run(*options)
+    ended = start(*options)
     assert ended.returncode == 0, ended.stderr
     folder = tmp_path / "2000001"
     files = {path.name for path in folder.iterdir()}
@@ -140,16 +146,16 @@ def test_people_writes_pictures_poses_and_masks_and_continues(tmp_path: Path) ->
     x, y = pose.keypoints[pose.keypoints[:, 2] == 1, :2].astype(int).T
     assert (mask[y, x] > 0).all()  # what is seen of a person lies in the mask
     before = (folder / "0.png").stat().st_mtime_ns
-    assert run(*options).returncode == 0
+    assert start(*options).returncode == 0
     assert (folder / "0.png").stat().st_mtime_ns == before
 
 
-def test_bad_size_and_configuration(tmp_path: Path) -> None:
+def test_bad_size_and_configuration(tmp_path: Path, run) -> None:
     ended = run("people", "--size", "big", "--out", tmp_path / "people")
-    assert (ended.returncode, len(ended.stderr.strip().splitlines())) == (2, 1)
+    assert (ended.code, len(ended.err.strip().splitlines())) == (2, 1)
     config = tmp_path / "config.yaml"
     config.write_text("stepz: 3\n")
     ended = run("train", "autoencoder", "--config", config)
-    assert ended.returncode == 2
-    assert "stepz: unknown key" in ended.stderr
-    assert len(ended.stderr.strip().splitlines()) == 1
+    assert ended.code == 2
+    assert "stepz: unknown key" in ended.err
+    assert len(ended.err.strip().splitlines()) == 1

@@ -6,32 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 import imagpose
-from imagpose.cli import main
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import PoseOptions
 from imagpose.serving.results import Generated
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command line in this process; gives exit code, stdout and stderr."""
-
-    def command(*arguments: object) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", ["imagpose", *map(str, arguments)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        return SimpleNamespace(code=code or 0, **capsys.readouterr()._asdict())
-
-    return command
 
 
 @pytest.mark.parametrize(

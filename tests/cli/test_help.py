@@ -25,7 +25,7 @@ reproduce table1, reproduce table2, reproduce table3, reproduce table7, reproduc
 """.replace("\n", " ").strip().split(", ")  # fmt: skip
 SAMPLING = ("generate", "demo", "evaluate people", "evaluate model", *(own for own in COMMANDS if "reproduce" in own))
 SAMPLING_OPTIONS = {
-    "--steps": 20, "--guidance-scale": 2.0, "--guidance-kind": "feature", "--guidance-interval": (0.0, 1.0),
+    "--steps": None, "--guidance-scale": None, "--guidance-kind": "feature", "--guidance-interval": (0.0, 1.0),
     "--scheduler": None, "--seed": 0,
 }  # fmt: skip
 

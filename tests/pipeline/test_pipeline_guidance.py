@@ -5,6 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from diffusers import LatentConsistencyModelPipeline
+
+from imagpose.models.conditions import guidance_embedding
 
 ALPHA, BETA, GAMMA, DELTA = 0.4, 0.7, 0.9, 0.3
 
@@ -12,7 +15,7 @@ ALPHA, BETA, GAMMA, DELTA = 0.4, 0.7, 0.9, 0.3
 class AffineUNet(torch.nn.Module):
     """Predicts ALPHA * noisy + BETA * mean(F_C) + GAMMA * mask + DELTA * mean(F_P), a function known in closed form."""
 
-    config = SimpleNamespace(in_channels=9, block_out_channels=(8, 16))
+    config = SimpleNamespace(in_channels=9, block_out_channels=(8, 16), time_cond_proj_dim=None)
     dtype = torch.float32
     device = torch.device("cpu")
     is_cache_enabled = False
@@ -145,3 +148,23 @@ def test_outside_its_interval_guidance_costs_nothing_and_changes_nothing(pipelin
     assert torch.equal(never, run(guidance_scale=1.0))
     always = run(guidance_scale=3.0, guidance_interval=(0.0, 1.0))
     assert torch.equal(always, run(guidance_scale=3.0)) and not torch.equal(always, never)
+
+
+def test_a_unet_that_takes_the_scale_is_called_once_a_step(pipeline, picture, pose, seeded):
+    torch.manual_seed(0)
+    unet = type(pipeline.unet).from_config({**pipeline.unet.config, "time_cond_proj_dim": 16})
+    unet.load_state_dict(pipeline.unet.state_dict(), strict=False)
+    pipeline.register_modules(unet=unet)
+    calls = []
+    handle = unet.register_forward_hook(lambda *_: calls.append(0))
+    asked = {"sources": [picture(0)], "target_poses": [pose(0)], "num_inference_steps": 2, "output_type": "np"}
+    weak, strong = (pipeline(**asked, guidance_scale=scale, generator=seeded(0)).images for scale in (1.5, 4.0))
+    handle.remove()
+    assert len(calls) == 4 and np.abs(weak - strong).max() > 1e-3
+
+
+def test_the_embedding_of_a_scale_is_that_of_diffusers_consistency_pipelines():
+    unet = SimpleNamespace(config=SimpleNamespace(time_cond_proj_dim=32), device="cpu", dtype=torch.float32)
+    scales = torch.tensor([1.0, 2.0, 7.5])
+    theirs = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, scales - 1, embedding_dim=32)
+    torch.testing.assert_close(guidance_embedding(unet, scales), theirs, rtol=0, atol=1e-3)  # sines of 6500

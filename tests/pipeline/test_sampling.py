@@ -9,7 +9,7 @@ import pytest
 from diffusers import EulerDiscreteScheduler
 
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling
 
 
@@ -23,7 +23,8 @@ def test_arguments_are_the_pipelines_and_have_its_defaults():
 
 
 def test_the_text_says_what_differs():
-    assert str(Sampling()) == "20 steps, guidance 2"
+    assert str(Sampling(20, 2.0)) == "20 steps, guidance 2"
+    assert str(Sampling()) == "the model's steps, guidance the model's"
     texts = {
         str(own)
         for own in (Sampling(), Sampling(5), Sampling(guidance_scale=3), Sampling(guidance="full"), Sampling(seed=4),
@@ -31,6 +32,29 @@ def test_the_text_says_what_differs():
                     Sampling(scheduler="euler"))
     }  # fmt: skip
     assert len(texts) == 8
+
+
+def test_a_models_folder_says_its_own_steps_and_guidance(pipeline, picture, pose, seeded, tmp_path):
+    ordinary = Sampling(seed=3)
+    assert settled_sampling(ordinary, pipeline) == Sampling(20, 2.0, seed=3)
+    pipeline.register_to_config(default_steps=3, default_guidance_scale=1.0)
+    pipeline.save_pretrained(tmp_path)
+    assert settled_sampling(ordinary, str(tmp_path)) == Sampling(3, 1.0, seed=3)
+    assert settled_sampling(Sampling(7), str(tmp_path)) == Sampling(7, 1.0)
+    loaded = IMAGPosePipeline.from_pretrained(tmp_path)
+    asked = {"sources": [picture(0)], "target_poses": [pose(0)], "output_type": "np"}
+    own = loaded(**asked, generator=seeded(0)).images
+    assert loaded.num_timesteps == 3 and not loaded.do_classifier_free_guidance
+    given = loaded(**asked, num_inference_steps=3, guidance_scale=1.0, generator=seeded(0)).images
+    np.testing.assert_array_equal(own, given)
+
+
+@pytest.mark.parametrize("name", ["default_steps", "default_guidance_scale"])
+def test_a_folder_whose_own_settings_are_illegal_is_refused(pipeline, tmp_path, name):
+    pipeline.register_to_config(**{name: "many"})
+    pipeline.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=name):
+        load_pipeline(str(tmp_path))
 
 
 @pytest.mark.parametrize(

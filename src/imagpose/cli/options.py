@@ -36,10 +36,15 @@ def _option(*names: str, help: str, metavar: str | None = None, panel: str = "Sa
 
 # Fields of `pipeline.sampling.Sampling`: the options of every command that samples.
 _SAMPLING: dict[str, tuple[Any, Any]] = {
-    "steps": (Annotated[int, _option(help="Denoising steps.")], 20),
+    "steps": (Annotated[int | None, _option(help="Denoising steps; default: the model's own, mostly 20.")], None),
     "guidance_scale": (
-        Annotated[float, _option("--guidance-scale", "--guidance", help="1 switches guidance off.")],
-        2.0,
+        Annotated[
+            float | None,
+            _option(
+                "--guidance-scale", "--guidance", help="1 switches guidance off; default: the model's own, mostly 2."
+            ),
+        ],
+        None,
     ),
     "guidance": (
         Annotated[str, _option("--guidance-kind", help="feature (null F_C) or full (null F_C and F_I, Eq. 5).")],

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ from imagpose.evaluation.store import ValueStore
 from imagpose.io import check_free_space, claim_folder, locked_folder
 from imagpose.models.folder import resolve_model
 from imagpose.people.splits import TEST_SEEDS
-from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
     settings = settings or MeasureSettings()
     check_report_folder(out)
     resolved = resolve_model(evaluation.model)
+    evaluation = replace(evaluation, sampling=settled_sampling(evaluation.sampling, evaluation.model))
     asked = ask(evaluation)
     theirs = _find_others(evaluation.others, asked)
     views = open_judged_views(evaluation.data, settings.detect)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from diffusers.models.embeddings import get_timestep_embedding
 
 from imagpose.views import ViewGrid, tile
 
-__all__ = ["image_condition", "null_features", "unet_input"]
+__all__ = ["guidance_embedding", "image_condition", "null_features", "unet_input"]
 
 
 def image_condition(
@@ -62,3 +65,17 @@ def unet_input(
 def null_features(features: torch.Tensor) -> torch.Tensor:
     """The null feature-level condition: zeros in place of F_C (b, n + m, d), learned through dropout."""
     return torch.zeros_like(features)
+
+
+def guidance_embedding(unet: Any, scale: float | torch.Tensor) -> torch.Tensor | None:
+    """The UNet's `timestep_cond` (b, d) for a scale of guidance or for one per canvas (b,); None if it takes none.
+
+    Sines and cosines of 1000 (scale - 1). Source: Meng et al., "On distillation of guided diffusion models", 2023; as in
+    diffusers' latent consistency pipelines.
+    """
+    width = unet.config.time_cond_proj_dim
+    if width is None:
+        return None
+    scales = torch.as_tensor(scale, dtype=torch.float32, device=unet.device).reshape(-1)
+    embedding: torch.Tensor = get_timestep_embedding(1000 * (scales - 1), width, downscale_freq_shift=1)
+    return embedding.to(unet.dtype)

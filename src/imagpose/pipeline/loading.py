@@ -5,14 +5,18 @@ The libraries are imported when it is called, so that commands refuse bad input 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagpose.devices import choose_device
+from imagpose.io import read_json
+from imagpose.models.folder import resolve_model
+from imagpose.pipeline.sampling import Sampling
 
 if TYPE_CHECKING:
     from imagpose.pipeline.pipeline import IMAGPosePipeline
 
-__all__ = ["DTYPES", "check_dtype", "load_pipeline"]
+__all__ = ["DTYPES", "check_dtype", "load_pipeline", "settled_sampling"]
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -58,3 +62,25 @@ def check_dtype(dtype: str | None, device: str | None) -> None:
         raise ValueError(f"dtype {dtype!r}: one of {', '.join(DTYPES)} expected")
     if choose_device(device) == "cpu" and dtype == "fp16":
         raise ValueError("dtype fp16 is for GPUs; bf16 or fp32 expected on the CPU")
+
+
+def settled_sampling(sampling: Sampling, model: str | IMAGPosePipeline) -> Sampling:
+    """Settings with the model's own steps and guidance where none are given; its weights are not read.
+
+    Args:
+        sampling: as asked for.
+        model: see `IMAGPosePipeline.from_pretrained`, or the pipeline.
+
+    Raises:
+        ValueError, OSError: there is no such model.
+    """
+    if sampling.steps is not None and sampling.guidance_scale is not None:
+        return sampling
+    if not isinstance(model, (str, Path)):
+        return sampling.settled(model.config)
+    place = resolve_model(model)
+    if Path(place).is_dir():
+        return sampling.settled(read_json(Path(place) / "model_index.json"))
+    from imagpose.pipeline.pipeline import IMAGPosePipeline
+
+    return sampling.settled(IMAGPosePipeline.load_config(place))

@@ -19,6 +19,7 @@ from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import spatial_factor
+from imagpose.models.conditions import guidance_embedding
 from imagpose.models.diffusers_hooks import name_library
 from imagpose.models.folder import check_finite_weights, check_folder, failures_of, fetch_folder, resolve_model
 from imagpose.models.loading import pipeline_encoder
@@ -38,7 +39,7 @@ from imagpose.pipeline.diffusers_options import LatentPipeline
 from imagpose.pipeline.finite import FiniteSteps
 from imagpose.pipeline.lora import LoraAdapters
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
-from imagpose.pipeline.sampling import Sampling
+from imagpose.pipeline.sampling import USUAL_GUIDANCE, USUAL_STEPS, Sampling, check_guidance, check_steps
 from imagpose.pixels import Padding, padded_size
 from imagpose.pose import SKELETONS
 from imagpose.views import ViewGrid, view_multiple
@@ -68,9 +69,10 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             takes for possible; less stays nearer to what it takes for likely, with less variety. Source: the
             temperature of Kingma and Dhariwal, "Glow", 2018, §6.
         skeleton: what the model was trained to see, one of `pose.SKELETONS`: hands are drawn for "body_hands" alone.
+        default_steps, default_guidance_scale: of calls that do not say them.
 
     Raises:
-        ValueError: a size, the scope, the scale or the skeleton is not legal.
+        ValueError: a size, the scope, a scale, the steps or the skeleton is not legal.
     """
 
     model_cpu_offload_seq = "image_encoder->feature_tokens->pose_encoder->unet->vae"
@@ -96,6 +98,8 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         vae_scope: str = "view",
         noise_scale: float = 1.0,
         skeleton: str = "body",
+        default_steps: int = USUAL_STEPS,
+        default_guidance_scale: float = USUAL_GUIDANCE,
     ) -> None:
         super().__init__()
         if vae_scope not in VAE_SCOPES:
@@ -119,6 +123,8 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             vae_scope=vae_scope,
             noise_scale=float(noise_scale),
             skeleton=skeleton,
+            default_steps=check_steps("default_steps", default_steps),
+            default_guidance_scale=check_guidance("default_guidance_scale", default_guidance_scale),
         )
 
     @classmethod
@@ -153,7 +159,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
 
     @property
     def do_classifier_free_guidance(self) -> bool:
-        return self._guidance_scale != 1
+        return self._guidance_scale != 1 and self.unet.config.time_cond_proj_dim is None
 
     @property
     def num_timesteps(self) -> int:
@@ -183,8 +189,8 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         scenario: str | None = None,
         height: int | None = None,
         width: int | None = None,
-        num_inference_steps: int = 20,
-        guidance_scale: float = 2.0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
         guidance: str = "feature",
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         generator: Generators = None,
@@ -224,9 +230,10 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         """
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
-        sampling = Sampling(num_inference_steps, guidance_scale, guidance, guidance_interval)
+        sampling = Sampling(num_inference_steps, guidance_scale, guidance, guidance_interval).settled(self.config)
+        assert sampling.guidance_scale is not None
         check_output_type(output_type)
-        self._guidance_scale, self._interrupt, self._current_timestep = guidance_scale, False, None
+        self._guidance_scale, self._interrupt, self._current_timestep = sampling.guidance_scale, False, None
         size = self._view_size(height, width)
         requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)
         generators = per_request(generator, len(requests))
@@ -290,6 +297,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         count = sum(len(request.plan.canvases) for request in requests)
         if given is not None:
             check_latents(given, (count, *shape[1:]))
+        assert sampling.steps is not None
         jobs = draw_jobs(requests, generators, shape, self._execution_device)
         with self.progress_bar(total=sampling.steps * -(-count // AT_ONCE)) as progress:
             for start in range(0, count, AT_ONCE):
@@ -370,12 +378,14 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
 
     def _predict(self, canvases: torch.Tensor, t: torch.Tensor, conditions: JointConditions) -> torch.Tensor:
         """The UNet's prediction for noisy canvases (n, c, rows*h, cols*w), in float32."""
+        scale = guidance_embedding(self.unet, self.guidance_scale)
         predicted: torch.Tensor = self.unet(
             torch.cat([canvases.to(self.unet.dtype), conditions.image], dim=1),
             t,
             conditions.features,
             pose_features=conditions.pose_features,
             view_grid=conditions.grid,
+            **({} if scale is None else {"timestep_cond": scale}),
             return_dict=False,
         )[0].float()
         return predicted

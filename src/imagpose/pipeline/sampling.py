@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["GUIDANCE_KINDS", "MOST_GUIDANCE", "Sampling"]
+__all__ = ["GUIDANCE_KINDS", "MOST_GUIDANCE", "USUAL_GUIDANCE", "USUAL_STEPS", "Sampling"]
 
 GUIDANCE_KINDS = ("feature", "full")
 MOST_GUIDANCE = 100
 """Of either sign. Pictures are noise long before, but finite: nothing else would say so."""
+USUAL_STEPS, USUAL_GUIDANCE = 20, 2.0
+"""Of a model whose folder says nothing else."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,9 @@ class Sampling:
     """Settings of sampling; the commands' options have the same names.
 
     Attributes:
-        steps: denoising steps, the pipeline's `num_inference_steps`.
+        steps: denoising steps, the pipeline's `num_inference_steps`; None: the model's own, 20 unless its folder says more.
         guidance_scale: s of Eq. 5, from -100 to 100; 1 switches guidance off (and halves the work), 1 to 10 is usual.
+            None: the model's own, 2 unless its folder says more.
         guidance: `"feature"` guides against a null F_C, as the released code does; `"full"` against null F_C and null
             F_I (Eq. 5).
         guidance_interval: guidance applies at timesteps t with low <= t / T <= high, 0 the picture, 1 the noise; the
@@ -31,20 +35,18 @@ class Sampling:
         ValueError: a value is not legal; the message names it and what would be.
     """
 
-    steps: int = 20
-    guidance_scale: float = 2.0
+    steps: int | None = None
+    guidance_scale: float | None = None
     guidance: str = "feature"
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     scheduler: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise ValueError(f"steps (num_inference_steps) must be a whole number of at least 1, got {self.steps!r}")
-        if not isinstance(self.guidance_scale, (int, float)) or not abs(self.guidance_scale) <= MOST_GUIDANCE:
-            raise ValueError(
-                f"guidance_scale must be a number from -{MOST_GUIDANCE} to {MOST_GUIDANCE}, got {self.guidance_scale!r}"
-            )
+        if self.steps is not None:
+            check_steps("steps (num_inference_steps)", self.steps)
+        if self.guidance_scale is not None:
+            check_guidance("guidance_scale", self.guidance_scale)
         if self.guidance not in GUIDANCE_KINDS:
             raise ValueError(f"guidance must be one of {', '.join(GUIDANCE_KINDS)}, got {self.guidance!r}")
         self._check_interval()
@@ -67,6 +69,18 @@ class Sampling:
                 f"guidance_interval must be two numbers 0 <= low <= high <= 1, got {self.guidance_interval!r}"
             )
 
+    def settled(self, config: Mapping[str, Any]) -> Sampling:
+        """With numbers where the model's own are meant.
+
+        Args:
+            config: of a pipeline (`model_index.json`).
+        """
+        steps = config.get("default_steps", USUAL_STEPS) if self.steps is None else self.steps
+        scale = (
+            config.get("default_guidance_scale", USUAL_GUIDANCE) if self.guidance_scale is None else self.guidance_scale
+        )
+        return replace(self, steps=steps, guidance_scale=scale)
+
     def arguments(self) -> dict[str, Any]:
         """Arguments of the pipeline's call; scheduler and seed are no arguments of diffusers' pipelines."""
         return {
@@ -78,7 +92,9 @@ class Sampling:
 
     def __str__(self) -> str:
         """Steps and guidance scale, and what differs from the defaults."""
-        parts = [f"{self.steps} steps", f"guidance {self.guidance_scale:g}"]
+        steps = "the model's" if self.steps is None else self.steps
+        scale = "the model's" if self.guidance_scale is None else f"{self.guidance_scale:g}"
+        parts = [f"{steps} step{'' if steps == 1 else 's'}", f"guidance {scale}"]
         if self.guidance != "feature":
             parts.append(f"{self.guidance} guidance")
         if tuple(self.guidance_interval) != (0.0, 1.0):
@@ -88,3 +104,25 @@ class Sampling:
         if self.seed:
             parts.append(f"seed {self.seed}")
         return ", ".join(parts)
+
+
+def check_steps(name: str, steps: Any) -> int:
+    """Steps as they are, if they are a whole number of at least 1.
+
+    Raises:
+        ValueError: they are not; the message calls them `name`.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {steps!r}")
+    return steps
+
+
+def check_guidance(name: str, scale: Any) -> float:
+    """A scale of guidance as it is, if it is legal.
+
+    Raises:
+        ValueError: it is not; the message calls it `name`.
+    """
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not abs(scale) <= MOST_GUIDANCE:
+        raise ValueError(f"{name} must be a number from -{MOST_GUIDANCE} to {MOST_GUIDANCE}, got {scale!r}")
+    return float(scale)

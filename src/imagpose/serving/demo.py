@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from imagpose.io import check_replaceable, result_folder
-from imagpose.models.folder import model_name, resolve_model
+from imagpose.models.folder import model_name
 from imagpose.pictures import load_picture
-from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.provenance import Origin, save_generated
@@ -122,7 +122,7 @@ def run_demo(out: Path, model: str = "mini", sampling: Sampling = Sampling(), ov
     """
     out = Path(out)
     check_replaceable(out, overwrite)
-    resolve_model(model)
+    sampling = settled_sampling(sampling, model)
     people = read_people(PEOPLE_FOLDER)
     pipeline = load_pipeline(model, sampling.scheduler)
     with result_folder(out, overwrite) as stage:

@@ -87,6 +87,7 @@ def generate(
     asked = GenerateSettings.of(settings)
     inputs = read_inputs(as_list(sources), as_list(poses), as_list(source_poses), reading, masks)
     check_request(inputs, asked)
+    asked = asked.settled(model)
     if out is not None:
         found = None if overwrite else finished(Path(out), request_digest(inputs, asked, model_label(model), dtype))
         if found is not None:
@@ -126,6 +127,7 @@ def generate_inputs(
     from imagpose.pipeline.conditions import AT_ONCE
 
     started = time.perf_counter()
+    settings = settings.settled(pipeline)
     height, width = settings.size or (pipeline.config.view_height, pipeline.config.view_width)
     framed = frame_sources(inputs, settings, height, width)
     fitted, how_fitted = fit_inputs(inputs, framed, settings)

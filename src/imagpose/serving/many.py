@@ -67,6 +67,7 @@ def generate_people(
     found = people_photos(Path(photos))
     targets = read_targets(as_list(poses), reading)
     check_output_folder(out)
+    asked = asked.settled(model)
     if signature is not None:
         signature.check()
     warn_of_photographs(model_label(model), [file for files in found.values() for file in files])

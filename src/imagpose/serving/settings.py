@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
+from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.requests import check_size
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose.retarget import PLACES
 from imagpose.serving.ground import KEEP, check_background
 from imagpose.views import SCENARIOS, ViewGrid, fitting_grid
+
+if TYPE_CHECKING:
+    from imagpose.pipeline import IMAGPosePipeline
 
 __all__ = ["GenerateSettings"]
 
@@ -100,6 +104,10 @@ class GenerateSettings:
         if self.grid == AUTO_GRID:
             return fitting_grid(num_sources, num_targets)
         return ViewGrid(2, 2) if self.grid is None else ViewGrid.parse(self.grid)
+
+    def settled(self, model: str | IMAGPosePipeline) -> GenerateSettings:
+        """With the model's own steps and guidance where none are given; see `pipeline.loading.settled_sampling`."""
+        return replace(self, sampling=settled_sampling(self.sampling, model))
 
     def record(self) -> dict[str, Any]:
         """All settings, flat, as JSON holds them."""

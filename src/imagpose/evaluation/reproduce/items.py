@@ -24,7 +24,7 @@ from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_pa
 from imagpose.io import check_free_space, check_new_files, check_output_folder, staged_folder
 from imagpose.models.folder import model_name
 from imagpose.models.presets import ABLATIONS, BASES, find_preset
-from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling
 
 __all__ = ["Measuring", "figure7", "figure8", "table1", "table2", "table3", "table7"]
@@ -58,6 +58,10 @@ class Measuring:
         """Of the data set."""
         return read_info(self.data)
 
+    def of_model(self, model: str) -> Measuring:
+        """With the model's own steps and guidance where none are given."""
+        return replace(self, sampling=settled_sampling(self.sampling, model))
+
     def evaluate(
         self, name: str, model: str, scenarios: Sequence[str], others: Mapping[str, Path] | None = None
     ) -> Path:
@@ -65,11 +69,10 @@ class Measuring:
 
         Items that give the same `name` share the pictures of the scenarios that they share.
         """
-        drawn = str(self.sampling).replace(" steps, guidance", "").replace(",", "").replace(" ", "-")
+        sampling = self.of_model(model).sampling
+        drawn = re.sub(" steps?, guidance", "", str(sampling)).replace(",", "").replace(" ", "-")
         folder = self.out / "evaluations" / f"{name}-{drawn}-{self.limit or 'all'}"
-        asked = ModelEvaluation(
-            model, self.data, scenarios, limit=self.limit, sampling=self.sampling, others=others or {}
-        )
+        asked = ModelEvaluation(model, self.data, scenarios, limit=self.limit, sampling=sampling, others=others or {})
         evaluate_model(folder, asked)
         PartialState().wait_for_everyone()
         return folder
@@ -109,7 +112,7 @@ class Measuring:
     @property
     def sampling_text(self) -> str:
         """A sentence for the page."""
-        return f"{self.sampling}."
+        return f"{self.sampling.settled({})}."
 
 
 def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> str:
@@ -125,6 +128,7 @@ def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> s
         ValueError, OSError: see `evaluate_model`; matplotlib is missing.
     """
     measuring.start("table1")
+    measuring = measuring.of_model(model)
     folder = measuring.evaluate(_of_model(model), model, ("T1", "star"), baselines)
     ours = [read_measured(folder, "T1", OURS), read_measured(folder, "star", _STAR)]
     theirs = [read_measured(folder, name, name) for name in baselines]
@@ -266,6 +270,7 @@ def figure7(measuring: Measuring, model: str) -> str:
         ValueError, OSError: see `evaluate_model`; matplotlib is missing.
     """
     measuring.start("figure7")
+    measuring = measuring.of_model(model)
     folder = measuring.evaluate(_of_model(model), model, _SCENARIOS)
     names = {scenario: _STAR if scenario == "star" else scenario for scenario in _SCENARIOS}
     lines = [read_measured(folder, scenario, name) for scenario, name in names.items()]
@@ -297,6 +302,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
         ValueError, OSError: see `evaluate_model`; too few requests of three poses; matplotlib is missing.
     """
     measuring.start("figure8")
+    measuring = measuring.of_model(model)
     samplings = [replace(measuring.sampling, steps=number) for number in steps]
     asked = ask(ModelEvaluation(model, measuring.data, ("T1", "star"), limit=measuring.limit))
     planned = asked.requests
@@ -315,7 +321,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     timed = {"T1": planned["T1"][:requests], "star": full[:requests]}
     pipeline = load_pipeline(model, measuring.sampling.scheduler)
     seconds = seconds_per_picture(pipeline, timed, asked.dataset, samplings)
-    longest = float(np.median(seconds["T1", max(samplings, key=lambda own: own.steps)]))
+    longest = float(np.median(seconds["T1", samplings[steps.index(max(steps))]]))
     lines, points = [], []
     for scenario, name in (("T1", "T1"), ("star", _STAR)):
         for sampling, folder in zip(samplings, folders, strict=True):

@@ -81,7 +81,7 @@ def read_order(
     if unknown := sorted(set(values) - set(_SETTINGS)):
         raise ValueError(f"no setting is named {unknown[0]!r}; known are {', '.join(_SETTINGS)}")
     settings = GenerateSettings.of({name: _SETTINGS[name](name, value) for name, value in values.items()})
-    limits.check_request(len(photos), len(poses), settings.sampling.steps, settings.size)
+    limits.check_request(len(photos), len(poses), settings.sampling.steps or 0, settings.size)
     if not photos:
         raise ValueError("no photo: add one, or choose a person")
 

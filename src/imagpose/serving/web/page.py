@@ -95,6 +95,10 @@ def build_page(studio: Studio) -> gr.Blocks:
                 action = _component("action", server_functions=[_told(studio.desk.cancel, "cancel")])
                 with gr.Accordion("Settings", open=False, elem_id="imagpose-settings"):
                     settings = _settings(studio)
+                    settings["model"].change(
+                        studio.usual_sampling, settings["model"], [settings["steps"], settings["guidance_scale"]],
+                        show_progress="hidden", queue=False, api_visibility="private",
+                    )  # fmt: skip
                 results = _component("results", value={})
 
         async def generate(person: Any, poses: Any, *values: Any) -> AsyncIterator[dict[str, Any]]:
@@ -133,10 +137,11 @@ def _keep_local(block: Any) -> None:
 def _settings(studio: Studio) -> dict[str, gr.components.Component]:
     """The settings by the names of `read_order`."""
     models, row = list(studio.models), "im-row"
+    steps, guidance = studio.usual_sampling(models[0])
     return {
         "scenario": gr.Dropdown(_SCENARIOS, value=_ANY, label="Scenario", elem_classes=row),
-        "steps": gr.Slider(1, studio.limits.steps, 20, step=1, label="Steps", elem_classes=row),
-        "guidance_scale": gr.Slider(1, 8, 2.0, step=0.1, label="Guidance", elem_classes=row),
+        "steps": gr.Slider(1, studio.limits.steps, steps, step=1, label="Steps", elem_classes=row),
+        "guidance_scale": gr.Slider(1, 8, guidance, step=0.1, label="Guidance", elem_classes=row),
         "grid": gr.Textbox("2x2", label="View grid", info="Rows x columns, or auto"),
         "seed": gr.Number(0, precision=0, label="Seed", info="Same seed, same pictures"),
         "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width"),

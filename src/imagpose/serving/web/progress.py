@@ -24,9 +24,9 @@ _PREVIEWS = 5  # of a request
 class Watch:
     """The pipeline's callback: says how far a job is, shows previews, and ends it when it is to end."""
 
-    def __init__(self, order: Order, job: Job) -> None:
+    def __init__(self, order: Order, job: Job, steps: int) -> None:
         self._job, self._plan, self._size = job, order.plan, order.settings.size
-        self._steps = order.settings.sampling.steps
+        self._steps = steps
         self._parts = ceil(len(self._plan.canvases) / AT_ONCE)
         self._part = -1
         self._before: torch.Tensor | None = None

@@ -20,7 +20,8 @@ from PIL import Image
 
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.pictures import load_picture, parse_size
-from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.loading import load_pipeline, settled_sampling
+from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose, read_pose_file, to_openpose
 from imagpose.pose.library import library
 from imagpose.serving.demo import PEOPLE_FOLDER
@@ -71,6 +72,11 @@ class Studio:
     def remove_old_files(self) -> None:
         """Remove uploads and results that are old enough."""
         remove_old(self.folder, self.limits.kept_seconds, keep={self.people_folder})
+
+    def usual_sampling(self, model: str) -> tuple[int | None, float | None]:
+        """The steps and the scale of guidance of one of the page's models, where a request does not say them."""
+        sampling = settled_sampling(Sampling(), self.models[model])
+        return sampling.steps, sampling.guidance_scale
 
     def people(self) -> list[dict[str, Any]]:
         """The rendered people that ship: name, and their first views with poses."""
@@ -201,11 +207,13 @@ class Studio:
         """
         started = time.monotonic()
         pipeline = self._pipeline(order.model)
+        settings = order.settings.settled(pipeline)
         folder = self.folder / f"result-{secrets.token_urlsafe(16)}"
         with self._refusing():
             done = generate_inputs(
-                pipeline, order.inputs, order.settings, out=folder / "pictures", after_step=Watch(order, job)
-            )
+                pipeline, order.inputs, settings, out=folder / "pictures",
+                after_step=Watch(order, job, settings.sampling.steps or 0),
+            )  # fmt: skip
         archive = write_archive(folder / "imagpose.zip", order, done.files)
         skeletons = []
         for name, pose in zip(order.inputs.names, order.inputs.poses, strict=True):

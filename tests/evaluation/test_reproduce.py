@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from transformers import Dinov2Config
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import DatasetInfo
@@ -28,6 +29,7 @@ from imagpose.evaluation.reproduce.page import ResultPage, write_page
 from imagpose.evaluation.reproduce.published import published_rows
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.evaluation.rows import METRICS, Row
+from imagpose.models.presets import IMAGE_ENCODERS
 from imagpose.pipeline.sampling import Sampling
 
 pytest.importorskip("matplotlib")
@@ -105,6 +107,16 @@ def copying(monkeypatch, vae) -> Copying:
     for module in (evaluation, items):
         monkeypatch.setattr(module, "load_pipeline", lambda *_: pipeline)
     return pipeline
+
+
+def test_a_named_preset_with_another_encoder_is_refused_before_anything_is_trained(tmp_path, data, config) -> None:
+    """Table 3's lines are named by presets: `image_encoder` for all of them would mislabel all but one."""
+    Dinov2Config(**IMAGE_ENCODERS["dinov2-b"].config).save_pretrained(tmp_path / "encoder")
+    changes = (f"image_encoder={tmp_path / 'encoder'}", "unet={}")
+    runs = TrainingRuns(tmp_path / "out", data, config, 2, changes)
+    with pytest.raises(ValueError, match="preset sd15-dinov2-g has DINOv2-G; image_encoder .*encoder is DINOv2-B"):
+        items.table3(measuring(tmp_path / "out", data), runs, ["sd15-dinov2-b", "sd15-dinov2-g"], {})
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tmp_path, data, config) -> None:

@@ -17,6 +17,7 @@ VIEWS = 4
 TABLE_ROWS = 32
 HEADS = 8
 INPUTS = 9
+MOTION_GROUPS = 32  # of a motion module's norm, whatever the base has
 
 
 def unet_shapes(widths: tuple[int, int, int, int], context: int) -> Shapes:
@@ -184,8 +185,8 @@ class _Run:
         result = x @ self.weights[f"{name}.weight"].T
         return result + self.weights[f"{name}.bias"] if f"{name}.bias" in self.weights else result
 
-    def group_norm(self, name: str, x: torch.Tensor, epsilon: float) -> torch.Tensor:
-        parts = x.unflatten(1, (self.groups, -1)).flatten(2)
+    def group_norm(self, name: str, x: torch.Tensor, epsilon: float, groups: int | None = None) -> torch.Tensor:
+        parts = x.unflatten(1, (groups or self.groups, -1)).flatten(2)
         parts = (parts - parts.mean(2, keepdim=True)) / (parts.var(2, unbiased=False, keepdim=True) + epsilon).sqrt()
         scale, shift = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return parts.reshape(x.shape) * scale[:, None, None] + shift[:, None, None]
@@ -241,7 +242,7 @@ class _Run:
             slice(0, height // 2), slice(height // 2, height), slice(0, width // 2), slice(width // 2, width)
         )  # fmt: skip
         quadrants = [(top, left), (top, right), (bottom, left), (bottom, right)]
-        views = [self.group_norm(f"{name}.norm", x[:, :, rows, cols], 1e-6) for rows, cols in quadrants]
+        views = [self.group_norm(f"{name}.norm", x[:, :, rows, cols], 1e-6, MOTION_GROUPS) for rows, cols in quadrants]
         places = [view.flatten(2).transpose(1, 2).reshape(-1, channels) for view in views]
         tokens = self.linear(f"{name}.proj_in", torch.stack(places, dim=1))
         block = f"{name}.transformer_blocks.0"

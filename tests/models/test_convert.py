@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,21 @@ def same_weights(one: Path, other: Path, part: str) -> bool:
     return (one / name).read_bytes() == (other / name).read_bytes()
 
 
+@pytest.fixture(scope="module", params=[32, 8])
+def groups_and_model(request, files, base, converted, tmp_path_factory) -> tuple[int, IMAGPosePipeline]:
+    """Bases whose UNets normalise over 32 groups, as Stable Diffusion's, and over 8."""
+    if request.param == 32:
+        return 32, IMAGPosePipeline.from_pretrained(converted)
+    other = Path(shutil.copytree(base, tmp_path_factory.mktemp("groups") / "base"))
+    config = json.loads((other / "unet/config.json").read_text()) | {"norm_num_groups": request.param}
+    (other / "unet/config.json").write_text(json.dumps(config))
+    convert(files, other, out := other.parent / "model")
+    return request.param, IMAGPosePipeline.from_pretrained(out)
+
+
 @torch.no_grad()
-def test_the_folder_computes_what_the_files_say(model: IMAGPosePipeline, weights: dict[str, published.Weights]) -> None:
+def test_the_folder_computes_what_the_files_say(groups_and_model, weights: dict[str, published.Weights]) -> None:
+    groups, model = groups_and_model
     full = {name: {key: weight.float() for key, weight in part.items()} for name, part in weights.items()}
     generator = torch.Generator().manual_seed(1)
     noise, masked = torch.randn(2, 1, 4, 16, 16, generator=generator)
@@ -99,6 +113,7 @@ def test_the_folder_computes_what_the_files_say(model: IMAGPosePipeline, weights
         torch.tensor([701]),
         torch.cat([tokens, texture], 1),
         published.pose_output(full["pose_guider"], skeleton),
+        groups,
     )
     ours = model.unet(
         torch.cat([noise, masked, mask], 1),
@@ -248,6 +263,15 @@ def test_missing_unknown_and_other_weights_are_listed(
     ):
         convert({**files, "pose_guider": save(pose_guider, tmp_path / "p.pth")}, base, tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_a_stage_1_file_without_its_last_norm_is_refused_with_the_reason(
+    weights: dict[str, published.Weights], files: dict[str, Path], base: Path, tmp_path: Path
+) -> None:
+    kept = {key: own for key, own in weights["denoising_unet"].items() if "motion" not in key and "norm_out" not in key}
+    first = {**files, "denoising_unet": save(kept, tmp_path / "denoising_unet-1.pth")}
+    with pytest.raises(ValueError, match=r"unet-1.pth has no conv_norm_out, .*not a whole denoising UNet.*later step"):
+        convert(first, base, tmp_path / "model", motion=files["motion_module"])
 
 
 def test_missing_files_and_existing_folders(

@@ -44,7 +44,7 @@ def own(folders: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
 
 def load(folders: dict[str, Path], version: str = "1.5", encoder: str = "dinov2") -> PresetNetworks:
     torch.manual_seed(3)
-    kind = "clip-b" if encoder == "clip" else "dinov2-b"
+    kind = "clip-b32" if encoder == "clip" else "dinov2-b"
     name = f"sd{version.replace('.', '')}-{kind}"
     return load_networks(name, folders[version], folders[encoder], **TINY)
 
@@ -226,7 +226,7 @@ def test_presets_without_a_base_take_their_own_embedded_networks() -> None:
 def test_what_does_not_fit_is_refused(own: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="unet: .*depht"):
         load_networks("sd15-dinov2-b", own["1.5"], own["dinov2"], cross_view_depht=2)
-    with pytest.raises(ValueError, match=r"preset 'sd16': one of mini, mini-256, sd15-clip-b"):
+    with pytest.raises(ValueError, match=r"preset 'sd16': one of mini, mini-256, sd15-clip-b16"):
         load_networks("sd16", own["1.5"], own["dinov2"])
     config = own["dinov2"] / "config.json"
     config.write_text(json.dumps({"model_type": "t5"}))

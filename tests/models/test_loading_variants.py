@@ -41,9 +41,9 @@ def test_a_cache_of_half_precision_alone_is_read(tmp_path: Path) -> None:
     put_in_cache(tmp_path / "half", cache, "owner/clip")
     code = (
         "from imagpose.models.loading import load_networks\n"
-        "networks = load_networks('sd15-clip-b', 'owner/base', 'owner/clip').components()\n"
+        "networks = load_networks('sd15-clip-b32', 'owner/base', 'owner/clip').components()\n"
         "print({weight.dtype for name in ('unet', 'vae', 'image_encoder') for weight in networks[name].parameters()})\n"
-        "load_networks('sd15-clip-b', 'owner/nothing', 'owner/clip')\n"
+        "load_networks('sd15-clip-b32', 'owner/nothing', 'owner/clip')\n"
     )
     environment = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
@@ -54,7 +54,7 @@ def test_a_cache_of_half_precision_alone_is_read(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> IMAGPosePipeline:
     folder = tmp_path_factory.mktemp("files")
-    made = load_networks("sd15-clip-b", save_base(folder / "base"), save_clip(folder / "clip", 24))
+    made = load_networks("sd15-clip-b32", save_base(folder / "base"), save_clip(folder / "clip", 24))
     return IMAGPosePipeline(**made.components(), scheduler=build_scheduler())
 
 
@@ -118,5 +118,5 @@ def test_a_base_loads_without_a_word(tmp_path: Path, said: list[str], version: s
     del said[:]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_networks("sd15-clip-b" if version == "1.5" else "sd21-dinov2-b", base, encoder)
+        load_networks("sd15-clip-b32" if version == "1.5" else "sd21-dinov2-b", base, encoder)
     assert said == []

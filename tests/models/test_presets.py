@@ -86,7 +86,7 @@ def test_a_vae_of_another_kind_fits() -> None:
 
 
 def test_every_row_of_table_3_has_a_name() -> None:
-    encoders = ("clip-b", "clip-h", "clip-bigg", "dinov2-b", "dinov2-l", "dinov2-g")
+    encoders = ("clip-b16", "clip-b32", "clip-h", "clip-bigg", "dinov2-b", "dinov2-l", "dinov2-g")
     rows = {f"{base}-{encoder}" for base in ("sd15", "sd21") for encoder in encoders}
     assert set(PRESETS) == {"mini", "mini-256", "official"} | rows
     assert {preset.name for preset in PRESETS.values()} == set(PRESETS)
@@ -110,7 +110,7 @@ def test_ablations_of_any_preset() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("B9", "preset 'B9': one of mini, mini-256, sd15-clip-b, .*B0, B1"),
+        ("B9", "preset 'B9': one of mini, mini-256, sd15-clip-b16, .*B0, B1"),
         ("sd15:B1", "preset 'sd15:B1': one of mini"),
         ("mini:full", "preset 'mini:full': one of B0, B1, B2, B3, B4, M1 expected behind the colon"),
     ],

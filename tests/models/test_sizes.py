@@ -32,11 +32,11 @@ def test_every_preset_is_built_without_memory(name: str) -> None:
     [
         ("sd15-dinov2-b", "unet", 859.5),  # Stable Diffusion 1.5: 859.52 M, and 5 more channels in conv_in
         ("sd21-dinov2-b", "unet", 865.9),  # Stable Diffusion 2.1: 865.91 M
-        ("sd15-clip-b", "vae", 83.7),
+        ("sd15-clip-b32", "vae", 83.7),
         ("official", "cross_view", 453.2),  # of the published checkpoints, as the next two
         ("official", "pose_encoder", 1.09),
         ("official", "feature_tokens", 0.79),
-        ("sd15-clip-b", "image_encoder", 87.5),  # vision towers of the published CLIPs
+        ("sd15-clip-b32", "image_encoder", 87.5),  # vision towers of the published CLIPs
         ("sd15-clip-h", "image_encoder", 630.8),
         ("sd15-clip-bigg", "image_encoder", 1842.8),
         ("sd15-dinov2-b", "image_encoder", 86.6),  # 86, 300 and 1,100 M in the DINOv2 paper
@@ -53,7 +53,7 @@ def test_table_3_projects_where_the_widths_differ() -> None:
     """F_L's convolution has 4 x 16 x 16 weights per channel; what is more is the projection."""
     for base, width in (("sd15", 768), ("sd21", 1024)):
         for encoder, own in (
-            ("clip-b", 768),
+            ("clip-b32", 768),
             ("clip-h", 1280),
             ("clip-bigg", 1664),
             ("dinov2-l", 1024),

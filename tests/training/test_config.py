@@ -54,7 +54,7 @@ def test_the_papers_recipe_is_the_default(write_config, run_values: dict) -> Non
     values = {"output": "run", "data": run_values["data"]}
     config = load_config(DenoiserConfig, write_config(values))
     assert (config.learning_rate, config.weight_decay, config.batch_size, config.steps) == (5e-5, 0.01, 4, 300_000)
-    assert (config.beta_schedule, config.feature_dropout, config.visible_weight) == ("scaled_linear", 0.05, 1.0)
+    assert (config.feature_dropout, config.visible_weight, config.noise_offset_scope) == (0.05, 1.0, "canvas")
     assert config.view_grids == {ViewGrid(2, 2): 1.0} and config.lr_schedule == "constant"
 
 
@@ -123,10 +123,8 @@ def test_inconsistent_autoencoder(write_config, run_values: dict, override: str,
         ("{phases: [{steps: 3}]}", "last lasts to the end"),
         ("{phases: [{}, {}]}", "all but the last need steps"),
         ("{pure_noise_share: 0.5}", "needs zero_terminal_snr"),
-        (
-            "{phases: [{pure_noise_share: 0.5}], zero_terminal_snr: true, prediction_type: v_prediction, min_snr_gamma: 5}",
-            "min_snr_gamma weighs pure noise with 0",
-        ),
+        ("{phases: [{pure_noise_share: 0.5}], initial: mini, zero_terminal_snr: false}", "needs zero_terminal_snr"),
+        ("{noise_offset_scope: slot}", "noise_offset_scope"),
         ("{phases: [{attention_wait: 0.5}]}", "phases.0.attention_wait: unknown key"),
         ("{pose_channels: [8, 8, 8, 16, 16]}", "pose_channels"),
         ("{grids: {}}", "grids"),

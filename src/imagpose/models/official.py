@@ -30,6 +30,7 @@ OFFICIAL_CROSS_VIEW = {
     "cross_view_depth": 2,
     "cross_view_feed_forward": True,
     "cross_view_heads": 8,
+    "cross_view_norm_num_groups": 32,
 }
 """Arguments of IMAGPoseUNet that make it compute what the published code does."""
 

@@ -227,7 +227,8 @@ def _vision(width: int, layers: int, heads: int, patch: int, mlp: int | None = N
 
 
 IMAGE_ENCODERS = {
-    "clip-b": ImageEncoder("CLIP-B", "openai/clip-vit-base-patch32", "clip", _vision(768, 12, 12, 32, 3072)),
+    "clip-b16": ImageEncoder("CLIP-B/16", "openai/clip-vit-base-patch16", "clip", _vision(768, 12, 12, 16, 3072)),
+    "clip-b32": ImageEncoder("CLIP-B/32", "openai/clip-vit-base-patch32", "clip", _vision(768, 12, 12, 32, 3072)),
     "clip-h": ImageEncoder("CLIP-H", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "clip", _vision(1280, 32, 16, 14, 5120)),
     "clip-bigg": ImageEncoder(
         "CLIP-bigG", "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", "clip", _vision(1664, 48, 16, 14, 8192)
@@ -238,7 +239,8 @@ IMAGE_ENCODERS = {
         "DINOv2-G", "facebook/dinov2-giant", "dinov2", _vision(1536, 40, 24, 14, image_size=518, use_swiglu_ffn=True)
     ),
 }
-"""The paper does not say which CLIP-B: ours is the one with patches of 32 pixels."""
+"""The paper's CLIP-B/14 was never published: those with patches of 16 and of 32 pixels stand for it, named for their
+patches."""
 
 PRESETS = {
     "mini": Preset("mini", None, None, _FULL, MINI),
@@ -256,7 +258,7 @@ PRESETS = {
         replace(_FULL, unet={**_FULL.unet, **OFFICIAL_CROSS_VIEW}),
     ),
 }
-"""`mini`; `mini-256`, its second generation, whose UNet has no weights yet; every row of Table 3; `official`: the published
+"""`mini`; `mini-256`, its second generation, whose UNet has no weights yet; the rows of Table 3; `official`: the published
 code's model, cross-view attention as it has it."""
 
 

@@ -26,13 +26,15 @@ def build_scheduler(
     beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear",
     zero_terminal_snr: bool = False,
 ) -> DDIMScheduler:
-    """DDIM over 1000 training steps, betas 0.00085..0.012 (Stable Diffusion's; the paper says "linear", see design).
+    """DDIM over 1000 training steps, betas 0.00085..0.012.
 
     Timesteps are spaced "trailing", so that sampling starts at the last, noisiest step whatever their number.
 
     Args:
         prediction_type: what the UNet predicts.
-        beta_schedule: "scaled_linear" (default) or "linear".
+        beta_schedule: "scaled_linear", in which the square roots of the betas rise linearly: what Stable Diffusion was
+            trained with, and what the published code trains with. "linear", in which the betas do: the paper's word
+            (Table 6).
         zero_terminal_snr: rescale the betas so that the last step is pure noise; needs v_prediction.
 
     Raises:

@@ -50,6 +50,7 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
         cross_view_depth: attention layers in each CVA.
         cross_view_feed_forward: whether a feed-forward follows them.
         cross_view_heads: attention heads of each CVA.
+        cross_view_norm_num_groups: groups of each CVA's group norm; None: `norm_num_groups`.
         view_layout: "canvas": convolutions and self-attention see all views, tiled beside each other. "batch": inside,
             views laid along the batch axis, where only CVA connects them (M1, Table 7).
 
@@ -70,6 +71,7 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
         cross_view_depth: int = 1,
         cross_view_feed_forward: bool = False,
         cross_view_heads: int = 8,
+        cross_view_norm_num_groups: int | None = None,
         view_layout: str = "canvas",
         **kwargs: Any,
     ) -> None:
@@ -90,7 +92,7 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
                 num_heads=self.config.cross_view_heads,
                 depth=self.config.cross_view_depth,
                 feed_forward=self.config.cross_view_feed_forward,
-                norm_num_groups=self.config.norm_num_groups,
+                norm_num_groups=self.config.cross_view_norm_num_groups or self.config.norm_num_groups,
                 views_in_batch=self.config.view_layout == "batch",
             )
 

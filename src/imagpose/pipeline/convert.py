@@ -225,6 +225,11 @@ def _denoising_weights(unet: Path, motion: Path | None) -> Weights:
         weights |= {key: weight for key, weight in _read(motion).items() if _MOTION in key}
     elif motion is not None:
         warnings.warn(f"{unet} has motion modules of its own: {motion} is not used", stacklevel=3)
+    if "conv_norm_out.weight" not in weights:
+        raise ValueError(
+            f"{unet} has no conv_norm_out, the norm before the last convolution: it is not a whole denoising UNet, and the"
+            " base's norm would not fit the other weights, which were trained; give a file of a later step or stage"
+        )
     if "conv3d_in.weight" in weights:
         weights = {key: weight for key, weight in weights.items() if not key.startswith("conv2d_in.")}
         weights = {key.replace("conv3d_in.", "conv_in.", 1): weight for key, weight in weights.items()}
@@ -255,7 +260,9 @@ def _fill(network: Any, weights: Weights, name: str, to_ours: Names, to_theirs: 
 
 def _check_kind(configs: dict[str, dict[str, Any]]) -> None:
     """Whether the published code can compute a model of these configurations."""
-    tokens = configs["feature_tokens"]
+    tokens, unet = configs["feature_tokens"], configs["unet"]
+    groups = {"cross_view_norm_num_groups": unet.get("cross_view_norm_num_groups") or unet.get("norm_num_groups")}
+    configs = configs | {"unet": unet | groups}
     expected: dict[str, dict[str, Any]] = {
         "unet": {
             **OFFICIAL_CROSS_VIEW,

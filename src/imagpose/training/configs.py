@@ -64,6 +64,11 @@ class ViewCacheConfig(Section):
         return self
 
     @property
+    def cached(self) -> bool:
+        """Rendered people always are."""
+        return True
+
+    @property
     def seeds(self) -> range:
         """Seeds of the cached identities."""
         return range(self.first_seed, self.first_seed + self.identities)

@@ -154,14 +154,17 @@ def test_noise_of_a_sample_is_its_own() -> None:
     assert not torch.equal(noise[0], noise[1])
 
 
-def test_noise_offset_is_one_constant_per_view_and_channel() -> None:
+@pytest.mark.parametrize("per_view", [False, True])
+def test_noise_offset_is_one_constant_per_channel_of_a_canvas_or_of_a_view(per_view: bool) -> None:
     keys = [(1, 2, sample) for sample in range(500)]
-    plain, shifted = draw_noise(keys, (2, 16, 3, 3), 0.0), draw_noise(keys, (2, 16, 3, 3), 0.1)
+    plain, shifted = draw_noise(keys, (2, 16, 3, 3), 0.0), draw_noise(keys, (2, 16, 3, 3), 0.1, per_view)
     offset = shifted - plain
     assert torch.allclose(offset, offset[..., :1, :1].expand_as(offset), atol=1e-6)
     constants = offset[..., 0, 0]
     assert float(constants.std()) == pytest.approx(0.1, rel=0.05) and abs(float(constants.mean())) < 0.01
-    assert len(constants.unique()) > 15600
+    correlation = torch.corrcoef(constants.movedim(1, 0).flatten(1))[0, 1]
+    assert float(correlation) == pytest.approx(0 if per_view else 1, abs=0.05)
+    assert len(constants[:, 0].unique()) > 7800
 
 
 @pytest.mark.parametrize(("shift", "pure", "above_900"), [(1.0, 0.0, 0.1), (5.0, 0.0, 5 / 14), (3.0, 0.25, 0.4375)])

@@ -25,11 +25,19 @@ def scheduler_with(prediction_type: str) -> DDIMScheduler:
 
 @pytest.mark.parametrize(
     ("prediction_type", "expected"),
-    [("epsilon", [5 / 9, 1, 1, 1]), ("v_prediction", [5 / 10, 18 / 25, 9 / 25, 9 / 250])],
+    [("epsilon", [5 / 9, 1, 1, 1]), ("v_prediction", [5 / 10, 1, 1, 1])],
 )
 def test_min_snr_weights_by_hand(prediction_type: str, expected: list[float]) -> None:
     weights = min_snr_weights(scheduler_with(prediction_type), torch.arange(4), gamma=5.0)
     assert weights.tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_pure_noise_is_learnt_under_min_snr() -> None:
+    """Sampling starts there, so a weight of 0 would leave the first step of every picture to chance."""
+    scheduler = build_scheduler("v_prediction", zero_terminal_snr=True)
+    weights = min_snr_weights(scheduler, torch.tensor([0, 999]), gamma=5.0)
+    kept = float(scheduler.alphas_cumprod[0])
+    assert weights.tolist() == pytest.approx([5 * (1 - kept), 1.0], rel=1e-3)  # SNR + 1 = 1 / (1 - kept)
 
 
 def test_targets() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from PIL import Image
 from tiny_networks import denoiser_values
 
+from imagpose import IMAGPosePipeline
 from imagpose.data.prepare import Person, write_dataset
 from imagpose.data.records import ViewRecord, make_record
+from imagpose.models.scheduler import build_scheduler
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.denoiser import DenoiserConfig, DenoiserStage, fill_caches
 from imagpose.training.denoiser.draw import CanvasDraw
@@ -123,13 +127,50 @@ def test_what_is_cached_is_what_a_user_shows(values: dict, tmp_path: Path, monke
         torch.testing.assert_close(one, other, rtol=5e-3, atol=5e-3, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_a_model_that_encodes_whole_canvases_is_refused(values: dict, tmp_path: Path) -> None:
+RECORDED = {"vae_scope": "joint", "noise_scale": 0.7, "skeleton": "body_hands"}
+
+
+@pytest.fixture(scope="module")
+def going_on(values: dict, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Values of a run from a model whose folder records what no default has."""
+    folder = tmp_path_factory.mktemp("recorded")
     pipeline = build_pipeline(DenoiserConfig.model_validate(values))
-    pipeline.register_to_config(vae_scope="joint")
-    pipeline.save_pretrained(tmp_path)
-    config = DenoiserConfig.model_validate(values | {"initial": str(tmp_path), "autoencoder": None})
-    with pytest.raises(ValueError, match=r"vae_scope is joint, training encodes each view alone: view expected"):
-        build_pipeline(config)
+    pipeline.register_to_config(**RECORDED)
+    scheduler = build_scheduler("v_prediction", "linear", zero_terminal_snr=True)
+    pipeline.scheduler = DDIMScheduler.from_config(scheduler.config, set_alpha_to_one=True, beta_end=0.011)
+    pipeline.save_pretrained(folder)
+    return values | {"initial": str(folder), "autoencoder": None, "image_encoder": None}
+
+
+def test_what_a_models_folder_records_is_kept(going_on: dict, tmp_path: Path) -> None:
+    stage = prepared(going_on | {"pure_noise_share": 0.5})
+    stage.export(tmp_path / "exported")
+    again = IMAGPosePipeline.from_pretrained(tmp_path / "exported")
+    assert {name: again.config[name] for name in RECORDED} == RECORDED
+    for found in (stage.scheduler.config, again.scheduler.config):
+        assert (found.beta_schedule, found.beta_end, found.set_alpha_to_one) == ("linear", 0.011, True)
+        assert (found.prediction_type, found.rescale_betas_zero_snr) == ("v_prediction", True)
+    asked = DenoiserConfig.model_validate(going_on | {"beta_schedule": "scaled_linear", "zero_terminal_snr": False})
+    changed = build_pipeline(asked).scheduler.config
+    assert (changed.beta_schedule, changed.rescale_betas_zero_snr, changed.beta_end) == ("scaled_linear", False, 0.011)
+    with pytest.raises(ValueError, match="needs prediction_type v_prediction"):
+        build_pipeline(DenoiserConfig.model_validate(going_on | {"prediction_type": "epsilon"}))
+
+
+@pytest.mark.parametrize("visible", [1, 3])
+def test_whole_canvases_are_encoded_alike(going_on: dict, monkeypatch, visible: int):
+    stage = prepared(going_on)
+    in_training, in_use = (show(stage, monkeypatch, visible, True) for show in (trained, asked))
+    torch.testing.assert_close(in_training["sample"][:, 4:], in_use["sample"][:, 4:], rtol=0, atol=5e-6)
+    stage.frozen = replace(stage.frozen, vae_scope="view")
+    alone = trained(stage, monkeypatch, visible, True)
+    assert (alone["sample"][:, 4:8] - in_use["sample"][:, 4:8]).abs().max() > 1e-3
+
+
+def test_whole_canvases_are_not_cached(going_on: dict, tmp_path: Path) -> None:
+    cached = going_on | {"data": going_on["data"] | {"cache": str(tmp_path)}}
+    with pytest.raises(ValueError, match=r"VAE sees whole canvases .*without a cache"):
+        build_pipeline(DenoiserConfig.model_validate(cached))
 
 
 def test_the_pose_encoder_is_shown_drawings_in_0_to_1(stage, monkeypatch):

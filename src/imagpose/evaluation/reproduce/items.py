@@ -202,7 +202,7 @@ def table3(measuring: Measuring, runs: TrainingRuns, presets: Sequence[str], enc
         raise ValueError("table3 compares at least two variants: repeat --preset or --image-encoder")
     claims = _preset_claims(presets) + [Claim(one, other, "alike") for other, one in pairwise(encoders)]
     measuring.start("table3")
-    lines = _trained_lines(measuring, runs, variants, "T1")
+    lines = _trained_lines(measuring, runs, variants, "T1", presets)
     return _training_page(
         measuring,
         runs,
@@ -362,10 +362,14 @@ def _of_model(model: str) -> str:
 
 
 def _trained_lines(
-    measuring: Measuring, runs: TrainingRuns, variants: Mapping[str, Sequence[str]], scenario: str
+    measuring: Measuring,
+    runs: TrainingRuns,
+    variants: Mapping[str, Sequence[str]],
+    scenario: str,
+    named_presets: Sequence[str] = (),
 ) -> list[Measured]:
     """Train each variant, measure it, and read it back; a copy of the source first, real pictures last."""
-    runs.open(list(variants.values()))
+    runs.open(list(variants.values()), named_presets)
     lines = []
     for name, changes in variants.items():
         weights = runs.train(name, changes)

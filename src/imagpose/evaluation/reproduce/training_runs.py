@@ -12,10 +12,12 @@ from safetensors import safe_open
 
 from imagpose.data.info import read_info
 from imagpose.io import claim_folder, read_json
-from imagpose.models.presets import ABLATIONS
+from imagpose.models.kinds import check_base, check_image_encoder
+from imagpose.models.presets import ABLATIONS, find_preset
 from imagpose.training.configs import load_config
 from imagpose.training.denoiser import train_denoiser
 from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
+from imagpose.training.denoiser.networks import frozen_files
 
 __all__ = ["TrainingRuns", "trained_parameters"]
 
@@ -58,20 +60,27 @@ class TrainingRuns:
             raise ValueError(f"{self.config}: preset {config.preset} is an ablation; name the whole model")
         return config
 
-    def open(self, changes: Sequence[Sequence[str]]) -> None:
+    def open(self, changes: Sequence[Sequence[str]], named_presets: Sequence[str] = ()) -> None:
         """Check what is to come before the first run is started, and mark the folder as theirs.
 
         Args:
             changes: overrides of each run.
+            named_presets: what lines are named after; base and image encoder have to be of their kind.
 
         Raises:
             FileNotFoundError, ValueError: see `base`; the data set is missing or has no test people, a change does not
-                fit, or the folder holds runs of another configuration, data set or number of steps.
+                fit, base or image encoder are not of a named preset's kind, or the folder holds runs of another
+                configuration, data set or number of steps.
         """
         info = read_info(self.data)
         if missing := [split for split in ("train", "test") if split not in info.splits]:
             raise ValueError(f"{self.data} has no split {' and no split '.join(missing)}: prepare it with both")
         configs = [load_config(DenoiserConfig, self.config, self._values("", own)) for own in changes]
+        for config in configs:
+            preset, files = find_preset(config.preset), frozen_files(config)
+            check_base(preset, files)
+            if preset.name in named_presets:
+                check_image_encoder(preset, files)
         claim_folder(self.out, {"data": info.fingerprint, "config": _shared(configs[0])})
 
     def train(self, name: str, changes: Sequence[str]) -> Path:

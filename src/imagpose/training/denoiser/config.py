@@ -1,4 +1,7 @@
-"""Configuration of the denoiser: its data, its networks, the recipe. The defaults are the paper's recipe (§4)."""
+"""Configuration of the denoiser: its data, its networks, the recipe.
+
+The defaults are the paper's (§4) where it has one; docs/models.md lists what is ours.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,11 @@ class DatasetConfig(Section):
     )
     augment: AugmentConfig = AugmentConfig(mirror=0.0, zoom=0.0, shift=0.0)
 
+    @property
+    def cached(self) -> bool:
+        """Whether latents are read from a cache."""
+        return self.cache is not None
+
     @model_validator(mode="after")
     def _augmented_or_cached(self) -> DatasetConfig:
         if self.cache is not None and self.augment.settings is not None:
@@ -85,6 +93,8 @@ Shift = Annotated[float, Field(gt=0)]
 
 
 _RECIPE = tuple(field.name for field in fields(Recipe))
+
+PURE_NOISE = "pure_noise_share needs zero_terminal_snr: without it no timestep is pure noise"
 
 
 class Phase(Section):
@@ -144,7 +154,7 @@ class DenoiserConfig(RunConfig):
         {"2x2": 1.0}, description="View grids and their shares; a step has one grid.", min_length=1
     )
     feature_dropout: Annotated[float, Field(ge=0, le=1 / 3)] = Field(
-        0.05, description="Probability of each: F_H dropped, F_L dropped, both dropped (Table 6)."
+        0.05, description="Probability of each: F_H dropped, F_L dropped, both dropped."
     )
     all_masked_share: Fraction | None = Field(
         None,
@@ -160,10 +170,24 @@ class DenoiserConfig(RunConfig):
     prediction_type: Literal["epsilon", "v_prediction"] | None = Field(
         None, description="What the UNet predicts; none: what its base or `initial` does, epsilon for a fresh `mini`."
     )
-    beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear"
-    zero_terminal_snr: bool = Field(False, description="Rescale betas to zero terminal SNR; needs v_prediction.")
+    beta_schedule: Literal["scaled_linear", "linear"] | None = Field(
+        None,
+        description="linear: betas rise linearly from 0.00085 to 0.012, the paper's word (Table 6). scaled_linear: their "
+        "square roots do, as in Stable Diffusion's training and in the published code. None: that of `initial`, else "
+        "scaled_linear.",
+    )
+    zero_terminal_snr: bool | None = Field(
+        None, description="Rescale betas to zero terminal SNR; needs v_prediction. None: as `initial`, else not."
+    )
     min_snr_gamma: float | None = Field(None, gt=0, description="Min-SNR weighting with this gamma; none: Eq. 4.")
-    noise_offset: float = Field(0.0, ge=0, description="Standard deviation of a constant added to the noise of a view.")
+    noise_offset: float = Field(
+        0.0,
+        ge=0,
+        description="Standard deviation of a constant added to each channel of the noise; published code: 0.05.",
+    )
+    noise_offset_scope: Literal["canvas", "view"] = Field(
+        "canvas", description="Whether the views of a canvas share that constant, as in the published code."
+    )
     timestep_shift: Shift = Field(
         1.0, description="Timesteps are drawn as s u / (1 + (s - 1) u) of uniform u; 1: uniformly, 5: 36 % above 900."
     )
@@ -219,14 +243,18 @@ class DenoiserConfig(RunConfig):
         if last.steps is not None or any(phase.steps is None for phase in earlier):
             raise ValueError("phases: all but the last need steps, the last lasts to the end of the run")
         recipes = [recipe for _, recipe in self.recipes]
-        if not self.zero_terminal_snr and any(recipe.pure_noise_share for recipe in recipes):
-            raise ValueError("pure_noise_share needs zero_terminal_snr: without it no timestep is pure noise")
-        if self.min_snr_gamma is not None and any(recipe.pure_noise_share for recipe in recipes):
-            raise ValueError("min_snr_gamma weighs pure noise with 0: remove it or pure_noise_share")
+        zero_snr = self.initial is not None if self.zero_terminal_snr is None else self.zero_terminal_snr
+        if not zero_snr and self.draws_pure_noise:
+            raise ValueError(PURE_NOISE)
         if any(recipe.reads_surfaces for recipe in recipes) and not isinstance(self.data, ViewCacheConfig):
             raise ValueError("attention_weight and person_weight need rendered people, a data set has no surfaces")
         if any(recipe.low_resolution_share for recipe in recipes) and (self.data.height % 2 or self.data.width % 2):
             raise ValueError(f"low_resolution_share halves views, {self.data.height}x{self.data.width} is odd")
+
+    @property
+    def draws_pure_noise(self) -> bool:
+        """Whether some phase does."""
+        return any(recipe.pure_noise_share for _, recipe in self.recipes)
 
     @property
     def recipes(self) -> tuple[tuple[int, Recipe], ...]:

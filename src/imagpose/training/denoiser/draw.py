@@ -260,18 +260,22 @@ def _feature_dropout(draws: np.ndarray, probability: float) -> tuple[torch.Tenso
     )
 
 
-def draw_noise(samples: list[tuple[int, int, int]], shape: Sequence[int], offset: float) -> torch.Tensor:
+def draw_noise(
+    samples: list[tuple[int, int, int]], shape: Sequence[int], offset: float, per_view: bool = False
+) -> torch.Tensor:
     """Noise (b, v, c, h, w), each canvas its own.
 
     Args:
         samples: b keys.
         shape: (v, c, h, w).
-        offset: standard deviation of a constant added to each view and channel; 0 adds none. Source: Guttenberg,
+        offset: standard deviation of a constant added to each channel of a canvas; 0 adds none. Source: Guttenberg,
             "Diffusion with offset noise", 2023.
+        per_view: every view has a constant of its own. Otherwise all views of a canvas share it, as in the published code.
     """
     noise = []
     for sample in samples:
         generator = keyed_generator(*sample, Drawn.NOISE)
         drawn = torch.randn(*shape, generator=generator)
-        noise.append(drawn + offset * torch.randn(*shape[:2], 1, 1, generator=generator) if offset else drawn)
+        constants = shape[0] if per_view else 1, shape[1], 1, 1
+        noise.append(drawn + offset * torch.randn(*constants, generator=generator) if offset else drawn)
     return torch.stack(noise)

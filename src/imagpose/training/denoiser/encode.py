@@ -11,11 +11,14 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import BaseImageProcessor, PreTrainedModel
 
+from imagpose.models.autoencoder import encode_latents
 from imagpose.models.feature_tokens import FeatureTokens
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.conditions import encode_image_tokens, encode_texture, encode_views
+from imagpose.pixels import pad_views
 from imagpose.training.denoiser.half_views import halve_pixels
 from imagpose.training.stage import Batch
+from imagpose.views import ViewGrid, tile, untile
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,17 +29,20 @@ class FrozenNetworks:
 
     Attributes:
         view_multiple: sides of views are padded to multiples of this.
+        vae_scope: "view", or "joint": the VAE sees whole canvases, as in the published code.
     """
 
     vae: AutoencoderKL
     image_encoder: PreTrainedModel
     image_processor: BaseImageProcessor
     view_multiple: int
+    vae_scope: str = "view"
 
     @classmethod
     def of(cls, pipeline: IMAGPosePipeline) -> FrozenNetworks:
         """Those of a pipeline."""
-        return cls(pipeline.vae, pipeline.image_encoder, pipeline.image_processor, pipeline.view_multiple)
+        scope = pipeline.config.vae_scope
+        return cls(pipeline.vae, pipeline.image_encoder, pipeline.image_processor, pipeline.view_multiple, scope)
 
     def latents(self, pixels: torch.Tensor) -> torch.Tensor:
         """Latents (b, c, h, w) of pixels (b, 3, H, W) in [-1, 1], padded as the UNet needs them."""
@@ -65,8 +71,22 @@ class FrozenNetworks:
         pixels, shown = batch.pop("pixels"), batch.pop("feature_pixels")
         for network in (self.vae, self.image_encoder):
             network.to(pixels.device)
-        batch["latents"] = torch.unflatten(self.latents(pixels.flatten(0, 1)).float(), 0, pixels.shape[:2])
+        if self.vae_scope == "joint":
+            batch |= self._joint_latents(pixels, batch["mask"], batch["grid"])
+        else:
+            batch["latents"] = torch.unflatten(self.latents(pixels.flatten(0, 1)).float(), 0, pixels.shape[:2])
         batch["tokens"] = self.tokens(shown).float()
         if feature_tokens.config.use_texture:
             batch["textures"] = encode_texture(self.vae, feature_tokens, shown).float()
         return batch
+
+    def _joint_latents(self, pixels: torch.Tensor, mask: torch.Tensor, grid: ViewGrid) -> Batch:
+        """``latents`` (b, v, c, h, w) of whole canvases, and ``given``: of the same, black where they are masked."""
+        visible = mask.to(pixels)[:, :, None, None, None]
+        masked = torch.where(visible > 0, pixels, -torch.ones_like(pixels))
+        found = {}
+        for name, shown in (("latents", pixels), ("given", masked)):
+            padded = pad_views(shown.flatten(0, 1), self.view_multiple)[0]
+            canvases = tile(torch.unflatten(padded, 0, shown.shape[:2]), grid)
+            found[name] = untile(encode_latents(self.vae, canvases).float(), grid)
+        return found

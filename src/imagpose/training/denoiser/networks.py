@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DDIMScheduler
 
 from imagpose.io import read_json
 from imagpose.models.folder import ModelFiles, resolve_model
+from imagpose.models.kinds import check_base
 from imagpose.models.loading import (
     PresetFiles,
     load_autoencoder,
@@ -20,7 +22,10 @@ from imagpose.models.loading import (
 from imagpose.models.presets import find_preset
 from imagpose.models.scheduler import build_scheduler
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.training.denoiser.config import DenoiserConfig
+from imagpose.training.denoiser.config import PURE_NOISE, DenoiserConfig
+
+RECORDED = ("vae_scope", "noise_scale", "skeleton")
+"""What a pipeline's folder says besides its networks, its scheduler and its size: a training from it keeps this."""
 
 
 def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
@@ -32,9 +37,13 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
         ValueError: unknown preset, damaged weights, or networks that do not fit the preset.
     """
     torch.manual_seed(config.seed)
+    recorded: dict[str, Any] = {}
     if config.initial is not None:
-        components, prediction_type = _from_pipeline(config, config.initial)
+        trained = IMAGPosePipeline.from_pretrained(config.initial)
+        components, scheduler = _from_pipeline(config, trained, config.initial), _going_on(config, trained)
+        recorded = {name: trained.config[name] for name in RECORDED}
     else:
+        check_base(find_preset(config.preset), frozen_files(config))
         networks = load_networks(
             config.preset,
             config.base,
@@ -44,19 +53,47 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
             config.pose_channels,
             **config.unet,
         )
-        components, prediction_type = networks.components(), networks.prediction_type or "epsilon"
+        components = networks.components()
+        scheduler = build_scheduler(
+            config.prediction_type or networks.prediction_type or "epsilon",
+            config.beta_schedule or "scaled_linear",
+            bool(config.zero_terminal_snr),
+        )
     if config.gradient_checkpointing:
         components["unet"].enable_gradient_checkpointing()
     return IMAGPosePipeline(
         **components,
-        scheduler=build_scheduler(
-            config.prediction_type or prediction_type,  # type: ignore[arg-type]
-            config.beta_schedule,
-            config.zero_terminal_snr,
-        ),
+        scheduler=scheduler,
         view_height=config.data.height,
         view_width=config.data.width,
+        **recorded,
     )
+
+
+def _going_on(config: DenoiserConfig, trained: IMAGPosePipeline) -> DDIMScheduler:
+    """The scheduler that a trained pipeline records, with what the configuration asks for instead.
+
+    Raises:
+        ValueError: zero terminal SNR with epsilon, pure noise without zero terminal SNR, or a prediction type that has no
+            objective here.
+    """
+    changes = {
+        "prediction_type": config.prediction_type,
+        "beta_schedule": config.beta_schedule,
+        "rescale_betas_zero_snr": config.zero_terminal_snr,
+    }
+    asked: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    if config.beta_schedule is not None:
+        asked["trained_betas"] = None  # which would be taken before the schedule
+    scheduler = DDIMScheduler.from_config(trained.scheduler.config, **asked)
+    found = scheduler.config
+    if found.prediction_type not in ("epsilon", "v_prediction"):
+        raise ValueError(f"initial {config.initial} predicts {found.prediction_type}: epsilon or v_prediction expected")
+    if found.rescale_betas_zero_snr and found.prediction_type == "epsilon":
+        raise ValueError("zero_terminal_snr needs prediction_type v_prediction: at zero SNR the noise says nothing")
+    if config.draws_pure_noise and not found.rescale_betas_zero_snr:
+        raise ValueError(PURE_NOISE)
+    return scheduler
 
 
 def frozen_files(config: DenoiserConfig) -> PresetFiles:
@@ -79,9 +116,8 @@ def canvases_seen(model: str) -> int:
         return 0
 
 
-def _from_pipeline(config: DenoiserConfig, initial: str) -> tuple[dict[str, Any], str]:
+def _from_pipeline(config: DenoiserConfig, trained: IMAGPosePipeline, initial: str) -> dict[str, Any]:
     """The networks of a trained pipeline, the frozen ones replaced where the configuration names others."""
-    trained = IMAGPosePipeline.from_pretrained(initial)
     _check_fits(config, trained, initial)
     components = {name: part for name, part in trained.components.items() if name != "scheduler"}
     files = frozen_files(config)
@@ -100,15 +136,17 @@ def _from_pipeline(config: DenoiserConfig, initial: str) -> tuple[dict[str, Any]
         components[name].eval().requires_grad_(False)
     if config.texture_long_side is not None:
         trained.feature_tokens.register_to_config(texture_long_side=config.texture_long_side)
-    return components, trained.scheduler.config.prediction_type
+    return components
 
 
 def _check_fits(config: DenoiserConfig, trained: IMAGPosePipeline, initial: str) -> None:
-    """Refuse a trained pipeline whose networks are others than the preset's, or whose VAE sees whole canvases."""
-    if trained.config.vae_scope != "view":
-        raise ValueError(
-            f"initial {initial}: vae_scope is {trained.config.vae_scope}, training encodes each view alone: view expected"
-        )
+    """Refuse a trained pipeline whose networks are others than the preset's, or whose latents cannot be cached."""
+    for data in (config.data, config.validation):
+        if trained.config.vae_scope == "joint" and data is not None and data.cached:
+            raise ValueError(
+                f"initial {initial}: its VAE sees whole canvases (vae_scope joint), a cache holds latents of single views;"
+                " give data sets (data.dataset, validation.dataset) without a cache"
+            )
     preset = find_preset(config.preset)
     wanted = preset.unet_arguments(trained.vae.config.latent_channels, config.unet)
     found = {name: trained.unet.config.get(name) for name in wanted}

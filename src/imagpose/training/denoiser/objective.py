@@ -36,13 +36,16 @@ def predicted_latents(
 
 
 def min_snr_weights(scheduler: DDIMScheduler, timesteps: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Min-SNR weights (b,): min(SNR, gamma) / SNR for noise, min(SNR, gamma) / (SNR + 1) for velocity.
+    """Min-SNR weights (b,): min(SNR, gamma) / SNR for noise, min(SNR + 1, gamma) / (SNR + 1) for velocity.
 
-    Source: Hang et al., "Efficient diffusion training via min-SNR weighting strategy", 2023, §3.4.
+    Source: Hang et al., "Efficient diffusion training via min-SNR weighting strategy", 2023, §3.4; for velocity as the
+    published code has it. Hang et al.'s own min(SNR, gamma) / (SNR + 1) is 0 at zero SNR, where sampling starts, so that
+    nothing would be learnt there.
     """
     snr = compute_snr(scheduler, timesteps)
-    divisor = snr + 1 if scheduler.config.prediction_type == "v_prediction" else snr
-    weights: torch.Tensor = snr.clamp(max=gamma) / divisor
+    if scheduler.config.prediction_type == "v_prediction":
+        snr = snr + 1
+    weights: torch.Tensor = snr.clamp(max=gamma) / snr
     return weights
 
 

@@ -21,7 +21,7 @@ from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser.data import CanvasData, open_data
 from imagpose.training.denoiser.draw import CanvasDraw, DrawSettings, Recipe, draw_batch, draw_items, draw_noise
 from imagpose.training.denoiser.encode import FrozenNetworks
-from imagpose.training.denoiser.networks import canvases_seen
+from imagpose.training.denoiser.networks import RECORDED, canvases_seen
 from imagpose.training.denoiser.objective import (
     denoising_loss,
     min_snr_weights,
@@ -60,6 +60,7 @@ class DenoiserStage(Stage):
         self.config = config
         self.samples_before = 0 if config.initial is None else canvases_seen(config.initial)
         self.scheduler = pipeline.scheduler
+        self._recorded = {name: pipeline.config[name] for name in RECORDED}
         self.frozen = FrozenNetworks.of(pipeline)
         recipes = [recipe for _, recipe in config.recipes]
         self.data = open_data(config.data, kinds_of(pipeline, recipes), pipeline.view_multiple)
@@ -94,6 +95,7 @@ class DenoiserStage(Stage):
             scheduler=self.scheduler,
             view_height=self.config.data.height,
             view_width=self.config.data.width,
+            **self._recorded,
         )
         placed: IMAGPosePipeline = pipeline.to(next(self.parameters()).device)
         return placed
@@ -122,7 +124,12 @@ class DenoiserStage(Stage):
         black = self._black[draw.half]
         return {
             **data.canvases(draw),
-            "noise": draw_noise(draw.samples, (draw.grid.num_views, *black.shape), noise_offset),
+            "noise": draw_noise(
+                draw.samples,
+                (draw.grid.num_views, *black.shape),
+                noise_offset,
+                self.config.noise_offset_scope == "view",
+            ),
             "mask": draw.mask,
             "timesteps": draw.timesteps,
             "keep_image_tokens": draw.keep_image_tokens,
@@ -188,8 +195,10 @@ class DenoiserStage(Stage):
         latents, noise, mask, timesteps = (batch[name] for name in ("latents", "noise", "mask", "timesteps"))
         grid, noisy = batch["grid"], self.scheduler.add_noise(latents, noise, timesteps)
         skeletons = visible_skeletons(batch["skeletons"], mask, batch["keep_source_poses"])
+        given = batch.get("given")  # of whole canvases, black where masked already
+        known, black = (latents, batch["black"]) if given is None else (given, given)
         prediction = self.unet(
-            unet_input(noisy, latents, mask, batch["black"], grid, self.unet.config.in_channels),
+            unet_input(noisy, known, mask, black, grid, self.unet.config.in_channels),
             timesteps,
             self._features(batch),
             pose_features=self.pose_encoder(tile(skeletons, grid), return_dict=False)[0],

@@ -127,7 +127,7 @@ def test_what_is_cached_is_what_a_user_shows(values: dict, tmp_path: Path, monke
         torch.testing.assert_close(one, other, rtol=5e-3, atol=5e-3, msg=lambda text, name=name: f"{name}: {text}")
 
 
-RECORDED = {"vae_scope": "joint", "noise_scale": 0.7, "skeleton": "body_hands"}
+RECORDED = {"vae_scope": "joint", "noise_scale": 0.7, "skeleton": "body_hands", "default_steps": 7}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ from imagpose.models.scheduler import build_scheduler
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.denoiser.config import PURE_NOISE, DenoiserConfig
 
-RECORDED = ("vae_scope", "noise_scale", "skeleton")
+RECORDED = tuple(
+    name
+    for name, parameter in signature(IMAGPosePipeline.__init__).parameters.items()
+    if parameter.default is not parameter.empty and name not in ("view_height", "view_width")
+)
 """What a pipeline's folder says besides its networks, its scheduler and its size: a training from it keeps this."""
 
 

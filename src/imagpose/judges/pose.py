@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from imagpose.judges.shipped import Judge, convolutions, load_judge, unet, working_batches
+from imagpose.judges.shipped import Judge, ascend, convolutions, descend, load_judge, working_batches
 from imagpose.pixels import Padding, pad_views
 from imagpose.pose.keypoints import MIRRORED
 
@@ -54,9 +54,9 @@ class PoseEstimator(Judge):
         Heatmaps are of the picture padded to sides H', W' that the network can halve; the padding is returned too.
         """
         padded, padding = pad_views(pixels, HEATMAP_STRIDE * 2 ** (len(_CHANNELS) - 1))
-        hidden, coarsest = unet(self.down, self.up, self.stem(padded))
-        pooled = torch.cat([coarsest.mean(dim=(2, 3)), coarsest.amax(dim=(2, 3))], dim=1)
-        return self.heatmaps(hidden), self.presence(pooled), padding
+        levels = descend(self.down, self.stem(padded))
+        pooled = torch.cat([levels[-1].mean(dim=(2, 3)), levels[-1].amax(dim=(2, 3))], dim=1)
+        return self.heatmaps(ascend(self.up, levels)), self.presence(pooled), padding
 
     def keypoints(self, pixels: torch.Tensor) -> torch.Tensor:
         """Key points (b, 18, 3) of pixels (b, 3, H, W) in [-1, 1]: x, y in pixels, probability in [0, 1]."""

@@ -18,7 +18,9 @@ from torch.nn import functional
 
 from imagpose.pixels import bytes_to_signed
 
-__all__ = ["Judge", "convolutions", "load_judge", "resize", "save_judge", "unet", "working_batches", "working_size"]
+__all__ = [
+    "Judge", "ascend", "convolutions", "descend", "load_judge", "resize", "save_judge", "working_batches", "working_size",
+]  # fmt: skip
 
 _SMALLEST, _HIGHEST = 16, 4096  # pixels of a side, of the height that a file may state
 _BATCH = 32  # pictures of 128 pixels' height at a time; fewer of larger ones
@@ -44,20 +46,22 @@ def convolutions(before: int, after: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-def unet(down: nn.ModuleList, up: nn.ModuleList, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The levels of a U-Net: halved by pooling between those of `down`, then doubled and joined with their equals.
-
-    Returns:
-        What the last of `up` gives, of the input's size; what the last of `down` gives.
-    """
+def descend(blocks: nn.ModuleList, hidden: torch.Tensor) -> list[torch.Tensor]:
+    """What each level of a U-Net gives on the way down, the coarsest last: halved by pooling between the blocks."""
     levels = []
-    for number, block in enumerate(down):
+    for number, block in enumerate(blocks):
         hidden = block(hidden if number == 0 else functional.max_pool2d(hidden, 2))
         levels.append(hidden)
-    for block, level in zip(reversed(up), levels[-2::-1], strict=True):
+    return levels
+
+
+def ascend(blocks: nn.ModuleList, levels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The way up from the coarsest of `levels`: doubled, joined with the next finer level, through that level's block."""
+    hidden = levels[-1]
+    for block, level in zip(reversed(blocks), levels[-2::-1], strict=True):
         wide = functional.interpolate(hidden, scale_factor=2, mode="bilinear", align_corners=False)
         hidden = block(torch.cat([wide, level], dim=1))
-    return hidden, levels[-1]
+    return hidden
 
 
 JudgeT = TypeVar("JudgeT", bound=Judge)

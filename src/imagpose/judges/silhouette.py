@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from imagpose.judges.shipped import Judge, convolutions, load_judge, resize, unet, working_batches
+from imagpose.judges.shipped import Judge, ascend, convolutions, descend, load_judge, resize, working_batches
 from imagpose.pixels import pad_views
 
 __all__ = ["SILHOUETTE_WEIGHTS", "SilhouetteNetwork", "emptied", "find_foreground", "soft_iou"]
@@ -36,7 +36,7 @@ class SilhouetteNetwork(Judge):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         padded, padding = pad_views(pixels, 2 ** (len(_CHANNELS) - 1))
-        hidden, _ = unet(self.down, self.up, padded)
+        hidden = ascend(self.up, descend(self.down, padded))
         return padding.crop(self.out(hidden))[:, 0]
 
 

@@ -15,6 +15,7 @@ from imagpose.training.denoiser import DenoiserConfig
 from imagpose.training.denoiser.lora import LoraConfig
 from imagpose.training.encoder import EncoderConfig
 from imagpose.training.judges import IdentityConfig, PoseEstimatorConfig, SilhouetteConfig
+from imagpose.training.reid import ReidConfig
 from imagpose.views import ViewGrid
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -48,6 +49,13 @@ def test_every_shipped_file_is_legal() -> None:
     for path in paths:
         config = load_config({**KINDS, **OTHERS}.get(path.stem, DenoiserConfig), path)
         assert config.data.height % 16 == 0 and config.data.width % 16 == 0
+
+
+def test_the_files_for_re_identification_are_legal() -> None:
+    bot, small = (load_config(ReidConfig, CONFIGS / "reid" / f"{name}.yaml") for name in ("market1501_bot", "small"))
+    assert bot.model_fields_set >= {"network", "centre_weight"} and (small.height, small.width) == (128, 64)
+    for name in bot.model_fields_set & {"epochs", "decay_epochs", "learning_rate", "weight_decay", "margin"}:
+        assert getattr(bot, name) == ReidConfig.model_fields[name].default  # the published recipe is the default
 
 
 def test_the_papers_recipe_is_the_default(write_config, run_values: dict) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli import convert, evaluate, generate, poses, prepare, reproduce, requests, study, train, web
+from imagpose.cli import convert, evaluate, generate, poses, prepare, reid, reproduce, requests, study, train, web
 from imagpose.cli.failures import DEBUG
 from imagpose.cli.options import (
     Config,
@@ -42,6 +42,7 @@ app.add_typer(study.app, name="study")
 app.add_typer(poses.app, name="poses")
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(reproduce.app, name="reproduce")
+app.add_typer(reid.app, name="reid")
 app.add_typer(requests.app, name="requests")
 app.command(epilog="Example: imagpose web --port 7860")(web.web)
 

@@ -27,7 +27,7 @@ def autoencoder(
     """Stage 1: the patch autoencoder."""
     from imagpose.training.autoencoder import train_autoencoder
 
-    _train(train_autoencoder, config, overrides, resume, stop_after)
+    run_trainer(train_autoencoder, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train autoencoder-finish --config configs/mini/autoencoder_finish.yaml")
@@ -37,7 +37,7 @@ def autoencoder_finish(
     """Last phase of stage 1: the decoder alone, by features and a discriminator; needs the extra 'perceptual'."""
     from imagpose.training.autoencoder import train_autoencoder_finish
 
-    _train(train_autoencoder_finish, config, overrides, resume, stop_after)
+    run_trainer(train_autoencoder_finish, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train encoder --config configs/mini/encoder.yaml")
@@ -45,7 +45,7 @@ def encoder(config: Config, overrides: Overrides = None, resume: Resume = None, 
     """Stage 2: the image encoder, by telling people apart."""
     from imagpose.training.encoder import train_encoder
 
-    _train(train_encoder, config, overrides, resume, stop_after)
+    run_trainer(train_encoder, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train denoiser --config configs/mini/denoiser.yaml --stop-after 3h steps=20000")
@@ -53,7 +53,7 @@ def denoiser(config: Config, overrides: Overrides = None, resume: Resume = None,
     """Stage 3: UNet, pose encoder and feature tokens."""
     from imagpose.training.denoiser import train_denoiser
 
-    _train(train_denoiser, config, overrides, resume, stop_after)
+    run_trainer(train_denoiser, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train lora --config configs/mini/lora.yaml")
@@ -61,7 +61,7 @@ def lora(config: Config, overrides: Overrides = None, resume: Resume = None, sto
     """An adapter of a trained denoiser for a few people's photos; needs the extra 'lora'."""
     from imagpose.training.denoiser.lora import train_lora
 
-    _train(train_lora, config, overrides, resume, stop_after)
+    run_trainer(train_lora, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train pose-estimator --config configs/mini/pose_estimator.yaml")
@@ -71,7 +71,7 @@ def pose_estimator(
     """The network that evaluation finds key points with."""
     from imagpose.training.judges import train_pose_estimator
 
-    _train(train_pose_estimator, config, overrides, resume, stop_after)
+    run_trainer(train_pose_estimator, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train silhouette --config configs/mini/silhouette.yaml")
@@ -81,7 +81,7 @@ def silhouette(
     """The network that evaluation finds silhouettes with."""
     from imagpose.training.judges import train_silhouette
 
-    _train(train_silhouette, config, overrides, resume, stop_after)
+    run_trainer(train_silhouette, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train identity --config configs/mini/identity.yaml")
@@ -89,7 +89,7 @@ def identity(config: Config, overrides: Overrides = None, resume: Resume = None,
     """The network that evaluation tells people apart with."""
     from imagpose.training.judges import train_identity
 
-    _train(train_identity, config, overrides, resume, stop_after)
+    run_trainer(train_identity, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train decoder --config configs/mini/decoder.yaml")
@@ -97,7 +97,7 @@ def decoder(config: Config, overrides: Overrides = None, resume: Resume = None, 
     """Stage 4: the VAE's decoder, on what the denoiser generates."""
     from imagpose.training.decoder import train_decoder
 
-    _train(train_decoder, config, overrides, resume, stop_after)
+    run_trainer(train_decoder, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train export --run runs/mini/denoiser --out mini")
@@ -116,9 +116,10 @@ def export(
         typer.echo(f"{name}: {size / 1e6:.1f} MB")
 
 
-def _train(
+def run_trainer(
     trainer: Trainer[Any], config: Path, overrides: list[str] | None, resume: str | None, stop_after: str | None
 ) -> None:
+    """Train, and say in one line how it ended."""
     from imagpose.training.configs import parse_duration
 
     try:

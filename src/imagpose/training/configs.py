@@ -21,7 +21,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Precision = Literal["fp32", "bf16", "fp16"]
-LearningRateSchedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "hold_decay"]
+LearningRateSchedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "hold_decay", "multistep"]
 
 
 TAGS = ("rendered people", "data set")
@@ -93,8 +93,10 @@ class RunConfig(Section):
     lr_schedule: LearningRateSchedule = Field(
         "cosine",
         description="Schedule over `steps`, after the warm-up. hold_decay holds the rate, then takes it linearly to zero "
-        "over `decay_share`; the checkpoint from before the decay is kept, so that the run can go on with more `steps`.",
+        "over `decay_share`; the checkpoint from before the decay is kept, so that the run can go on with more `steps`. "
+        "multistep divides the rate by ten at each of `decay_steps`.",
     )
+    decay_steps: tuple[Positive, ...] = Field((), description="Steps at which multistep divides the rate by ten.")
     decay_share: Fraction = Field(0.2, description="Share of `steps` over which hold_decay takes the rate to zero.")
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.01, ge=0)

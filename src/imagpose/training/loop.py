@@ -72,9 +72,7 @@ class Training:
             raise ValueError(f"{config.output} already holds a run: use --resume latest, or another output folder")
         self.accelerator = build_accelerator(config)
         set_seed(config.seed)
-        optimizer = torch.optim.AdamW(
-            stage.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
-        )
+        optimizer = stage.optimizer(config)
         schedule = build_schedule(config, optimizer)
         self.stage = stage
         self.average = AveragedWeights(stage, config.ema_decay, self.accelerator, config.ema_every)

@@ -29,10 +29,12 @@ class Trainer(Generic[ConfigT]):
     Attributes:
         config: what its configuration files hold.
         build: makes what the run needs and is missing (views, caches), then the stage.
+        complete: puts in what a configuration leaves to its data, such as the steps of an epoch.
     """
 
     config: type[ConfigT]
     build: Callable[[ConfigT], Stage]
+    complete: Callable[[ConfigT], ConfigT] | None = None
 
     def __call__(
         self,
@@ -54,6 +56,8 @@ class Trainer(Generic[ConfigT]):
             FloatingPointError: the loss is not finite.
         """
         config = load_config(self.config, config_path, overrides)
+        if self.complete is not None:
+            config = self.complete(config)
         check_output(config.output)
         finished = finished_at(config.output)
         if resume == "latest" and finished is not None and finished >= config.steps:
@@ -80,7 +84,7 @@ def prepare_run(config: RunConfig, people: Sequence[Any]) -> None:
 
     Args:
         config: the run.
-        people: data and validation of the run; only rendered ones matter here.
+        people: data and validation of the run, of which only rendered ones matter here; empty where there are no others.
 
     Raises:
         ValueError: fp16 without a GPU, identities outside of their split, or a cache that was made with other settings.
@@ -91,7 +95,8 @@ def prepare_run(config: RunConfig, people: Sequence[Any]) -> None:
         import_wandb()
     if config.threads:
         torch.set_num_threads(config.threads)
-    check_split(*people)
+    if people:
+        check_split(*people)
     with main_process_first():
         for views in people:
             if isinstance(views, ViewCacheConfig):

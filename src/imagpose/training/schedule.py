@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from diffusers.optimization import get_scheduler
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_wsd_schedule
 
 from imagpose.training.configs import RunConfig
+
+_FIRST_SHARE = 0.01  # of the rate, where the warm-up of multistep begins (Luo et al., 2019)
 
 
 def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer) -> LambdaLR:
@@ -21,10 +25,20 @@ def build_schedule(config: RunConfig, optimizer: torch.optim.Optimizer) -> Lambd
             decay_type="linear",
         )
         return wsd
+    if config.lr_schedule == "multistep":
+        return LambdaLR(optimizer, partial(_multistep, warmup_steps=config.warmup_steps, decays=config.decay_steps))
     schedule: LambdaLR = get_scheduler(
         config.lr_schedule, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=config.steps
     )
     return schedule
+
+
+def _multistep(step: int, warmup_steps: int, decays: tuple[int, ...]) -> float:
+    """Share of the rate: linear from a hundredth during the warm-up, a tenth after each decay."""
+    if step < warmup_steps:
+        return _FIRST_SHARE + (1 - _FIRST_SHARE) * step / warmup_steps
+    passed = sum(step >= decay for decay in decays)
+    return float(0.1**passed)
 
 
 def take_rates(schedule: LambdaLR, optimizer: torch.optim.Optimizer, config: RunConfig) -> bool:
@@ -46,13 +60,15 @@ def take_rates(schedule: LambdaLR, optimizer: torch.optim.Optimizer, config: Run
 def schedule_phase(config: RunConfig, step: int) -> str:
     """Phase of the learning-rate schedule after `step` steps: ``warm-up``, ``hold``, ``decay`` or ``finished``.
 
-    The constant schedules hold to the end; linear and cosine decay from the warm-up on.
+    The constant schedules hold to the end, multistep to its first decay; linear and cosine decay from the warm-up on.
     """
     if step >= config.steps:
         return "finished"
     if step < config.warmup_steps:
         return "warm-up"
-    holds = config.lr_schedule.startswith("constant") or (
-        config.lr_schedule == "hold_decay" and step < config.decay_start
+    holds = (
+        config.lr_schedule.startswith("constant")
+        or (config.lr_schedule == "hold_decay" and step < config.decay_start)
+        or (config.lr_schedule == "multistep" and step < min(config.decay_steps, default=config.steps))
     )
     return "hold" if holds else "decay"

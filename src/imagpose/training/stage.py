@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from imagpose.training.configs import RunConfig
+
 Batch = dict[str, Any]
 """What a forward pass takes, by name: tensors, and what is no number of the device's, such as a view grid."""
 
@@ -90,6 +92,12 @@ class Stage(nn.Module, ABC):
     def measure_progress(self) -> ProgressReport | None:
         """What is shown every `progress_every` samples, with the present (EMA) weights; None: the stage has no curve."""
         return None
+
+    def optimizer(self, config: RunConfig) -> torch.optim.Optimizer:
+        """What the parameters are trained by, before the run prepares it: AdamW, where a stage says nothing else."""
+        return torch.optim.AdamW(
+            self.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
+        )
 
     def compilable(self) -> Sequence[nn.Module]:
         """The networks in which a step spends its time, for torch.compile."""

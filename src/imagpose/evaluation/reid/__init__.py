@@ -1,0 +1,1 @@
+"""Re-identification: measured with and without generated pictures, and enlarged with them."""

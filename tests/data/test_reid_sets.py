@@ -1,0 +1,100 @@
+"""Sets in Market-1501's layout: names as the field's loaders read them, subsets, rendered people."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagpose.data.market1501 import MarketName
+from imagpose.data.reid import FOLDERS, ReidPicture, generated_names, list_pictures, market_name, subset
+from imagpose.data.reid_people import ANNOTATIONS, render_reid_people
+from imagpose.pictures import load_picture
+from imagpose.pose import read_annotation_csv
+
+
+def make(root, names, part="train"):
+    folder = root / FOLDERS[part]
+    folder.mkdir(parents=True)
+    for name in names:
+        Image.new("RGB", (8, 16)).save(folder / name, "JPEG")
+
+
+def test_names_say_who_and_where_and_junk_is_left_out(tmp_path):
+    make(
+        tmp_path,
+        ["0002_c1s1_000451_03.jpg", "-1_c3s2_000451_03.jpg", "0000_c6s2_1_03.jpg", "1502_c12s1_000451_03.jpg.jpg"],
+    )
+    (tmp_path / FOLDERS["train"] / "._0002_c1s1_000451_03.jpg").write_bytes(b"")
+    (tmp_path / FOLDERS["train"] / "Thumbs.db").write_bytes(b"")
+    found = [(own.identity, own.camera) for own in list_pictures(tmp_path, "train")]
+    assert found == [(0, 6), (2, 1), (1502, 12)]
+    with pytest.raises(FileNotFoundError, match="query"):
+        list_pictures(tmp_path, "query")
+    make(tmp_path, ["somebody.jpg"], "query")
+    with pytest.raises(ValueError, match=r"somebody\.jpg: a name such as 0002_c1s1"):
+        list_pictures(tmp_path, "query")
+
+
+def test_a_name_is_read_by_the_loaders_of_the_field():
+    name = market_name(2, 3, 900_007, sequence=2)
+    # fast-reid and torchreid, data_manager of Market-1501: pattern = re.compile(r"([-\d]+)_c(\d)")
+    identity, camera = map(int, re.compile(r"([-\d]+)_c(\d)").search(name).groups())
+    assert (identity, camera) == (2, 3) and 0 <= identity <= 1501 and 1 <= camera <= 6
+    assert MarketName(name).person == "0002"
+    for wrong in ({"camera": 0}, {"frame": 1_000_000}, {"sequence": 7}, {"identity": -1}):
+        with pytest.raises(ValueError, match="cannot hold"):
+            market_name(**{"identity": 1, "camera": 1, "frame": 1, **wrong})
+
+
+def test_subsets_have_the_published_sizes_hold_everybody_and_lie_in_one_another():
+    rng = np.random.default_rng(0)
+    people = np.sort(np.concatenate([np.arange(751), rng.integers(0, 751, 12_936 - 751)]))
+    pictures = [ReidPicture(None, int(own), 1) for own in people]
+    sizes, before = [], set()
+    for share in (0.2, 0.4, 0.6, 0.8, 1.0):
+        chosen = subset(pictures, share, seed=1)
+        assert {own.identity for own in chosen} == set(range(751))
+        found = set(map(id, chosen))
+        assert before <= found
+        sizes.append(len(chosen))
+        before = found
+    assert sizes == [2_587, 5_174, 7_761, 10_348, 12_936]
+    one, other = subset(pictures, 0.2, 1), subset(pictures, 0.2, 2)
+    assert list(map(id, one)) == list(map(id, subset(pictures, 0.2, 1))) != list(map(id, other))
+    assert len(subset(pictures, 0.001, 0)) == 751
+    with pytest.raises(ValueError, match="share is 0"):
+        subset(pictures, 0, 0)
+
+
+def test_the_manifest_names_what_is_generated(tmp_path):
+    assert generated_names(tmp_path) == set()
+    (tmp_path / "manifest.csv").write_text("file,seed\na.jpg,1\nb.jpg,2\n")
+    assert generated_names(tmp_path) == {"a.jpg", "b.jpg"}
+    (tmp_path / "manifest.csv").write_text("name\na.jpg\n")
+    with pytest.raises(ValueError, match="'file'"):
+        generated_names(tmp_path)
+
+
+def test_rendered_people_share_the_grounds_of_their_cameras(tmp_path):
+    out = tmp_path / "set"
+    assert render_reid_people(out, train=2, test=2, views=2, workers=1) == 4 * 4 * 2
+    train, query, gallery = (list_pictures(out, part) for part in FOLDERS)
+    assert [len(train), len(query), len(gallery)] == [16, 8, 8]
+    assert not {own.identity for own in train} & {own.identity for own in gallery}
+    assert {(own.identity, own.camera) for own in query} == {(n, c) for n in (3, 4) for c in (1, 2, 3, 4)}
+    poses = read_annotation_csv(out / ANNOTATIONS["train"], (64, 128))
+    assert {own.file.name for own in train} == set(poses)
+    corners = {}
+    for own in train:
+        picture = np.asarray(load_picture(own.file))
+        assert picture.shape == (128, 64, 3)
+        corners.setdefault(own.camera, []).append(picture[:8, :8].reshape(-1, 3).mean(0))
+    within = max(np.ptp(np.array(own), axis=0).max() for own in corners.values())
+    between = min(
+        np.abs(np.mean(one, 0) - np.mean(other, 0)).max()
+        for c, one in corners.items()
+        for d, other in corners.items()
+        if c < d
+    )
+    assert within < between, (within, between)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from imagpose.workers import in_order
+from imagpose.workers import in_order, usable_cores
 
 
 def slow_when_even(number: int) -> tuple[int, int, str | None]:
@@ -55,3 +55,27 @@ def test_threads_are_limited_before_numpy_and_not_against_the_environment():
     environment["MKL_NUM_THREADS"] = "3"
     made = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert made.stdout.split() == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, 4),
+        ({"": "max 100000"}, 4),
+        ({"": "150000 100000"}, 2),
+        ({"box/own": "50000 100000"}, 1),
+        ({"box": "300000 100000", "box/own": "max 100000"}, 3),
+        ({"other": "100000 100000"}, 4),
+    ],
+)
+def test_usable_cores_are_bounded_by_affinity_and_by_the_limits_of_control_groups(
+    tmp_path, monkeypatch, limits, expected
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5})
+    for folder, text in limits.items():
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "cpu.max").write_text(f"{text}\n")
+    own = tmp_path / "own"
+    assert usable_cores(tmp_path, own) == 4  # no control groups
+    own.write_text("1:name=x:/elsewhere\n0::/box/own\n")
+    assert usable_cores(tmp_path, own) == expected

@@ -1,11 +1,14 @@
-"""Which device networks run on: chosen here, for pipelines and for networks that measure.
+"""Which device networks run on, and in which precision by default: chosen here, for pipelines and for networks that measure.
 
 Training asks Accelerate, which chooses for a process among several. Source: own.
 """
 
 from __future__ import annotations
 
-__all__ = ["DEVICES", "choose_device"]
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["DEVICES", "choose_device", "multiplies_bf16"]
 
 DEVICES = ("cuda", "mps", "cpu")
 
@@ -33,3 +36,14 @@ def choose_device(name: str | None = None) -> str:
             f"device {name!r}: this machine has {count} of this kind; another of {', '.join(DEVICES)} expected"
         )
     return name
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Whether a device is a CPU with instructions for products of bfloat16 (AVX-512 or AMX), known on Linux only."""
+    if device != "cpu":
+        return False
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("flags"):
+                return not {"avx512_bf16", "amx_bf16"}.isdisjoint(line.split())
+    return False

@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["default_to_one_thread", "in_order"]
+__all__ = ["default_to_one_thread", "in_order", "usable_cores"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _AHEAD = 4  # items worked on in advance per worker, so that a slow consumer does not fill the memory
@@ -34,13 +35,13 @@ def in_order(
     Args:
         work: a function of a module, or a `functools.partial` of one, where there are several processes.
         items: taken as they are needed, a few per process in advance.
-        workers: processes; None for one per core, 1 works in this process.
+        workers: processes; None for one per usable core, 1 works in this process.
 
     Raises:
         concurrent.futures.process.BrokenProcessPool: a process was killed.
         Exception: the first that `work` raises.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or usable_cores()
     if workers == 1:
         yield from map(work, items)
         return
@@ -73,6 +74,25 @@ def _interrupts(how: int) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def usable_cores(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """Cores that this process may use: those it is bound to, and no more than a container's limit of time (`--cpus`).
+
+    Args:
+        groups: where control groups of version 2 are mounted.
+        own: file that names this process's group.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, StopIteration):
+        group = next(line[3:] for line in own.read_text().splitlines() if line.startswith("0::")).strip("/")
+        for folder in (groups / group, *(groups / group).parents):  # a limit holds for all groups below
+            if not folder.is_relative_to(groups):
+                break
+            with contextlib.suppress(OSError, ValueError):
+                quota, period = (folder / "cpu.max").read_text().split()  # "max 100000": int() refuses it
+                cores = min(cores, max(1, -(-int(quota) // int(period))))
+    return cores
 
 
 def default_to_one_thread() -> None:

@@ -41,7 +41,7 @@ def no_detector(monkeypatch):
 def test_writes_what_the_pipeline_gives_and_says_how(model, request_files, pipeline, picture, seeded, tmp_path):
     sources, poses = request_files
     out = tmp_path / "new" / "out"
-    done = generate(sources, poses, out=out, model=model, steps=2, guidance_scale=1.5, seed=7)
+    done = generate(sources, poses, out=out, model=model, steps=2, guidance_scale=1.5, seed=7, dtype="fp32")
     assert [path.name for path in done.files] == ["pose-0.png", "pose-1.png", "pose-2.png", "sheet.png", "result.json"]
     assert {path.name for path in out.iterdir()} == {path.name for path in done.files} | {".imagpose.json"}
     assert [path.name for path in out.parent.iterdir()] == ["out"]

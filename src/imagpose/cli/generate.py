@@ -59,7 +59,10 @@ Grid = Annotated[
     str | None, _option(help="Rows x columns of the joint canvas, or auto, which fits it; default 2x2.", panel=_MANY)
 ]
 Device = Annotated[str | None, _option(help="cuda, cuda:1, mps or cpu; default: a GPU if there is one.", panel=_PLACE)]
-Dtype = Annotated[str | None, _option(help="fp32, bf16 or fp16; default fp32.", panel=_PLACE)]
+Dtype = Annotated[
+    str | None,
+    _option(help="fp32, bf16 or fp16; default fp32, and bf16 for the UNet on CPUs that multiply it.", panel=_PLACE),
+]
 Certificate = Annotated[
     Path | None,
     _option(help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).", panel=_PLACE),

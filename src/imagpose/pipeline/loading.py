@@ -1,4 +1,4 @@
-"""A pipeline as commands need it: on the device and in the precision asked for, with the scheduler that was asked for.
+"""A pipeline as commands need it: on the device, in the precision and with the scheduler asked for, quick on the CPU.
 
 The libraries are imported when it is called, so that commands refuse bad input without them.
 """
@@ -8,15 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagpose.devices import choose_device
+from imagpose.devices import choose_device, multiplies_bf16
 from imagpose.io import read_json
 from imagpose.models.folder import resolve_model
 from imagpose.pipeline.sampling import Sampling
+from imagpose.workers import usable_cores
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from imagpose.pipeline.pipeline import IMAGPosePipeline
 
-__all__ = ["DTYPES", "check_dtype", "load_pipeline", "settled_sampling"]
+__all__ = ["DTYPES", "check_dtype", "load_pipeline", "networks_of", "precision_of", "settled_sampling"]
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -30,7 +33,8 @@ def load_pipeline(
         model: see `IMAGPosePipeline.from_pretrained`, and its errors.
         scheduler: as `Sampling.scheduler`.
         device: see `devices.choose_device`; None: the GPU where there is one.
-        dtype: one of `DTYPES`; None: fp32.
+        dtype: one of `DTYPES`, for all networks; None: fp32, but bf16 for the UNet on CPUs that multiply it. Pictures
+            differ by less than their rounding then, while bf16 throughout changes them visibly (`docs/speed.md`).
 
     Raises:
         ValueError: also as `check_dtype`.
@@ -40,6 +44,7 @@ def load_pipeline(
     import torch
     import transformers
 
+    from imagpose.models.onednn import route_by_onednn
     from imagpose.models.scheduler import named_scheduler
     from imagpose.pipeline.pipeline import IMAGPosePipeline
 
@@ -48,8 +53,30 @@ def load_pipeline(
     pipeline = IMAGPosePipeline.from_pretrained(model, dtype=getattr(torch, DTYPES[dtype or "fp32"]))
     if scheduler is not None:
         pipeline.scheduler = named_scheduler(scheduler, pipeline.scheduler)
-    placed: IMAGPosePipeline = pipeline.to(choose_device(device))
+    place = choose_device(device)
+    placed: IMAGPosePipeline = pipeline.to(place)
+    if place == "cpu":
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+        for network in networks_of(placed).values():
+            route_by_onednn(network)
+    if dtype is None and multiplies_bf16(place):
+        placed.unet.to(torch.bfloat16)
     return placed
+
+
+def networks_of(pipeline: IMAGPosePipeline) -> dict[str, nn.Module]:
+    """The networks among a pipeline's components, by name."""
+    from torch import nn
+
+    return {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+
+
+def precision_of(pipeline: IMAGPosePipeline) -> str:
+    """What a pipeline computes in: "float32", or "bfloat16 (unet), float32" where its networks differ."""
+    kinds = {name: str(network.dtype).removeprefix("torch.") for name, network in networks_of(pipeline).items()}
+    unet = kinds.pop("unet")
+    others = sorted(set(kinds.values()) - {unet})
+    return ", ".join([f"{unet} (unet)", *others]) if others else unet
 
 
 def check_dtype(dtype: str | None, device: str | None) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from imagpose.io import check_replaceable, json_digest
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.models.licences import model_licence
-from imagpose.pipeline.loading import check_dtype, load_pipeline
+from imagpose.pipeline.loading import check_dtype, load_pipeline, precision_of
 from imagpose.pipeline.requests import read_requests
 from imagpose.pose import Pose, PoseOptions
 from imagpose.provenance import Signature, generated_by, read_marks
@@ -160,7 +160,7 @@ def generate_inputs(
         "grid": str(settings.view_grid(len(inputs.sources), len(inputs.poses))),
         "versions": versions(),
         "device": str(pipeline.device),
-        "dtype": str(pipeline.dtype).removeprefix("torch."),
+        "dtype": precision_of(pipeline),
         "canvases_at_once": AT_ONCE,
         "seconds": seconds,
     }

@@ -15,6 +15,7 @@ import pytest
 gradio_client = pytest.importorskip("gradio_client", reason="needs the extra web")
 pytest.importorskip("gradio", reason="needs the extra web")
 
+from imagpose.pipeline.loading import load_pipeline, precision_of  # noqa: E402
 from imagpose.pose import write_openpose_json  # noqa: E402
 from imagpose.provenance import read_marks  # noqa: E402
 from imagpose.serving.generate import generate as generate_here  # noqa: E402
@@ -48,7 +49,8 @@ def test_the_same_request_gives_the_command_lines_bytes(client, tiny_model, phot
     assert [own["file"] for own in record["sources"]] == ["sources/0.png"]
     assert record["poses"] == ["poses/target-0.json", "poses/target-1.json"]
     assert (record["settings"]["model"], record["settings"]["size"]) == ("tiny", "64x32")
-    assert (record["device"], record["dtype"], record["canvases_at_once"]) == ("cpu", "float32", 4)
+    precision = precision_of(load_pipeline(tiny_model))
+    assert (record["device"], record["dtype"], record["canvases_at_once"]) == ("cpu", precision, 4)
 
     again = generate_here(
         [folder / "sources" / "0.png"], [folder / name for name in record["poses"]], out=tmp_path / "again",

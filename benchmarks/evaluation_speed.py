@@ -1,0 +1,137 @@
+"""What an evaluation of the UNet costs on this machine: ours, the reference, their ratio and the error, in one table.
+
+python benchmarks/evaluation_speed.py [--preset official] [--size 256x192] [--canvases 2] [--rounds 3] [--threads N]
+    [--only TEXT]
+
+The reference is the preset in eager fp32 with torch's fused attention. Every way gets the same weights (random; layers that
+start at zero get noise) and inputs; it takes turns with the reference, so that what else the machine does hits both,
+and medians count. The error is the norm of the difference over the norm of the reference's output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from imagpose.models.onednn import route_by_onednn
+from imagpose.models.unet import IMAGPoseUNet
+from imagpose.workers import usable_cores
+from random_networks import GRID, build, make_inputs
+
+Run = Callable[[], torch.Tensor]
+
+
+def plain(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Run:
+    """The reference, and every eager way."""
+    return lambda: unet(**inputs, return_dict=False)[0].float()
+
+
+def cast(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Inputs in bf16."""
+    return {
+        name: value.bfloat16() if torch.is_tensor(value) and value.is_floating_point() else value
+        for name, value in inputs.items()
+    }
+
+
+@contextmanager
+def onednn(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
+    """Shares the reference's layers, so it switches at every call."""
+
+    def run() -> torch.Tensor:
+        route_by_onednn(unet)
+        try:
+            return plain(unet, inputs)()
+        finally:
+            route_by_onednn(unet, on=False)
+
+    yield run
+
+
+@contextmanager
+def onednn_fused(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
+    own = copy.deepcopy(unet)
+    own.fuse_qkv_projections()
+    route_by_onednn(own)
+    yield plain(own, inputs)
+
+
+@contextmanager
+def channels_last(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
+    own = copy.deepcopy(unet).to(memory_format=torch.channels_last)
+    route_by_onednn(own)
+    sample = inputs["sample"].contiguous(memory_format=torch.channels_last)
+    yield plain(own, {**inputs, "sample": sample})
+
+
+@contextmanager
+def bf16(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
+    yield plain(copy.deepcopy(unet).bfloat16(), cast(inputs))
+
+
+@contextmanager
+def bf16_channels_last(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
+    own = copy.deepcopy(unet).bfloat16().to(memory_format=torch.channels_last)
+    yield plain(own, cast(inputs))
+
+
+WAYS = {
+    "oneDNN": onednn,
+    "oneDNN, q k v fused": onednn_fused,
+    "oneDNN, channels_last": channels_last,
+    "bf16": bf16,
+    "bf16, channels_last": bf16_channels_last,
+}
+
+
+def compare(run: Run, reference: Run, rounds: int) -> tuple[float, float, float]:
+    """Median seconds of both, which take turns, and the relative error; a round before them warms up."""
+    output, truth = run(), reference()
+    error = float((output - truth).norm() / truth.norm())
+    seconds: list[tuple[float, float]] = []
+    for _ in range(rounds):
+        marks = [time.perf_counter()]
+        for own in (run, reference):
+            own()
+            marks.append(time.perf_counter())
+        seconds.append((marks[1] - marks[0], marks[2] - marks[1]))
+    return statistics.median(own for own, _ in seconds), statistics.median(other for _, other in seconds), error
+
+
+def main() -> None:
+    """Print the table, a line as soon as it is known."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="official")
+    parser.add_argument("--size", default="256x192", help="height x width of a padded view in pixels")
+    parser.add_argument("--canvases", type=int, default=2, help="2 are an evaluation with guidance")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--only", default="", help="ways whose name contains this")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    height, width = (int(side) for side in given.size.split("x"))
+    with torch.no_grad():
+        unet = build(given.preset).unet.requires_grad_(False)
+        inputs = make_inputs(unet, given.canvases, height, width)
+        print(
+            f"preset {given.preset}, {given.canvases} canvas(es) of {GRID} views of {height}x{width},"
+            f" {given.threads} thread(s), torch {torch.__version__}\n"
+        )
+        print("| way | ours, s | reference, s | ratio | error |\n| --- | ---: | ---: | ---: | ---: |", flush=True)
+        for name, way in WAYS.items():
+            if given.only not in name:
+                continue
+            with way(unet, inputs) as run:
+                ours, reference, error = compare(run, plain(unet, inputs), given.rounds)
+            print(f"| {name} | {ours:.3f} | {reference:.3f} | {reference / ours:.2f} | {error:.1e} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

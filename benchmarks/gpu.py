@@ -1,0 +1,347 @@
+"""Proves on a GPU, within minutes, what could only be written for one: parity, speed and memory, by section.
+
+python benchmarks/gpu.py [--minutes 9] [--out gpu.jsonl] [--small] [--device cuda] [--only TEXT]
+
+Networks are fresh, with random weights: nothing is downloaded. Every result is a line of JSON, written as soon as it is
+known; a section that fails or runs out of memory says so and the next one begins; when the time is up, what is left is
+listed. Sections: parity of precisions and of compiled code with fp32; kernels of attention; a step of sampling; a picture;
+a step of training, its share of the matrix products' speed; whole steps as the cards' configurations make them.
+`--small` shrinks every network and canvas, so that a CPU runs the same code in a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from imagpose.models.presets import PRESETS
+from random_networks import build, make_inputs
+
+Result = dict[str, Any]
+
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_GUIDED_STEPS = 20
+"""Steps of a picture; with guidance each evaluates two canvases."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the sections share.
+
+    Attributes:
+        device: where everything runs.
+        small: networks and canvases of a test.
+        deadline: of `time.monotonic`, in seconds.
+    """
+
+    device: torch.device
+    small: bool
+    deadline: float
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def backend(self) -> str:
+        """Of torch.compile; on a CPU only the tracing is tried, since compiling takes minutes."""
+        return "inductor" if self.on_gpu else "eager"
+
+    @property
+    def rounds(self) -> int:
+        return 1 if self.small else 10
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height x width of a view."""
+        return [(64, 48)] if self.small else [(256, 176), (512, 352)]
+
+    def presets(self) -> list[str]:
+        """Whole models, largest last."""
+        return ["mini-256", "official"]
+
+
+class Model:
+    """The networks of a preset with random weights in fp32, and inputs for canvases of 2x2 views."""
+
+    def __init__(self, bench: Bench, preset: str, size: tuple[int, int], small: bool | None = None) -> None:
+        parts = build(preset, bench.small if small is None else small, bench.device)
+        self.unet = parts.unet
+        self.networks = nn.ModuleList([parts.unet, parts.pose_encoder, parts.feature_tokens])
+        self.bench, self.size = bench, size
+
+    def inputs(self, batch: int, dtype: torch.dtype) -> dict[str, Any]:
+        """Arguments of the UNet; the same random numbers in every precision."""
+        return make_inputs(self.unet, batch, *self.size, dtype)
+
+    @torch.no_grad()
+    def output(self, dtype: torch.dtype) -> torch.Tensor:
+        """The UNet's output in float32, from its own weights rounded to `dtype`."""
+        unet = self.unet if dtype == torch.float32 else copy.deepcopy(self.unet).to(dtype)
+        output: torch.Tensor = unet(**self.inputs(1, dtype)).sample.float()
+        return output
+
+
+def synchronise(bench: Bench) -> None:
+    """Wait for the device."""
+    if bench.on_gpu:
+        torch.cuda.synchronize()
+
+
+def median_seconds(bench: Bench, run: Callable[[], object], warm_up: int = 2) -> float:
+    """Median wall-clock seconds of `run`."""
+    for _ in range(1 if bench.small else warm_up):
+        run()
+    seconds = []
+    for _ in range(bench.rounds):
+        synchronise(bench)
+        begun = time.perf_counter()
+        run()
+        synchronise(bench)
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds)
+
+
+def peak_gibibytes(bench: Bench, run: Callable[[], object]) -> float | None:
+    """Most memory that torch holds during `run`, weights included; None on a CPU."""
+    if not bench.on_gpu:
+        run()
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() / 2**30
+
+
+def relative_error(output: torch.Tensor, truth: torch.Tensor) -> float:
+    """Norm of the difference over the truth's norm; infinite where a value is not finite."""
+    if not output.isfinite().all():
+        return float("inf")
+    return float((output - truth).norm() / truth.norm())
+
+
+def parity(bench: Bench) -> Iterator[Result]:
+    """Every preset small, then the whole ones: the UNet in each precision, and compiled, against fp32 on the device."""
+    size = bench.sizes()[0]
+    cases = [(name, True) for name in PRESETS if bench.on_gpu or name in bench.presets()]
+    if not bench.small:
+        cases += [(name, False) for name in bench.presets()]
+    for name, small in cases:
+        model = Model(bench, name, (64, 48) if small else size, small)
+        truth = model.output(torch.float32)
+        what = {"preset": name, "size": "small" if small else "whole"}
+        for precision in ("bf16", "fp16"):
+            yield {**what, "precision": precision, "error": relative_error(model.output(_PRECISIONS[precision]), truth)}
+        if name in bench.presets():
+            model.unet.compile(backend=bench.backend)
+            error = relative_error(model.output(torch.float32), truth)
+            yield {**what, "precision": "fp32 compiled", "error": error}
+
+
+def attention(bench: Bench) -> Iterator[Result]:
+    """Kernels of scaled_dot_product_attention on the UNet's largest joint self-attention, bf16."""
+    heads, tokens, width = (2, 64, 16) if bench.small else (8, 4 * 64 * 44, 40)
+    query, key, value = (
+        torch.randn(2, heads, tokens, width, device=bench.device, dtype=torch.bfloat16) for _ in range(3)
+    )
+    for backend in (
+        SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH,
+    ):  # fmt: skip
+        what = {"kernel": backend.name.lower(), "tokens": tokens}
+
+        def run(backend: SDPBackend = backend) -> None:
+            with sdpa_kernel(backend):
+                nn.functional.scaled_dot_product_attention(query, key, value)
+
+        try:
+            yield {**what, "seconds": median_seconds(bench, run)}
+        except RuntimeError as error:  # not on this device, or not for these shapes
+            yield {**what, "skipped": " ".join(str(error).split())[:120]}
+
+
+def sampling(bench: Bench) -> Iterator[Result]:
+    """A guided step (two canvases) of each model: eager fp16, bf16, channels_last, compiled; ratios to eager fp16."""
+    for name in bench.presets():
+        for size in bench.sizes():
+            model = Model(bench, name, size)
+            ways: list[tuple[str, str, bool, str | None]] = [
+                ("eager", "fp16", False, None),
+                ("eager", "bf16", False, None),
+                ("channels_last", "bf16", True, None),
+                ("compiled", "bf16", True, "default"),
+                ("compiled, CUDA graphs", "bf16", True, "reduce-overhead"),
+            ]
+            first = None
+            for way, precision, channels_last, mode in ways:
+                if mode is not None and not bench.on_gpu:
+                    continue
+                yield {
+                    "preset": name,
+                    "size": f"{size[0]}x{size[1]}",
+                    "way": way,
+                    "precision": precision,
+                    **(found := _sampling_step(model, _PRECISIONS[precision], channels_last, mode)),
+                    "speed": (first := first or found["seconds"]) / found["seconds"],
+                }
+
+
+def _sampling_step(model: Model, dtype: torch.dtype, channels_last: bool, mode: str | None) -> Result:
+    bench = model.bench
+    model.networks.to(dtype)
+    model.unet.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    inputs = model.inputs(2, dtype)
+    forward: Callable[..., Any] = model.unet if mode is None else torch.compile(model.unet, mode=mode)
+
+    @torch.no_grad()
+    def run() -> None:
+        forward(**inputs)
+
+    seconds = median_seconds(bench, run)
+    peak = peak_gibibytes(bench, run)
+    return {"seconds": seconds, "picture_seconds": seconds * _GUIDED_STEPS, "peak_gib": peak}
+
+
+def matmul_speed(bench: Bench) -> float:
+    """FLOP/s of large bf16 matrix products."""
+    side = 256 if bench.small else 8192
+    one, other = (torch.randn(side, side, device=bench.device, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * side**3 / median_seconds(bench, lambda: one @ other)
+
+
+def training(bench: Bench) -> Iterator[Result]:
+    """Training steps in bf16 autocast, with and without gradient checkpointing, eager and compiled: canvases per second."""
+    speed = matmul_speed(bench)
+    yield {"what": "bf16 matrix products", "tflops": speed / 1e12}
+    batch = 2 if bench.small else 8
+    for name in bench.presets():
+        for checkpointing, compiled in ((False, False), (True, False), (False, True)):
+            if compiled and not bench.on_gpu:
+                continue
+            size = bench.sizes()[0]
+            step, work = _training_step(Model(bench, name, size), batch, checkpointing, compiled)
+            seconds = median_seconds(bench, step)
+            yield {
+                "preset": name,
+                "size": f"{size[0]}x{size[1]}",
+                "checkpointing": checkpointing,
+                "compiled": compiled,
+                "canvases_per_second": batch / seconds,
+                "share_of_matmul_speed": work / seconds / speed,
+                "peak_gib": peak_gibibytes(bench, step),
+            }
+
+
+def _training_step(
+    model: Model, batch: int, checkpointing: bool, compiled: bool, ema_on_cpu: bool = False
+) -> tuple[Callable[[], None], float]:
+    """Forward, backward, clipping, fused AdamW, EMA; and the FLOPs of forward and backward without recomputation."""
+    bench, unet = model.bench, model.unet
+    model.networks.train()
+    inputs = model.inputs(batch, torch.float32)
+    parameters = list(model.networks.parameters())
+    optimizer = torch.optim.AdamW(parameters, 1e-5, fused=True)
+    shadow = EMAModel([weight.cpu() for weight in parameters] if ema_on_cpu else parameters, foreach=True)
+
+    def loss() -> Any:
+        with torch.autocast(bench.device.type, torch.bfloat16):
+            output = unet(**inputs).sample
+        return output.float().square().mean()
+
+    with FlopCounterMode(display=False) as counter:
+        loss().backward()
+    optimizer.zero_grad()
+    if checkpointing:
+        unet.enable_gradient_checkpointing()
+    if compiled:
+        unet.compile(backend=bench.backend)
+
+    def step() -> None:
+        loss().backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        shadow.step([weight.cpu() for weight in parameters] if ema_on_cpu else parameters)
+
+    return step, float(counter.get_total_flops())
+
+
+def cards(bench: Bench) -> Iterator[Result]:
+    """One step of the largest model as cards of 24 and 80 GB would make it: does it fit?"""
+    for memory, batch, checkpointing, ema_on_cpu in ((24, 1, True, True), (24, 2, True, True), (80, 8, False, False)):
+        model = Model(bench, bench.presets()[-1], bench.sizes()[-1])
+        step, _ = _training_step(model, batch, checkpointing, False, ema_on_cpu)
+        step()
+        peak = peak_gibibytes(bench, step)
+        yield {
+            "card_gb": memory,
+            "batch": batch,
+            "checkpointing": checkpointing,
+            "ema_on_cpu": ema_on_cpu,
+            "peak_gib": peak,
+            "fits": None if peak is None else peak * 2**30 < 0.95 * memory * 1e9,
+        }
+
+
+SECTIONS = {section.__name__: section for section in (parity, attention, sampling, training, cards)}
+
+
+def run_sections(bench: Bench, only: str) -> Iterator[Result]:
+    """The results of all sections; one that fails, or that the time does not allow, is a result too."""
+    for name, section in SECTIONS.items():
+        if only not in name:
+            continue
+        begun = time.monotonic()
+        results = section(bench)
+        while True:
+            if time.monotonic() > bench.deadline:
+                yield {"section": name, "skipped": "the time is up"}
+                break
+            try:
+                result = next(results)
+            except StopIteration:
+                break
+            except Exception as error:
+                yield {"section": name, "failed": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+                break
+            yield {"section": name, "after_seconds": round(time.monotonic() - begun, 1), **result}
+        torch._dynamo.reset()
+        if bench.on_gpu:
+            torch.cuda.empty_cache()
+
+
+def main() -> None:
+    """Write results as they come."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=9.0, help="no new measurement begins after these")
+    parser.add_argument("--out", type=Path, help="file of JSON lines; what it holds stays")
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", default="", help="sections whose name contains this")
+    given = parser.parse_args()
+    bench = Bench(torch.device(given.device), given.small, time.monotonic() + 60 * given.minutes)
+    machine = torch.cuda.get_device_name() if bench.on_gpu else f"CPU, {torch.get_num_threads()} thread(s)"
+    with nullcontext() if given.out is None else given.out.open("a", encoding="utf-8") as file:
+        for result in chain([{"machine": machine, "torch": torch.__version__}], run_sections(bench, given.only)):
+            line = json.dumps(result)
+            print(line, flush=True)
+            if file is not None:
+                file.write(line + "\n")
+                file.flush()
+
+
+if __name__ == "__main__":
+    main()

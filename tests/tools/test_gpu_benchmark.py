@@ -1,0 +1,62 @@
+"""The script that proves things on a GPU, small on the CPU: every section gives results, failures too."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import gpu
+
+        yield gpu
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+
+
+def bench(gpu, seconds=300.0):
+    return gpu.Bench(torch.device("cpu"), True, time.monotonic() + seconds)
+
+
+def test_every_section_gives_results_on_a_cpu(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: None)  # half a minute of tracing
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--small", "--device", "cpu", "--out", str(tmp_path / "gpu.jsonl")])
+    gpu.main()
+    lines = [json.loads(line) for line in (tmp_path / "gpu.jsonl").read_text().splitlines()]
+    assert "machine" in lines[0]
+    assert [line for line in lines if "failed" in line] == []
+    assert {line["section"] for line in lines[1:]} == set(gpu.SECTIONS)
+    errors = {line["precision"]: line["error"] for line in lines if "error" in line and line["preset"] == "official"}
+    assert 1e-5 < errors["fp16"] < errors["bf16"] < 0.1
+    assert errors["fp32 compiled"] < 1e-5
+    speeds = [line for line in lines if line.get("way") == "eager" and line["precision"] == "fp16"]
+    assert speeds and all(line["speed"] == 1 for line in speeds)
+
+
+def test_a_section_that_fails_and_one_that_comes_too_late_say_so(gpu, monkeypatch):
+    def broken(bench):
+        yield {"what": "first"}
+        raise RuntimeError("CUDA out\nof memory")
+
+    monkeypatch.setattr(gpu, "SECTIONS", {"broken": broken, "attention": gpu.attention})
+    first, second, *rest = gpu.run_sections(bench(gpu), "")
+    assert first["what"] == "first" and second["failed"] == "RuntimeError: CUDA out of memory" and rest
+    assert [own["skipped"] for own in gpu.run_sections(bench(gpu, -1), "")] == ["the time is up"] * 2
+
+
+def test_every_precision_starts_from_the_same_weights(gpu):
+    model = gpu.Model(bench(gpu), "mini-256", (64, 48))
+    truth = model.output(torch.float32)
+    model.output(torch.bfloat16)
+    assert torch.equal(model.output(torch.float32), truth)
+    assert gpu.relative_error(torch.full_like(truth, float("nan")), truth) == float("inf")

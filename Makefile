@@ -10,7 +10,7 @@ help:
 	@echo "make demo   install, generate pictures of held-out people, write demo/index.html"
 	@echo "make test   install, run all tests"
 	@echo "make lint   ruff and mypy"
-	@echo "make bench  print the speeds of rendering and training on this machine"
+	@echo "make bench  print the speeds of the UNet, of rendering and of training on this machine"
 	@echo "make mini   train mini from wherever it stands (days on two cores), see docs/training.md"
 	@echo "make clean  remove the virtual environment and what tools leave behind"
 
@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 
 # Poses are tested with the real networks: 22 MB for LiteRT, 36 MB for MediaPipe's wheel, seconds each.
 $(DEVELOPMENT): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,lora,perceptual,plots,pose,provenance,rtmlib,web]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,lora,openvino,perceptual,plots,pose,provenance,rtmlib,web]"
 	$(BIN)/imagpose poses setup
 	@touch $@
 
@@ -38,6 +38,7 @@ lint: $(DEVELOPMENT)
 	$(BIN)/mypy
 
 bench: $(READY)
+	$(BIN)/python benchmarks/unet_speed.py
 	$(BIN)/python benchmarks/render_speed.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/training_loop.py

@@ -87,6 +87,29 @@ def test_guided_ddim_equals_the_closed_form(known, picture, pose, guidance, scal
     assert abs(BETA * features) > 1e-3 and abs(DELTA * skeleton) > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("every", "interval", "canvases"),
+    [(1, (0.0, 1.0), [2, 2, 2, 2, 2]), (3, (0.0, 1.0), [2, 1, 1, 2, 1]), (2, (0.0, 0.6), [1, 1, 2, 1, 2])],
+)
+def test_the_null_branch_is_evaluated_every_so_many_steps_and_its_difference_kept(
+    known, picture, pose, monkeypatch, every, interval, canvases
+):
+    """The affine UNet's branches differ by a constant, so what is kept of them is exact."""
+    pipeline, _ = known
+    noise = torch.randn(1, 4, 8, 4, generator=torch.Generator().manual_seed(0))
+    call = {"num_inference_steps": 5, "guidance_scale": 3.0, "guidance": "full", "latents": noise}
+    call |= {"guidance_interval": interval, "output_type": "latent", "return_canvases": True}
+    expected = pipeline([picture(0)], [pose(0)], **call).canvases
+    seen = []
+    original = pipeline.unet.forward
+    monkeypatch.setattr(
+        pipeline.unet, "forward", lambda *own, **named: seen.append(len(own[0])) or original(*own, **named)
+    )
+    kept = pipeline([picture(0)], [pose(0)], **call, guidance_every=every).canvases
+    assert seen == canvases
+    torch.testing.assert_close(kept, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_the_null_branch_sees_black_views_only_in_full_guidance(pipeline, picture, pose, seeded, monkeypatch):
     inputs = []
     original = pipeline.unet.forward

@@ -63,6 +63,14 @@ Dtype = Annotated[
     str | None,
     _option(help="fp32, bf16 or fp16; default fp32, and bf16 for the UNet on CPUs that multiply it.", panel=_PLACE),
 ]
+BackendName = Annotated[
+    str | None,
+    _option(
+        "--backend",
+        help="auto, torch, compile or openvino (extra openvino); default auto, by how much work it is.",
+        panel=_PLACE,
+    ),
+]
 Certificate = Annotated[
     Path | None,
     _option(help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).", panel=_PLACE),
@@ -95,6 +103,7 @@ def generate(
     scenario: Scenario = None,
     device: Device = None,
     dtype: Dtype = None,
+    backend: BackendName = None,
     overwrite: Overwrite = False,
     c2pa_certificate: Certificate = None,
     c2pa_key: Key = None,
@@ -108,10 +117,11 @@ def generate(
         raise ValueError("a signature needs both --c2pa-certificate and --c2pa-key")
     signature = None if c2pa_certificate is None or c2pa_key is None else Signature(c2pa_certificate, c2pa_key)
     options: dict[str, Any] = {
-        "out": out, "model": model, "reading": reading, "device": device, "dtype": dtype, "overwrite": overwrite,
-        "signature": signature, "scenario": scenario, "grid": grid, "size": None if size is None else parse_size(size),
-        "samples": samples, "keep_best": keep_best, "min_score": min_score, "anchor": anchor, "background": background,
-        "crop": not no_crop, "retarget": retarget, "place": place, "sampling": sampling,
+        "out": out, "model": model, "reading": reading, "device": device, "dtype": dtype, "backend": backend,
+        "overwrite": overwrite, "signature": signature, "scenario": scenario, "grid": grid,
+        "size": None if size is None else parse_size(size), "samples": samples, "keep_best": keep_best,
+        "min_score": min_score, "anchor": anchor, "background": background, "crop": not no_crop, "retarget": retarget,
+        "place": place, "sampling": sampling,
     }  # fmt: skip
     if photos is None:
         files = generate_one(source or (), pose or (), source_pose or (), masks=mask or (), **options).files

@@ -57,6 +57,10 @@ _SAMPLING: dict[str, tuple[Any, Any]] = {
         ],
         (0.0, 1.0),
     ),
+    "guidance_every": (
+        Annotated[int, _option(help="Every so many guided steps evaluate the null branch; others reuse it.")],
+        1,
+    ),
     "scheduler": (
         Annotated[
             str | None, _option(help="ddim, ddpm, dpm++, euler, euler-ancestral or unipc; default: the model's own.")

@@ -91,7 +91,7 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
         compared = _compared(evaluation.seeds, asked, pictures, theirs, styles)
         for name in theirs:
             check_sizes(compared[name].pairs, resizing="clean" not in settings.protocols)
-        pipeline = load_pipeline(evaluation.model, evaluation.sampling.scheduler, dtype="fp32").to(
+        pipeline = load_pipeline(evaluation.model, evaluation.sampling.scheduler, dtype="fp32", backend="torch").to(
             state.device
         )
         _generate(pipeline, evaluation, asked, pictures, (state.process_index, state.num_processes))

@@ -2,7 +2,7 @@
 
 In fp32 torch multiplies matrices by MKL, which uses half of the vector width on processors that are not Intel's; with one
 thread it computes 1x1 convolutions without a kernel of their own. oneDNN has both, from the same dense weights. What
-it brings on a machine is printed by `benchmarks/evaluation_speed.py`. Source: own; the operators are those that
+it brings on a machine is printed by `benchmarks/unet_speed.py`. Source: own; the operators are those that
 torch.compile puts into its programs.
 """
 

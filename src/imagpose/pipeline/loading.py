@@ -25,7 +25,11 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def load_pipeline(
-    model: str, scheduler: str | None = None, device: str | None = None, dtype: str | None = None
+    model: str,
+    scheduler: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    backend: str = "auto",
 ) -> IMAGPosePipeline:
     """The pipeline of a name, folder or Hub id, without the libraries' progress bars.
 
@@ -35,11 +39,15 @@ def load_pipeline(
         device: see `devices.choose_device`; None: the GPU where there is one.
         dtype: one of `DTYPES`, for all networks; None: fp32, but bf16 for the UNet on CPUs that multiply it. Pictures
             differ by less than their rounding then, while bf16 throughout changes them visibly (`docs/speed.md`).
+        backend: one of `backends.BACKENDS`.
 
     Raises:
-        ValueError: also as `check_dtype`.
+        ValueError: also as `check_dtype` and `check_backend`.
     """
+    from imagpose.pipeline.backends import Backend, check_backend
+
     check_dtype(dtype, device)
+    check_backend(backend, choose_device(device))
     import diffusers
     import torch
     import transformers
@@ -61,6 +69,7 @@ def load_pipeline(
             route_by_onednn(network)
     if dtype is None and multiplies_bf16(place):
         placed.unet.to(torch.bfloat16)
+    placed.backend = Backend(backend)
     return placed
 
 

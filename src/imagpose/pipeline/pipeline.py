@@ -19,10 +19,10 @@ from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import spatial_factor
-from imagpose.models.conditions import guidance_embedding
 from imagpose.models.diffusers_hooks import name_library
 from imagpose.models.folder import check_finite_weights, check_folder, failures_of, fetch_folder, resolve_model
 from imagpose.models.loading import pipeline_encoder
+from imagpose.pipeline.backends import Backend
 from imagpose.pipeline.canvases import (
     CanvasJob,
     Generators,
@@ -37,6 +37,7 @@ from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditi
 from imagpose.pipeline.decoding import CanvasDecoder
 from imagpose.pipeline.diffusers_options import LatentPipeline
 from imagpose.pipeline.finite import FiniteSteps
+from imagpose.pipeline.guidance import GuidedUNet
 from imagpose.pipeline.lora import LoraAdapters
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import USUAL_GUIDANCE, USUAL_STEPS, Sampling, check_guidance, check_steps
@@ -77,6 +78,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
 
     model_cpu_offload_seq = "image_encoder->feature_tokens->pose_encoder->unet->vae"
     _callback_tensor_inputs = ["latents"]
+    backend: Backend
 
     vae: AutoencoderKL
     image_encoder: PreTrainedModel
@@ -102,6 +104,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         default_guidance_scale: float = USUAL_GUIDANCE,
     ) -> None:
         super().__init__()
+        self.backend = Backend("torch")
         if vae_scope not in VAE_SCOPES:
             raise ValueError(f"vae_scope {vae_scope!r}: one of {', '.join(VAE_SCOPES)} expected")
         if isinstance(noise_scale, bool) or not isinstance(noise_scale, (int, float)) or not 0 <= noise_scale <= 1:
@@ -193,6 +196,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         guidance_scale: float | None = None,
         guidance: str = "feature",
         guidance_interval: tuple[float, float] = (0.0, 1.0),
+        guidance_every: int = 1,
         generator: Generators = None,
         latents: torch.Tensor | None = None,
         output_type: str = "pil",
@@ -213,7 +217,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             scenario: `"T1"`, `"T2"`, `"T3"`, `"star"` (paper §4.1), or `None` for the plan that fits S and T.
             height, width: size of the generated pictures in pixels; the size the model was trained on if not given.
                 Sides that the UNet cannot halve often enough are padded for it and cropped again.
-            num_inference_steps, guidance_scale, guidance, guidance_interval: see `Sampling`.
+            num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every: see `Sampling`.
             generator: source of T1's choice among its candidates, then of the noise; a list: each request its own.
             latents: start noise (canvases, c, rows*h, cols*w), all requests' canvases in order, instead of drawn noise;
                 `noise_scale` does not change it.
@@ -230,7 +234,8 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         """
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
-        sampling = Sampling(num_inference_steps, guidance_scale, guidance, guidance_interval).settled(self.config)
+        sampling = Sampling(num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every)
+        sampling = sampling.settled(self.config)
         assert sampling.guidance_scale is not None
         check_output_type(output_type)
         self._guidance_scale, self._interrupt, self._current_timestep = sampling.guidance_scale, False, None
@@ -349,25 +354,16 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         self._num_timesteps = len(timesteps)
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         step_options = {"generator": generators} if takes_generator and generators[0] is not None else {}
-        both = conditions.without_image(sampling.guidance).concat(conditions)
-        low, high = sampling.guidance_interval
         shares = [t / self.scheduler.config.num_train_timesteps for t in timesteps.tolist()]
+        predict = GuidedUNet(self.unet, self.backend, conditions, sampling, shares, self.guidance_scale)
         latents: torch.Tensor = noise * self.scheduler.init_noise_sigma
-        finite, was_guided = FiniteSteps(), None
+        finite = FiniteSteps()
         for index, t in enumerate(timesteps):
             if self.interrupt:
                 continue
             self._current_timestep = t
             scaled = self.scheduler.scale_model_input(latents, t)
-            guided = self.do_classifier_free_guidance and low <= shares[index] <= high
-            if guided != was_guided and self.unet.is_cache_enabled:
-                self.unet._reset_stateful_cache()  # it holds other canvases, or as many as with other guidance
-            was_guided = guided
-            if guided:
-                null, conditioned = self._predict(torch.cat([scaled, scaled]), t, both).chunk(2)
-                prediction = null + self.guidance_scale * (conditioned - null)
-            else:
-                prediction = self._predict(scaled, t, conditions)
+            prediction = predict(index, t, scaled, self.guidance_scale)
             latents = self.scheduler.step(prediction, t, latents, **step_options, return_dict=False)[0]
             latents = after_step(index, t, latents)
             finite.add(latents)
@@ -375,17 +371,3 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
                 progress.update()
         finite.check(conditions, self.unet.dtype, self.guidance_scale)
         return latents
-
-    def _predict(self, canvases: torch.Tensor, t: torch.Tensor, conditions: JointConditions) -> torch.Tensor:
-        """The UNet's prediction for noisy canvases (n, c, rows*h, cols*w), in float32."""
-        scale = guidance_embedding(self.unet, self.guidance_scale)
-        predicted: torch.Tensor = self.unet(
-            torch.cat([canvases.to(self.unet.dtype), conditions.image], dim=1),
-            t,
-            conditions.features,
-            pose_features=conditions.pose_features,
-            view_grid=conditions.grid,
-            **({} if scale is None else {"timestep_cond": scale}),
-            return_dict=False,
-        )[0].float()
-        return predicted

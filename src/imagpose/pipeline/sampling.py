@@ -28,6 +28,8 @@ class Sampling:
         guidance_interval: guidance applies at timesteps t with low <= t / T <= high, 0 the picture, 1 the noise; the
             other steps take half the work. Source: Kynkaanniemi et al., "Applying guidance in a limited interval
             improves sample and distribution quality in diffusion models", 2024.
+        guidance_every: of the guided steps only every so many-th takes the branch with the null condition too; the others
+            use the last difference of the branches (`pipeline.guidance`). 1: all do.
         scheduler: a name of `models.scheduler.SCHEDULERS`; None: the model's own.
         seed: of the noise.
 
@@ -39,6 +41,7 @@ class Sampling:
     guidance_scale: float | None = None
     guidance: str = "feature"
     guidance_interval: tuple[float, float] = (0.0, 1.0)
+    guidance_every: int = 1
     scheduler: str | None = None
     seed: int = 0
 
@@ -50,6 +53,7 @@ class Sampling:
         if self.guidance not in GUIDANCE_KINDS:
             raise ValueError(f"guidance must be one of {', '.join(GUIDANCE_KINDS)}, got {self.guidance!r}")
         self._check_interval()
+        check_steps("guidance_every", self.guidance_every)
         if self.scheduler is not None:
             from imagpose.models.scheduler import SCHEDULERS
 
@@ -88,6 +92,7 @@ class Sampling:
             "guidance_scale": self.guidance_scale,
             "guidance": self.guidance,
             "guidance_interval": self.guidance_interval,
+            "guidance_every": self.guidance_every,
         }
 
     def __str__(self) -> str:
@@ -99,6 +104,8 @@ class Sampling:
             parts.append(f"{self.guidance} guidance")
         if tuple(self.guidance_interval) != (0.0, 1.0):
             parts.append("guidance from {:g} to {:g}".format(*self.guidance_interval))
+        if self.guidance_every != 1:
+            parts.append(f"null branch at every {self.guidance_every} guided steps")
         if self.scheduler is not None:
             parts.append(f"scheduler {self.scheduler}")
         if self.seed:

@@ -55,6 +55,7 @@ def generate(
     reading: PoseOptions | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    backend: str | None = None,
     overwrite: bool = False,
     signature: Signature | None = None,
     **settings: Any,
@@ -75,7 +76,7 @@ def generate(
         masks: none, or one per source, white where it shows the person; with another `background` than "keep" the ground
             of the sources is replaced too.
         reading: what settles units, frame and person of pose files; the frame of a source's pose is its picture's.
-        device, dtype: see `pipeline.loading.load_pipeline`; not for a pipeline that is loaded.
+        device, dtype, backend: see `pipeline.loading.load_pipeline`; not for a pipeline that is loaded.
         overwrite: replace results of another request in `out`; files of others are never touched.
         signature: signs the pictures by C2PA.
         settings: of `GenerateSettings` and `Sampling`, by name: size=(256, 176), samples=4, seed=7, ...
@@ -98,7 +99,7 @@ def generate(
     if signature is not None:
         signature.check()
     warn_of_photographs(model_label(model), as_list(sources))
-    pipeline, seconds = open_pipeline(model, asked, device, dtype)
+    pipeline, seconds = open_pipeline(model, asked, device, dtype, backend)
     return generate_inputs(
         pipeline, inputs, asked, out=out, dtype=dtype, signature=signature, overwrite=overwrite, load_seconds=seconds
     )
@@ -161,6 +162,7 @@ def generate_inputs(
         "versions": versions(),
         "device": str(pipeline.device),
         "dtype": precision_of(pipeline),
+        "backend": pipeline.backend.record(),
         "canvases_at_once": AT_ONCE,
         "seconds": seconds,
     }
@@ -203,22 +205,29 @@ def request_digest(inputs: GenerateInputs, settings: GenerateSettings, model: st
 
 
 def open_pipeline(
-    model: str | IMAGPosePipeline, settings: GenerateSettings, device: str | None, dtype: str | None
+    model: str | IMAGPosePipeline,
+    settings: GenerateSettings,
+    device: str | None,
+    dtype: str | None,
+    backend: str | None = None,
 ) -> tuple[IMAGPosePipeline, float]:
     """The pipeline, and the seconds that loading took.
 
     Raises:
-        ValueError, OSError: as `pipeline.loading.load_pipeline`; or a device, precision or scheduler for a loaded one.
+        ValueError, OSError: as `pipeline.loading.load_pipeline`; or a device, precision, backend or scheduler is given
+            for one that is loaded.
     """
     scheduler = settings.sampling.scheduler
     if isinstance(model, (str, Path)):
         resolve_model(model)
         check_dtype(dtype, device)
         started = time.perf_counter()
-        pipeline = load_pipeline(str(model), scheduler, device, dtype)
+        pipeline = load_pipeline(str(model), scheduler, device, dtype, backend or "auto")
         return pipeline, time.perf_counter() - started
-    if scheduler is not None or device is not None or dtype is not None:
-        raise ValueError("the pipeline is loaded already: give its scheduler, device and dtype to the pipeline itself")
+    if any(own is not None for own in (scheduler, device, dtype, backend)):
+        raise ValueError(
+            "the pipeline is loaded already: give its scheduler, device, dtype and backend to the pipeline itself"
+        )
     return model, 0.0
 
 

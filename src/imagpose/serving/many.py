@@ -41,6 +41,7 @@ def generate_people(
     reading: PoseOptions | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    backend: str | None = None,
     overwrite: bool = False,
     signature: Signature | None = None,
     **settings: Any,
@@ -55,7 +56,7 @@ def generate_people(
             ``<photo>_keypoints.json`` lies beside it.
         poses: as of `generate`.
         out: folder for ``<person>/<pose>.png``, ..., each person's sheet and record.
-        model, reading, device, dtype, overwrite, signature, settings: as of `generate`.
+        model, reading, device, dtype, backend, overwrite, signature, settings: as of `generate`.
 
     Returns:
         The files of each person, as `generate` lists them.
@@ -87,7 +88,7 @@ def generate_people(
             else:
                 files[person] = done.files
         if todo:
-            pipeline, seconds = open_pipeline(model, asked, device, dtype)
+            pipeline, seconds = open_pipeline(model, asked, device, dtype, backend)
             pipeline.set_progress_bar_config(disable=True)
             for person in track(todo, "people", console=console, disable=not console.is_terminal):
                 inputs = person_inputs(found[person], targets, reading)

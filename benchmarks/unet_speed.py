@@ -1,11 +1,12 @@
-"""What an evaluation of the UNet costs on this machine: ours, the reference, their ratio and the error, in one table.
+"""What a call of the UNet costs on this machine: ours, the reference, their ratio and the error, in one table.
 
-python benchmarks/evaluation_speed.py [--preset official] [--size 256x192] [--canvases 2] [--rounds 3] [--threads N]
+python benchmarks/unet_speed.py [--preset official] [--size 256x192] [--canvases 2] [--rounds 3] [--threads N]
     [--only TEXT]
 
 The reference is the preset in eager fp32 with torch's fused attention. Every way gets the same weights (random; layers that
-start at zero get noise) and inputs; it takes turns with the reference, so that what else the machine does hits both,
-and medians count. The error is the norm of the difference over the norm of the reference's output.
+start at zero get noise) and inputs; it takes turns with the reference, so that what else the machine does hits both, and
+medians count. Compiling and exporting come before. The error is the norm of the difference over that of the reference's
+output.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
+from imagpose.models import exported
 from imagpose.models.onednn import route_by_onednn
 from imagpose.models.unet import IMAGPoseUNet
 from imagpose.workers import usable_cores
@@ -82,12 +86,35 @@ def bf16_channels_last(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[R
     yield plain(own, cast(inputs))
 
 
+@contextmanager
+def compiled(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
+    program = torch.compile(unet, dynamic=False)
+    yield lambda: program(**inputs, return_dict=False)[0].float()
+    torch._dynamo.reset()
+
+
+@contextmanager
+def openvino(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
+    with TemporaryDirectory() as folder:
+        program = exported.ExportedUNet(unet, Path(folder))
+        yield lambda: program(**inputs)[0]
+
+
+@contextmanager
+def openvino_bf16(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
+    with openvino(copy.deepcopy(unet).bfloat16(), inputs) as run:
+        yield run
+
+
 WAYS = {
     "oneDNN": onednn,
     "oneDNN, q k v fused": onednn_fused,
     "oneDNN, channels_last": channels_last,
     "bf16": bf16,
     "bf16, channels_last": bf16_channels_last,
+    "compiled": compiled,
+    "openvino": openvino,
+    "openvino, bf16": openvino_bf16,
 }
 
 
@@ -110,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="official")
     parser.add_argument("--size", default="256x192", help="height x width of a padded view in pixels")
-    parser.add_argument("--canvases", type=int, default=2, help="2 are an evaluation with guidance")
+    parser.add_argument("--canvases", type=int, default=2, help="2 are a step of one canvas with guidance")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--only", default="", help="ways whose name contains this")
@@ -126,7 +153,7 @@ def main() -> None:
         )
         print("| way | ours, s | reference, s | ratio | error |\n| --- | ---: | ---: | ---: | ---: |", flush=True)
         for name, way in WAYS.items():
-            if given.only not in name:
+            if given.only not in name or (name.startswith("openvino") and not exported.is_installed()):
                 continue
             with way(unet, inputs) as run:
                 ours, reference, error = compare(run, plain(unet, inputs), given.rounds)

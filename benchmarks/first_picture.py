@@ -1,0 +1,63 @@
+"""Seconds from a cold start to the first picture of `imagpose generate`, and where they go.
+
+python benchmarks/first_picture.py [--model mini] [--rounds 3]
+
+Every run is a process of its own, the ways take turns, medians count. `load`, `generate` and `score` are those of
+`result.json`; the rest is Python's start, imports, and writing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from imagpose.serving.demo import PEOPLE_FOLDER
+
+_PYTHONS_OWN = "import gc; gc.set_threshold = lambda *_: None; from imagpose.cli import main; main()"
+WAYS: dict[str, tuple[list[str], list[str]]] = {
+    "as it is": (["-m", "imagpose"], []),
+    "float32": (["-m", "imagpose"], ["--dtype", "fp32"]),
+    "garbage collected as Python does": (["-c", _PYTHONS_OWN], []),
+}
+_PARTS = ("load", "generate", "score")
+
+
+def run(model: str, start: list[str], options: list[str]) -> list[float]:
+    """Seconds of a whole process, of the parts, and of the rest."""
+    person = PEOPLE_FOLDER / "2000003"
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        command = [sys.executable, *start, "generate", "--model", model, "--out", str(out)]
+        command += ["--source", str(person / "0.png"), "--pose", str(person / "1.json"), *options]
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        whole = time.perf_counter() - begun
+        parts = [float(json.loads((out / "result.json").read_text())["seconds"][name]) for name in _PARTS]
+    return [whole, *parts, whole - sum(parts)]
+
+
+def main() -> None:
+    """Print a line per way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    seconds: dict[str, list[list[float]]] = {name: [] for name in WAYS}
+    for _ in range(given.rounds):
+        for name, way in WAYS.items():
+            seconds[name].append(run(given.model, *way))
+    print("| way | first picture, s |", " | ".join(_PARTS), "| the rest |")
+    print("| --- | ---: |", " | ".join(["---:"] * len(_PARTS)), "| ---: |")
+    for name, own in seconds.items():
+        medians = [statistics.median(column) for column in zip(*own, strict=True)]
+        print(f"| {name} |", " | ".join(f"{value:.2f}" for value in medians), "|")
+
+
+if __name__ == "__main__":
+    main()

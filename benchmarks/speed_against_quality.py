@@ -1,0 +1,152 @@
+"""Time against quality: what guidance in an interval, a kept null branch, kept attention and fewer steps cost a picture.
+
+python benchmarks/speed_against_quality.py [--model mini] [--people 16] [--steps 20] [--only TEXT]
+
+Rendered people of the test split, one source and three poses of each on one canvas (IMAGPose*); every way draws the same
+people from the same noise in float32, so that rows are paired. Time is the median over people of a call's seconds over
+the first way's for the same person, drawn just before. Measures are the model card's: gradient energy over the truth's,
+distance in a network's features over a copy's (extra `perceptual`), rank-1 among all truths, silhouette IoU, PCK@0.1;
+behind them the change against the first way with its standard error over people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import PyramidAttentionBroadcastConfig
+from PIL import Image
+
+from imagpose.judges.identity import embed_people, first_ranks
+from imagpose.judges.pose import find_keypoints
+from imagpose.judges.silhouette import find_foreground
+from imagpose.metrics.keypoints import counted_points, pck
+from imagpose.metrics.pictures import measure_pictures
+from imagpose.metrics.pixels import mask_iou, psnr
+from imagpose.people import TEST_SEEDS, View, make_identity, render_view, sample_view_specs
+from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pipeline.loading import load_pipeline
+
+Way = tuple[dict[str, Any], PyramidAttentionBroadcastConfig | None]
+_COLUMNS = ("gradient energy", "features / copy", "rank-1", "IoU", "PCK@0.1")
+
+
+def ways(steps: int, pipeline: IMAGPosePipeline) -> dict[str, Way]:
+    """Arguments of the pipeline, and what attention keeps; the first is what others are compared with."""
+
+    def kept(every: int) -> PyramidAttentionBroadcastConfig:
+        return PyramidAttentionBroadcastConfig(
+            spatial_attention_block_skip_range=every,
+            spatial_attention_timestep_skip_range=(100, 900),
+            current_timestep_callback=lambda: int(pipeline.current_timestep or 0),
+        )
+
+    return {
+        "all steps": ({}, None),
+        "guidance in 0.2 to 1": ({"guidance_interval": (0.2, 1.0)}, None),
+        "guidance in 0 to 0.8": ({"guidance_interval": (0.0, 0.8)}, None),
+        "guidance in 0.2 to 0.8": ({"guidance_interval": (0.2, 0.8)}, None),
+        "guidance in 0.4 to 0.7": ({"guidance_interval": (0.4, 0.7)}, None),
+        "no guidance": ({"guidance_scale": 1.0}, None),
+        "null branch every 2nd step": ({"guidance_every": 2}, None),
+        "null branch every 4th step": ({"guidance_every": 4}, None),
+        "attention kept for 2 steps": ({}, kept(2)),
+        "half of the steps": ({"num_inference_steps": max(1, steps // 2)}, None),
+        "a quarter of the steps": ({"num_inference_steps": max(1, steps // 4)}, None),
+    }
+
+
+def draw(
+    pipeline: IMAGPosePipeline, views: list[View], seed: int, steps: int, way: Way
+) -> tuple[list[np.ndarray], float]:
+    """Pictures of the person's other views from its first, and seconds."""
+    arguments, cache = way
+    source, *targets = views
+    if cache is not None:
+        pipeline.unet.enable_cache(cache)
+    begun = time.perf_counter()
+    images = pipeline(
+        [Image.fromarray(source.picture)], [own.pose for own in targets], [source.pose],
+        generator=torch.Generator().manual_seed(seed), return_dict=False,
+        **{"num_inference_steps": steps, **arguments},
+    )[0]  # fmt: skip
+    seconds = time.perf_counter() - begun
+    if cache is not None:
+        pipeline.unet.disable_cache()
+    return [np.asarray(own) for own in images], seconds
+
+
+def measure(
+    pictures: list[np.ndarray], views: list[View], gallery: np.ndarray, owners: np.ndarray, person: int
+) -> list[float]:
+    """The measures of one person's pictures, as `_COLUMNS`."""
+    source, *targets = views
+    masks = [own.foreground for own in targets]
+    truths = [own.picture for own in targets]
+    means = measure_pictures(pictures, truths, masks, sources=[source.picture] * len(targets))
+    stack = np.stack(pictures)
+    height, width = stack.shape[1:3]
+    found = find_keypoints(stack)
+    points = [
+        pck(own, view.pose.keypoints, counted_points(view.pose.keypoints, width, height))
+        for own, view in zip(found, targets, strict=True)
+    ]
+    ranks = first_ranks(
+        embed_people(stack), np.full(len(stack), person), gallery, owners, np.zeros((len(stack), len(gallery)), bool)
+    )
+    ious = [mask_iou(own, mask) for own, mask in zip(find_foreground(stack), masks, strict=True)]
+    return [
+        means["gradient_ratio"], means.get("feature_distance_copy", np.nan), float(ranks.mean()),
+        float(np.mean(ious)), float(np.nanmean(points)),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Print a line per way when all people are drawn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--people", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--only", default="", help="ways whose name contains this, beside the first")
+    given = parser.parse_args()
+    pipeline = load_pipeline(given.model, dtype="fp32", backend="torch")
+    pipeline.set_progress_bar_config(disable=True)
+    size = pipeline.config.view_height, pipeline.config.view_width
+    seeds = list(islice(TEST_SEEDS, given.people))
+    people = [[render_view(make_identity(seed), spec, *size) for spec in sample_view_specs(seed, 4)] for seed in seeds]
+    truths = np.stack([own.picture for views in people for own in views[1:]])
+    gallery, owners = embed_people(truths), np.repeat(np.arange(len(people)), [len(own) - 1 for own in people])
+    chosen = {
+        name: way for name, way in ways(given.steps, pipeline).items() if name == "all steps" or given.only in name
+    }
+    rows: dict[str, list[list[float]]] = {name: [] for name in chosen}
+    for person, views in enumerate(people):
+        first: tuple[list[np.ndarray], float] | None = None
+        for name, way in chosen.items():
+            pictures, seconds = draw(pipeline, views, person, given.steps, way)
+            first = first or (pictures, seconds)
+            near = float(np.mean([psnr(*own) for own in zip(pictures, first[0], strict=True)]))
+            rows[name].append([seconds / first[1], near, *measure(pictures, views, gallery, owners, person)])
+    print(
+        f"{given.model}, {given.people} people, 3 poses each, {given.steps} steps, {torch.get_num_threads()} thread(s)\n"
+    )
+    print("| way | time | PSNR to the first, dB |", " | ".join(_COLUMNS), "|")
+    print("| --- | ---: | ---: |", " | ".join(["---:"] * len(_COLUMNS)), "|")
+    base = np.array(rows["all steps"])[:, 2:]
+    for name, own in rows.items():
+        values = np.array(own)
+        changes = values[:, 2:] - base
+        error = changes.std(0, ddof=1) / len(changes) ** 0.5
+        cells = [
+            f"{mean:.3f}" if name == "all steps" else f"{mean:.3f} ({change:+.3f} ± {own:.3f})"
+            for mean, change, own in zip(values[:, 2:].mean(0), changes.mean(0), error, strict=True)
+        ]
+        print(f"| {name} | {np.median(values[:, 0]):.2f} | {values[:, 1].mean():.1f} |", " | ".join(cells), "|")
+
+
+if __name__ == "__main__":
+    main()

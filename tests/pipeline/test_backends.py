@@ -1,0 +1,166 @@
+"""What evaluates the UNet: chosen by the work and by what is installed, exact in its values, and torch where it fails."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from imagpose.models import exported
+from imagpose.models.exported import ExportedUNet
+from imagpose.pipeline.backends import Backend, Work, check_backend
+from imagpose.pipeline.loading import load_pipeline
+from imagpose.views import ViewGrid
+
+GRID = ViewGrid(2, 2)
+needs_openvino = pytest.mark.skipif(not exported.is_installed(), reason="needs the extra openvino")
+
+
+def work(canvases: int = 4) -> Work:
+    return Work(canvases, (8, 4), 5, GRID)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Whether OpenVINO is, and how large the work is compared with what pays."""
+
+    def set_up(yes: bool, stored: bool = False) -> None:
+        monkeypatch.setattr(exported, "is_installed", lambda: yes)
+        monkeypatch.setattr(exported.ExportedUNet, "__init__", lambda self, unet: None)
+        monkeypatch.setattr(exported.ExportedUNet, "is_stored", lambda self, *_: stored)
+
+    return set_up
+
+
+@pytest.mark.parametrize(
+    ("asked", "yes", "stored", "times", "expected"),
+    [
+        ("torch", True, True, 10.0, "torch"),
+        ("auto", False, True, 10.0, "torch"),
+        ("auto", True, False, 0.9, "torch"),
+        ("auto", True, False, 1.1, "openvino"),
+        ("auto", True, True, 0.2, "openvino"),
+        ("auto", True, True, 0.05, "torch"),
+        ("openvino", True, False, 0.0001, "openvino"),
+    ],
+)
+def test_the_choice(pipeline, installed, monkeypatch, asked, yes, stored, times, expected):
+    installed(yes, stored)
+    size = work().size(pipeline.unet)
+    monkeypatch.setattr("imagpose.pipeline.backends._WORTH_EXPORT", size / times)
+    monkeypatch.setattr("imagpose.pipeline.backends._WORTH_READING", size / times / 10)
+    backend = Backend(asked)
+    backend.choose(pipeline.unet, work())
+    assert backend.record() == {"asked": asked, "used": [expected]}
+
+
+def test_work_grows_with_all_that_is_asked(pipeline):
+    unet = pipeline.unet
+    assert work(8).size(unet) == 2 * work(4).size(unet) == 2 * 4 * 8 * 4 * sum(own.numel() for own in unet.parameters())
+
+
+def test_what_cannot_be_used_is_said_once_and_torch_is_used(pipeline, installed):
+    installed(False)
+    backend = Backend("openvino")
+    with pytest.warns(UserWarning, match="backend openvino is not used, torch is: the extra openvino is not installed"):
+        assert backend.choose(pipeline.unet, work()) is pipeline.unet
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert backend.choose(pipeline.unet, work()) is pipeline.unet
+    assert backend.record() == {"asked": "openvino", "used": ["torch"]}
+
+
+def test_a_program_that_fails_gives_way_to_torch(pipeline, installed, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no C++\ncompiler")
+
+    monkeypatch.setattr(torch, "compile", lambda unet, dynamic: fail)
+    backend = Backend("compile")
+    evaluate = backend.choose(pipeline.unet, work())
+    monkeypatch.setattr(type(pipeline.unet), "forward", lambda self, value: (value,))
+    with pytest.warns(UserWarning, match="backend compile is not used, torch is: no C\\+\\+ compiler"):
+        assert evaluate(3) == (3,)
+    assert evaluate(4) == (4,) and backend.record()["used"] == ["compile", "torch"]
+    assert backend.choose(pipeline.unet, work()) is pipeline.unet
+
+
+def test_a_unet_that_computes_something_else_is_not_exported(pipeline, installed):
+    installed(True)
+    pipeline.unet.enable_freeu(0.9, 0.2, 1.2, 1.4)
+    with pytest.warns(UserWarning, match="FreeU is on"):
+        assert Backend("openvino").choose(pipeline.unet, work()) is pipeline.unet
+
+
+@pytest.mark.parametrize(("name", "device"), [("onnx", "cpu"), ("openvino", "cuda")])
+def test_illegal_backends_are_refused(name, device):
+    with pytest.raises(ValueError, match="expected"):
+        check_backend(name, device)
+
+
+def test_a_loaded_pipeline_asks_its_backend(pipeline, tmp_path, picture, pose, monkeypatch):
+    pipeline.save_pretrained(tmp_path)
+    loaded = load_pipeline(str(tmp_path), device="cpu", backend="torch")
+    asked = []
+    monkeypatch.setattr(Backend, "choose", lambda self, unet, own: asked.append(own) or unet)
+    loaded([picture(0)], [pose(0)], num_inference_steps=5, guidance_interval=(0.0, 0.5))
+    (own,) = asked
+    guided = sum(t / 1000 <= 0.5 for t in loaded.scheduler.timesteps.tolist())
+    assert 0 < guided < 5 and own.canvases == 5 + guided
+    assert own.canvas == (8, 4) and own.grid == GRID
+
+
+def test_the_cache_is_bounded_and_removes_only_its_own(tmp_path):
+
+    names = [f"{number:032x}" for number in range(4)]
+    for age, name in zip((3, 1, 4, 2), names, strict=True):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "network.xml").write_bytes(bytes(100))
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "network.xml").write_bytes(bytes(1000))
+    exported._make_room(tmp_path, 250)
+    assert {path.name for path in tmp_path.iterdir()} == {names[1], names[3], "notes"}
+
+
+@needs_openvino
+def test_openvino_computes_what_the_unet_computes(pipeline, tmp_path, monkeypatch):
+    for parameter in pipeline.unet.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    unet = pipeline.unet.eval()
+    program = ExportedUNet(unet, tmp_path)
+    config = unet.config
+    for canvases in (2, 1, 3):
+        inputs = (
+            torch.randn(canvases, config.in_channels, 8, 4), torch.tensor(500),
+            torch.randn(canvases, 5, config.cross_attention_dim),
+            torch.randn(canvases, config.block_out_channels[0], 8, 4), GRID,
+        )  # fmt: skip
+        with torch.no_grad():
+            truth = unet(*inputs, return_dict=False)[0]
+        output = program(*inputs)[0]
+        assert (output - truth).norm() / truth.norm() < 1e-4
+    assert len(list(tmp_path.glob("*/network.bin"))) == 1
+    assert program.is_stored((8, 4), 5, GRID) and not program.is_stored((8, 8), 5, GRID)
+    with torch.no_grad():
+        unet.conv_in.bias += 1
+        changed = unet(*inputs, return_dict=False)[0]
+    assert (program(*inputs)[0] - changed).norm() / changed.norm() < 1e-4
+    assert len(list(tmp_path.glob("*/network.bin"))) == 2
+
+
+@needs_openvino
+def test_a_picture_by_openvino_is_the_picture(pipeline, tmp_path, picture, pose, seeded, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    pipeline.save_pretrained(tmp_path / "model")
+    pictures = []
+    for backend in ("torch", "openvino", "openvino"):
+        loaded = load_pipeline(str(tmp_path / "model"), device="cpu", dtype="fp32", backend=backend)
+        call = {"num_inference_steps": 2, "generator": seeded(0), "output_type": "np"}
+        pictures.append(loaded([picture(0)], [pose(0)], **call).images)
+        assert loaded.backend.record()["used"] == [backend]
+    np.testing.assert_allclose(pictures[1], pictures[0], atol=1e-4)
+    np.testing.assert_array_equal(pictures[2], pictures[1])

@@ -123,6 +123,7 @@ def main() -> None:
     chosen = {
         name: way for name, way in ways(given.steps, pipeline).items() if name == "all steps" or given.only in name
     }
+    draw(pipeline, people[0], 0, 1, chosen["all steps"])  # what is made once
     rows: dict[str, list[list[float]]] = {name: [] for name in chosen}
     for person, views in enumerate(people):
         first: tuple[list[np.ndarray], float] | None = None
@@ -134,18 +135,26 @@ def main() -> None:
     print(
         f"{given.model}, {given.people} people, 3 poses each, {given.steps} steps, {torch.get_num_threads()} thread(s)\n"
     )
-    print("| way | time | PSNR to the first, dB |", " | ".join(_COLUMNS), "|")
-    print("| --- | ---: | ---: |", " | ".join(["---:"] * len(_COLUMNS)), "|")
-    base = np.array(rows["all steps"])[:, 2:]
-    for name, own in rows.items():
-        values = np.array(own)
-        changes = values[:, 2:] - base
+    print_table({name: np.array(own) for name, own in rows.items()}, ["time", "PSNR to the first, dB"])
+
+
+def print_table(rows: dict[str, np.ndarray], others: list[str]) -> None:
+    """A line per way, the first of which is what the others are compared with.
+
+    Args:
+        rows: by way, (people, columns): ratios of time, whatever else `others` names, then the measures.
+        others: names of the columns before the measures.
+    """
+    print("|", " | ".join(["way", *others, *_COLUMNS]), "|\n| --- |", " | ".join(["---:"] * (len(others) + 5)), "|")
+    base = next(iter(rows.values()))
+    for name, values in rows.items():
+        means, changes = values.mean(0), values - base
         error = changes.std(0, ddof=1) / len(changes) ** 0.5
-        cells = [
-            f"{mean:.3f}" if name == "all steps" else f"{mean:.3f} ({change:+.3f} ± {own:.3f})"
-            for mean, change, own in zip(values[:, 2:].mean(0), changes.mean(0), error, strict=True)
-        ]
-        print(f"| {name} | {np.median(values[:, 0]):.2f} | {values[:, 1].mean():.1f} |", " | ".join(cells), "|")
+        cells = [f"{np.median(values[:, 0]):.2f}", *(f"{mean:.1f}" for mean in means[1 : len(others)])]
+        for column in range(len(others), len(means)):
+            change = "" if values is base else f" ({changes[:, column].mean():+.3f} ± {error[column]:.3f})"
+            cells.append(f"{means[column]:.3f}{change}")
+        print(f"| {name} |", " | ".join(cells), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,13 @@ def test_the_choice(pipeline, installed, monkeypatch, asked, yes, stored, times,
     backend = Backend(asked)
     backend.choose(pipeline.unet, work())
     assert backend.record() == {"asked": asked, "used": [expected]}
+
+
+def test_nothing_is_exported_for_canvases_on_a_gpu(pipeline, installed):
+    installed(True, stored=True)
+    backend = Backend("auto")
+    assert backend.choose(pipeline.unet, replace(work(10**12), device="cuda")) is pipeline.unet
+    assert backend.choose(pipeline.unet, work(10**12)) is not pipeline.unet
 
 
 def test_work_grows_with_all_that_is_asked(pipeline):

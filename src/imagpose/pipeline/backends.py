@@ -36,18 +36,21 @@ class Work:
         canvas: height and width of a canvas in latents.
         tokens: of F_C.
         grid: of the canvases.
+        device: where they are; an offloaded UNet is elsewhere between calls.
     """
 
     canvases: int
     canvas: tuple[int, int]
     tokens: int
     grid: ViewGrid
+    device: str = "cpu"
 
     @classmethod
     def of(cls, conditions: JointConditions, branches: int) -> Work:
         """Some canvases, evaluated so many times: once or twice a step."""
         canvases, _, height, width = conditions.image.shape
-        return cls(canvases * branches, (height, width), conditions.features.shape[1], conditions.grid)
+        tokens, device = conditions.features.shape[1], conditions.image.device.type
+        return cls(canvases * branches, (height, width), tokens, conditions.grid, device)
 
     def size(self, unet: IMAGPoseUNet) -> float:
         """Multiplications, but for a factor that all UNets share more or less."""
@@ -100,7 +103,7 @@ class Backend:
     def _name(self, unet: IMAGPoseUNet, work: Work) -> str:
         if self.asked in ("torch", "compile"):
             return self.asked if self.asked not in self._said else "torch"
-        if "openvino" in self._said or unet.device.type != "cpu":
+        if "openvino" in self._said or work.device != "cpu":
             return "torch"
         missing = "" if exported.is_installed() else "the extra openvino is not installed"
         if why := missing or _unexportable(unet):

@@ -91,9 +91,8 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
         compared = _compared(evaluation.seeds, asked, pictures, theirs, styles)
         for name in theirs:
             check_sizes(compared[name].pairs, resizing="clean" not in settings.protocols)
-        pipeline = load_pipeline(evaluation.model, evaluation.sampling.scheduler, dtype="fp32", backend="torch").to(
-            state.device
-        )
+        pipeline = load_pipeline(evaluation.model, evaluation.sampling.scheduler, None, "fp32", "torch")
+        pipeline = pipeline.to(state.device)
         _generate(pipeline, evaluation, asked, pictures, (state.process_index, state.num_processes))
         state.wait_for_everyone()
         if not state.is_main_process:

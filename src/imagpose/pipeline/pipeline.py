@@ -234,8 +234,9 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         """
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
-        sampling = Sampling(num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every)
-        sampling = sampling.settled(self.config)
+        sampling = Sampling(
+            num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every=guidance_every
+        ).settled(self.config)
         assert sampling.guidance_scale is not None
         check_output_type(output_type)
         self._guidance_scale, self._interrupt, self._current_timestep = sampling.guidance_scale, False, None

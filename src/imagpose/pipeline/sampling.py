@@ -28,10 +28,10 @@ class Sampling:
         guidance_interval: guidance applies at timesteps t with low <= t / T <= high, 0 the picture, 1 the noise; the
             other steps take half the work. Source: Kynkaanniemi et al., "Applying guidance in a limited interval
             improves sample and distribution quality in diffusion models", 2024.
-        guidance_every: of the guided steps only every so many-th takes the branch with the null condition too; the others
-            use the last difference of the branches (`pipeline.guidance`). 1: all do.
         scheduler: a name of `models.scheduler.SCHEDULERS`; None: the model's own.
         seed: of the noise.
+        guidance_every: of the guided steps only every so many-th takes the branch with the null condition too; the others
+            use the last difference of the branches (`pipeline.guidance`). 1: all do.
 
     Raises:
         ValueError: a value is not legal; the message names it and what would be.
@@ -41,9 +41,9 @@ class Sampling:
     guidance_scale: float | None = None
     guidance: str = "feature"
     guidance_interval: tuple[float, float] = (0.0, 1.0)
-    guidance_every: int = 1
     scheduler: str | None = None
     seed: int = 0
+    guidance_every: int = 1
 
     def __post_init__(self) -> None:
         if self.steps is not None:

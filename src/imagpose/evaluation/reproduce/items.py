@@ -319,7 +319,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     if not PartialState().is_main_process:  # processes that time at once would slow each other down
         return ""
     timed = {"T1": planned["T1"][:requests], "star": full[:requests]}
-    pipeline = load_pipeline(model, measuring.sampling.scheduler, dtype="fp32", backend="torch")
+    pipeline = load_pipeline(model, measuring.sampling.scheduler, None, "fp32", "torch")
     seconds = seconds_per_picture(pipeline, timed, asked.dataset, samplings)
     longest = float(np.median(seconds["T1", samplings[steps.index(max(steps))]]))
     lines, points = [], []

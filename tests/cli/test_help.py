@@ -18,10 +18,10 @@ from imagpose.pipeline.sampling import Sampling
 COMMANDS = """
 generate, check, demo, people, web, poses list, poses show, poses draw, poses convert, poses detect, poses setup, cache,
 models, train autoencoder, train autoencoder-finish, train encoder, train denoiser,
-train pose-estimator, train silhouette, train identity, train decoder, train lora, train export, evaluate people,
-evaluate model, evaluate judges, evaluate images, evaluate import, evaluate requests, convert official, convert to-official,
-study build, study score, prepare folder, prepare people, prepare deepfashion, prepare market1501, prepare check,
-reid train, reid evaluate, reid people,
+train pose-estimator, train silhouette, train identity, train decoder, train lora, train fewstep, train export,
+evaluate people, evaluate model, evaluate judges, evaluate images, evaluate import, evaluate requests,
+convert official, convert to-official, study build, study score, prepare folder, prepare people, prepare deepfashion,
+prepare market1501, prepare check, reid train, reid evaluate, reid people,
 reproduce table1, reproduce table2, reproduce table3, reproduce table7, reproduce figure7, reproduce figure8, requests export
 """.replace("\n", " ").strip().split(", ")  # fmt: skip
 SAMPLING = ("generate", "demo", "evaluate people", "evaluate model", *(own for own in COMMANDS if "reproduce" in own))

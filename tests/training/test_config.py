@@ -14,6 +14,7 @@ from imagpose.training.decoder import DecoderConfig
 from imagpose.training.denoiser import DenoiserConfig
 from imagpose.training.denoiser.lora import LoraConfig
 from imagpose.training.encoder import EncoderConfig
+from imagpose.training.fewstep import FewStepConfig
 from imagpose.training.judges import IdentityConfig, PoseEstimatorConfig, SilhouetteConfig
 from imagpose.training.reid import ReidConfig
 from imagpose.views import ViewGrid
@@ -27,7 +28,7 @@ KINDS = {
     "decoder": DecoderConfig,
 }
 JUDGES = {"identity": IdentityConfig, "pose_estimator": PoseEstimatorConfig, "silhouette": SilhouetteConfig}
-OTHERS = {**JUDGES, "lora": LoraConfig}
+OTHERS = {**JUDGES, "lora": LoraConfig, "fewstep": FewStepConfig}
 
 
 @pytest.fixture

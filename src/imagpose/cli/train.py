@@ -49,8 +49,21 @@ def encoder(config: Config, overrides: Overrides = None, resume: Resume = None, 
 
 
 @app.command(epilog="Example: imagpose train denoiser --config configs/mini/denoiser.yaml --stop-after 3h steps=20000")
-def denoiser(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+def denoiser(
+    config: Config,
+    overrides: Overrides = None,
+    resume: Resume = None,
+    stop_after: StopAfter = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print memory by part and days, and do nothing.")] = False,
+    gpus: Annotated[int, typer.Option(min=1, help="With --dry-run: GPUs of the run.")] = 1,
+    rate: Annotated[float | None, typer.Option(help="With --dry-run: canvases/s of a GPU, as measured.")] = None,
+) -> None:
     """Stage 3: UNet, pose encoder and feature tokens."""
+    if dry_run:
+        from imagpose.training.denoiser.dry_run import dry_run as needs
+
+        typer.echo(needs(config, overrides, gpus, rate))
+        return
     from imagpose.training.denoiser import train_denoiser
 
     run_trainer(train_denoiser, config, overrides, resume, stop_after)
@@ -62,6 +75,14 @@ def lora(config: Config, overrides: Overrides = None, resume: Resume = None, sto
     from imagpose.training.denoiser.lora import train_lora
 
     run_trainer(train_lora, config, overrides, resume, stop_after)
+
+
+@app.command(epilog="Example: imagpose train fewstep --config configs/mini/fewstep.yaml --stop-after 2h")
+def fewstep(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
+    """A student that does in 4, 2 or 1 steps what a trained denoiser does in many, guidance inside."""
+    from imagpose.training.fewstep import train_fewstep
+
+    run_trainer(train_fewstep, config, overrides, resume, stop_after)
 
 
 @app.command(epilog="Example: imagpose train pose-estimator --config configs/mini/pose_estimator.yaml")

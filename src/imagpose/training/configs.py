@@ -84,6 +84,16 @@ class RunConfig(Section):
     gradient_accumulation: Positive = Field(
         1, description="Forward passes per optimiser step; a step sees batch_size x this x processes samples."
     )
+    global_batch: Positive | None = Field(
+        None,
+        description="Samples of an optimiser step over all processes, from which gradient_accumulation follows; none: what"
+        " the two others and the processes make.",
+    )
+    optimizer: Literal["adamw", "adamw8bit"] = Field(
+        "adamw",
+        description="adamw8bit keeps both moments in 8 bits (extra 'optim8bit'): 2 bytes a weight in place of 8; not for"
+        " FSDP, which shards them instead.",
+    )
     threads: int = Field(0, ge=0, description="CPU threads; 0 leaves torch's own choice.")
     workers: int = Field(0, ge=0, description="Processes that prepare batches ahead; 0: the training process itself.")
     precision: Precision = Field(
@@ -110,6 +120,7 @@ class RunConfig(Section):
     ema_decay: Decay = Field(
         0.999, description="Largest EMA decay; diffusers' warm-up (1 + step) / (10 + step) holds before."
     )
+    ema_on_cpu: bool = Field(False, description="Keep the EMA weights in the CPU's memory, 4 bytes a weight.")
     ema_every: Positive = Field(1, description="Steps between updates of the EMA, each with decay ** this.")
     compile: bool = Field(
         False, description="torch.compile what the stage offers; without a compiler the run goes on uncompiled."
@@ -134,6 +145,8 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> RunConfig:
+        if self.global_batch is not None and "gradient_accumulation" in self.model_fields_set:
+            raise ValueError("gradient_accumulation follows from global_batch: remove one of both")
         if self.lr_schedule == "hold_decay" and self.warmup_steps > self.decay_start:
             raise ValueError(
                 f"warmup_steps ({self.warmup_steps}) must end before the decay begins, at step {self.decay_start}"

@@ -1,9 +1,16 @@
-"""Losses of reconstructions that need no downloaded network."""
+"""Losses of pictures that several stages have."""
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import nn
+from torch.func import functional_call
+
+from imagpose.metrics.perceptual import EfficientNetLite0, load_efficientnet
 
 _LEVELS = 3
 
@@ -29,3 +36,28 @@ def gradient_loss(output: torch.Tensor, truth: torch.Tensor, weights: torch.Tens
             losses.append((steps * own).sum() / own.sum())
         difference, weights = F.avg_pool2d(difference, 2), F.avg_pool2d(weights, 2)
     return torch.stack(losses).sum() / _LEVELS
+
+
+def hinge_losses(
+    discriminator: nn.Module, truth: torch.Tensor, output: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """-D(y), and relu(1 - D(x)) + relu(1 + D(y)), means over judgements; x are true pictures, y a network's (b, 3, H, W).
+
+    In the first the weights of D are constants, in the second y is one: in their sum each network gets the gradient of
+    its own loss only, so that one optimiser serves both.
+    """
+    constants = {name: weight.detach() for name, weight in discriminator.named_parameters()}
+    fooled = -functional_call(discriminator, constants, (output,)).float().mean()
+    of_truth, of_output = (discriminator(own).float() for own in (truth, output.detach()))
+    return fooled, F.relu(1 - of_truth).mean() + F.relu(1 + of_output).mean()
+
+
+@lru_cache(maxsize=1)
+def feature_network(device: torch.device) -> EfficientNetLite0:
+    """EfficientNet-lite0, frozen. A copy, because measures use theirs on the CPU; not to be an attribute of a stage, which
+    would train and save it.
+
+    Raises:
+        ValueError: see `load_efficientnet`.
+    """
+    return copy.deepcopy(load_efficientnet()).to(device)

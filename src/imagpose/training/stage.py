@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from imagpose.training.configs import RunConfig
+from imagpose.training.optimizer import build_optimizer
 
 Batch = dict[str, Any]
 """What a forward pass takes, by name: tensors, and what is no number of the device's, such as a view grid."""
@@ -26,6 +27,7 @@ class Drawn(IntEnum):
     MASK = 1
     NOISE = 2
     CHANGES = 3
+    GUIDANCE = 4
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,8 @@ class Stage(nn.Module, ABC):
         return None
 
     def optimizer(self, config: RunConfig) -> torch.optim.Optimizer:
-        """What the parameters are trained by, before the run prepares it: AdamW, where a stage says nothing else."""
-        return torch.optim.AdamW(
-            self.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
-        )
+        """What the parameters are trained by, before the run prepares it; `build_optimizer`, unless a stage says more."""
+        return build_optimizer(config, self.parameters())
 
     def compilable(self) -> Sequence[nn.Module]:
         """The networks in which a step spends its time, for torch.compile."""

@@ -9,36 +9,26 @@ with y the reconstruction from noisy latents and the weights of pixels, as in st
 EfficientNet-lite0's features. The encoder stays as it is, bit by bit, so that latents, their scale and a denoiser trained
 on them remain valid.
 
-One optimiser minimises L_G + L_D. In L_G the weights of D are constants, in L_D y is one, so each network gets the gradient
-of its own loss only; both take their steps at once. Source: Esser et al., "Taming transformers", 2021, for the recipe;
-Miyato et al., "Spectral normalization", 2018, which keeps D's slope, and with it a fixed w_a, in bounds.
+One optimiser minimises L_G + L_D (`losses.hinge_losses`); both networks take their steps at once. Source: Esser et al.,
+"Taming transformers", 2021, for the recipe; Miyato et al., "Spectral normalization", 2018, which keeps D's slope, and with
+it a fixed w_a, in bounds.
 """
 
 from __future__ import annotations
 
-import copy
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import nn
-from torch.func import functional_call
-from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from imagpose.metrics.perceptual import (
-    EfficientNetLite0,
-    feature_distance,
-    load_efficientnet,
-    masked_distance,
-    stage_features,
-)
+from imagpose.metrics.perceptual import feature_distance, load_efficientnet, masked_distance, stage_features
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
 from imagpose.training.autoencoder.config import AutoencoderFinishConfig
 from imagpose.training.autoencoder.crops import CropStage, noisy_latents
-from imagpose.training.losses import gradient_loss, weighted_l1
+from imagpose.training.losses import feature_network, gradient_loss, hinge_losses, weighted_l1
 from imagpose.training.stage import Batch
 
 _WIDTHS = (32, 64, 128)  # of the discriminator; its cells are 8 pixels apart and see 46
@@ -71,7 +61,7 @@ class AutoencoderFinishStage(CropStage):
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """L_G + L_D, see the head of the module."""
         config, pixels, discriminator = self.config, batch["pixels"], self.discriminator
-        network = _feature_network(pixels.device)
+        network = feature_network(pixels.device)
         with torch.no_grad():
             latents = noisy_latents(self.vae.encode(pixels).latent_dist, batch)
             true_features = stage_features(network, pixels)
@@ -79,10 +69,7 @@ class AutoencoderFinishStage(CropStage):
         weights = batch["weights"]
         absolute, gradient = weighted_l1(output, pixels, weights), gradient_loss(output, pixels, weights)
         perceptual = masked_distance(stage_features(network, output), true_features, weights[:, 0]).mean()
-        constants = {name: weight.detach() for name, weight in discriminator.named_parameters()}
-        fooled = -functional_call(discriminator, constants, (output,)).float().mean()
-        of_truth, of_output = (discriminator(own).float() for own in (pixels, output.detach()))
-        judged = functional.relu(1 - of_truth).mean() + functional.relu(1 + of_output).mean()
+        fooled, judged = hinge_losses(discriminator, pixels, output)
         loss = (
             absolute
             + config.gradient_weight * gradient
@@ -111,12 +98,6 @@ class AutoencoderFinishStage(CropStage):
     def export(self, folder: Path) -> None:
         """`save_pretrained`; the scale of the latents is that of stage 1."""
         self.vae.save_pretrained(folder)
-
-
-@lru_cache(maxsize=1)
-def _feature_network(device: torch.device) -> EfficientNetLite0:
-    """A copy, because measures use the network on the CPU; no attribute of the stage, which would train and save it."""
-    return copy.deepcopy(load_efficientnet()).to(device)
 
 
 class PatchDiscriminator(nn.Module):

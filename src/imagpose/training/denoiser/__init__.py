@@ -7,7 +7,9 @@ what comes out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.configs import load_config
@@ -20,6 +22,8 @@ from imagpose.training.run import Trainer, prepare_run
 from imagpose.training.stopping import StopRequests
 
 __all__ = ["DenoiserConfig", "DenoiserStage", "cache_denoiser", "fill_caches", "train_denoiser"]
+
+ConfigT = TypeVar("ConfigT", bound=DenoiserConfig)
 
 
 def cache_denoiser(config_path: str | Path, overrides: list[str] | None = None) -> list[Path]:
@@ -40,16 +44,22 @@ def cache_denoiser(config_path: str | Path, overrides: list[str] | None = None) 
     return folders
 
 
-def fill_caches(config: DenoiserConfig) -> tuple[IMAGPosePipeline, list[Path]]:
+def fill_caches(
+    config: ConfigT, build: Callable[[ConfigT], IMAGPosePipeline] = build_pipeline
+) -> tuple[IMAGPosePipeline, list[Path]]:
     """Render, build the networks, cache what is configured.
 
+    Args:
+        config: of the run.
+        build: makes the pipeline.
+
     Raises:
-        FileNotFoundError, OSError, ValueError: see `open_dataset`, `build_pipeline`, `prepare_run` and `build_cache`.
+        FileNotFoundError, OSError, ValueError: see `open_dataset`, `build`, `prepare_run` and `build_cache`.
     """
     for data in (config.data, config.validation):
         if isinstance(data, DatasetConfig):
             open_dataset(data)  # a bad one is refused before minutes go into loading networks
-    pipeline = build_pipeline(config)
+    pipeline = build(config)
     prepare_run(config, (config.data, config.validation))
     folders = build_cache(config, pipeline)
     wait_for_everyone()

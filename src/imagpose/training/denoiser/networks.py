@@ -144,14 +144,19 @@ def _from_pipeline(config: DenoiserConfig, trained: IMAGPosePipeline, initial: s
     return components
 
 
-def _check_fits(config: DenoiserConfig, trained: IMAGPosePipeline, initial: str) -> None:
-    """Refuse a trained pipeline whose networks are others than the preset's, or whose latents cannot be cached."""
+def refuse_cached_canvases(config: DenoiserConfig, trained: IMAGPosePipeline) -> None:
+    """Raises `ValueError` if the latents of a trained pipeline, whose VAE may see whole canvases, cannot be cached."""
     for data in (config.data, config.validation):
         if trained.config.vae_scope == "joint" and data is not None and data.cached:
             raise ValueError(
-                f"initial {initial}: its VAE sees whole canvases (vae_scope joint), a cache holds latents of single views;"
-                " give data sets (data.dataset, validation.dataset) without a cache"
+                f"initial {config.initial}: its VAE sees whole canvases (vae_scope joint), a cache holds latents of single"
+                " views; give data sets (data.dataset, validation.dataset) without a cache"
             )
+
+
+def _check_fits(config: DenoiserConfig, trained: IMAGPosePipeline, initial: str) -> None:
+    """Refuse a trained pipeline whose networks are others than the preset's, or whose latents cannot be cached."""
+    refuse_cached_canvases(config, trained)
     preset = find_preset(config.preset)
     wanted = preset.unet_arguments(trained.vae.config.latent_channels, config.unet)
     found = {name: trained.unet.config.get(name) for name in wanted}

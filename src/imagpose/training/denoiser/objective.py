@@ -87,6 +87,17 @@ def denoising_loss(
     error = (prediction - target).square().mean(dim=2)
     if cell_weights is not None:
         error = error * cell_weights
+    return slot_mean(error, mask, visible_weight, visible_share, canvas_weights)
+
+
+def slot_mean(
+    error: torch.Tensor,
+    mask: torch.Tensor,
+    visible_weight: float,
+    visible_share: float,
+    canvas_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Mean of errors (b, v, h, w) with the weights of slots and canvases that `denoising_loss` explains."""
     weights = torch.where(mask > 0, visible_weight, 1.0) / (1.0 + visible_share * (visible_weight - 1.0))
     if canvas_weights is not None:
         weights = weights * canvas_weights[:, None]

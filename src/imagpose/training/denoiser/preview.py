@@ -122,18 +122,19 @@ class Preview:
         ]
         return {name: float(np.mean(values)) for name, values in measures.items() if values}
 
-    def progress(self, known: dict[str, float]) -> ProgressReport:
-        """View 1 of the first 40 people, or of all, by T1 at 10 steps.
+    def progress(self, known: dict[str, float], steps: int | None) -> ProgressReport:
+        """View 1 of the first 40 people, or of all, by T1.
 
         Args:
             known: measures that the row begins with.
+            steps: of sampling; None: as the settings say.
 
         Returns:
             Rows of source, skeleton, output and truth of 12 people; `known`, then the means of `measure_pictures` over
             the people whose mask is known and marks something, if there are any.
         """
         people = range(min(PROGRESS_PEOPLE, len(self.data.view_counts)))
-        outputs = self.generate(people, "T1", PROGRESS_STEPS, targets=1)[:, 0]
+        outputs = self.generate(people, "T1", steps, targets=1)[:, 0]
         rows = [
             np.concatenate(
                 [self._picture(person, 0), self._skeleton(person, 1), outputs[person], self._picture(person, 1)], axis=1

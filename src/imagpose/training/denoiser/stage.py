@@ -11,9 +11,10 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from imagpose.data.info import read_info
 from imagpose.io import write_text
-from imagpose.models.conditions import unet_input
+from imagpose.models.conditions import guidance_embedding, unet_input
 from imagpose.models.licences import DATA, model_card
 from imagpose.models.scheduler import named_scheduler
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.denoiser.attention import AttentionTeacher
 from imagpose.training.denoiser.cache import kinds_of
@@ -31,7 +32,7 @@ from imagpose.training.denoiser.objective import (
     slot_errors,
     visible_skeletons,
 )
-from imagpose.training.denoiser.preview import Preview, titled
+from imagpose.training.denoiser.preview import PROGRESS_STEPS, Preview, titled
 from imagpose.training.processes import global_batch
 from imagpose.training.stage import Batch, ProgressReport, Stage, on_device
 from imagpose.views import tile, untile, visible_share
@@ -44,11 +45,53 @@ _KNOWN_PEOPLE = 24
 _SAMPLE_PEOPLE = 12
 
 
+def use_fast_attention(unet: IMAGPoseUNet) -> None:
+    """Without a GPU, attention by matrix products and a softmax."""
+    if not torch.cuda.is_available():
+        # Measured on 2 cores, bf16, 2 x 2 canvases of 16 x 12 latents: 16.7 canvases/s, fused attention 12.8.
+        unet.set_attn_processor(AttnProcessor())
+
+
+def predict_canvases(
+    unet: IMAGPoseUNet,
+    noisy: torch.Tensor,
+    timesteps: torch.Tensor,
+    batch: Batch,
+    features: torch.Tensor,
+    pose_features: torch.Tensor,
+    scale: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """A UNet's prediction (b, v, c, h, w) for the noisy slots of a batch's canvases, float32.
+
+    Args:
+        unet: in training, or a frozen one.
+        noisy: (b, v, c, h, w).
+        timesteps: (b,).
+        batch: its ``latents`` (or ``given``), ``mask``, ``black`` and ``grid`` make F_I.
+        features, pose_features: F_C and F_P.
+        scale: (b,) of guidance, for a UNet that takes it.
+    """
+    grid, embedding = batch["grid"], None if scale is None else guidance_embedding(unet, scale)
+    given = batch.get("given")  # of whole canvases, black where masked already
+    known, black = (batch["latents"], batch["black"]) if given is None else (given, given)
+    prediction = unet(
+        unet_input(noisy, known, batch["mask"], black, grid, unet.config.in_channels),
+        timesteps,
+        features,
+        pose_features=pose_features,
+        view_grid=grid,
+        **({} if embedding is None else {"timestep_cond": embedding}),
+        return_dict=False,
+    )[0]
+    return untile(prediction.float(), grid)
+
+
 class DenoiserStage(Stage):
     """Joint canvases of several views: the masked ones are denoised given the visible ones, F_C and F_P."""
 
     name = "denoiser"
     sample_name = "canvases"
+    progress_steps: int | None = PROGRESS_STEPS
 
     def __init__(self, config: DenoiserConfig, pipeline: IMAGPosePipeline) -> None:
         """Train the UNet, the pose encoder and the feature tokens of `pipeline`, whose other networks stay frozen.
@@ -72,9 +115,7 @@ class DenoiserStage(Stage):
         self.unet = pipeline.unet
         self.pose_encoder = pipeline.pose_encoder
         self.feature_tokens = pipeline.feature_tokens
-        if not torch.cuda.is_available():
-            # Measured on 2 cores, bf16, 2 x 2 canvases of 16 x 12 latents: 16.7 canvases/s, fused attention 12.8.
-            self.unet.set_attn_processor(AttnProcessor())
+        use_fast_attention(self.unet)
         self._teacher = None
         if any(recipe.attention_weight for recipe in recipes):
             self._teacher = AttentionTeacher(
@@ -192,20 +233,18 @@ class DenoiserStage(Stage):
 
     def _predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The UNet's prediction and what it should be, both (b, v, c, h, w)."""
-        latents, noise, mask, timesteps = (batch[name] for name in ("latents", "noise", "mask", "timesteps"))
-        grid, noisy = batch["grid"], self.scheduler.add_noise(latents, noise, timesteps)
-        skeletons = visible_skeletons(batch["skeletons"], mask, batch["keep_source_poses"])
-        given = batch.get("given")  # of whole canvases, black where masked already
-        known, black = (latents, batch["black"]) if given is None else (given, given)
-        prediction = self.unet(
-            unet_input(noisy, known, mask, black, grid, self.unet.config.in_channels),
-            timesteps,
-            self._features(batch),
-            pose_features=self.pose_encoder(tile(skeletons, grid), return_dict=False)[0],
-            view_grid=grid,
-            return_dict=False,
-        )[0]
-        return untile(prediction.float(), grid), prediction_target(self.scheduler, latents, noise, timesteps)
+        latents, noise, timesteps = (batch[name] for name in ("latents", "noise", "timesteps"))
+        noisy = self.scheduler.add_noise(latents, noise, timesteps)
+        prediction = predict_canvases(
+            self.unet, noisy, timesteps, batch, self._features(batch), self._pose_features(batch), batch.get("guidance")
+        )
+        return prediction, prediction_target(self.scheduler, latents, noise, timesteps)
+
+    def _pose_features(self, batch: Batch) -> torch.Tensor:
+        """F_P (b, C, rows * h, cols * w), without the sources' skeletons where they are dropped."""
+        skeletons = visible_skeletons(batch["skeletons"], batch["mask"], batch["keep_source_poses"])
+        features: torch.Tensor = self.pose_encoder(tile(skeletons, batch["grid"]), return_dict=False)[0]
+        return features
 
     def _features(self, batch: Batch) -> torch.Tensor:
         """F_C with its dropped parts at null (zeros)."""
@@ -265,7 +304,9 @@ class DenoiserStage(Stage):
         """T1 on held-out people, see `Preview.progress`; None where nobody is held out."""
         if self.held_out is None:
             return None
-        return self._preview().progress({"validation_loss": self._held_out_losses()["loss"], **self._known()})
+        return self._preview().progress(
+            {"validation_loss": self._held_out_losses()["loss"], **self._known()}, self.progress_steps
+        )
 
     def sample_grid(self) -> np.ndarray | None:
         """Rows of held-out people: source, then per target skeleton, output and truth; None where nobody is held out."""
@@ -278,6 +319,9 @@ class DenoiserStage(Stage):
     def export(self, folder: Path) -> None:
         """The pipeline in diffusers' layout and full precision (`export.export_pipeline` makes it small), and its card."""
         self.pipeline.save_pretrained(folder)
+        write_text(folder / "README.md", self._card())
+
+    def _card(self) -> str:
         config = self.config
         prepared = read_info(config.data.dataset).settings if isinstance(config.data, DatasetConfig) else {}
         command = str(prepared.get("command", "folder" if prepared else "people"))
@@ -285,5 +329,4 @@ class DenoiserStage(Stage):
             "base": config.base is not None or config.autoencoder is not None,
             "image encoder": config.image_encoder is not None,
         }
-        card = model_card(config.preset, command if command in DATA else "folder", config.initial, replaced)
-        write_text(folder / "README.md", card)
+        return model_card(config.preset, command if command in DATA else "folder", config.initial, replaced)

@@ -1,5 +1,6 @@
 """How launchers start a run: Accelerate reads our files, the package starts as a module."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,14 @@ def test_accelerate_reads_the_file(path: Path) -> None:
     """Accelerate refuses keys that it does not know."""
     config = ClusterConfig.from_yaml_file(str(path))
     assert config.mixed_precision == "bf16" and not config.use_cpu
-    assert config.num_processes == 8 * config.num_machines
+    gpus = int(found[1]) if (found := re.search(r"_(\d)x\d+gb$", path.stem)) else 8
+    assert config.num_processes == gpus * config.num_machines
     assert str(config.distributed_type).endswith("FSDP") == path.stem.startswith("fsdp")
 
 
-def test_there_are_files_for_one_and_two_machines() -> None:
-    assert {path.stem for path in FILES} == {"ddp_8x80gb", "fsdp_8x80gb", "ddp_2_nodes"}
+def test_there_are_files_for_two_to_eight_gpus_and_two_machines() -> None:
+    one_machine = {"ddp_4x24gb", "ddp_2x80gb", "ddp_4x80gb", "ddp_8x80gb", "fsdp_8x80gb"}
+    assert {path.stem for path in FILES} == one_machine | {"ddp_2_nodes"}
 
 
 def test_the_package_starts_as_a_module() -> None:

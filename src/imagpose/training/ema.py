@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
+from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from imagpose.training.processes import is_sharded, whole
@@ -22,7 +23,9 @@ class AveragedWeights:
     average when it is asked for, because the sharded networks cannot be called part by part.
     """
 
-    def __init__(self, stage: Stage, decay: float, accelerator: Accelerator, every: int = 1) -> None:
+    def __init__(
+        self, stage: Stage, decay: float, accelerator: Accelerator, every: int = 1, on_cpu: bool = False
+    ) -> None:
         """Take `stage` before it is prepared; `start` follows after.
 
         Args:
@@ -30,18 +33,20 @@ class AveragedWeights:
             decay: largest decay of a step.
             accelerator: of the run.
             every: steps between updates; an update has the decay of as many steps.
+            on_cpu: keep the average in the CPU's memory; an update then brings the weights there.
         """
         self.stage = stage
         self.decay = decay**every
         self.every = every
         self.accelerator = accelerator
+        self.device = torch.device("cpu") if on_cpu else accelerator.device
         sharded = is_sharded(accelerator)
         self._whole = _twin(stage) if sharded and accelerator.is_main_process else None
 
     def start(self) -> None:
         """Begin to average the prepared stage's weights."""
         self.ema = EMAModel(self.stage.parameters(), decay=self.decay, foreach=True)
-        self.ema.to(self.accelerator.device)
+        self.ema.to(self.device)
         self._steps = 0
 
     @property
@@ -58,7 +63,14 @@ class AveragedWeights:
         """The optimiser has made a step."""
         self._steps += 1
         if self._steps % self.every == 0:
-            self.ema.step(self.stage.parameters())
+            self.ema.step(self._brought(weight) for weight in self.stage.parameters())
+
+    def _brought(self, weight: nn.Parameter) -> torch.Tensor:
+        """A weight on the average's device, itself if it is there."""
+        if weight.device == self.device or self.device.type != "cpu":
+            return weight
+        # It says whether it learns: of others the average is a copy.
+        return weight.detach().to(self.device).requires_grad_(weight.requires_grad)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The average of each weight, whole. Every process calls it."""

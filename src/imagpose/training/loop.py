@@ -64,7 +64,7 @@ class Training:
         Raises:
             FileNotFoundError: no checkpoint in the folder that `resume` names.
             ValueError: the output folder already holds checkpoints and `resume` is None, or later ones than what is
-                resumed; a damaged checkpoint, or another model's; or see `build_accelerator`.
+                resumed; a damaged checkpoint, or another model's; or see `build_accelerator` and `Stage.optimizer`.
         """
         self.config = config
         self.folder = config.output / "checkpoints"
@@ -75,7 +75,7 @@ class Training:
         optimizer = stage.optimizer(config)
         schedule = build_schedule(config, optimizer)
         self.stage = stage
-        self.average = AveragedWeights(stage, config.ema_decay, self.accelerator, config.ema_every)
+        self.average = AveragedWeights(stage, config.ema_decay, self.accelerator, config.ema_every, config.ema_on_cpu)
         if config.compile and stage.compilable():
             reason = compile_networks(stage.compilable(), self.accelerator.device)
             if reason is not None:

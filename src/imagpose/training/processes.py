@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -13,6 +14,8 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
 from imagpose.training.configs import RunConfig
+
+ConfigT = TypeVar("ConfigT", bound=RunConfig)
 
 
 def _state() -> PartialState:
@@ -48,6 +51,24 @@ def global_batch(config: RunConfig) -> int:
     return config.batch_size * config.gradient_accumulation * this_process()[1]
 
 
+def accumulating(config: ConfigT, processes: int | None = None) -> ConfigT:
+    """The configuration with the gradient accumulation that its `global_batch` needs on these processes, or on so many.
+
+    Raises:
+        ValueError: `global_batch` is no multiple of what the processes see at once.
+    """
+    if config.global_batch is None:
+        return config
+    processes = processes or this_process()[1]
+    parts, rest = divmod(config.global_batch, config.batch_size * processes)
+    if rest or not parts:
+        raise ValueError(
+            f"global_batch is {config.global_batch}; a multiple of {config.batch_size * processes} expected"
+            f" (batch_size {config.batch_size} x {processes} process{'es' if processes > 1 else ''})"
+        )
+    return config.model_copy(update={"gradient_accumulation": parts})
+
+
 def build_accelerator(config: RunConfig) -> Accelerator:
     """Accelerate as the launcher has set it up, but for what the configuration says.
 
@@ -64,6 +85,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
     if is_sharded(accelerator):
+        refuse_sharded(config)
         plugin = accelerator.state.fsdp_plugin
         if not accelerator.is_fsdp2:
             raise ValueError("FSDP needs fsdp_version: 2, see configs/accelerate/fsdp_8x80gb.yaml")
@@ -74,6 +96,14 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         # Autocast, as without sharding: FSDP's own casts round the noise, its variance and the loss to half precision.
         plugin.mixed_precision_policy = MixedPrecisionPolicy()
     return accelerator
+
+
+def refuse_sharded(config: RunConfig) -> None:
+    """Raises `ValueError` if a run whose weights are sharded asks for what shards already do."""
+    if config.optimizer == "adamw8bit":
+        raise ValueError("optimizer adamw8bit: with FSDP a process holds a part of the moments only; adamw expected")
+    if config.ema_on_cpu:
+        raise ValueError("ema_on_cpu: with FSDP a process holds a part of the EMA weights only; leave it out")
 
 
 def _forget_other_precision(precision: str) -> None:

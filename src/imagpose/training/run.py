@@ -14,7 +14,7 @@ from imagpose.training.checkpoints import check_output, finished_at
 from imagpose.training.configs import RenderedRunConfig, RunConfig, ViewCacheConfig, load_config
 from imagpose.training.log import Outcome, import_wandb
 from imagpose.training.loop import Training
-from imagpose.training.processes import main_process_first, run_device
+from imagpose.training.processes import accumulating, main_process_first, run_device
 from imagpose.training.stage import Stage
 from imagpose.training.stopping import StopRequests
 
@@ -52,10 +52,10 @@ class Trainer(Generic[ConfigT]):
             stop_after: seconds after which a checkpoint is written and the run ends.
 
         Raises:
-            FileNotFoundError, OSError, ValueError: see `load_config`, `build` and `Training`.
+            FileNotFoundError, OSError, ValueError: see `load_config`, `accumulating`, `build` and `Training`.
             FloatingPointError: the loss is not finite.
         """
-        config = load_config(self.config, config_path, overrides)
+        config = accumulating(load_config(self.config, config_path, overrides))
         if self.complete is not None:
             config = self.complete(config)
         check_output(config.output)

@@ -21,10 +21,19 @@ models, train autoencoder, train autoencoder-finish, train encoder, train denois
 train pose-estimator, train silhouette, train identity, train decoder, train lora, train fewstep, train export,
 evaluate people, evaluate model, evaluate judges, evaluate images, evaluate import, evaluate requests,
 convert official, convert to-official, study build, study score, prepare folder, prepare people, prepare deepfashion,
-prepare market1501, prepare check, reid train, reid evaluate, reid people,
-reproduce table1, reproduce table2, reproduce table3, reproduce table7, reproduce figure7, reproduce figure8, requests export
+prepare market1501, prepare reid, prepare check, reid train, reid augment, reid evaluate, reid people,
+reproduce table1, reproduce table2, reproduce table3, reproduce table4, reproduce table7, reproduce figure7,
+reproduce figure8, requests export
 """.replace("\n", " ").strip().split(", ")  # fmt: skip
-SAMPLING = ("generate", "demo", "evaluate people", "evaluate model", *(own for own in COMMANDS if "reproduce" in own))
+SAMPLING = (
+    "generate",
+    "demo",
+    "evaluate people",
+    "evaluate model",
+    "reid augment",
+    "reid evaluate",
+    *(own for own in COMMANDS if "reproduce" in own),
+)
 SAMPLING_OPTIONS = {
     "--steps": None, "--guidance-scale": None, "--guidance-kind": "feature", "--guidance-interval": (0.0, 1.0),
     "--scheduler": None, "--seed": 0,

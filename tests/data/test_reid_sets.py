@@ -8,6 +8,7 @@ from PIL import Image
 
 from imagpose.data.market1501 import MarketName
 from imagpose.data.reid import FOLDERS, ReidPicture, generated_names, list_pictures, market_name, subset
+from imagpose.data.reid_layout import LaidOut, lay_out
 from imagpose.data.reid_people import ANNOTATIONS, render_reid_people
 from imagpose.pictures import load_picture
 from imagpose.pose import read_annotation_csv
@@ -98,3 +99,51 @@ def test_rendered_people_share_the_grounds_of_their_cameras(tmp_path):
         if c < d
     )
     assert within < between, (within, between)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        # MSMT17: a folder per person, morning and afternoon; CUHK03-NP: PNG files; somebody's own.
+        (
+            r"^\d+/(\d+)_\d+_(\d+)_",
+            ["0000/0000_000_01_0303morning_0015_0_ex.jpg", "0000/0000_001_12_0303noon_0015_0_ex.jpg"],
+        ),
+        (r"(\d+)_c(\d)", ["0014_c1_3.png", "0014_c2_7.png"]),
+        (r"(?P<camera>door|yard)-(?P<identity>[a-z]+)", ["door-ann-7.bmp", "yard-ann-8.bmp"]),
+    ],
+    ids=["msmt17", "cuhk03-np", "own"],
+)
+def test_other_sets_are_laid_out_alike(tmp_path, pattern, names):
+    for part in ("train", "query", "gallery"):
+        for number, name in enumerate(names):
+            path = tmp_path / part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 32), (90 * number, 0, 0)).save(path)
+    found = lay_out(pattern, *(tmp_path / part for part in ("train", "query", "gallery")), tmp_path / "set")
+    assert (found.pictures, found.identities, found.cameras) == ({"train": 2, "query": 2, "gallery": 2}, 2, 2)
+    train, query, gallery = (list_pictures(tmp_path / "set", part) for part in FOLDERS)
+    assert {own.identity for own in train} == {1}  # also where the test people bear the same names: they are others
+    assert (
+        {(own.identity, own.camera) for own in query}
+        == {(own.identity, own.camera) for own in gallery}
+        == {(2, 1), (2, 2)}
+    )
+    rows = (tmp_path / "set" / "names.csv").read_text().splitlines()
+    assert len(rows) == 7 and rows[1].endswith(names[0].rpartition("/")[2])
+    for own in train:
+        assert np.asarray(load_picture(own.file))[0, 0, 0] == pytest.approx(90 * (own.camera - 1), abs=3)
+
+
+def test_patterns_that_say_too_little_are_refused(tmp_path):
+    make(tmp_path, ["a.jpg"])
+    folder = tmp_path / FOLDERS["train"]
+    for pattern, said in (
+        ("(", "no regular expression"),
+        (r"(\d)", "two groups"),
+        (r"(\d)_(\d)", "does not fit a.jpg"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            lay_out(pattern, folder, folder, folder, tmp_path / "set")
+    large = LaidOut({"train": 1}, 1502, 15)
+    assert len(large.lines()) == 2 and len(LaidOut({"train": 1}, 1501, 6).lines()) == 1

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from imagpose.cli.options import DETECTORS, Style, Workers, World, parse_size
+from imagpose.cli.options import DETECTORS, Overwrite, Style, Workers, World, parse_size
 
 app = typer.Typer(help="Make data sets for training and evaluation; check them.", no_args_is_help=True)
 
@@ -139,6 +139,26 @@ def market1501(
     )  # fmt: skip
     typer.echo(f"{out}: {info.summary()}")
     Console().print(counts_table(counts))
+
+
+@app.command(
+    epilog=r"Example: imagpose prepare reid --pattern '(\d+)_c(\d)' --train train --query query --gallery gallery --out set"
+)
+def reid(
+    pattern: Annotated[
+        str, typer.Option(help="Regular expression of the names: one group says who, the other which camera.")
+    ],
+    train: Annotated[Path, typer.Option(help="Folder of the training pictures, inner folders too.")],
+    query: Annotated[Path, typer.Option(help="Folder of the queries.")],
+    gallery: Annotated[Path, typer.Option(help="Folder of the gallery.")],
+    out: Annotated[Path, typer.Option(help="Folder of the set.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Lay a re-identification set out as Market-1501 is, for imagpose reid and for other programs."""
+    from imagpose.data.reid_layout import lay_out
+
+    for line in lay_out(pattern, train, query, gallery, out, overwrite).lines():
+        typer.echo(line)
 
 
 @app.command("check", epilog="Example: imagpose prepare check data/people")

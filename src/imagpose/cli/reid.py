@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import Config, Overrides, Overwrite, Workers
+from imagpose.cli.options import DETECTORS, Config, Model, Overrides, Overwrite, Workers, parse_size, with_sampling
 from imagpose.cli.train import Resume, StopAfter, run_trainer
+
+if TYPE_CHECKING:
+    from imagpose.pipeline.sampling import Sampling
 
 app = typer.Typer(
     help="Re-identification: train a strong baseline, measure it, enlarge its training set with generated pictures.",
@@ -18,6 +21,9 @@ app = typer.Typer(
 Layout = Annotated[Path, typer.Option(help="Folder in Market-1501's layout: bounding_box_train, query, ...")]
 Network = Annotated[
     str, typer.Option(help="Folder of a network (<run>/weights), or identity: the shipped one, for rendered people.")
+]
+ViewSize = Annotated[
+    str | None, typer.Option("--size", help="Height x width of the views in the model; default: that of the pictures.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU where there is one.")]
 
@@ -33,25 +39,102 @@ def train(config: Config, overrides: Overrides = None, resume: Resume = None, st
 
 
 @app.command(epilog="Example: imagpose reid evaluate --data reid-people --network runs/reid/standard/weights")
+@with_sampling
 def evaluate(
+    sampling: Sampling,
     data: Layout,
     network: Network,
     out: Annotated[
         Path | None, typer.Option(help="Folder for result.json and queries.csv; default: the table is printed only.")
     ] = None,
+    enrich: Annotated[
+        str | None,
+        typer.Option(help="query, gallery or query,gallery: these pictures are also turned into 8 standard poses."),
+    ] = None,
+    weight: Annotated[float, typer.Option(help="Of the generated pictures' mean feature, with --enrich.")] = 0.3,
+    model: Model = "mini",
+    size: ViewSize = None,
     device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Rank-1 and mAP of a set's queries in its gallery."""
+    from imagpose.data.reid import list_pictures
+    from imagpose.evaluation.reid.drawing import open_drawing, size_of
+    from imagpose.evaluation.reid.enrich import enriching
     from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, write_result
     from imagpose.io import check_replaceable
 
     if out is not None:
         check_replaceable(out, overwrite)
-    result = evaluate_reid(data, open_embedder(network, device))
+    embed, change, settings = open_embedder(network, device), None, {"data": str(data), "network": network}
+    if enrich is not None:
+        views = parse_size(size) if size else size_of(list_pictures(data, "query"))
+        change = enriching(
+            open_drawing(model, sampling, views, device=device), embed, enrich.split(","), weight, sampling.seed
+        )
+        settings |= {"enrich": enrich, "weight": str(weight), "model": model, "sampling": str(sampling)}
+    result = evaluate_reid(data, embed, change)
     typer.echo(f"{result.table()}\n\n{result.counts()}")
     if out is not None:
-        write_result(result, out, {"data": str(data), "network": network}, overwrite)
+        write_result(result, out, settings, overwrite)
+
+
+@app.command(
+    epilog="Example: imagpose reid augment --data reid-people"
+    " --annotations reid-people/market-annotation-train.csv --subset 0.4 --out reid-enlarged"
+)
+@with_sampling
+def augment(
+    sampling: Sampling,
+    data: Layout,
+    out: Annotated[Path, typer.Option(help="Folder of the enlarged set; the same command continues in it.")],
+    annotations: Annotated[
+        Path | None, typer.Option(help="Key points of the training pictures: CSV of the field.")
+    ] = None,
+    detect: Annotated[
+        str | None, typer.Option(metavar="DETECTOR", help=f"Find key points in the pictures: {DETECTORS}.")
+    ] = None,
+    model: Model = "mini",
+    size: ViewSize = None,
+    subset: Annotated[float, typer.Option(help="Share of the real pictures that is used, by --seed.")] = 1.0,
+    per_identity: Annotated[
+        int | None, typer.Option(min=1, help="Generated pictures of each person; default: fill to the full set.")
+    ] = None,
+    camera: Annotated[
+        str, typer.Option(help="Label of a generated picture: of its source, of the pose's donor, or a new one.")
+    ] = "source",
+    network: Annotated[
+        str | None,
+        typer.Option(help="Folder of a network, or identity: refuses pictures that look like somebody else."),
+    ] = None,
+    min_identity: Annotated[
+        float | None, typer.Option(help="Least cosine to the person's nearest real picture; needs --network.")
+    ] = None,
+    min_pose: Annotated[
+        float | None, typer.Option(help="Least share of key points that are where they were asked for.")
+    ] = None,
+    seen: Annotated[
+        str, typer.Option(help="Whom the generator was trained on: unknown, none, all, subset, or a data set's folder.")
+    ] = "unknown",
+    fit_bodies: Annotated[
+        bool, typer.Option("--retarget/--no-retarget", help="Fit poses to the body in the source.")
+    ] = True,
+    device: Device = None,
+) -> None:
+    """Enlarge a set: every person in poses of others, as a folder in Market-1501's layout with manifest.csv."""
+    from imagpose.evaluation.reid.augment import Augmentation, augment_with_model
+
+    asked = Augmentation(subset, sampling.seed, per_identity, camera, min_identity, min_pose)
+    report = augment_with_model(
+        data, out, asked, sampling, model=model, size=parse_size(size) if size else None, annotations=annotations,
+        detect=detect, network=network, seen=seen, fit_bodies=fit_bodies, device=device,
+    )  # fmt: skip
+    typer.echo(f"{out}: {report['generated']:,} generated beside {report['real']:,} real pictures")
+    typer.echo(f"rejected: {report['rejected']['identity']:,} for identity, {report['rejected']['pose']:,} for pose")
+    auc = report["auc_real_or_generated"]
+    typer.echo(
+        "AUC of real against generated: " + ("too few people" if auc is None else f"{auc:.3f} (0.5: not told apart)")
+    )
 
 
 @app.command(epilog="Example: imagpose reid people --out reid-people")

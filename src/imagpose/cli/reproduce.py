@@ -107,6 +107,43 @@ def table3(
 
 
 @app.command(
+    epilog="Example: imagpose reproduce table4 --data reid-people --config configs/reid/small.yaml"
+    " --finetune configs/reid/generator.yaml --out runs/table4"
+)
+@with_sampling
+def table4(
+    sampling: Sampling,
+    data: Annotated[Path, typer.Option(help="Folder in Market-1501's layout, see imagpose reid people.")],
+    config: Annotated[Path, typer.Option(help="YAML of imagpose reid train, for example configs/reid/small.yaml.")],
+    out: Out,
+    overrides: Overrides = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Key points of the training pictures; default: the CSV in the set.")
+    ] = None,
+    model: Model = "mini",
+    finetune: Annotated[
+        Path | None, typer.Option(help="YAML of a denoiser that is trained on the set first, and then generates.")
+    ] = None,
+    generator_per_subset: Annotated[
+        bool, typer.Option("--generator-per-subset", help="Train it on each subset alone: no picture leaks in.")
+    ] = False,
+    subset: Annotated[
+        list[float] | None, typer.Option(help="Shares of the real pictures; default: 0.2, 0.4, 0.6 and 0.8.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions, each with other subsets, pictures and networks.")] = 3,
+) -> None:
+    """Re-identification with few real pictures: as they are, repeated, and filled up with generated ones."""
+    from imagpose.evaluation.reproduce.table4 import Table4, make_table4
+
+    shares = {"shares": tuple(subset)} if subset else {}
+    asked = Table4(
+        out, data, config, sampling, shlex.join(["imagpose", *sys.argv[1:]]), annotations, model, finetune,
+        generator_per_subset, seeds=seeds, overrides=tuple(overrides or ()), **shares,
+    )  # fmt: skip
+    _show(make_table4(asked), out, "table4")
+
+
+@app.command(
     epilog="Example: imagpose reproduce table7 --data data/people --config configs/reproduce.yaml --budget 2000 --out out"
 )
 @with_sampling

@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 
 __all__ = [
-    "FOLDERS", "GENERATED_FROM", "JUNK", "MANIFEST", "ReidPicture", "generated_names", "labels_of", "list_pictures",
-    "market_name", "subset",
+    "FOLDERS", "GENERATED_FROM", "JUNK", "MANIFEST", "UNFINISHED", "ReidPicture", "generated_names", "labels_of",
+    "list_pictures", "market_name", "subset",
 ]  # fmt: skip
 
 MANIFEST = "manifest.csv"
 """What is generated in bounding_box_train, and from what; a column `file` at least."""
+UNFINISHED = "augment.part.csv"
+"""What of it is done while a set is being enlarged."""
 
 JUNK = -1
 """Identity of pictures that show no person, or too little of one."""
@@ -84,9 +86,11 @@ def generated_names(root: Path | str) -> set[str]:
     """Names of the training pictures that the set's ``manifest.csv`` lists as generated; none where there is no such file.
 
     Raises:
-        ValueError: it has no column ``file``.
+        ValueError: it has no column ``file``; or the set is still being enlarged.
     """
     path = Path(root) / MANIFEST
+    if not path.is_file() and (path.parent / UNFINISHED).is_file():
+        raise ValueError(f"{root} is not finished: run the same imagpose reid augment again, which continues")
     if not path.is_file():
         return set()
     with path.open(encoding="utf-8", newline="") as file:

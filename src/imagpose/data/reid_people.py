@@ -1,7 +1,8 @@
 """`imagpose reid people`: rendered people as a re-identification set, in the layout of Market-1501. Source: own.
 
 Four cameras, each with its own place, ground and light, which everybody walks through: the ground tells which camera took
-a picture, and never who is shown. People of the training part and of queries and gallery are of the project's own splits.
+a picture, and never who is shown. A camera also has its own colours, contrast and sharpness, and people are cut out of its
+picture roughly, as by a detector. People of the training part and of queries and gallery are of the project's own splits.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from rich.progress import track
+from scipy.ndimage import gaussian_filter
 
 from imagpose.data.reid import FOLDERS, market_name
 from imagpose.io import check_replaceable, result_folder
@@ -34,14 +36,26 @@ _FIRST_TRAIN, _FIRST_TEST = TRAIN_SEEDS[-1] - 99_999, TEST_SEEDS[-1] - 99_999  #
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a camera hangs: seed of the shoot (ground and light), degrees downwards, metres away."""
+    """A camera: seed of its shoot (ground and light), degrees downwards, metres away, and how it records.
+
+    `gains` multiply red, green and blue, `gamma` is the contrast of the tones, `blur` a standard deviation in pixels.
+    """
 
     shoot: int
     pitch: float
     distance: float
+    gains: tuple[float, float, float]
+    gamma: float
+    blur: float
 
 
-_PLACES = (_Place(33, 4.0, 5.0), _Place(20, 12.0, 6.5), _Place(32, 8.0, 4.0), _Place(14, 1.0, 7.0))
+_PLACES = (
+    _Place(33, 4.0, 5.0, (1.08, 0.98, 0.84), 1.0, 0.6),
+    _Place(20, 12.0, 6.5, (0.80, 0.92, 1.06), 1.25, 1.0),
+    _Place(32, 8.0, 4.0, (0.98, 1.06, 0.90), 0.8, 0.8),
+    _Place(14, 1.0, 7.0, (0.72, 0.70, 0.74), 1.1, 1.2),
+)
+_NOISE = 5.0  # standard deviation, of 255
 
 
 def render_reid_people(
@@ -100,9 +114,18 @@ def _render_person(person: tuple[int, int, str], views: int, folder: Path) -> li
             view = render_view(identity, spec, HEIGHT, WIDTH)
             own = "query" if part == "gallery" and frame == 0 else part
             name = market_name(number, camera, 100 * camera + frame, box=1)
-            save_rendered(Image.fromarray(view.picture), folder / FOLDERS[own] / name)
+            recorded = _recorded(view.picture, _PLACES[camera - 1], np.random.default_rng([seed, camera, frame]))
+            save_rendered(Image.fromarray(recorded), folder / FOLDERS[own] / name)
             made.append((own, name, view.pose))
     return made
+
+
+def _recorded(picture: np.ndarray, place: _Place, rng: np.random.Generator) -> np.ndarray:
+    """A picture uint8 (H, W, 3) as a camera records it: colours, exposure of the moment, sharpness, noise."""
+    tones = (picture / 255.0) ** place.gamma * np.array(place.gains) * rng.uniform(0.85, 1.15)
+    soft = gaussian_filter(tones, (place.blur, place.blur, 0))
+    noisy: np.ndarray = (255 * soft + rng.normal(0, _NOISE, picture.shape)).round().clip(0, 255).astype(np.uint8)
+    return noisy
 
 
 def _specifications(seed: int, views: int) -> list[list[ViewSpec]]:
@@ -120,8 +143,8 @@ def _specifications(seed: int, views: int) -> list[list[ViewSpec]]:
                         framing="full",
                         pitch=place.pitch + float(rng.normal(0, 1)),
                         distance=place.distance,
-                        fill=float(rng.uniform(0.82, 0.95)),
-                        shift=(float(np.clip(rng.normal(0, 0.03), -0.06, 0.06)), float(rng.uniform(-0.02, 0.02))),
+                        fill=float(rng.uniform(0.82, 1.05)),
+                        shift=(float(np.clip(rng.normal(0, 0.06), -0.15, 0.15)), float(rng.uniform(-0.05, 0.05))),
                     ),
                     background=place.shoot,
                     world="varied",

@@ -24,7 +24,7 @@ from imagpose.evaluation.rows import Metric
 from imagpose.io import write_text
 from imagpose.metrics.statistics import FEWEST_PEOPLE
 
-__all__ = ["ResultPage", "check_matplotlib", "draw_lines", "draw_speed", "write_page"]
+__all__ = ["ResultPage", "check_matplotlib", "draw_lines", "draw_speed", "machine_text", "write_page"]
 
 _RIGHT = "---:"  # numbers stand to the right
 _COLOUR = "#3b6ea5"
@@ -97,13 +97,13 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
         ]
     dtypes = list(dict.fromkeys(line.dtype for line in page.lines if line.dtype))
     drawn = [f"pictures generated in {', '.join(dtypes)}"] if dtypes else []
-    parts += ["## Command", f"    {page.command}", f"{'; '.join([_machine_text(), *drawn, versions_text()])}."]
+    parts += ["## Command", f"    {page.command}", f"{'; '.join([machine_text(), *drawn, versions_text()])}."]
     text = "\n\n".join(parts) + "\n"
     write_text(out / f"{page.item}.md", text)
     return table
 
 
-def _machine_text() -> str:
+def machine_text() -> str:
     """The machine and the threads that numbers were made with."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     return f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}"

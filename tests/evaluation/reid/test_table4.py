@@ -1,0 +1,78 @@
+"""Table 4: the page's numbers against plain means, and the whole rehearsed with a stand-in for the generator."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from reid_pieces import colour_set
+
+from imagpose.evaluation.reproduce.table4 import Table4, make_table4
+from imagpose.evaluation.reproduce.table4_page import Line, write_table4
+from imagpose.pipeline.sampling import Sampling
+
+pytest.importorskip("matplotlib", reason="needs the extra plots")
+
+
+def line(method, share, lift, seeds=2, people=20):
+    rng = np.random.default_rng(0)
+    precisions = rng.uniform(0.2, 0.5, (seeds, 2 * people)) + lift
+    first = (rng.random((seeds, 2 * people)) < 0.4 + lift).astype(float)
+    sets = [{"real": 5, "generated": 7, "rejected": {"identity": 1, "pose": 2}, "auc_real_or_generated": 0.9}] * seeds
+    return Line(
+        method, share, np.repeat(np.arange(people), 2), first, precisions, sets if method == "generated" else ()
+    )
+
+
+def test_the_page_has_means_differences_and_verdicts(tmp_path):
+    lines = [
+        line("standard", 1.0, 0.3),
+        line("standard", 0.2, 0),
+        line("copies", 0.2, 0.31),
+        line("generated", 0.2, 0.3),
+    ]
+    table = write_table4(tmp_path, lines, "imagpose reproduce table4", ["2 seeds."])
+    page = (tmp_path / "table4.md").read_text()
+    assert table in page and (tmp_path / "table4.png").stat().st_size > 1000
+    means = [100 * own.precisions.mean() for own in lines]
+    rows = [row for row in table.splitlines() if "%" in row][1:]
+    assert [f"{mean:.1f} (" in row for mean, row in zip(means, rows, strict=True)] == [True] * 4
+    seeds = 100 * lines[1].precisions.mean(axis=1)
+    assert f"{seeds.min():.1f} to {seeds.max():.1f}" in rows[1]
+    (against,) = [row for row in page.splitlines() if "generated against standard" in row]
+    (copies,) = [row for row in page.splitlines() if "generated against copies" in row]
+    assert f"{means[3] - means[1]:+.1f}" in against and against.endswith("holds |") and "not" not in against
+    assert f"{means[3] - means[2]:+.1f}" in copies and copies.endswith("does not hold |")
+    assert "| 20 %, seed 1 | 5 | 7 | 3 | 0.900 |" in page and "| IMAGPose | 66.4 | 69.2 | 75.1 | 77.6 |" in page
+
+
+def test_the_whole_table_is_made_and_continued(tmp_path, monkeypatch):
+    root, config = colour_set(tmp_path / "set", identities=4, views=3), tmp_path / "small.yaml"
+    values = {
+        "output": "run", "data": "nowhere", "network": "resnet18-half", "height": 32, "width": 16, "epochs": 3,
+        "warmup_epochs": 1, "decay_epochs": [2], "batch_size": 8, "per_identity": 2, "crop_padding": 2,
+        "precision": "fp32", "learning_rate": 0.001, "threads": 1,
+    }  # fmt: skip
+    config.write_text(yaml.safe_dump(values))
+    module = "imagpose.evaluation.reid.augment"
+    monkeypatch.setattr(f"{module}.open_drawing", lambda *_, **__: lambda own: [[o.source] * len(o.poses) for o in own])
+    monkeypatch.setattr(f"{module}.real_or_generated", lambda *_: None)
+    monkeypatch.setattr("imagpose.evaluation.reid.gate.find_keypoints", lambda own: np.zeros((len(own), 18, 3)))
+    asked = Table4(tmp_path / "out", root, config, Sampling(steps=2), "command", shares=(0.5,), seeds=1)
+    table = make_table4(asked)
+    assert [row.split(" | ")[:2] for row in table.splitlines()[2:]] == [
+        ["| 100 %", "standard"], ["| 50 %", "standard"], ["| 50 %", "copies"], ["| 50 %", "generated"],
+    ]  # fmt: skip
+    steps = {
+        path.name: json.loads((path / "weights" / "training.json").read_text())["step"]
+        for path in (tmp_path / "out" / "runs").iterdir()
+    }
+    assert steps == {"standard-100-0": 9, "standard-50-0": 6, "copies-50-0": 9, "generated-50-0": 9}
+    monkeypatch.setattr("imagpose.evaluation.reproduce.table4.evaluate_reid", None)  # nothing is measured again
+    assert make_table4(asked) == table
+    with pytest.raises(ValueError, match="seed differ"):
+        make_table4(Table4(tmp_path / "out", root, config, Sampling(steps=2, seed=1), "c", shares=(0.5,), seeds=1))
+    with pytest.raises(ValueError, match="--finetune"):
+        make_table4(Table4(tmp_path / "new", root, config, Sampling(), "c", generator_per_subset=True))
+    with pytest.raises(FileNotFoundError, match="--annotations"):
+        make_table4(Table4(tmp_path / "new", tmp_path, config, Sampling(), "c"))

@@ -151,7 +151,7 @@ def _draw(path: Path, lines: Sequence[Line], shares: Sequence[float]) -> None:
     for panel, (name, title) in zip(
         figure.subplots(1, 2), (("first", "rank-1, %"), ("precisions", "mAP, %")), strict=True
     ):
-        for method in dict.fromkeys(line.method for line in lines):
+        for place, method in enumerate(dict.fromkeys(line.method for line in lines)):
             own = sorted(
                 (line for line in lines if line.method == method and line.share in shares), key=lambda o: o.share
             )
@@ -159,7 +159,12 @@ def _draw(path: Path, lines: Sequence[Line], shares: Sequence[float]) -> None:
             means = np.array([value.mean for value in found])
             ends = np.array([[value.mean - value.low, value.high - value.mean] for value in found]).T
             panel.errorbar(
-                [100 * line.share for line in own], 100 * means, 100 * ends, marker="o", capsize=3, label=method
+                [100 * line.share + place - 1 for line in own],
+                100 * means,
+                100 * ends,
+                marker="o",
+                capsize=3,
+                label=method,
             )
         panel.set_xlabel("real training pictures, %")
         panel.set_ylabel(title)

@@ -157,7 +157,10 @@ def test_real_and_generated_pictures_are_told_by_the_manifest(config, tmp_path):
 
 
 def test_the_loss_is_the_sum_of_its_parts_and_the_neck_is_between(config):
-    stage = ReidStage(load_config(ReidConfig, config).with_steps(24))
+    asked = load_config(ReidConfig, config).with_steps(24)
+    stage = ReidStage(asked)
+    optimizer = stage.optimizer(asked)
+    assert type(optimizer) is torch.optim.Adam and optimizer.defaults["weight_decay"] == 5e-4  # part of the gradient
     batch = stage.batch(0, range(8))
     loss, parts = stage.eval()(batch)
     with torch.no_grad():

@@ -89,10 +89,10 @@ class RunConfig(Section):
         description="Samples of an optimiser step over all processes, from which gradient_accumulation follows; none: what"
         " the two others and the processes make.",
     )
-    optimizer: Literal["adamw", "adamw8bit"] = Field(
+    optimizer: Literal["adamw", "adamw8bit", "adam"] = Field(
         "adamw",
         description="adamw8bit keeps both moments in 8 bits (extra 'optim8bit'): 2 bytes a weight in place of 8; not for"
-        " FSDP, which shards them instead.",
+        " FSDP, which shards them instead. With adam the weight decay is part of the gradient.",
     )
     threads: int = Field(0, ge=0, description="CPU threads; 0 leaves torch's own choice.")
     workers: int = Field(0, ge=0, description="Processes that prepare batches ahead; 0: the training process itself.")

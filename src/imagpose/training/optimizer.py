@@ -13,7 +13,7 @@ from imagpose.training.configs import RunConfig
 
 
 def build_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """AdamW, its moments in 32 or in 8 bits.
+    """AdamW, its moments in 32 or in 8 bits; or Adam.
 
     Args:
         config: of the run.
@@ -27,6 +27,8 @@ def build_optimizer(config: RunConfig, parameters: Iterable[nn.Parameter]) -> to
     }  # fmt: skip
     if config.optimizer == "adamw":
         return torch.optim.AdamW(parameters, **options)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, **options)
     try:
         kind = import_module("bitsandbytes").optim.AdamW8bit
     except ImportError:

@@ -41,7 +41,8 @@ class ReidConfig(RunConfig):
     per_identity: Annotated[int, Field(ge=2)] = Field(4, description="Pictures of each identity in a batch (K).")
     learning_rate: float = Field(3.5e-4, gt=0)
     lr_schedule: LearningRateSchedule = "multistep"
-    weight_decay: float = Field(5e-4, ge=0, description="Added to the gradient, as Adam has it.")
+    optimizer: Literal["adamw", "adamw8bit", "adam"] = "adam"
+    weight_decay: float = Field(5e-4, ge=0)
     gradient_clip: float = Field(1e4, gt=0, description="Largest gradient norm; the default never clips.")
     ema_decay: Decay = Field(0.0, description="0: the weights themselves are exported.")
     label_smoothing: Fraction = 0.1

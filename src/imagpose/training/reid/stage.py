@@ -14,7 +14,6 @@ from imagpose.judges.reid import ReidNetwork, embed_pictures, resized, take_back
 from imagpose.metrics.ranking import Labels, rank_gallery
 from imagpose.pictures import load_picture
 from imagpose.pixels import bytes_to_signed
-from imagpose.training.configs import RunConfig
 from imagpose.training.reid.batches import IdentityBatches, augment
 from imagpose.training.reid.config import ReidConfig
 from imagpose.training.reid.losses import CentreLoss, batch_hard_triplet
@@ -71,12 +70,6 @@ class ReidStage(Stage):
         self.classifier = nn.Linear(self.network.width, len(identities), bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
         self.centres = CentreLoss(len(identities), self.network.width) if config.centre_weight else None
-
-    def optimizer(self, config: RunConfig) -> torch.optim.Optimizer:
-        """Adam, whose weight decay is part of the gradient, as the baseline has it."""
-        return torch.optim.Adam(
-            self.parameters(), lr=config.learning_rate, betas=config.adam_betas, weight_decay=config.weight_decay
-        )
 
     def batch(self, step: int, samples: range) -> Batch:
         """``pixels`` (b, 3, H, W) in [-1, 1], changed at random, and ``labels`` (b,)."""

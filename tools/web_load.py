@@ -54,7 +54,8 @@ def ask(url: str, photo: str) -> str:
     sent = {"path": photo, "meta": {"_type": "gradio.FileData"}}
     pose = to_openpose(library()["stand-01"].pose)
     try:
-        event = _post(f"{url}gradio_api/call/generate", {"data": [[sent], [pose], {"steps": 1}]})["event_id"]
+        asked = {"steps": 1, "guidance_scale": 1}
+        event = _post(f"{url}gradio_api/call/generate", {"data": [[sent], [pose], asked]})["event_id"]
         with urllib.request.urlopen(f"{url}gradio_api/call/generate/{event}", timeout=600) as answer:
             text = answer.read().decode()
     except (OSError, urllib.error.URLError) as error:
@@ -108,7 +109,7 @@ def load(
     found = []
     with (
         mock.patch("imagpose.serving.web.studio.generate_inputs", stand_in(seconds)),
-        mock.patch("imagpose.serving.web.studio.Watch"),
+        mock.patch("imagpose.serving.web.studio.watch"),
         mock.patch("imagpose.serving.web.studio.load_pipeline"),
         open_page(Address(port=0), ["mini"], Limits(waiting=waiting), "cpu") as page,
     ):

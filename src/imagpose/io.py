@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "carry_over", "check_free_space", "check_new_file", "check_new_files", "check_output_folder", "check_replaceable",
-    "check_unclaimed", "claim_folder", "json_digest", "locked_folder", "mark_written", "partial_file", "partial_folder",
-    "read_json", "remove_written", "result_folder", "staged_folder", "write_json", "write_text",
+    "LOCK_FILE", "carry_over", "check_free_space", "check_new_file", "check_new_files", "check_output_folder",
+    "check_replaceable", "check_unclaimed", "claim_folder", "json_digest", "locked_folder", "mark_written",
+    "partial_file", "partial_folder", "read_json", "remove_written", "result_folder", "staged_folder", "write_json",
+    "write_text",
 ]  # fmt: skip
 
-_SETTINGS, _LOCK, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
+_SETTINGS, LOCK_FILE, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
 _NEW, _OLD = "new", "old"
 _LONGEST = 200
 
@@ -105,7 +106,7 @@ def _clear_left_overs(path: Path) -> None:
         if found is None or int(found[1]) == os.getpid():
             continue
         with suppress(OSError):  # a living process has locked it, or it is another user's
-            if {_LOCK} <= {entry.name for entry in folder.iterdir()} <= {_LOCK, _NEW, _OLD}:
+            if {LOCK_FILE} <= {entry.name for entry in folder.iterdir()} <= {LOCK_FILE, _NEW, _OLD}:
                 with locked_folder(folder):
                     _close(folder, path)
 
@@ -330,7 +331,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as file:
+    with (folder / LOCK_FILE).open("w") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # which of the two depends on the system

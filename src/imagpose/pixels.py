@@ -17,7 +17,7 @@ from torch.nn import functional
 
 __all__ = [
     "Padding", "bytes_to_signed", "bytes_to_unit", "encoder_pixels", "pad_views", "padded_size", "pictures_to_signed",
-    "signed_to_bytes", "signed_to_pictures", "signed_to_unit", "texture_pixels",
+    "pictures_to_unit", "signed_to_bytes", "signed_to_pictures", "signed_to_unit", "texture_pixels",
 ]  # fmt: skip
 
 _TEXTURE_MULTIPLE = 128
@@ -47,6 +47,11 @@ def signed_to_pictures(pixels: torch.Tensor) -> list[Image.Image]:
 def bytes_to_unit(pixels: torch.Tensor) -> torch.Tensor:
     """uint8, or floats in the units of 8 bits, as float32 in [0, 1], the same shape; the pose encoder takes skeletons so."""
     return pixels.float() / 255.0
+
+
+def pictures_to_unit(pictures: Iterable[Image.Image]) -> torch.Tensor:
+    """Pictures of one size and mode as float32 (b, H, W, c) in [0, 1], ComfyUI's IMAGE."""
+    return bytes_to_unit(torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])))
 
 
 def signed_to_unit(pixels: torch.Tensor) -> torch.Tensor:

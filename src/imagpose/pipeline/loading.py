@@ -30,6 +30,8 @@ def load_pipeline(
     device: str | None = None,
     dtype: str | None = None,
     backend: str = "auto",
+    *,
+    move: bool = True,
 ) -> IMAGPosePipeline:
     """The pipeline of a name, folder or Hub id, without the libraries' progress bars.
 
@@ -40,6 +42,7 @@ def load_pipeline(
         dtype: one of `DTYPES`, for all networks; None: fp32, but bf16 for the UNet on CPUs that multiply it. Pictures
             differ by less than their rounding then, while bf16 throughout changes them visibly (`docs/speed.md`).
         backend: one of `backends.BACKENDS`.
+        move: False leaves the networks where they were read, for a program that moves them to `device` itself.
 
     Raises:
         ValueError: also as `check_dtype` and `check_backend`.
@@ -62,7 +65,7 @@ def load_pipeline(
     if scheduler is not None:
         pipeline.scheduler = named_scheduler(scheduler, pipeline.scheduler)
     place = choose_device(device)
-    placed: IMAGPosePipeline = pipeline.to(place)
+    placed: IMAGPosePipeline = pipeline.to(place) if move else pipeline
     if place == "cpu":
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
         for network in networks_of(placed).values():

@@ -15,10 +15,10 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from imagpose.pose import Pose
+from imagpose.pose import Pose, read_skeleton_picture
 from imagpose.pose.detection import DEFAULT_DETECTOR, PoseDetector, open_detector
 
-__all__ = ["Framed", "detect_people", "detect_pose", "frame_photo", "person_box"]
+__all__ = ["Framed", "detect_people", "detect_pose", "frame_photo", "people_in_photo", "person_box", "poses_in_picture"]
 
 _FILL = 0.88  # of the picture's height, as the people are framed that mini was trained on
 _AS_IT_IS = 0.75  # a frame of this share of the photo or more would change little
@@ -117,6 +117,32 @@ def detect_people(picture: Image.Image) -> list[Pose] | None:
     with _ONE_AT_A_TIME:
         detector = _detector()
         return None if detector is None else detector.people(picture)
+
+
+def poses_in_picture(picture: Image.Image) -> tuple[list[Pose], str]:
+    """The pose of a drawn skeleton, or those of the people in a photo, the largest first; and what a user should know.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        pose, notes = read_skeleton_picture(picture)
+    except ValueError:
+        found, note = people_in_photo(picture)
+        if not found:
+            raise ValueError(f"neither a drawn skeleton nor a photo with a pose ({note})") from None
+        return found, note
+    return [pose], "; ".join(notes)
+
+
+def people_in_photo(picture: Image.Image) -> tuple[list[Pose], str]:
+    """The poses of the people in a photo, the largest first, if any; and what a user should know."""
+    found = detect_people(picture)
+    if found is None:
+        return [], "poses are not detected here: the extra pose and its networks are missing (imagpose poses setup)"
+    if not found:
+        return [], "nobody was found in the photo"
+    return found, f"{len(found)} people; the largest is taken" if len(found) > 1 else ""
 
 
 @cache

@@ -129,7 +129,7 @@ def generate_inputs(
 
     started = time.perf_counter()
     settings = settings.settled(pipeline)
-    height, width = settings.size or (pipeline.config.view_height, pipeline.config.view_width)
+    height, width = settings.picture_size(pipeline)
     framed = frame_sources(inputs, settings, height, width)
     fitted, how_fitted = fit_inputs(inputs, framed, settings)
     drawn = [

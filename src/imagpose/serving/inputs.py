@@ -21,8 +21,8 @@ from imagpose.pose.library import NamedPose, named_poses
 from imagpose.serving.detection import PICTURE_ENDINGS
 
 __all__ = [
-    "CHECK_VIEW_SIZE", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "name_targets", "read_inputs",
-    "read_targets",
+    "CHECK_VIEW_SIZE", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "found_targets", "name_targets",
+    "read_inputs", "read_targets",
 ]  # fmt: skip
 
 PictureLike: TypeAlias = "str | Path | Image.Image | Any"
@@ -72,6 +72,17 @@ class Targets:
     poses: list[Pose]
     origins: list[str]
     said: list[str]
+
+    def joined(self, more: Targets) -> Targets:
+        """These and then others; a name that is taken gets a number."""
+        names = name_targets([*self.names, *more.names])
+        return Targets(names, [*self.poses, *more.poses], [*self.origins, *more.origins], [*self.said, *more.said])
+
+
+def found_targets(poses: Sequence[Pose], name: str) -> Targets:
+    """Poses that were not read from files, named like those of a file that holds them."""
+    stems = [f"{name}-{number:03}" for number in range(1, len(poses) + 1)] if len(poses) > 1 else [name]
+    return Targets(name_targets(stems), list(poses), [name] * len(poses), [])
 
 
 def read_targets(poses: Sequence[PoseLike], reading: PoseOptions | None = None) -> Targets:

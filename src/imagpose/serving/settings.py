@@ -109,6 +109,10 @@ class GenerateSettings:
         """With the model's own steps and guidance where none are given; see `pipeline.loading.settled_sampling`."""
         return replace(self, sampling=settled_sampling(self.sampling, model))
 
+    def picture_size(self, pipeline: IMAGPosePipeline) -> tuple[int, int]:
+        """Height and width of a pipeline's pictures."""
+        return self.size or (pipeline.config.view_height, pipeline.config.view_width)
+
     def record(self) -> dict[str, Any]:
         """All settings, flat, as JSON holds them."""
         values = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "sampling"}

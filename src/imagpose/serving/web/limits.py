@@ -21,7 +21,7 @@ class Limits:
     Attributes:
         file_bytes: of one uploaded file.
         picture_pixels: of one photo.
-        photos, poses: of one request.
+        photos, poses, pictures: of one request.
         steps: of sampling.
         side: of a generated picture, in pixels.
         views: slots of a joint canvas.
@@ -34,6 +34,7 @@ class Limits:
     picture_pixels: int = 40_000_000
     photos: int = 8
     poses: int = 16
+    pictures: int = 32
     steps: int = 100
     side: int = 1024
     views: int = 16
@@ -66,12 +67,19 @@ class Limits:
             raise ValueError("no room for more uploads; old ones are removed after a while, try again later")
 
     def check_request(
-        self, photos: int = 0, poses: int = 0, steps: int = 0, size: tuple[int, int] | None = None, views: int = 0
+        self,
+        photos: int = 0,
+        poses: int = 0,
+        pictures: int = 0,
+        steps: int = 0,
+        size: tuple[int, int] | None = None,
+        views: int = 0,
     ) -> None:
         """Raises `ValueError` if a request asks for too much."""
         asked = {
             "photos": (photos, self.photos),
             "target poses": (poses, self.poses),
+            "pictures": (pictures, self.pictures),
             "steps": (steps, self.steps),
             "pixels a side": (max(size or (0,)), self.side),
             "slots of the grid": (views, self.views),

@@ -12,7 +12,6 @@ from imagpose.pose import Pose, PoseOptions, read_pose_file, to_openpose
 from imagpose.pose.library import NamedPose, named_pose
 from imagpose.serving.generate import GenerateInputs, GenerateSettings, check_request, read_inputs
 from imagpose.serving.web.limits import Limits, inside
-from imagpose.views import Plan, plan
 
 __all__ = ["Order", "Photo", "read_order"]
 
@@ -44,12 +43,6 @@ class Order:
     model: str
     settings: GenerateSettings
 
-    @property
-    def plan(self) -> Plan:
-        """How it is laid into canvases."""
-        sources, targets = len(self.inputs.sources), len(self.inputs.poses)
-        return plan(sources, targets, self.settings.view_grid(sources, targets), self.settings.scenario)
-
 
 def read_order(
     photos: Sequence[Photo],
@@ -65,8 +58,8 @@ def read_order(
     Args:
         photos: of one person, files inside `folder`.
         poses: target poses, parsed JSON of any kind that `pose.read_pose_file` knows, or names of the library.
-        asked: "model", "units" of the poses, and settings: "scenario", "grid", "size" (256x176), "crop", "retarget",
-            "steps", "guidance_scale", "seed"; None and "" stand for the default.
+        asked: "model", "units" of the poses, and settings: "scenario", "grid", "size" (256x176), "samples",
+            "background", "crop", "retarget", "steps", "guidance_scale", "seed"; None and "" stand for the default.
         folder: where uploads lie.
         models: that may be asked for.
         limits: of all of it.
@@ -81,7 +74,7 @@ def read_order(
     if unknown := sorted(set(values) - set(_SETTINGS)):
         raise ValueError(f"no setting is named {unknown[0]!r}; known are {', '.join(_SETTINGS)}")
     settings = GenerateSettings.of({name: _SETTINGS[name](name, value) for name, value in values.items()})
-    limits.check_request(len(photos), len(poses), settings.sampling.steps or 0, settings.size)
+    limits.check_request(len(photos), len(poses), steps=settings.sampling.steps or 0, size=settings.size)
     if not photos:
         raise ValueError("no photo: add one, or choose a person")
 
@@ -92,7 +85,8 @@ def read_order(
     targets = [
         pose for number, value in enumerate(poses, 1) for pose in _poses(value, reading, f"target pose {number}")
     ]
-    limits.check_request(poses=len(targets), views=settings.view_grid(len(files), len(targets)).num_views)
+    grid = settings.view_grid(len(files), len(targets))
+    limits.check_request(poses=len(targets), pictures=len(targets) * settings.samples, views=grid.num_views)
     own: list[Pose] = []
     if all(photo.pose is not None for photo in photos):
         own = [_poses(photo.pose, reading, f"pose of photo {number}")[0] for number, photo in enumerate(photos, 1)]
@@ -156,6 +150,8 @@ _SETTINGS: dict[str, Callable[[str, Any], Any]] = {
     "scenario": _text,
     "grid": _text,
     "size": _size,
+    "samples": _whole,
+    "background": _text,
     "crop": _switch,
     "retarget": _switch,
     "steps": _whole,

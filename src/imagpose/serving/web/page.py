@@ -146,6 +146,8 @@ def _settings(studio: Studio) -> dict[str, gr.components.Component]:
         "seed": gr.Number(0, precision=0, label="Seed", info="Same seed, same pictures"),
         "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width"),
         "model": gr.Dropdown(models, value=models[0], label="Model", info="What draws the pictures"),
+        "samples": gr.Slider(1, 8, 1, step=1, label="Samples", info="Pictures of each pose", elem_classes=row),
+        "background": gr.Textbox("keep", label="Background", info="keep, transparent, or a colour like #ffffff"),
         "crop": gr.Checkbox(True, label="Frame photos around the person", elem_classes=row),
         "retarget": gr.Checkbox(False, label="Fit poses to the person's body", elem_classes=row),
     }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagpose.io import LOCK_FILE, locked_folder
 from imagpose.serving.web.gate import Gate
 from imagpose.serving.web.limits import Limits
 
@@ -18,6 +21,8 @@ __all__ = ["Address", "open_page", "serve"]
 
 _USER = "imagpose"  # of the password
 _SWEEP_EVERY = 300.0  # seconds
+_FOLDERS = "imagpose-web-"
+_OPEN: set[Path] = set()  # folders of this process's pages, whose locks do not keep the process itself out
 _SESSIONS = 200  # that Gradio remembers; ours keep nothing there
 
 
@@ -68,15 +73,15 @@ def open_page(address: Address, models: Sequence[str], limits: Limits, device: s
         ValueError: as `serve`.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    with tempfile.TemporaryDirectory(prefix="imagpose-web-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
+    with _page_folder() as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
         page_module = _import_page()
         from fastapi.middleware import Middleware
 
         from imagpose.devices import choose_device
         from imagpose.serving.web.studio import Studio
 
-        studio = Studio(Path(folder), models, limits, choose_device(device))
+        studio = Studio(folder, models, limits, choose_device(device))
         page = page_module.build_page(studio)
         ended = threading.Event()
         sweeper = threading.Thread(target=_sweep, args=(studio, ended), daemon=True)
@@ -111,6 +116,30 @@ def open_page(address: Address, models: Sequence[str], limits: Limits, device: s
             ended.set()
             studio.close()
             page.close(verbose=False)
+
+
+@contextmanager
+def _page_folder() -> Iterator[Path]:
+    """A folder for a page's files, which ends with the block; those that killed processes left behind go first."""
+    with tempfile.TemporaryDirectory(prefix=_FOLDERS) as name:
+        folder = Path(name)
+        for other in folder.parent.glob(f"{_FOLDERS}*"):
+            with suppress(OSError):  # its process lives, or somebody else was faster
+                if other not in _OPEN and _is_left_behind(other, folder.lstat().st_uid):
+                    with locked_folder(other):
+                        shutil.rmtree(other)
+        with locked_folder(folder):
+            _OPEN.add(folder)
+            try:
+                yield folder
+            finally:
+                _OPEN.remove(folder)
+
+
+def _is_left_behind(folder: Path, user: int) -> bool:
+    """A page's folder of the same user, unless its process holds the lock: nothing of others is followed or opened."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user and (folder / LOCK_FILE).is_file()
 
 
 def _import_page() -> Any:

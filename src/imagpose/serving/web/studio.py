@@ -5,6 +5,8 @@ Everything that a browser sends is checked here. A refusal is a `ValueError` who
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import secrets
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from imagpose.io import LOCK_FILE
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.pictures import load_picture, parse_size
 from imagpose.pipeline.loading import load_pipeline, settled_sampling
@@ -26,12 +29,13 @@ from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose, read_pose
 from imagpose.pose.library import library
 from imagpose.serving.demo import PEOPLE_FOLDER
 from imagpose.serving.detection import PICTURE_ENDINGS
-from imagpose.serving.framing import detect_people
+from imagpose.serving.framing import people_in_photo, poses_in_picture
 from imagpose.serving.generate import generate_inputs, photographs_note, skeleton_size
+from imagpose.serving.progress import Watch
+from imagpose.serving.settings import GenerateSettings
 from imagpose.serving.web.desk import Desk, Job
 from imagpose.serving.web.limits import Limits, inside, remove_old
 from imagpose.serving.web.orders import Order, Photo, read_order
-from imagpose.serving.web.progress import Watch
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
@@ -71,7 +75,7 @@ class Studio:
 
     def remove_old_files(self) -> None:
         """Remove uploads and results that are old enough."""
-        remove_old(self.folder, self.limits.kept_seconds, keep={self.people_folder})
+        remove_old(self.folder, self.limits.kept_seconds, keep={self.people_folder, self.folder / LOCK_FILE})
 
     def usual_sampling(self, model: str) -> tuple[int | None, float | None]:
         """The steps and the scale of guidance of one of the page's models, where a request does not say them."""
@@ -118,7 +122,7 @@ class Studio:
             file = inside(self.folder, path)
             self.limits.check_photo(file)
             picture = load_picture(file)
-        found, note = self._poses_in(picture)
+        found, note = people_in_photo(picture)
         pose = None if not found else to_openpose(found[0])
         return {"width": picture.width, "height": picture.height, "pose": pose, "note": note}
 
@@ -139,21 +143,16 @@ class Studio:
             file = inside(self.folder, path)
             self.limits.check_file(file)
             options = PoseOptions(frame=parse_size(frame) if frame.strip() else None)
-            is_picture = file.suffix.lower() in PICTURE_ENDINGS
-            if is_picture:
+            if file.suffix.lower() in PICTURE_ENDINGS:
                 self.limits.check_photo(file)
-            try:
+                try:
+                    found, note = poses_in_picture(load_picture(file))
+                except ValueError as error:
+                    raise ValueError(f"{file.name}: {error}") from None
+                poses, notes = found[:1], [note] if note else []
+            else:
                 read = read_pose_file(file, options)
                 poses, notes = read.poses, list(read.notes)
-            except ValueError:
-                if not is_picture:
-                    raise
-                found, note = self._poses_in(load_picture(file))
-                if not found:
-                    raise ValueError(
-                        f"{file.name}: neither a drawn skeleton nor a photo with a pose ({note})"
-                    ) from None
-                poses, notes = found[:1], [note] if note else []
         if len(poses) > self.limits.poses:
             notes.append(f"{len(poses)} poses; the first {self.limits.poses} are taken")
         return {"poses": [to_openpose(pose) for pose in poses[: self.limits.poses]], "notes": notes}
@@ -183,15 +182,6 @@ class Studio:
         text = re.sub(rf"{re.escape(str(self.folder))}/(?:[\w-]+/)*", "", text)
         return text.replace("--pose-frame HEIGHTxWIDTH", "give the frame, height x width")
 
-    def _poses_in(self, picture: Image.Image) -> tuple[list[Pose], str]:
-        """The poses in a photo, and what is to be said."""
-        found = detect_people(picture)
-        if found is None:
-            return [], "poses are not detected here: the extra pose and its networks are missing (imagpose poses setup)"
-        if not found:
-            return [], "nobody was found in the photo"
-        return found, f"{len(found)} people; the largest is taken" if len(found) > 1 else ""
-
     def _pipeline(self, model: str) -> IMAGPosePipeline:
         if model not in self._pipelines:
             self._pipelines[model] = load_pipeline(self.models[model], device=self._device)
@@ -211,15 +201,15 @@ class Studio:
         folder = self.folder / f"result-{secrets.token_urlsafe(16)}"
         with self._refusing():
             done = generate_inputs(
-                pipeline, order.inputs, settings, out=folder / "pictures",
-                after_step=Watch(order, job, settings.sampling.steps or 0),
-            )  # fmt: skip
+                pipeline, order.inputs, settings, out=folder / "pictures", after_step=watch(order, settings, job)
+            )
         archive = write_archive(folder / "imagpose.zip", order, done.files)
+        pictures = done.files[: len(done.images)]
         skeletons = []
         for name, pose in zip(order.inputs.names, order.inputs.poses, strict=True):
-            skeletons.append(folder / f"{name}-skeleton.png")
-            draw_skeleton(pose, *skeleton_size(pose)).save(skeletons[-1])
-        pictures = done.files[: len(done.images)]
+            drawn = folder / f"{name}-skeleton.png"
+            draw_skeleton(pose, *skeleton_size(pose)).save(drawn)
+            skeletons += [drawn] * (len(pictures) // len(order.inputs.poses))  # one for each sample
         named: dict[str, Any] = {
             "pictures": pictures,
             "skeletons": skeletons,
@@ -233,6 +223,26 @@ class Studio:
             "seconds": round(time.monotonic() - started, 1),
             "note": self._plain(photographs_note(order.model, uploads) or ""),
         }
+
+
+def watch(order: Order, settings: GenerateSettings, job: Job) -> Watch:
+    """The callback that tells of a job while it is worked on, with settled settings, and ends it when it is to end."""
+    previews: list[str | None] = [None] * len(order.inputs.poses)
+
+    def tell(done: int, total: int, new: Mapping[int, Image.Image]) -> None:
+        for number, picture in new.items():
+            previews[number] = _inline(picture)
+        job.news = {"step": done, "steps": total, "previews": list(previews)}
+
+    watching = Watch(order.inputs, settings, job.check, tell)
+    tell(0, watching.total, {})
+    return watching
+
+
+def _inline(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def write_archive(archive: Path, order: Order, files: Sequence[Path]) -> Path:

@@ -35,12 +35,14 @@ def test_defaults_and_settings(order, pose_json, photo):
     assert plain.inputs.source_poses is None and plain.photos == (photo.resolve(),)
     given = {
         "units": "pixels", "model": "b", "scenario": "T2", "grid": "2x3", "size": "128x64", "crop": False, "steps": 5.0,
-        "guidance_scale": 3, "seed": 9,
+        "guidance_scale": 3, "seed": 9, "samples": 2.0, "background": "#102030",
     }  # fmt: skip
     full = order(settings=given, photos=[Photo(photo, pose_json(1))])
     expected = Sampling(5, 3.0, seed=9)
-    assert full.settings == GenerateSettings("T2", "2x3", (128, 64), crop=False, sampling=expected)
-    assert full.model == "b" and len(full.inputs.source_poses) == 1 and len(full.plan.canvases) == 1
+    assert full.settings == GenerateSettings(
+        "T2", "2x3", (128, 64), samples=2, background="#102030", crop=False, sampling=expected
+    )
+    assert full.model == "b" and len(full.inputs.source_poses) == 1
 
 
 def test_a_name_of_the_library_is_a_pose(order):
@@ -81,7 +83,10 @@ def test_source_poses_are_taken_of_all_photos_or_of_none(order, photo, pose_json
         ({"settings": {"guidance_scale": "much"}}, "guidance_scale must be a number"),
         ({"settings": {"crop": 1}}, "crop must be true or false"),
         ({"settings": {"device": "cuda"}}, "no setting is named 'device'"),
-        ({"settings": {"samples": 1000}}, "no setting is named 'samples'"),
+        ({"settings": {"samples": 33}}, "33 pictures: this page takes at most 32"),
+        ({"settings": {"samples": 11}, "poses": 3}, "33 pictures: this page takes at most 32"),
+        ({"settings": {"background": "no colour"}}, "background"),
+        ({"settings": {"anchor": True}}, "no setting is named 'anchor'"),
         ({"settings": {"seed": -1}}, "seed"),
         ({"poses": ["/etc/passwd"]}, "target pose 1: OpenPose JSON, any other"),
         ({"poses": [[["/etc/passwd"]]]}, "target pose 1"),
@@ -93,7 +98,7 @@ def test_what_is_not_legal_is_refused_in_one_line(order, photo, pose_json, chang
         if isinstance(changes.get(name), int):
             changes = {**changes, name: [one] * changes[name]}
     if "settings" in changes:
-        changes = {"settings": {"units": "pixels", **changes["settings"]}}
+        changes = {**changes, "settings": {"units": "pixels", **changes["settings"]}}
     with pytest.raises(ValueError, match=message) as raised:
         order(**changes)
     assert "\n" not in str(raised.value)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -61,6 +65,79 @@ def test_the_same_request_gives_the_command_lines_bytes(client, tiny_model, phot
     assert read_marks(written[0]).generated and read_marks(written[0]).seed == 5
     for path in written[:3]:
         assert b"photo" not in path.read_bytes()
+
+
+def test_samples_and_a_ground_of_their_own(client, photo, pose_json):
+    asked = {"samples": 2, "steps": 1, "background": "#ff0000", "units": "pixels"}
+    written = generate(client, [photo], [pose_json(0), pose_json(1)], **asked)
+    names = [f"target-{target}_{sample}.png" for target in range(2) for sample in (1, 2)]
+    assert [path.name for path in written[:4]] == names
+    settings = json.loads(written[5].read_text())["settings"]
+    assert (settings["samples"], settings["background"]) == (2, "#ff0000")
+
+
+def test_the_page_shows_each_sample_beside_its_pose(tiny_model, photo, pose_json, tmp_path):
+    from imagpose.serving.web.orders import Photo
+    from imagpose.serving.web.page import _ended
+    from imagpose.serving.web.studio import Studio
+
+    studio = Studio(tmp_path, [tiny_model], Limits(), "cpu")
+    job = studio.submit([Photo(photo)], [pose_json(0), pose_json(1)], {"samples": 2, "steps": 2, "units": "pixels"})
+    while not job.ended.wait(0.1):
+        job.look()
+    assert job.news["step"] == job.news["steps"] == 4
+    shown = [(Path(own["picture"]["path"]).stem, Path(own["skeleton"]["path"]).stem) for own in _ended(job)["items"]]
+    assert shown == [(f"target-{n}_{sample}", f"target-{n}-skeleton") for n in range(2) for sample in (1, 2)]
+    studio.close()
+
+
+def test_the_curl_example_of_the_docs_runs_as_it_stands(served, photo, pose_json, tmp_path):
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl")
+    page = Path(__file__).parents[3] / "docs" / "web.md"
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    commands = next(own for own in blocks if "curl" in own)
+    there = "http://127.0.0.1:7860/"
+    assert there in commands
+    shutil.copy(photo, tmp_path / "front.jpg")
+    (tmp_path / "dance.json").write_text(json.dumps(pose_json(0)))
+    told = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands.replace(there, served.local_url)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True,
+    ).stdout  # fmt: skip
+    assert "event: complete" in told and "event: error" not in told
+    files = json.loads(told.rpartition("data: ")[2])[0]
+    assert [own["orig_name"] for own in files] == ["target-0.png", "sheet.png", "result.json", "imagpose.zip"]
+    assert urllib.request.urlopen(files[0]["url"]).read().startswith(b"\x89PNG")
+
+
+def test_folders_of_killed_pages_are_removed_and_nothing_else(tmp_path, monkeypatch):
+    from imagpose.serving.web.server import _page_folder
+
+    foreign = tmp_path / "others"
+    foreign.mkdir()
+    (foreign / ".lock").write_text("kept")
+    (tmp_path / "imagpose-web-link").symlink_to(foreign)
+    (tmp_path / "imagpose-web-new").mkdir()  # another page's, before it has its lock
+    script = (
+        "import time; from imagpose.serving.web.server import _page_folder\n"
+        "with _page_folder() as folder: print(folder, flush=True); time.sleep(99)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+    left = Path(process.stdout.readline().strip())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with _page_folder() as own, _page_folder():
+        assert left.is_dir() and own.is_dir()
+        (left / "upload.png").write_text("")
+    assert not own.exists()
+    process.kill()
+    process.wait()
+    assert (left / "upload.png").exists()
+    with _page_folder():
+        assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["imagpose-web-link", "imagpose-web-new", "others"]
+    assert (foreign / ".lock").read_text() == "kept"
 
 
 def test_refusals_reach_the_program_as_one_line(client, photo, pose_json):

@@ -8,6 +8,9 @@ import pytest
 
 from imagpose.pose import to_openpose
 from imagpose.serving.web.limits import Limits
+from tiny_pipeline import build_pipeline, picture, pipeline, pose, seeded
+
+__all__ = ["build_pipeline", "picture", "pipeline", "pose", "seeded"]
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,7 @@ def load(
     with (
         mock.patch("imagpose.serving.web.studio.generate_inputs", stand_in(seconds)),
         mock.patch("imagpose.serving.web.studio.watch"),
-        mock.patch("imagpose.serving.web.studio.load_pipeline"),
+        mock.patch("imagpose.serving.web.studio.load_pipeline", return_value=mock.MagicMock(config={})),
         open_page(Address(port=0), ["mini"], Limits(waiting=waiting), "cpu") as page,
     ):
         photo = str(next(Path(os.environ["GRADIO_TEMP_DIR"]).glob("people/*/0.png")))

@@ -23,8 +23,9 @@ from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, 
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.report import markdown_table
 from imagpose.evaluation.reproduce import items, measured
-from imagpose.evaluation.reproduce.claims import Claim, claim_table
+from imagpose.evaluation.reproduce.claims import Claim, claim_table, find_claims
 from imagpose.evaluation.reproduce.measured import Measured, result_table
+from imagpose.evaluation.reproduce.measuring import Measuring
 from imagpose.evaluation.reproduce.page import ResultPage, write_page
 from imagpose.evaluation.reproduce.published import published_rows
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
@@ -62,8 +63,8 @@ def scenario_requests(
     return ask(ModelEvaluation("mini", data, scenarios, limit=limit)).requests
 
 
-def measuring(out: Path, data: Path, **changes) -> items.Measuring:
-    return items.Measuring(
+def measuring(out: Path, data: Path, **changes) -> Measuring:
+    return Measuring(
         **{"out": out, "data": data, "sampling": Sampling(2, 2.0), "limit": 3, "command": "imagpose x"} | changes
     )
 
@@ -285,7 +286,7 @@ def line(name: str, ssim: list[float], lpips: list[float] | None = None, pairs_e
 
 def verdicts(claims: list[Claim], lines: dict[str, Measured]) -> list[list[str]]:
     """Of the claims, measure by measure."""
-    _, *rows = claim_table(claims, lines)
+    _, *rows = claim_table(find_claims(claims, lines))
     return [[re.sub(r"^[+-][^a-z]*", "", cell) for cell in row[4:]] for row in rows]
 
 
@@ -304,16 +305,16 @@ def test_verdicts() -> None:
     assert verdicts(better, lines) == [["holds", "does not hold"], ["does not hold", "holds"], ["not decided", ""]]
     # Differences below the margin: an advantage that is sure holds, one that may be none does not.
     assert verdicts([Claim("hardly", "base"), Claim("as good", "base")], lines) == [
-        ["holds", ""],
-        ["does not hold", ""],
+        ["holds"],
+        ["does not hold"],
     ]
     alike = [Claim(one, "base", "alike") for one in ("higher", "hardly", "as good", "noisy")]
-    assert verdicts(alike, lines) == [["does not hold"] * 2, ["holds", ""], ["holds", ""], ["not decided", ""]]
+    assert verdicts(alike, lines) == [["does not hold"] * 2, ["holds"], ["holds"], ["not decided"]]
     # Sure to be better, but not by more than does not matter.
     assert verdicts([Claim("at the margin", "base"), Claim("at the margin", "base", "alike")], lines) == [
-        ["holds", ""], ["not decided", ""],
+        ["holds"], ["not decided"],
     ]  # fmt: skip
-    head, row = claim_table([Claim("higher", "base")], lines)
+    head, row = claim_table(find_claims([Claim("higher", "base")], lines))
     assert head == ["", "expected", "pairs", "people", "SSIM ↑, margin 0.01", "LPIPS (AlexNet) ↓, margin 0.01"]
     assert row[2:5] == ["40", "40", "+0.100 [+0.100, +0.100] holds"]
 
@@ -353,7 +354,7 @@ def test_pairs_that_only_one_line_has_are_not_compared() -> None:
     values = {f"pair {number}": 0.9 for number in (*range(1, 10), 77)}
     short = Measured("short", {}, {"clean_ssim": values}, {}, {pair: pair for pair in values})
     lines = {"short": short, "long": line("long", [0.1, *[0.4] * 20])}
-    _, row = claim_table([Claim("short", "long")], lines)
+    _, row = claim_table(find_claims([Claim("short", "long")], lines))
     assert row[2:] == ["9", "9", "+0.500 [+0.500, +0.500] holds"]
 
 

@@ -24,6 +24,7 @@ from imagpose.evaluation.model import evaluate_model, evaluate_on_people
 from imagpose.evaluation.model_requests import ModelEvaluation
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.reproduce import items
+from imagpose.evaluation.reproduce.measuring import Measuring
 from imagpose.evaluation.study.build import StudySettings, build_study
 from imagpose.evaluation.study.score import score_study
 from imagpose.pipeline.sampling import Sampling
@@ -176,8 +177,8 @@ def test_scores_replace_only_scores(folders: ImageFolders, tmp_path: Path) -> No
     assert (tmp_path / "scores" / "notes.txt").read_text() == "mine"
 
 
-def measuring(out: Path) -> items.Measuring:
-    return items.Measuring(out, out.parent / "nowhere", Sampling(1, 1.0), None, "imagpose x")
+def measuring(out: Path) -> Measuring:
+    return Measuring(out, out.parent / "nowhere", Sampling(1, 1.0), None, "imagpose x")
 
 
 @pytest.mark.parametrize("name", ["figure7.md", "figure7.png"])

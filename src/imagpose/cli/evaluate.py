@@ -20,6 +20,11 @@ Detector = Annotated[
     typer.Option("--detect", metavar="DETECTOR", help=f"Measure poses, of photographs too: {DETECTORS}."),
 ]
 
+IdentityNetwork = Annotated[
+    str | None,
+    typer.Option(help="Judge identity, of photographs too, by this folder (or Hub id) of a vision transformer."),
+]
+
 
 @app.command("people", epilog="Example: imagpose evaluate people --identities 100 --out evaluation")
 @with_sampling
@@ -62,6 +67,7 @@ def model_on_data(
         int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")
     ] = None,
     detect: Detector = None,
+    identity_network: IdentityNetwork = None,
     workers: Workers = None,
 ) -> None:
     """Measure a model on a data set's test split, beside copying the source and the autoencoder alone."""
@@ -75,7 +81,8 @@ def model_on_data(
         model, data, (*(scenarios if any(scenarios) else ()), *(request or ())), [*map(ViewGrid.parse, grid.split(","))],
         pairs, limit, seeds, sampling,
     )  # fmt: skip
-    table = evaluate_model(out, asked, MeasureSettings(tuple(protocol.split(",")), workers, detect=detect))
+    settings = MeasureSettings(tuple(protocol.split(",")), workers, detect=detect, identity_network=identity_network)
+    table = evaluate_model(out, asked, settings)
     _show(table, out)
 
 
@@ -109,6 +116,7 @@ def images(
     ] = None,
     protocol: Protocol = "clean,field",
     detect: Detector = None,
+    identity_network: IdentityNetwork = None,
     workers: Workers = None,
 ) -> None:
     """Measure any method's folder of pictures: SSIM, PSNR, LPIPS, FID, as defined and as the field computed them."""
@@ -116,7 +124,8 @@ def images(
     from imagpose.evaluation.measure import MeasureSettings
 
     folders = ImageFolders(generated, reference, train, masks, data)
-    table = evaluate_images(folders, out, MeasureSettings(tuple(protocol.split(",")), workers, detect=detect))
+    settings = MeasureSettings(tuple(protocol.split(",")), workers, detect=detect, identity_network=identity_network)
+    table = evaluate_images(folders, out, settings)
     _show(table, out)
 
 

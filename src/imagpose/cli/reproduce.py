@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import Model, parse_named, with_sampling
+from imagpose.cli.options import Model, Workers, parse_named, with_sampling
 
 if TYPE_CHECKING:
-    from imagpose.evaluation.reproduce.items import Measuring
+    from imagpose.evaluation.reproduce.measuring import Measuring
     from imagpose.evaluation.reproduce.training_runs import TrainingRuns
     from imagpose.pipeline.sampling import Sampling
 
@@ -28,6 +28,11 @@ Config = Annotated[
 ]
 Budget = Annotated[int, typer.Option(min=1, help="Optimiser steps of every variant.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many test pairs, always the same ones.")]
+Rows = Annotated[int, typer.Option(min=1, help="People that are shown.")]
+Baselines = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=FOLDER with IDENTITY/SOURCE_to_TARGET.png of the pairs; repeat for several."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="key=value replacements in the configuration.", metavar="[KEY=VALUE]...", show_default=False),
@@ -43,10 +48,7 @@ def table1(
     data: Data,
     out: Out,
     model: Model = "mini",
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=FOLDER with IDENTITY/SOURCE_to_TARGET.png of every test pair; repeat for several."),
-    ] = None,
+    baseline: Baselines = None,
     limit: Limit = None,
 ) -> None:
     """A model beside other methods' folders of pictures."""
@@ -193,8 +195,118 @@ def figure8(
     _show(items.figure8(measuring, model, numbers, requests), out, "figure8")
 
 
+@app.command(
+    epilog="Example: imagpose reproduce figure5 --data data/deepfashion --model model --baseline CFLD=cfld --out results"
+)
+@with_sampling
+def figure5(
+    sampling: Sampling,
+    data: Data,
+    out: Out,
+    model: Model = "mini",
+    baseline: Baselines = None,
+    rows: Rows = 6,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV source,target whose first rows are shown; default: a fixed choice.")
+    ] = None,
+) -> None:
+    """Rows of source, pose, other methods, ours and the truth."""
+    from imagpose.evaluation.reproduce import figures
+
+    others = {name: Path(folder) for name, folder in parse_named(baseline, "--baseline").items()}
+    _show(figures.figure5(_measuring(data, out, sampling, None), model, others, rows, pairs), out, "figure5")
+
+
+@app.command(epilog="Example: imagpose reproduce figure9 --data data/people --out results")
+@with_sampling
+def figure9(sampling: Sampling, data: Data, out: Out, model: Model = "mini", rows: Rows = 2) -> None:
+    """The same people in the four scenarios, as pictures."""
+    from imagpose.evaluation.reproduce import figures
+
+    _show(figures.figure9(_measuring(data, out, sampling, None), model, rows), out, "figure9")
+
+
+@app.command(epilog="Example: imagpose reproduce figure10 --data data/people --out results")
+@with_sampling
+def figure10(sampling: Sampling, data: Data, out: Out, model: Model = "mini", rows: Rows = 4) -> None:
+    """More people, one source and six poses each, as pictures."""
+    from imagpose.evaluation.reproduce import figures
+
+    _show(figures.figure10(_measuring(data, out, sampling, None), model, rows), out, "figure10")
+
+
+@app.command(epilog="Example: imagpose reproduce figure12 --data data/people --out results")
+@with_sampling
+def figure12(sampling: Sampling, data: Data, out: Out, model: Model = "mini", rows: Rows = 2) -> None:
+    """Several sources and several poses, as pictures."""
+    from imagpose.evaluation.reproduce import figures
+
+    _show(figures.figure12(_measuring(data, out, sampling, None), model, rows), out, "figure12")
+
+
+@app.command(epilog="Example: imagpose reproduce views --data data/people --limit 24 --out results")
+@with_sampling
+def views(sampling: Sampling, data: Data, out: Out, model: Model = "mini", limit: Limit = None) -> None:
+    """Limitation 1: quality, agreement and time for 2 to 12 views on a canvas; needs people of 12 views."""
+    from imagpose.evaluation.reproduce import limitations
+
+    _show(limitations.views(_measuring(data, out, sampling, limit), model), out, "views")
+
+
+@app.command(epilog="Example: imagpose reproduce styles --people 12 --limit 24 --out results")
+@with_sampling
+def styles(
+    sampling: Sampling,
+    out: Out,
+    model: Model = "mini",
+    people: Annotated[int, typer.Option(min=1, help="Test people, rendered in every style.")] = 12,
+    limit: Limit = None,
+    workers: Workers = None,
+) -> None:
+    """Limitation 2: the same people in five styles, and sources of two styles together."""
+    from imagpose.evaluation.reproduce import limitations
+
+    _show(limitations.styles(_measuring(out / "people", out, sampling, limit), model, people, workers), out, "styles")
+
+
+@app.command(
+    "all",
+    epilog="Example: imagpose reproduce all --data data/people --config configs/reproduce.yaml --budget 2000 --out all",
+)
+@with_sampling
+def everything(
+    sampling: Sampling,
+    data: Data,
+    out: Out,
+    model: Model = "mini",
+    baseline: Baselines = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML of a denoiser, for Tables 2, 3 and 7; none leaves them out.")
+    ] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every variant.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How often the variants are trained.")] = 3,
+    preset: Annotated[
+        list[str] | None, typer.Option(help="A line of Table 3: base and image encoder; repeat for several.")
+    ] = None,
+    image_encoder: Annotated[
+        list[str] | None, typer.Option(help="A line of Table 3: NAME=FOLDER (or Hub id); repeat for several.")
+    ] = None,
+    overrides: Overrides = None,
+    limit: Limit = None,
+) -> None:
+    """Every table and figure that the data allow, resumable, with one report of all verdicts."""
+    from imagpose.evaluation.reproduce.everything import Everything, reproduce_all
+
+    given = Everything(
+        _measuring(data, out, sampling, limit), model,
+        {name: Path(folder) for name, folder in parse_named(baseline, "--baseline").items()},
+        config, budget, tuple(overrides or ()), seeds, tuple(preset or ()), parse_named(image_encoder, "--image-encoder"),
+    )  # fmt: skip
+    _show(reproduce_all(given, lambda line: typer.echo(line, err=True)), out, "report")
+
+
 def _measuring(data: Path, out: Path, sampling: Sampling, limit: int | None) -> Measuring:
-    from imagpose.evaluation.reproduce.items import Measuring
+    from imagpose.evaluation.reproduce.measuring import Measuring
 
     command = shlex.join(["imagpose", *sys.argv[1:]])
     return Measuring(out, data, sampling, limit, command)

@@ -10,6 +10,7 @@ import typer
 from imagpose.cli.options import Config, Overrides, Overwrite
 
 if TYPE_CHECKING:
+    from imagpose.training.log import Outcome
     from imagpose.training.run import Trainer
 
 app = typer.Typer(help="Train the four stages and the judges of evaluation; export what ships.", no_args_is_help=True)
@@ -54,6 +55,12 @@ def denoiser(
     overrides: Overrides = None,
     resume: Resume = None,
     stop_after: StopAfter = None,
+    overfit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Learn so many canvases by heart: what works gets to a loss of 0.1, else exit code 1."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print memory by part and days, and do nothing.")] = False,
     gpus: Annotated[int, typer.Option(min=1, help="With --dry-run: GPUs of the run.")] = 1,
     rate: Annotated[float | None, typer.Option(help="With --dry-run: canvases/s of a GPU, as measured.")] = None,
@@ -64,9 +71,22 @@ def denoiser(
 
         typer.echo(needs(config, overrides, gpus, rate))
         return
-    from imagpose.training.denoiser import train_denoiser
+    from imagpose.training.denoiser import OVERFIT_LOSS, train_denoiser
 
-    run_trainer(train_denoiser, config, overrides, resume, stop_after)
+    if overfit is None:
+        run_trainer(train_denoiser, config, overrides, resume, stop_after)
+        return
+    overrides = [*(overrides or ()), f"overfit={overfit}", "validation=null"]
+    outcome = run_trainer(train_denoiser, config, overrides, resume, stop_after)
+    if outcome.reason == "finished" and (last := outcome.losses[-overfit:]):
+        loss = sum(last) / len(last)
+        reached = loss <= OVERFIT_LOSS
+        typer.echo(
+            f"overfit: loss {loss:.3f} over the last {len(last)} steps; {OVERFIT_LOSS:g} expected"
+            + ("" if reached else ": more steps, or another learning rate; else a network or the data are at fault")
+        )
+        if not reached:
+            raise typer.Exit(1)
 
 
 @app.command(epilog="Example: imagpose train lora --config configs/mini/lora.yaml")
@@ -139,8 +159,8 @@ def export(
 
 def run_trainer(
     trainer: Trainer[Any], config: Path, overrides: list[str] | None, resume: str | None, stop_after: str | None
-) -> None:
-    """Train, and say in one line how it ended."""
+) -> Outcome:
+    """Train, and say in one line how it ended; returns that."""
     from imagpose.training.configs import parse_duration
 
     try:
@@ -151,3 +171,4 @@ def run_trainer(
     measures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.validation.items())
     skipped = f", {outcome.skipped} skipped" if outcome.skipped else ""
     typer.echo(f"{outcome.reason} at step {outcome.step}{skipped}{': ' if measures else ''}{measures}")
+    return outcome

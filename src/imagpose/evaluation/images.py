@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from imagpose.evaluation.folders import ComparedPair, check_readable, check_sizes, find_pairs, list_pictures
-from imagpose.evaluation.judging import JudgedPairs, open_judged_views
+from imagpose.evaluation.judging import JudgedPairs
 from imagpose.evaluation.measure import Measures, MeasureSettings, Yardstick, measure_pairs
 from imagpose.evaluation.networks import Needs, find_networks
+from imagpose.evaluation.recognition import open_views
 from imagpose.evaluation.report import (
     HOW_TO_READ,
     build_page,
@@ -79,7 +80,7 @@ def evaluate_images(folders: ImageFolders, out: Path, settings: MeasureSettings 
     sizes = check_sizes(pairs, resizing="clean" not in protocols)
     train = None if folders.train is None else list(list_pictures(folders.train, "train").values())
     check_readable(train or ())
-    views = open_judged_views(folders.data, settings.detect)
+    views = open_views(folders.data, settings.detect, settings.identity_network)
     judged = views if isinstance(views, Needs) else JudgedPairs(views, [pair.name for pair in pairs])
 
     store = ValueStore(out / "parts", settings.workers)

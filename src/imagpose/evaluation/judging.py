@@ -39,8 +39,8 @@ from imagpose.pose.detection import PoseDetector, open_detector
 from imagpose.pose.keypoints import Pose
 
 __all__ = [
-    "SPLIT", "JudgedPairs", "JudgedViews", "Photographs", "RenderedPeople", "judge_pairs", "judge_views",
-    "open_judged_views",
+    "JUDGED", "SPLIT", "JudgedPairs", "JudgedViews", "Photographs", "RenderedPeople", "equal_sizes", "judge_pairs",
+    "judge_views", "open_judged_views", "values_of_pairs",
 ]  # fmt: skip
 
 JUDGED = ("pck", "oks", "iou", "rank1")
@@ -194,14 +194,18 @@ def keypoint_values(found: np.ndarray, record: ViewRecord, area: float) -> tuple
 class RenderedPeople(JudgedViews):
     """The test split of a data set of rendered people: what is true of each view, and the gallery of all."""
 
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """Vectors (n, d) of length 1 of pictures uint8 (n, H, W, 3): those of one person lie close together."""
+        return embed_people(pictures)
+
     @cached_property
     def gallery(self) -> tuple[np.ndarray, np.ndarray]:
-        """Names (m,) of all views of the split, and their embeddings (m, 128)."""
+        """Names (m,) of all views of the split, and their embeddings (m, d)."""
         names, found = [], []
         for identity in track(self.dataset.identities, "gallery", console=Console(stderr=True)):
             records = self.dataset.views(identity)
             names += [f"{identity}/{own.view}" for own in records]
-            found += [embed_people(run) for run in _equal_sizes([np.asarray(own.decode()) for own in records])]
+            found += [self.embed(run) for run in equal_sizes([np.asarray(own.decode()) for own in records])]
         return np.array(names), np.concatenate(found)
 
     @property
@@ -224,12 +228,12 @@ class RenderedPeople(JudgedViews):
             values[key] = made[..., column]
             values[f"{key}_real"] = real[:, column, None].repeat(samples, 1)
         key = "rank1" if judged.sources is not None else "rank1_open"
-        values[key] = self._first_ranks(made[..., 3:], judged)
-        values[f"{key}_real"] = self._first_ranks(real[:, None, 3:], judged).repeat(samples, 1)
+        values[key] = self.first_ranks(made[..., 3:], judged)
+        values[f"{key}_real"] = self.first_ranks(real[:, None, 3:], judged).repeat(samples, 1)
         return values
 
-    def _first_ranks(self, embeddings: np.ndarray, judged: JudgedPairs) -> np.ndarray:
-        """1 or 0 per pair and sample, NaN where the gallery has no other view of the person."""
+    def first_ranks(self, embeddings: np.ndarray, judged: JudgedPairs) -> np.ndarray:
+        """1 or 0 per pair and sample (pairs, samples, d), NaN where the gallery has no other view of the person."""
         names, gallery = self.gallery
         owners = np.array([name.rpartition("/")[0] for name in names])
         wanted = np.array([target.rpartition("/")[0] for target in judged.targets])
@@ -252,7 +256,7 @@ def judge_views(pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -
     """Rows of PCK, OKS, silhouette IoU and the embedding (n, 3 + 128) of pictures uint8 (H, W, 3) of some views."""
     found = [
         one
-        for run in _equal_sizes(pictures)
+        for run in equal_sizes(pictures)
         for one in zip(find_keypoints(run), find_foreground(run), embed_people(run), strict=True)
     ]
     rows = []
@@ -263,7 +267,7 @@ def judge_views(pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -
     return np.array(rows, np.float64)
 
 
-def _equal_sizes(pictures: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+def equal_sizes(pictures: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
     """Neighbours of one shape, stacked."""
     for _, run in groupby(pictures, np.shape):
         yield np.stack(list(run))

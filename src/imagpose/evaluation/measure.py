@@ -53,6 +53,7 @@ class MeasureSettings:
         workers: processes for work on pixels; None for one per core.
         networks: of published metrics; None: those found on this machine.
         detect: a detector of poses, which measures them in photographs too, see `open_judged_views`.
+        identity_network: a vision transformer that judges identity in place of the shipped judge, see `recognition`.
 
     Raises:
         ValueError: an unknown or repeated protocol, or no worker.
@@ -62,6 +63,7 @@ class MeasureSettings:
     workers: int | None = None
     networks: Networks | None = None
     detect: str | None = None
+    identity_network: str | None = None
 
     def __post_init__(self) -> None:
         known = [protocol for protocol in dict.fromkeys(self.protocols) if protocol in PROTOCOLS]

@@ -25,7 +25,7 @@ from imagpose.data.info import read_info
 from imagpose.data.pairs import write_pairs
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.folders import ComparedPair, check_sizes
-from imagpose.evaluation.judging import JudgedPairs, open_judged_views
+from imagpose.evaluation.judging import JudgedPairs
 from imagpose.evaluation.measure import MeasureSettings, Yardstick, measure_pairs
 from imagpose.evaluation.model_pictures import (
     MEAN_COLOURS,
@@ -38,6 +38,7 @@ from imagpose.evaluation.model_pictures import (
 from imagpose.evaluation.model_report import Method, write_model_report
 from imagpose.evaluation.model_requests import Asked, ModelEvaluation, ask
 from imagpose.evaluation.networks import Needs, Networks, find_networks
+from imagpose.evaluation.recognition import open_views
 from imagpose.evaluation.report import check_report_folder
 from imagpose.evaluation.store import ValueStore
 from imagpose.io import check_free_space, claim_folder, locked_folder
@@ -80,7 +81,7 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
     evaluation = replace(evaluation, sampling=settled_sampling(evaluation.sampling, evaluation.model))
     asked = ask(evaluation)
     theirs = _find_others(evaluation.others, asked)
-    views = open_judged_views(evaluation.data, settings.detect)
+    views = open_views(evaluation.data, settings.detect, settings.identity_network)
     check_free_space(out, _missing_bytes(out, asked, evaluation.seeds))
     # The first processes to be ready wait for the last, which may take hours.
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))

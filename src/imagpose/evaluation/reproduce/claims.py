@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from imagpose.evaluation.reproduce.measured import Measured
 from imagpose.evaluation.rows import METRICS
 from imagpose.metrics.statistics import Interval, difference_bounds
 
-__all__ = ["MARGINS", "Claim", "claim_table", "verdict"]
+__all__ = ["MARGINS", "Claim", "Finding", "claim_table", "find_claims", "verdict"]
 
 MARGINS = {"ssim": 0.01, "psnr": 0.3, "lpips": 0.01, "pck": 0.02, "iou": 0.02, "rank1": 0.05}
 """Differences that do not matter, by measure. Of SSIM and LPIPS about the step from PCDMs to IMAGPose in the paper's Table 1
@@ -39,51 +39,78 @@ class Claim:
     expected: Literal["better", "alike"] = "better"
 
 
-def claim_table(claims: Sequence[Claim], lines: Mapping[str, Measured]) -> list[list[str]]:
-    """Head and lines: per claim the mean difference of each measure over the pairs that both lines have, its bounds, and
-    the verdict. Measures of the clean protocol that nobody has a value of are left out."""
-    keys = [key for key in MARGINS if any(f"clean_{key}" in line.values for line in lines.values())]
-    head = ["", "expected", "pairs", "people"]
-    head += [f"{_CLEAN[key].name} {'↑' if _CLEAN[key].higher else '↓'}, margin {MARGINS[key]:g}" for key in keys]
-    body = []
+@dataclass(frozen=True)
+class Finding:
+    """What was found of a claim in one measure of the clean protocol.
+
+    Attributes:
+        one, other, expected: of the claim.
+        measure: key in `MARGINS`.
+        difference, low, high: mean of `one` less `other` over the pairs that both have, and its bounds; infinite where too
+            few people were seen.
+        pairs, people: how many there are.
+        verdict: "holds", "does not hold" or "not decided".
+    """
+
+    one: str
+    other: str
+    expected: str
+    measure: str
+    difference: float
+    low: float
+    high: float
+    pairs: int
+    people: int
+    verdict: str
+
+    def stored(self) -> dict[str, Any]:
+        """As JSON holds it: bounds that are infinite are null."""
+        return {
+            name: None if isinstance(own, float) and not np.isfinite(own) else own for name, own in vars(self).items()
+        }
+
+
+def find_claims(claims: Sequence[Claim], lines: Mapping[str, Measured]) -> list[Finding]:
+    """Every claim in every measure that both of its lines have values of."""
+    findings = []
     for claim in claims:
         one, other = lines[claim.one], lines[claim.other]
-        cells, pairs, people = [], 0, 0
-        for key in keys:
-            found = _compare(one, other, f"clean_{key}")
-            if found is None:
-                cells.append("")
+        for key, margin in MARGINS.items():
+            mine, theirs = one.values.get(f"clean_{key}", {}), other.values.get(f"clean_{key}", {})
+            shared = [pair for pair in mine if pair in theirs]
+            if not shared:
                 continue
-            pairs, people = max(pairs, found.pairs), max(people, found.people)
-            decided = verdict(claim, found.difference, MARGINS[key], _CLEAN[key].higher)
-            cells.append(f"{_numbers(found.difference)} {decided}")
-        body.append([f"{claim.one} against {claim.other}", claim.expected, f"{pairs:,}", f"{people:,}", *cells])
+            values = np.array([(mine[pair], theirs[pair]) for pair in shared])
+            people = np.array([one.people[pair] for pair in shared])
+            found = difference_bounds(values[:, 0], values[:, 1], people)
+            decided = verdict(claim, found, margin, _CLEAN[key].higher)
+            size = len(shared), len(set(people.tolist()))
+            findings.append(
+                Finding(claim.one, claim.other, claim.expected, key, found.mean, found.low, found.high, *size, decided)
+            )
+    return findings
+
+
+def claim_table(findings: Sequence[Finding]) -> list[list[str]]:
+    """Head and lines: per claim the mean difference of each measure, its bounds, and the verdict."""
+    keys = [key for key in MARGINS if any(own.measure == key for own in findings)]
+    head = ["", "expected", "pairs", "people"]
+    head += [f"{_CLEAN[key].name} {'↑' if _CLEAN[key].higher else '↓'}, margin {MARGINS[key]:g}" for key in keys]
+    claims: dict[tuple[str, str, str], dict[str, Finding]] = {}
+    for own in findings:
+        claims.setdefault((own.one, own.other, own.expected), {})[own.measure] = own
+    body = []
+    for (one, other, expected), found in claims.items():
+        pairs, people = (max(getattr(own, name) for own in found.values()) for name in ("pairs", "people"))
+        cells = [f"{_numbers(found[key])} {found[key].verdict}" if key in found else "" for key in keys]
+        body.append([f"{one} against {other}", expected, f"{pairs:,}", f"{people:,}", *cells])
     return [head, *body]
 
 
-@dataclass(frozen=True)
-class _Found:
-    difference: Interval
-    pairs: int
-    people: int
-
-
-def _compare(one: Measured, other: Measured, column: str) -> _Found | None:
-    """The difference over the pairs that both have a value of; None without any."""
-    mine, theirs = one.values.get(column, {}), other.values.get(column, {})
-    shared = [pair for pair in mine if pair in theirs]
-    if not shared:
-        return None
-    values = np.array([(mine[pair], theirs[pair]) for pair in shared])
-    people = np.array([one.people[pair] for pair in shared])
-    difference = difference_bounds(values[:, 0], values[:, 1], people)
-    return _Found(difference, len(shared), len(set(people.tolist())))
-
-
-def _numbers(difference: Interval) -> str:
-    digits = 3 if abs(difference.mean) < 2 else 2
-    bounds = f" [{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]" if np.isfinite(difference.low) else ""
-    return f"{difference.mean:+.{digits}f}{bounds}"
+def _numbers(found: Finding) -> str:
+    digits = 3 if abs(found.difference) < 2 else 2
+    bounds = f" [{found.low:+.{digits}f}, {found.high:+.{digits}f}]" if np.isfinite(found.low) else ""
+    return f"{found.difference:+.{digits}f}{bounds}"
 
 
 def verdict(claim: Claim, difference: Interval, margin: float, higher: bool) -> str:

@@ -2,117 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise, permutations
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import PartialState
 
-from imagpose.data.info import DatasetInfo, read_info
-from imagpose.evaluation.model import AUTOENCODER, COPY, evaluate_model
+from imagpose.evaluation.model import AUTOENCODER, COPY
 from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures, seconds_per_picture
-from imagpose.evaluation.reproduce.page import ResultPage, check_matplotlib, draw_lines, draw_speed, write_page
+from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name
+from imagpose.evaluation.reproduce.page import ResultPage, draw_speed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
-from imagpose.io import check_free_space, check_new_files, check_output_folder, staged_folder
 from imagpose.models.folder import model_name
 from imagpose.models.presets import ABLATIONS, BASES, find_preset
-from imagpose.pipeline.loading import load_pipeline, settled_sampling
-from imagpose.pipeline.sampling import Sampling
+from imagpose.pipeline.loading import load_pipeline
 
-__all__ = ["Measuring", "figure7", "figure8", "table1", "table2", "table3", "table7"]
+__all__ = ["OURS", "STAR", "figure7", "figure8", "table1", "table2", "table3", "table7"]
 
 OURS = "IMAGPose"
 _SCENARIOS = ("T1", "T2", "T3", "star")
-_STAR = "IMAGPose*"
-_PAGE_BYTES = 1_000_000  # of a page and its plot
-
-
-@dataclass(frozen=True)
-class Measuring:
-    """How and on what an item is measured.
-
-    Attributes:
-        out: folder of the page, the plot, the runs and the evaluations; the same command continues in it.
-        data: data set of `imagpose prepare` with a split "test".
-        sampling: of all pictures.
-        limit: at most so many pairs, always the same ones; None for all.
-        command: that was given, for the page.
-    """
-
-    out: Path
-    data: Path
-    sampling: Sampling
-    limit: int | None
-    command: str
-
-    @property
-    def info(self) -> DatasetInfo:
-        """Of the data set."""
-        return read_info(self.data)
-
-    def of_model(self, model: str) -> Measuring:
-        """With the model's own steps and guidance where none are given."""
-        return replace(self, sampling=settled_sampling(self.sampling, model))
-
-    def evaluate(
-        self, name: str, model: str, scenarios: Sequence[str], others: Mapping[str, Path] | None = None
-    ) -> Path:
-        """Measure a model; returns the evaluation's folder when all processes are done.
-
-        Items that give the same `name` share the pictures of the scenarios that they share.
-        """
-        sampling = self.of_model(model).sampling
-        drawn = re.sub(" steps?, guidance", "", str(sampling)).replace(",", "").replace(" ", "-")
-        folder = self.out / "evaluations" / f"{name}-{drawn}-{self.limit or 'all'}"
-        asked = ModelEvaluation(model, self.data, scenarios, limit=self.limit, sampling=sampling, others=others or {})
-        evaluate_model(folder, asked)
-        PartialState().wait_for_everyone()
-        return folder
-
-    def start(self, item: str) -> None:
-        """See that an item can be drawn and written, before hours are spent; join the processes that were started together.
-
-        Raises:
-            ValueError, OSError: matplotlib is missing; the folder cannot be written, its disk is full, or the item's page or
-                plot is there and no command wrote it.
-        """
-        check_matplotlib()
-        check_output_folder(self.out)
-        check_new_files(self.out, (f"{item}.md", f"{item}.png"), overwrite=True)
-        check_free_space(self.out, _PAGE_BYTES)
-        # Whoever is first waits for the process that measures, which may take hours.
-        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
-
-    def write(self, page: ResultPage, draw: Callable[[Path], None] | None = None) -> str:
-        """Write the page, with what all pages say, and its plot: both or none.
-
-        Args:
-            draw: writes the plot; None for one of all lines but the last, which is of real pictures.
-
-        Returns:
-            The page's table, Markdown; empty in other processes than the first.
-        """
-        if not PartialState().is_main_process:
-            return ""
-        pairs = max(len(own) for line in page.lines for own in line.values.values())
-        sampled = f"{pairs:,} pairs of test views, one sample per pair, with noise that depends on the request only."
-        with staged_folder(self.out, overwrite=True) as stage:
-            plot = stage / f"{page.item}.png"
-            draw(plot) if draw else draw_lines(plot, page.title, page.lines[:-1])
-            return write_page(stage, replace(page, setting=[*page.setting, sampled], command=self.command), self.info)
-
-    @property
-    def sampling_text(self) -> str:
-        """A sentence for the page."""
-        return f"{self.sampling.settled({})}."
+STAR = "IMAGPose*"
 
 
 def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> str:
@@ -129,17 +43,17 @@ def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> s
     """
     measuring.start("table1")
     measuring = measuring.of_model(model)
-    folder = measuring.evaluate(_of_model(model), model, ("T1", "star"), baselines)
-    ours = [read_measured(folder, "T1", OURS), read_measured(folder, "star", _STAR)]
+    folder = measuring.evaluate(evaluation_name(model), model, ("T1", "star"), baselines)
+    ours = [read_measured(folder, "T1", OURS), read_measured(folder, "star", STAR)]
     theirs = [read_measured(folder, name, name) for name in baselines]
     lines = [*theirs, read_measured(folder, COPY, COPY), *ours, read_measured(folder, AUTOENCODER, AUTOENCODER)]
-    claims = [Claim(OURS, name) for name in (*baselines, COPY)] + [Claim(_STAR, OURS, "alike")]
+    claims = [Claim(OURS, name) for name in (*baselines, COPY)] + [Claim(STAR, OURS, "alike")]
     return measuring.write(
         ResultPage(
             "table1",
             "Table 1: against other methods",
             "With one source and one pose, the paper compares IMAGPose with ten other methods, and IMAGPose is ahead in"
-            f" SSIM, LPIPS and FID. {OURS}: one pose at a time (T1); {_STAR}: three poses in one pass. Any other method's"
+            f" SSIM, LPIPS and FID. {OURS}: one pose at a time (T1); {STAR}: three poses in one pass. Any other method's"
             " folder of pictures can be added (`--baseline`). The autoencoder alone is the best that a denoiser with it can"
             " reach.",
             [f"Model: {model_name(model)}.", measuring.sampling_text],
@@ -271,16 +185,16 @@ def figure7(measuring: Measuring, model: str) -> str:
     """
     measuring.start("figure7")
     measuring = measuring.of_model(model)
-    folder = measuring.evaluate(_of_model(model), model, _SCENARIOS)
-    names = {scenario: _STAR if scenario == "star" else scenario for scenario in _SCENARIOS}
+    folder = measuring.evaluate(evaluation_name(model), model, _SCENARIOS)
+    names = {scenario: STAR if scenario == "star" else scenario for scenario in _SCENARIOS}
     lines = [read_measured(folder, scenario, name) for scenario, name in names.items()]
-    claims = [Claim("T3", "T2"), Claim("T2", "T1"), Claim("T3", "T1"), Claim(_STAR, "T1", "alike")]
+    claims = [Claim("T3", "T2"), Claim("T2", "T1"), Claim("T3", "T1"), Claim(STAR, "T1", "alike")]
     return measuring.write(
         ResultPage(
             "figure7",
             "Figure 7: one model, four scenarios",
             "T1: one source, the target pose repeated; T2: the source repeated, one pose; T3: three different sources, one"
-            f" pose; {_STAR}: one source, three poses. In the paper T3 is ahead of T2, T2 of T1, and {_STAR} close to T1.",
+            f" pose; {STAR}: one source, three poses. In the paper T3 is ahead of T2, T2 of T1, and {STAR} close to T1.",
             [f"Model: {model_name(model)}.", measuring.sampling_text],
             [*lines, real_pictures(lines[0])],
             claims,
@@ -313,7 +227,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
             f"{requests} requests are to be timed; the pairs make {counts['T1']} of one pose and {counts['star']} of three"
         )
     folders = [
-        replace(measuring, sampling=sampling).evaluate(_of_model(model), model, ("T1", "star"))
+        replace(measuring, sampling=sampling).evaluate(evaluation_name(model), model, ("T1", "star"))
         for sampling in samplings
     ]
     if not PartialState().is_main_process:  # processes that time at once would slow each other down
@@ -323,7 +237,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     seconds = seconds_per_picture(pipeline, timed, asked.dataset, samplings)
     longest = float(np.median(seconds["T1", samplings[steps.index(max(steps))]]))
     lines, points = [], []
-    for scenario, name in (("T1", "T1"), ("star", _STAR)):
+    for scenario, name in (("T1", "T1"), ("star", STAR)):
         for sampling, folder in zip(samplings, folders, strict=True):
             low, median, high = np.percentile(seconds[scenario, sampling], [25, 50, 75])
             facts = {
@@ -346,19 +260,11 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
             " on another machine do not compare, but the ratios do.",
             [f"Model: {model_name(model)}, guidance {measuring.sampling.guidance_scale:g}."],
             lines,
-            [Claim(f"{_STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]
+            [Claim(f"{STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]
             + [Claim(f"T1, {most} steps", f"T1, {own} steps") for own in steps if own != most],
         ),
         lambda path: draw_speed(path, points),
     )
-
-
-def _of_model(model: str) -> str:
-    """Name of the evaluation of a model that was not trained here; folders of the same name differ by their place."""
-    if model_name(model) == model:
-        return model.replace("/", "--")
-    place = hashlib.sha256(str(Path(model).resolve()).encode()).hexdigest()[:8]
-    return f"{model_name(model)}-{place}"
 
 
 def _trained_lines(

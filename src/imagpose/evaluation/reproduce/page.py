@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from imagpose.data.info import DatasetInfo
 from imagpose.evaluation.report import markdown_table, versions_text
-from imagpose.evaluation.reproduce.claims import Claim, claim_table
+from imagpose.evaluation.reproduce.claims import Claim, claim_table, find_claims
 from imagpose.evaluation.reproduce.measured import Measured, absent_metrics, result_table, shown_metrics, value_text
 from imagpose.evaluation.reproduce.published import published_rows, stored_as
 from imagpose.evaluation.rows import Metric
-from imagpose.io import write_text
+from imagpose.io import write_json, write_text
 from imagpose.metrics.statistics import FEWEST_PEOPLE
 
-__all__ = ["ResultPage", "check_matplotlib", "draw_lines", "draw_speed", "machine_text", "write_page"]
+__all__ = [
+    "PicturePage", "ResultPage", "check_matplotlib", "draw_lines", "draw_speed", "machine_text", "write_page",
+    "write_picture_page",
+]  # fmt: skip
 
 _RIGHT = "---:"  # numbers stand to the right
 _COLOUR = "#3b6ea5"
@@ -63,8 +67,33 @@ class ResultPage:
     command: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class PicturePage:
+    """A page that shows pictures.
+
+    Attributes:
+        item, title, question, setting, command: as in `ResultPage`.
+        picture: `<item>.png`.
+    """
+
+    item: str
+    title: str
+    question: str
+    setting: Sequence[str]
+    picture: Image.Image
+    command: str = ""
+
+
+def write_picture_page(out: Path, page: PicturePage, info: DatasetInfo) -> None:
+    """Write `<item>.md` and `<item>.png` into the folder `out`."""
+    page.picture.save(out / f"{page.item}.png")
+    parts = [f"# {page.title}", page.question, " ".join([_data_text(info), *page.setting])]
+    parts += [f"![{page.title}]({page.item}.png)", "## Command", f"    {page.command}"]
+    write_text(out / f"{page.item}.md", "\n\n".join([*parts, f"{machine_text()}; {versions_text()}."]) + "\n")
+
+
 def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
-    """Write `<item>.md` into the folder `out`, where the plot `<item>.png` lies.
+    """Write `<item>.md`, and its verdicts as `<item>.json`, into the folder `out`, where the plot `<item>.png` lies.
 
     Returns:
         The table alone, Markdown.
@@ -84,7 +113,9 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
         parts.append("The paper used photographs, so its numbers do not compare with these.")
     parts.append(f"![{page.title}]({page.item}.png)")
     if page.claims:
-        head, *lines = claim_table(page.claims, {line.name: line for line in page.lines})
+        findings = find_claims(page.claims, {line.name: line for line in page.lines})
+        write_json(out / f"{page.item}.json", {"title": page.title, "findings": [own.stored() for own in findings]})
+        head, *lines = claim_table(findings)
         parts += [
             "## Does the order hold?",
             "Mean difference over the same pairs, between two one-sided bounds of 97.5 % (bootstrap over people: the pairs"

@@ -21,7 +21,10 @@ from imagpose.training.processes import wait_for_everyone
 from imagpose.training.run import Trainer, prepare_run
 from imagpose.training.stopping import StopRequests
 
-__all__ = ["DenoiserConfig", "DenoiserStage", "cache_denoiser", "fill_caches", "train_denoiser"]
+__all__ = ["OVERFIT_LOSS", "DenoiserConfig", "DenoiserStage", "cache_denoiser", "fill_caches", "train_denoiser"]
+
+OVERFIT_LOSS = 0.1
+"""Where a run with `overfit` has to get: a tenth of the target's variance, which is what predicting nothing gives."""
 
 ConfigT = TypeVar("ConfigT", bound=DenoiserConfig)
 

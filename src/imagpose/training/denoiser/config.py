@@ -218,6 +218,11 @@ class DenoiserConfig(RunConfig):
         0.0, description="Share of steps whose views have half their height and width."
     )
     low_resolution_batch: Positive = Field(4, description="Times as many canvases in such a step.")
+    overfit: Positive | None = Field(
+        None,
+        description="Train on the same canvases over and over, noise and timesteps included: so many of 2 x 2 views, a "
+        "multiple of a step's. Whatever works learns them by heart. None: all canvases are new.",
+    )
     phases: tuple[Phase, ...] = Field((), description="Stretches of the run with other values of what they name.")
     sampling: Sampling = Field(
         Sampling(), description="How held-out people are drawn, for sample grids and for the PSNR of generated targets."

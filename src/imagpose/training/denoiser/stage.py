@@ -86,6 +86,17 @@ def predict_canvases(
     return untile(prediction.float(), grid)
 
 
+def rounds_of(overfit: int, global_batch: int) -> int:
+    """Steps that show so many canvases once.
+
+    Raises:
+        ValueError: a step's canvases do not divide them.
+    """
+    if overfit % global_batch:
+        raise ValueError(f"overfit is {overfit}; a multiple of a step's {global_batch} canvases expected")
+    return overfit // global_batch
+
+
 class DenoiserStage(Stage):
     """Joint canvases of several views: the masked ones are denoised given the visible ones, F_C and F_P."""
 
@@ -108,6 +119,7 @@ class DenoiserStage(Stage):
         recipes = [recipe for _, recipe in config.recipes]
         self.data = open_data(config.data, kinds_of(pipeline, recipes), pipeline.view_multiple)
         self._draws = self._settings(self.data, config.seed, config.recipes, global_batch(config) // config.batch_size)
+        self._rounds = None if config.overfit is None else rounds_of(config.overfit, global_batch(config))
         self.held_out = None
         if config.validation is not None:
             self.held_out = open_data(config.validation, kinds_of(pipeline), pipeline.view_multiple)
@@ -148,12 +160,17 @@ class DenoiserStage(Stage):
         ``keep_source_poses`` (b,); ``black`` (c, h, w), latents of the black view; ``grid``, a `ViewGrid`; ``recipe``;
         ``weight`` of the batch among those of the step.
         """
+        step = self._drawn(step)
         draw = draw_batch(self._draws, step, samples)
         return self._assembled(self.data, draw, self._draws.recipe(step), self.config.noise_offset)
 
+    def _drawn(self, step: int) -> int:
+        """The step whose draws a step shows: its own, or one of the first."""
+        return step if self._rounds is None else step % self._rounds
+
     def items(self, step: int, samples: range) -> list[str]:
         """Person and views of each canvas, slot by slot."""
-        draw = draw_batch(self._draws, step, samples)
+        draw = draw_batch(self._draws, self._drawn(step), samples)
         return [
             f"{self.data.name(int(identity))} views {' '.join(map(str, views.tolist()))}"
             for identity, views in zip(draw.identities, draw.views, strict=True)

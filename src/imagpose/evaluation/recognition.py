@@ -1,0 +1,119 @@
+"""Identity judged by a network that the user brings: in photographs, where the shipped judge means nothing.
+
+The row is rank-1, as of rendered people; it stands beside copying the source, the autoencoder alone and the real pictures,
+which are judged by the same network. Without those its numbers say nothing: a network that looks at clothes or at the
+ground calls every copy right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from imagpose.data.dataset import PersonDataset
+from imagpose.data.records import ViewRecord
+from imagpose.devices import choose_device
+from imagpose.evaluation.folders import ComparedPair
+from imagpose.evaluation.judging import (
+    JUDGED,
+    SPLIT,
+    JudgedPairs,
+    JudgedViews,
+    RenderedPeople,
+    equal_sizes,
+    open_judged_views,
+    values_of_pairs,
+)
+from imagpose.evaluation.networks import Needs
+from imagpose.evaluation.store import ValueStore
+from imagpose.models.folder import ModelFiles
+from imagpose.models.loading import load_image_encoder, load_image_processor
+from imagpose.pipeline.conditions import encode_image_tokens
+from imagpose.pixels import bytes_to_signed
+from imagpose.training.denoiser.cache import fingerprint
+
+__all__ = ["RecognisedPeople", "open_views"]
+
+_AT_ONCE = 16
+_VERSION = "1"  # of what is computed, for the values that are kept
+
+
+def open_views(folder: Path | None, detect: str | None, identity_network: str | None) -> JudgedViews | Needs:
+    """`open_judged_views`, with identity judged by a network of the user's where one is given.
+
+    Args:
+        folder, detect: see `open_judged_views`.
+        identity_network: folder or Hub id of a vision transformer in transformers' format; None for the shipped judge.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: see `open_judged_views` and `load_image_encoder`; or a network without a
+            data set.
+    """
+    if identity_network is None:
+        return open_judged_views(folder, detect)
+    if folder is None:
+        raise ValueError("an identity network searches a data set for the person: name it (--data)")
+    views = open_judged_views(folder, detect)
+    return RecognisedPeople(PersonDataset(folder, SPLIT), views, identity_network)
+
+
+class RecognisedPeople(RenderedPeople):
+    """The test split of any data set: identity by a given network, the rest as without it."""
+
+    def __init__(self, dataset: PersonDataset, others: JudgedViews | Needs, network: str) -> None:
+        """Load the network.
+
+        Args:
+            others: judge what is not identity; or what they need.
+            network: see `open_views`.
+        """
+        super().__init__(dataset)
+        self.others, self.network = others, network
+        files = ModelFiles(network)
+        self._encoder = load_image_encoder(files)
+        self._processor = load_image_processor(files, self._encoder)
+        self._encoder.to(choose_device())
+        self._digest = fingerprint(files)
+
+    @property
+    def note(self) -> str:
+        """Which network, and how large the gallery is."""
+        size = int(self.dataset.view_counts.sum()), len(self.dataset)
+        own = (
+            f"Identity: {size[0]:,} real views of {size[1]:,} people are searched by {Path(self.network).name}, grounds"
+            " included. Compare with copying, with the autoencoder alone and with the references."
+        )
+        return own if isinstance(self.others, Needs) else f"{self.others.note} {own}"
+
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """Vectors (n, 2 d) of length 1: the first token, and the mean of all."""
+        found = []
+        for start in range(0, len(pictures), _AT_ONCE):
+            pixels = bytes_to_signed(pictures[start : start + _AT_ONCE]).to(choose_device())
+            with torch.inference_mode():
+                tokens = encode_image_tokens(self._encoder, self._processor, pixels).float()
+            parts = [torch.nn.functional.normalize(own, dim=-1) for own in (tokens[:, 0], tokens.mean(dim=1))]
+            found.append((torch.cat(parts, dim=1) / 2**0.5).cpu().numpy())
+        return np.concatenate(found)
+
+    def judge(
+        self, pairs: Sequence[ComparedPair], judged: JudgedPairs, store: ValueStore
+    ) -> dict[str, np.ndarray | Needs]:
+        """As `RenderedPeople.judge` for `rank1`; the others as `others` has them."""
+        values: dict[str, np.ndarray | Needs]
+        if isinstance(self.others, Needs):
+            values = dict.fromkeys(JUDGED, self.others)
+        else:
+            values = self.others.judge(pairs, judged, store)
+        made, real = values_of_pairs(pairs, judged, store, f"identity {_VERSION} {self._digest}", self._work)
+        key = "rank1" if judged.sources is not None else "rank1_open"
+        values = {name: own for name, own in values.items() if not name.startswith("rank1")}
+        values[key] = self.first_ranks(made, judged)
+        values[f"{key}_real"] = self.first_ranks(real[:, None], judged).repeat(made.shape[1], 1)
+        return values
+
+    def _work(self, pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -> np.ndarray:
+        return np.concatenate([self.embed(run) for run in equal_sizes(pictures)]).astype(np.float64)

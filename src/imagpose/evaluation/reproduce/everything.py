@@ -1,0 +1,242 @@
+"""`imagpose reproduce all`: every item that the given data allow, one after another, and one report of all verdicts.
+
+Pages about a given model lie in `model`, those of trained variants in `seed-0`, `seed-1`, ... An item whose page is there
+is not made again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from imagpose.evaluation.report import markdown_table, versions_text
+from imagpose.evaluation.reproduce import figures, items
+from imagpose.evaluation.reproduce.claims import MARGINS
+from imagpose.evaluation.reproduce.measuring import Measuring
+from imagpose.evaluation.reproduce.power import gap_to_decide, people_needed, seeds_needed
+from imagpose.evaluation.reproduce.training_runs import TrainingRuns
+from imagpose.io import claim_folder, read_json, staged_folder, write_text
+
+__all__ = ["Everything", "reproduce_all"]
+
+_STEPS, _TIMED = (5, 10, 20, 50), 5
+_TRAINED = ("table2", "table3", "table7")
+_PAGES = ("table1", "table2", "table3", "table7", "figure5", "figure7", "figure8", "figure9", "figure10", "figure12")
+_ELSEWHERE = {
+    "table4": "re-identification: a data set and commands of its own",
+    "table5": "notation: docs/glossary.md",
+    "table6": "settings: docs/models.md has each beside ours",
+    "figure6": "a study with people: imagpose study",
+    "figures 1 to 4, 11": "drawings of architectures; the code is src/imagpose/models",
+}
+_VERDICTS = ("holds", "does not hold", "not decided")
+
+
+@dataclass(frozen=True)
+class Everything:
+    """What is given.
+
+    Attributes:
+        measuring: its `out` is the folder of the report.
+        model: of figures and Table 1.
+        baselines: folders of other methods, by name.
+        config, budget: of trained variants; None leaves Tables 2, 3 and 7 out.
+        overrides: key=value replacements in the configuration.
+        seeds: how often the variants are trained.
+        presets, encoders: lines of Table 3, see `items.table3`.
+        rows: people that figures show.
+    """
+
+    measuring: Measuring
+    model: str
+    baselines: Mapping[str, Path]
+    config: Path | None
+    budget: int | None
+    overrides: Sequence[str]
+    seeds: int
+    presets: Sequence[str]
+    encoders: Mapping[str, str]
+    rows: int = 4
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the folder is for."""
+        measuring = self.measuring
+        return {
+            "data": measuring.info.fingerprint, "model": self.model, "limit": measuring.limit,
+            "sampling": asdict(measuring.sampling), "config": None if self.config is None else str(self.config),
+            "budget": self.budget, "overrides": list(self.overrides),
+            "baselines": {name: str(folder) for name, folder in self.baselines.items()},
+        }  # fmt: skip
+
+    def jobs(self) -> list[tuple[str, str, Callable[[], str]]]:
+        """Folder, item and call of everything, the quick ones first."""
+        own, model, rows = self._measuring("model"), self.model, self.rows
+        found: list[tuple[str, str, Callable[[], str]]] = [
+            ("model", "figure5", lambda: figures.figure5(own, model, self.baselines, rows)),
+            ("model", "figure9", lambda: figures.figure9(own, model, min(rows, 2))),
+            ("model", "figure10", lambda: figures.figure10(own, model, rows)),
+            ("model", "figure12", lambda: figures.figure12(own, model, min(rows, 2))),
+            ("model", "table1", lambda: items.table1(own, model, self.baselines)),
+            ("model", "figure7", lambda: items.figure7(own, model)),
+            ("model", "figure8", lambda: items.figure8(own, model, _STEPS, _TIMED)),
+        ]
+        for seed in range(self.seeds) if self.config is not None else ():
+            found += self._trained(f"seed-{seed}", seed)
+        return found
+
+    def _trained(self, folder: str, seed: int) -> list[tuple[str, str, Callable[[], str]]]:
+        assert self.config is not None and self.budget is not None
+        measuring = self._measuring(folder)
+        runs = TrainingRuns(measuring.out, measuring.data, self.config, self.budget, (*self.overrides, f"seed={seed}"))
+        found: list[tuple[str, str, Callable[[], str]]] = [
+            (folder, "table2", lambda: items.table2(measuring, runs)),
+            (folder, "table7", lambda: items.table7(measuring, runs)),
+        ]
+        if len(self.presets) + len(self.encoders) > 1:
+            found.append((folder, "table3", lambda: items.table3(measuring, runs, self.presets, self.encoders)))
+        return found
+
+    def _measuring(self, folder: str) -> Measuring:
+        return replace(self.measuring, out=self.measuring.out / folder)
+
+
+def reproduce_all(everything: Everything, say: Callable[[str], None]) -> str:
+    """Make what is missing, then the report `report.md`.
+
+    An item that the data do not allow is left out, and the report has the reason.
+
+    Args:
+        say: is told what begins.
+
+    Returns:
+        The report's summary, Markdown; empty in other processes than the first.
+
+    Raises:
+        InterruptedError: a training was stopped; the same command continues.
+        ValueError, OSError: see the items; the folder is another command's, or a configuration has no budget.
+    """
+    if everything.config is not None and everything.budget is None:
+        raise ValueError("variants are trained for a number of steps: give --budget beside --config")
+    out = everything.measuring.out
+    claim_folder(out, everything.settings)
+    reasons: dict[tuple[str, str], str] = {}
+    for folder, item, make in everything.jobs():
+        if (out / folder / f"{item}.md").is_file():
+            continue
+        say(f"{folder}: {item}")
+        try:
+            make()
+        except ValueError as error:
+            reasons[folder, item] = str(error)
+            say(f"{folder}: {item} left out: {error}")
+    if not PartialState().is_main_process:
+        return ""
+    summary, text = _report(everything, reasons)
+    with staged_folder(out, overwrite=True) as stage:
+        write_text(stage / "report.md", text)
+    return summary
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """One claim in one measure over all seeds.
+
+    Attributes:
+        claim: "IMAGPose against B0: better".
+        findings: of each seed, as `Finding.stored`.
+    """
+
+    item: str
+    claim: str
+    measure: str
+    findings: list[dict[str, Any]]
+
+    @property
+    def verdict(self) -> str:
+        """That of all seeds where they agree; else nothing is decided."""
+        found = {str(own["verdict"]) for own in self.findings}
+        return found.pop() if len(found) == 1 else "not decided"
+
+    def needs(self) -> str:
+        """What would decide it."""
+        if any(own["low"] is None for own in self.findings):
+            return "more people: too few for bounds"
+        differences = [float(own["difference"]) for own in self.findings]
+        mean = sum(differences) / len(differences)
+        gap = gap_to_decide(str(self.findings[0]["expected"]), mean, MARGINS[self.measure])
+        widest = max(self.findings, key=lambda own: float(own["high"]) - float(own["low"]))
+        people = people_needed(int(widest["people"]), float(widest["low"]), float(widest["high"]), gap)
+        pairs = round(people * int(widest["pairs"]) / int(widest["people"]))
+        seeds = seeds_needed(differences, gap)
+        return f"{people:,} people ({pairs:,} pairs), " + (
+            "the spread over seeds is not known" if seeds is None else f"{seeds:,} seeds"
+        )
+
+
+def read_verdicts(out: Path) -> list[Verdicts]:
+    """All claims of all items in a folder of `reproduce_all`, those of trained items over their seeds."""
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for item in _PAGES:
+        for file in sorted(out.glob(f"*/{item}.json")):
+            for own in read_json(file)["findings"]:
+                claim = f"{own['one']} against {own['other']}: {own['expected']}"
+                found.setdefault((item, claim, own["measure"]), []).append(own)
+    return [Verdicts(*key, own) for key, own in found.items()]
+
+
+def _report(everything: Everything, reasons: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+    out, verdicts = everything.measuring.out, read_verdicts(everything.measuring.out)
+    body = [[item, *_item_cells(out, item, verdicts, reasons, everything)] for item in _PAGES]
+    body += [[item, reason, "", "", ""] for item, reason in _ELSEWHERE.items()]
+    summary = markdown_table(["", "pages", *_VERDICTS], body)
+    parts = [
+        "# The paper, item by item",
+        "Verdicts are counts of claims in measures of the clean protocol; each page says what is claimed and how it is"
+        " decided. Over several seeds, a verdict stands only where all seeds agree.",
+        summary,
+    ]
+    for item in _PAGES:
+        if own := [found for found in verdicts if found.item == item]:
+            lines = [[found.claim, found.measure, *_differences(found), found.verdict, _needs(found)] for found in own]
+            head = ["claim", "measure", "difference", "bounds", "verdict", "what would decide it"]
+            parts += [f"## {item}", markdown_table(head, lines)]
+    parts += [
+        "*What would decide it*: people and trainings with which a difference as large as the one seen here is decided in"
+        " 80 % of repetitions, if bounds narrow with the square root of their number. All this is at the stated number of"
+        " steps; what other lengths of training would show cannot be computed from one length.",
+        "## Command",
+        f"    {everything.measuring.command}",
+        f"{versions_text()}.",
+    ]
+    return summary, "\n\n".join(parts) + "\n"
+
+
+def _item_cells(
+    out: Path, item: str, verdicts: Sequence[Verdicts], reasons: Mapping[tuple[str, str], str], given: Everything
+) -> list[str]:
+    pages = [f"[{file.parent.name}]({file.parent.name}/{item}.md)" for file in sorted(out.glob(f"*/{item}.md"))]
+    if not pages:
+        why = next((reason for (_, own), reason in reasons.items() if own == item), "")
+        if not why:
+            lacking = "--config and --budget" if given.config is None else "at least two --preset or --image-encoder"
+            why = f"needs {lacking}"
+        return [why, "", "", ""]
+    counts = Counter(own.verdict for own in verdicts if own.item == item)
+    return [", ".join(pages), *(str(counts[name] or "") for name in _VERDICTS)]
+
+
+def _differences(found: Verdicts) -> list[str]:
+    """Mean difference of each seed, and its bounds."""
+    differences = [f"{own['difference']:+.4f}" for own in found.findings]
+    bounds = ["" if own["low"] is None else f"[{own['low']:+.4f}, {own['high']:+.4f}]" for own in found.findings]
+    return [" ".join(differences), " ".join(bounds)]
+
+
+def _needs(found: Verdicts) -> str:
+    return found.needs() if found.verdict == "not decided" else ""

@@ -1,0 +1,121 @@
+"""`imagpose reproduce all`: what is done is not done again, what cannot be is named, verdicts are those of all seeds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imagpose.data.rendered import prepare_people
+from imagpose.evaluation.reproduce import figures, items
+from imagpose.evaluation.reproduce.claims import Finding
+from imagpose.evaluation.reproduce.everything import Everything, read_verdicts, reproduce_all
+from imagpose.evaluation.reproduce.measuring import Measuring
+from imagpose.evaluation.reproduce.power import gap_to_decide, people_needed, seeds_needed
+from imagpose.pipeline.sampling import Sampling
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("everything") / "people"
+    prepare_people(0, 1, 2, 32, 32, folder, test_people=1, workers=1)
+    return folder
+
+
+def finding(difference: float, verdict: str, **changes) -> dict:
+    values = {"one": "a", "other": "b", "expected": "better", "measure": "ssim", "pairs": 64, "people": 16}
+    bounds = {"low": difference - 0.02, "high": difference + 0.02}
+    return Finding(**{**values, **bounds, "difference": difference, "verdict": verdict, **changes}).stored()
+
+
+def given(out: Path, data: Path, **changes) -> Everything:
+    measuring = Measuring(out, data, Sampling(2, 2.0), None, "imagpose reproduce all")
+    return replace(Everything(measuring, "mini", {}, Path("c.yaml"), 2, (), 2, (), {}), **changes)
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[str]:
+    """Stands in for all items: each writes its page; figure 8 cannot be made, table 2 of seed 1 disagrees."""
+    calls: list[str] = []
+
+    def stand_in(item: str):
+        def make(measuring: Measuring, *_) -> str:
+            calls.append(f"{measuring.out.name}/{item}")
+            if item == "figure8":
+                raise ValueError("too few requests")
+            measuring.out.mkdir(parents=True, exist_ok=True)
+            seed = measuring.out.name
+            findings = [finding(0.03, "holds"), finding(0.01, "holds" if seed == "seed-0" else "not decided", one="c")]
+            (measuring.out / f"{item}.json").write_text(json.dumps({"title": item, "findings": findings}))
+            (measuring.out / f"{item}.md").write_text("page")
+            return item
+
+        return make
+
+    for module in (items, figures):
+        for name in module.__all__:
+            if name.startswith(("table", "figure")):
+                monkeypatch.setattr(module, name, stand_in(name))
+    return calls
+
+
+def test_everything_is_made_once_and_reported(tmp_path, data, made) -> None:
+    said: list[str] = []
+    out = tmp_path / "out"
+    summary = reproduce_all(given(out, data), said.append)
+    assert [own for own in made if own.startswith("seed")] == [
+        f"seed-{n}/{i}" for n in "01" for i in ("table2", "table7")
+    ]
+    assert len(made) == 7 + 4 and "model: figure8 left out: too few requests" in said
+    assert "| figure8 | too few requests |" in summary
+    assert "| table3 | needs at least two --preset or --image-encoder |" in summary
+    assert "| table2 | [seed-0](seed-0/table2.md), [seed-1](seed-1/table2.md) | 1 |  | 1 |" in summary
+    report = (out / "report.md").read_text()
+    assert "| c against b: better | ssim | +0.0100 +0.0100 |" in report and "table4" in report
+    again = len(made)
+    reproduce_all(given(out, data), said.append)
+    assert made[again:] == ["model/figure8"]
+    with pytest.raises(ValueError, match="budget differ"):
+        reproduce_all(given(out, data, budget=3), said.append)
+
+
+def test_without_a_configuration_nothing_is_trained(tmp_path, data, made) -> None:
+    summary = reproduce_all(given(tmp_path, data, config=None, budget=None), print)
+    assert len(made) == 7 and "| table2 | needs --config and --budget |" in summary
+    with pytest.raises(ValueError, match="give --budget"):
+        reproduce_all(given(tmp_path, data, budget=None), print)
+
+
+def test_a_verdict_is_that_of_all_seeds(tmp_path) -> None:
+    for seed, (verdict, low) in enumerate([("does not hold", None), ("does not hold", 0.0), ("holds", 0.0)]):
+        folder = tmp_path / f"seed-{seed}"
+        folder.mkdir()
+        both = [finding(0.1, verdict), finding(0.1, "does not hold", one="d", low=-np.inf if low is None else low)]
+        (folder / "table2.json").write_text(json.dumps({"findings": both}))
+    first, second = read_verdicts(tmp_path)
+    assert (first.verdict, second.verdict) == ("not decided", "does not hold")
+    assert "more people" in second.needs() and "seeds" in first.needs()
+
+
+def test_people_needed_decide_in_four_of_five_repetitions() -> None:
+    rng = np.random.default_rng(0)
+    deviation, difference, people = 0.05, 0.012, 20
+    half = 1.959964 * deviation / people**0.5
+    needed = people_needed(people, difference - half, difference + half, difference)
+    assert needed == pytest.approx((2.8016 * deviation / difference) ** 2, rel=0.02)
+    samples = rng.normal(difference, deviation, (4000, needed))
+    low = samples.mean(1) - 1.959964 * deviation / needed**0.5
+    assert (low > 0).mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_gaps() -> None:
+    assert gap_to_decide("better", 0.03, 0.01) == 0.03
+    assert gap_to_decide("better", -0.002, 0.01) == pytest.approx(0.008)  # to be shown not to matter
+    assert gap_to_decide("alike", 0.004, 0.01) == pytest.approx(0.006)
+    assert gap_to_decide("alike", -0.03, 0.01) == pytest.approx(0.02)
+    assert people_needed(50, -0.001, 0.001, 0.5) == 50
+    assert seeds_needed([0.1], 0.1) is None and seeds_needed([0.1, 0.1], 0.1) == 2
+    assert seeds_needed([0.0, 0.2], 0.1) == 16  # ((1.96 + 0.84) 0.1414 / 0.1)^2

@@ -17,6 +17,7 @@ from imagpose.evaluation.judging import JudgedPairs
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.recognition import RecognisedPeople, open_views
 from imagpose.evaluation.store import ValueStore
+from imagpose.judges.reid import ReidNetwork, embed_pictures
 from imagpose.pose import Pose
 
 PEOPLE, VIEWS, SIZE = 4, 3, (48, 64)
@@ -93,6 +94,18 @@ def test_rank1_is_a_plain_search_and_the_rest_is_left_to_the_others(data, networ
     assert 0 < np.mean(values["rank1"]) < 1  # two of them show somebody else
     assert all(isinstance(values[key], Needs) for key in ("pck", "oks", "iou"))
     assert f"12 real views of 4 people are searched by {network.name}" in views.note
+
+
+def test_a_network_of_reid_train_is_taken_too(data, tmp_path) -> None:
+    torch.manual_seed(0)
+    network = ReidNetwork("resnet18-half", 64, 32).eval()
+    network.save(tmp_path)
+    views = open_views(data, None, str(tmp_path))
+    assert isinstance(views, RecognisedPeople)
+    pictures = [photograph(person, 0) for person in range(2)]
+    expected = embed_pictures(network, pictures)
+    np.testing.assert_allclose(views.embed(np.stack([np.asarray(own) for own in pictures])), expected, atol=1e-5)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-4
 
 
 def test_without_a_data_set_nobody_can_be_searched(network) -> None:

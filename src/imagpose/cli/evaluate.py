@@ -22,7 +22,7 @@ Detector = Annotated[
 
 IdentityNetwork = Annotated[
     str | None,
-    typer.Option(help="Judge identity, of photographs too, by this folder (or Hub id) of a vision transformer."),
+    typer.Option(help="Judge identity, of photographs too, by a result of reid train or a vision transformer."),
 ]
 
 

@@ -7,11 +7,12 @@ ground calls every copy right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.records import ViewRecord
@@ -29,6 +30,7 @@ from imagpose.evaluation.judging import (
 )
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.store import ValueStore
+from imagpose.judges.reid import embed_pictures, is_reid_network, load_reid_network
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import load_image_encoder, load_image_processor
 from imagpose.pipeline.conditions import encode_image_tokens
@@ -46,7 +48,8 @@ def open_views(folder: Path | None, detect: str | None, identity_network: str | 
 
     Args:
         folder, detect: see `open_judged_views`.
-        identity_network: folder or Hub id of a vision transformer in transformers' format; None for the shipped judge.
+        identity_network: folder of a network of `imagpose reid train`, or folder or Hub id of a vision transformer in
+            transformers' format; None for the shipped judge.
 
     Raises:
         FileNotFoundError, ValueError, OSError: see `open_judged_views` and `load_image_encoder`; or a network without a
@@ -73,9 +76,7 @@ class RecognisedPeople(RenderedPeople):
         super().__init__(dataset)
         self.others, self.network = others, network
         files = ModelFiles(network)
-        self._encoder = load_image_encoder(files)
-        self._processor = load_image_processor(files, self._encoder)
-        self._encoder.to(choose_device())
+        self._embed = _reid_embedder(network) if is_reid_network(network) else _embedder(files)
         self._digest = fingerprint(files)
 
     @property
@@ -89,15 +90,8 @@ class RecognisedPeople(RenderedPeople):
         return own if isinstance(self.others, Needs) else f"{self.others.note} {own}"
 
     def embed(self, pictures: np.ndarray) -> np.ndarray:
-        """Vectors (n, 2 d) of length 1: the first token, and the mean of all."""
-        found = []
-        for start in range(0, len(pictures), _AT_ONCE):
-            pixels = bytes_to_signed(pictures[start : start + _AT_ONCE]).to(choose_device())
-            with torch.inference_mode():
-                tokens = encode_image_tokens(self._encoder, self._processor, pixels).float()
-            parts = [torch.nn.functional.normalize(own, dim=-1) for own in (tokens[:, 0], tokens.mean(dim=1))]
-            found.append((torch.cat(parts, dim=1) / 2**0.5).cpu().numpy())
-        return np.concatenate(found)
+        """See `RenderedPeople.embed`; the whole picture is looked at."""
+        return self._embed(pictures)
 
     def judge(
         self, pairs: Sequence[ComparedPair], judged: JudgedPairs, store: ValueStore
@@ -117,3 +111,28 @@ class RecognisedPeople(RenderedPeople):
 
     def _work(self, pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -> np.ndarray:
         return np.concatenate([self.embed(run) for run in equal_sizes(pictures)]).astype(np.float64)
+
+
+def _reid_embedder(folder: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Vectors by a network of `imagpose reid train`."""
+    network = load_reid_network(folder).to(choose_device())
+    return lambda pictures: embed_pictures(network, map(Image.fromarray, pictures))
+
+
+def _embedder(files: ModelFiles) -> Callable[[np.ndarray], np.ndarray]:
+    """Vectors (n, 2 d) of length 1 by a vision transformer: its first token, and the mean of all."""
+    encoder = load_image_encoder(files)
+    processor = load_image_processor(files, encoder)
+    encoder.to(choose_device())
+
+    def embed(pictures: np.ndarray) -> np.ndarray:
+        found = []
+        for start in range(0, len(pictures), _AT_ONCE):
+            pixels = bytes_to_signed(pictures[start : start + _AT_ONCE]).to(choose_device())
+            with torch.inference_mode():
+                tokens = encode_image_tokens(encoder, processor, pixels).float()
+            parts = [torch.nn.functional.normalize(own, dim=-1) for own in (tokens[:, 0], tokens.mean(dim=1))]
+            found.append((torch.cat(parts, dim=1) / 2**0.5).cpu().numpy())
+        return np.concatenate(found)
+
+    return embed

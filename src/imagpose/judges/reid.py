@@ -86,6 +86,11 @@ def _keep_size(block: nn.Module) -> None:
             layer.stride = (1, 1)
 
 
+def is_reid_network(folder: Path | str) -> bool:
+    """Whether a folder says that it holds what `ReidNetwork.save` wrote."""
+    return (Path(folder) / _DESCRIPTION).is_file()
+
+
 def load_reid_network(folder: Path | str) -> ReidNetwork:
     """A network that `ReidNetwork.save` wrote, frozen, in evaluation mode.
 

@@ -79,7 +79,7 @@ def test_layouts_are_measured_timed_and_compared(tmp_path, copying) -> None:
 
 def test_people_of_two_views_are_too_few(tmp_path, copying) -> None:
     data = tmp_path / "people"
-    prepare_people(0, 1, 2, 64, 48, data, test_people=1, workers=1)
+    prepare_people(0, 1, 2, 64, 48, data, test_people=3, workers=1)
     with pytest.raises(ValueError, match="at least 4 views"):
         limitations.views(measuring(tmp_path / "out", data), "mini")
 

@@ -36,7 +36,7 @@ def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("recognition") / "data"
 
     def make(person: Person):
-        pose = Pose(np.full((18, 3), 20, np.float32), *SIZE)
+        pose = Pose(np.tile(np.array([20, 20, 1], np.float32), (18, 1)), *SIZE)
         return [
             make_record(
                 photograph(int(person.identity), view), pose,

@@ -309,7 +309,7 @@ def test_verdicts() -> None:
         ["does not hold"],
     ]
     alike = [Claim(one, "base", "alike") for one in ("higher", "hardly", "as good", "noisy")]
-    assert verdicts(alike, lines) == [["does not hold"] * 2, ["holds"], ["holds"], ["not decided"]]
+    assert verdicts(alike, lines) == [["does not hold"] * 2, ["holds", ""], ["holds", ""], ["not decided", ""]]
     # Sure to be better, but not by more than does not matter.
     assert verdicts([Claim("at the margin", "base"), Claim("at the margin", "base", "alike")], lines) == [
         ["holds"], ["not decided"],

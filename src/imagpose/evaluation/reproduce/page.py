@@ -180,8 +180,12 @@ def _points(panel: Any, protocol: str, metric: Metric, lines: Sequence[Measured]
         if row is not None and row.value is not None:
             low, high = (row.value if end is None else end for end in (row.low, row.high))
             points.append((line.name, low, row.value, high))
-    for place, (_, low, value, high) in enumerate(points):
-        panel.errorbar(value, place, xerr=[[value - low], [high - value]], fmt="o", color=_COLOUR, capsize=3)
+    for place, (_, low, value, high) in enumerate(
+        points
+    ):  # of one person's pairs the bounds are the mean, rounded otherwise
+        panel.errorbar(
+            value, place, xerr=[[max(0.0, value - low)], [max(0.0, high - value)]], fmt="o", color=_COLOUR, capsize=3
+        )
     ends = [end for _, low, _, high in points for end in (low, high)]
     margin = (max(ends) - min(ends)) * 0.15 or abs(max(ends)) * 0.1 or 1.0
     panel.set_xlim(min(ends) - margin, max(ends) + margin)

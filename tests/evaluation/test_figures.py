@@ -49,7 +49,7 @@ class Plain:
 @pytest.fixture
 def plain(monkeypatch) -> Plain:
     model = Plain()
-    monkeypatch.setattr(figures, "load_pipeline", lambda *_, **__: model)
+    monkeypatch.setattr(figures, "load_pipeline", lambda *_: model)
     return model
 
 

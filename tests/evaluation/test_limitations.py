@@ -49,7 +49,7 @@ def copying(monkeypatch) -> Copying:
 
     model = Copying(IMAGPosePipeline.from_pretrained("mini").vae)
     for module in (evaluation, figures, limitations):
-        monkeypatch.setattr(module, "load_pipeline", lambda *_, **__: model)
+        monkeypatch.setattr(module, "load_pipeline", lambda *_: model)
     monkeypatch.setattr(evaluation, "find_networks", lambda: Networks(*[Needs("needs it")] * 4))
     monkeypatch.setattr(judging, "find_keypoints", lambda own: np.zeros((len(own), 18, 3), np.float32))
     monkeypatch.setattr(judging, "find_foreground", lambda own: np.ones(own.shape[:3], bool))

@@ -193,7 +193,7 @@ def generate_pictures(
     folder = measuring.out / "pictures" / f"{evaluation_name(model)}-{re.sub('[^0-9a-z.]+', '-', str(sampling))}"
     claim_folder(folder, {"model": model, "data": dataset.info.fingerprint, "sampling": str(sampling)})
     pictures = Pictures(folder)
-    pipeline = load_pipeline(model, sampling.scheduler, dtype="fp32", backend="torch").to(PartialState().device)
+    pipeline = load_pipeline(model, sampling.scheduler, None, "fp32", "torch").to(PartialState().device)
     pipeline.set_progress_bar_config(disable=True)
     for name in dict.fromkeys(request.name for request in requests):
         own = [request for request in requests if request.name == name]

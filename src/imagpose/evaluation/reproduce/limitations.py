@@ -129,7 +129,7 @@ def _seconds(
     """Median seconds per generated picture of each layout, the layouts by turns."""
     sampling = measuring.of_model(model).sampling
     count = min(_TIMED, *(len(own) for own in possible.values()))
-    pipeline = load_pipeline(model, sampling.scheduler, dtype="fp32", backend="torch").to(PartialState().device)
+    pipeline = load_pipeline(model, sampling.scheduler, None, "fp32", "torch").to(PartialState().device)
     timed = {request: own[:count] for (request, _), own in possible.items()}
     found = seconds_per_picture(pipeline, timed, PersonDataset(measuring.data, "test"), [sampling])
     return {request: float(np.median(own)) for (request, _), own in found.items()}

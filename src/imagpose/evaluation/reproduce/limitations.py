@@ -28,7 +28,7 @@ from imagpose.evaluation.reproduce.page import ResultPage
 from imagpose.judges.identity import embed_people
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.people.splits import TEST_SEEDS
-from imagpose.people.world import HELD_OUT_STYLE, STYLE_NAMES
+from imagpose.people.world import HELD_OUT_STYLE, STYLE_NAMES, WORLDS
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import draw_skeleton
@@ -228,8 +228,8 @@ def _mixed_name(scenario: str) -> str:
 
 
 def _style_lines(folder: Path, style: str) -> list[Measured]:
-    trained = "never" if style == HELD_OUT_STYLE else "yes"
-    facts = {"in mini's training": trained}
+    own = _MIXED if style == "mixed" else style
+    facts = {"in the world studio": "yes" if own in WORLDS["studio"].styles else "no"}
     if style == "mixed":
         return [read_measured(folder, scenario, _mixed_name(scenario), facts) for scenario in ("T1", "T3")]
     names = {COPY: "copied", "T1": "T1", "T3": "T3"}

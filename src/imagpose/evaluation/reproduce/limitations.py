@@ -224,7 +224,7 @@ def styles(measuring: Measuring, model: str, people: int, workers: int | None = 
 
 
 def _mixed_name(scenario: str) -> str:
-    return f"{_MIXED} among photographic, {scenario}"
+    return f"{_MIXED} among {_PHOTOGRAPHIC}, {scenario}"
 
 
 def _style_lines(folder: Path, style: str) -> list[Measured]:
@@ -266,5 +266,6 @@ def _style_figure(folders: dict[str, Path], data: Path) -> Image.Image:
             row += [load_picture(file) if file.is_file() else None for file in outputs]
             rows.append([*row, records[str(_SOURCES)].decode()])
         head = ["source", "pose", "T1", "T3", "truth"]
-        blocks.append(Block(style, head, rows))
+        title = f"{_MIXED} among {_PHOTOGRAPHIC}: the first source is the one shown" if style == "mixed" else style
+        blocks.append(Block(title, head, rows))
     return draw_blocks(blocks)

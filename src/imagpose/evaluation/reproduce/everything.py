@@ -28,7 +28,7 @@ _STEPS, _TIMED = (5, 10, 20, 50), 5
 _TRAINED = ("table2", "table3", "table7")
 _PAGES = ("table1", "table2", "table3", "table7", "figure5", "figure7", "figure8", "figure9", "figure10", "figure12")
 _ELSEWHERE = {
-    "table4": "re-identification, with a data set and commands of its own: docs/reid.md",
+    "table4": "re-identification, with a data set of its own: imagpose reproduce table4, docs/reid.md",
     "table5": "notation: docs/glossary.md",
     "table6": "settings: docs/models.md has each beside ours",
     "figure6": "a study with people: imagpose study",

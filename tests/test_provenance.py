@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from imagpose import __version__
 from imagpose.cli.commands import app
-from imagpose.provenance import Marks, Origin, Signature, read_marks, save_generated, save_rendered
+from imagpose.films import clip_frames
+from imagpose.provenance import Marks, Origin, Signature, read_marks, save_film, save_generated, save_rendered
 
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -222,6 +223,19 @@ def test_a_signature_holds_until_the_file_is_changed(photo, tmp_path, signature,
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     path.write_bytes(path.read_bytes() + b"\x00")
     assert read_marks(path) == Marks(*own, "Invalid", "Studio leaf")
+
+
+@pytest.mark.parametrize("ending", [".gif", ".mp4"])
+def test_a_film_can_be_signed(photo, tmp_path, signature, ending):
+    if ending == ".mp4":
+        pytest.importorskip("av")
+    path = tmp_path / f"signed{ending}"
+    save_film([photo, photo.rotate(10), photo.rotate(20)], path, 10, Origin("mini", 7), signature)
+    assert read_marks(path) == Marks(
+        "trainedAlgorithmicMedia", f"imagpose {__version__}", "mini", 7, "Valid", "Studio leaf"
+    )
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert ending == ".gif" or len(list(clip_frames(path))) == 3
 
 
 def test_a_manifest_alone_says_that_the_picture_was_generated(photo, tmp_path, signature, monkeypatch):

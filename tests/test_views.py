@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from imagpose.views import SCENARIOS, Slot, ViewGrid, plan, random_mask, tile, untile, view_multiple
+from imagpose.views import SCENARIOS, Slot, ViewGrid, plan, plan_sequence, random_mask, tile, untile, view_multiple
 
 GRIDS = [ViewGrid(rows, cols) for rows in range(1, 5) for cols in range(1, 5)]
 
@@ -184,3 +184,28 @@ def test_slots_that_are_left_over_repeat_the_first_target() -> None:
         ("target", 4),
         ("target", 3),
     ]
+
+
+@pytest.mark.parametrize("grid", [ViewGrid(2, 3), ViewGrid(3, 3), ViewGrid(1, 5)], ids=str)
+@pytest.mark.parametrize("overlap", [0, 1, 2, 3])
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 7, 32])
+def test_a_sequence_is_laid_out_as_a_plain_loop_would(grid, overlap, num_frames):
+    done: list[int] = []
+    expected = []
+    while len(done) < num_frames:
+        earlier = sorted({*done[:1], *(done[-(overlap - 1) :] if overlap > 1 else [])}) if overlap else []
+        slots = grid.num_views - 1 - len(earlier)
+        new = [number for number in range(len(done), len(done) + slots) if number < num_frames]
+        expected.append((earlier, new))
+        done += new
+    found = [(list(finished), list(new)) for finished, new in plan_sequence(1, num_frames, grid, overlap)]
+    assert found == expected
+
+
+def test_a_sequence_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"3 source\(s\) and 1 finished frame\(s\) leave no room .* 2x2"):
+        plan_sequence(3, 10, ViewGrid(2, 2), 1)
+    with pytest.raises(ValueError, match="overlap is -1"):
+        plan_sequence(1, 10, ViewGrid(2, 2), -1)
+    with pytest.raises(ValueError, match="no target pose"):
+        plan_sequence(1, 0, ViewGrid(2, 2), 1)

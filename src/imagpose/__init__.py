@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
     from imagpose.pose import Pose, read_poses
     from imagpose.pose.retarget import retarget
+    from imagpose.serving.animate import animate
     from imagpose.serving.generate import generate
     from imagpose.serving.many import generate_people
     from imagpose.views import ViewGrid
@@ -37,6 +38,7 @@ __all__ = [
     "PoseEncoder",
     "ViewGrid",
     "__version__",
+    "animate",
     "generate",
     "generate_people",
     "read_poses",
@@ -53,6 +55,7 @@ _HOMES = {
     "Pose": "imagpose.pose",
     "PoseEncoder": "imagpose.models.pose_encoder",
     "ViewGrid": "imagpose.views",
+    "animate": "imagpose.serving.animate",
     "generate": "imagpose.serving.generate",
     "generate_people": "imagpose.serving.many",
     "read_poses": "imagpose.pose",

@@ -1,7 +1,7 @@
-"""Marks on pictures that say that they were generated, and by what: written, signed and read. Knows no model.
+"""Marks on pictures and films that say that they were generated, and by what: written, signed and read. Knows no model.
 
-A picture carries an XMP packet (PNG, JPEG, WebP) with IPTC's DigitalSourceType, the program, the model and the seed; a PNG
-also says so in its text chunks. Nothing else is in it: no names of files, no person, no time.
+A file carries an XMP packet (PNG, JPEG, WebP, MP4, GIF) with IPTC's DigitalSourceType, the program, the model and the
+seed; a PNG also says so in its text chunks. Nothing else is in it: no names of files, no person, no time.
 Source: IPTC Photo Metadata Standard 2025.1 (DigitalSourceType, AISystemUsed, AISystemVersionUsed); XMP specification part 3
 for its places in files; C2PA for signatures (library `c2pa-python`).
 """
@@ -11,20 +11,22 @@ from __future__ import annotations
 import json
 import re
 import warnings
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from imagpose.films import FILM_FORMATS, is_film, read_film_packet, write_film
 from imagpose.io import partial_file
 from imagpose.version import __version__
+from imagpose.xmp import IPTC, OWN, XMP, as_xmp, read_xmp
 
-__all__ = ["FORMATS", "Marks", "Origin", "Signature", "generated_by", "read_marks", "save_generated", "save_rendered"]
+__all__ = [
+    "FORMATS", "Marks", "Origin", "Signature", "generated_by", "read_marks", "save_film", "save_generated", "save_rendered",
+]  # fmt: skip
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _READ = tuple(sorted(set(FORMATS.values())))  # Pillow runs programs to read some of the others (EPS)
@@ -32,11 +34,6 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _GENERATED = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
 _RENDERED = _SOURCE_TYPES + "algorithmicMedia"  # IPTC: created by an algorithm that has learnt from no samples
-_IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-_XMP = "http://ns.adobe.com/xap/1.0/"
-_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-_OWN = "urn:imagpose:provenance#"
-_XMP_LIMIT = 1 << 20  # bytes; a packet is a few kB, and parsing another's is work that its writer chooses
 # The type of C2PA's box of manifests, behind the length and type of its description box (ISO 19566-5).
 _C2PA_BOX = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
 
@@ -163,6 +160,21 @@ def save_generated(
             _sign(partial, picture_format, origin, signature)
 
 
+def save_film(
+    frames: Iterable[Image.Image], path: Path, fps: float, origin: Origin, signature: Signature | None = None
+) -> None:
+    """Writes generated frames as a film with marks, which appears when it is complete; arguments as of `films.write_film`.
+
+    Raises:
+        ValueError, OSError: as `films.check_film` and `save_generated`.
+    """
+    film_format = FILM_FORMATS[path.suffix.lower()]
+    with partial_file(path) as partial:
+        write_film(frames, partial, film_format, fps, _packet(origin), generated_by(origin.model))
+        if signature is not None:
+            _sign(partial, film_format, origin, signature)
+
+
 def save_rendered(picture: Image.Image, path: Path) -> None:
     """Writes a rendered person as a PNG, or a JPEG of quality 90, that says so.
 
@@ -173,7 +185,7 @@ def save_rendered(picture: Image.Image, path: Path) -> None:
         path: .png or .jpg; appears when it is complete.
     """
     values = {"Iptc4xmpExt:DigitalSourceType": _RENDERED, "xmp:CreatorTool": f"imagpose {__version__}"}
-    packet = _as_xmp(values)
+    packet = as_xmp(values)
     with partial_file(path) as partial:
         if path.suffix == ".jpg":
             picture.save(partial, format="JPEG", quality=90, xmp=packet)
@@ -206,29 +218,18 @@ def _packet(origin: Origin) -> bytes:
     }
     if origin.seed is not None:
         values["imagpose:seed"] = str(origin.seed)
-    return _as_xmp(values)
-
-
-def _as_xmp(values: Mapping[str, str]) -> bytes:
-    """An XMP packet that says these values."""
-    attributes = "\n    ".join(f"{name}={quoteattr(value)}" for name, value in values.items())
-    return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="{_RDF}">
-  <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="{_IPTC}" xmlns:xmp="{_XMP}" xmlns:imagpose="{_OWN}"
-    {attributes}/>
- </rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="r"?>""".encode()
+    return as_xmp(values)
 
 
 def read_marks(path: Path) -> Marks:
-    """What a picture's file says of its origin: XMP of anybody, text chunks of ours, a C2PA manifest.
+    """What a picture's or film's file says of its origin: XMP of anybody, text chunks of ours, a C2PA manifest.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it is no picture.
     """
+    if path.is_file() and is_film(path):
+        return _with_manifest(path, _read_packet(read_film_packet(path)))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -247,28 +248,14 @@ def read_marks(path: Path) -> Marks:
 
 
 def _read_packet(packet: bytes | str) -> Marks:
-    """What XMP says; nothing where it is damaged, has entities of its own or is larger than any packet."""
-    data = packet.encode() if isinstance(packet, str) else packet
-    if len(data) > _XMP_LIMIT or b"<!" in data.replace(b"\x00", b""):  # a document type, whatever the encoding
-        return Marks()
-    try:
-        is_wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")  # UTF-16, whose last byte may be 0
-        root = ElementTree.fromstring(data if is_wide else data.rstrip(b"\x00"))
-    except (ElementTree.ParseError, ValueError, LookupError):
-        return Marks()
-    found: dict[str, str] = {}
-    for description in root.iter(f"{{{_RDF}}}Description"):
-        values = {
-            **description.attrib,
-            **{child.tag: child.get(f"{{{_RDF}}}resource") or child.text or "" for child in description},
-        }
-        found |= {name: value.strip() for name, value in values.items() if value.strip()}
-    seed = found.get(f"{{{_OWN}}}seed", "")
-    source_type = found.get(f"{{{_IPTC}}}DigitalSourceType")
+    """What XMP says."""
+    found = read_xmp(packet)
+    seed = found.get(f"{{{OWN}}}seed", "")
+    source_type = found.get(f"{{{IPTC}}}DigitalSourceType")
     return Marks(
         digital_source_type=None if source_type is None else _last_part(source_type),
-        software=found.get(f"{{{_XMP}}}CreatorTool") or found.get(f"{{{_IPTC}}}AISystemUsed"),
-        model=found.get(f"{{{_OWN}}}model"),
+        software=found.get(f"{{{XMP}}}CreatorTool") or found.get(f"{{{IPTC}}}AISystemUsed"),
+        model=found.get(f"{{{OWN}}}model"),
         seed=int(seed) if re.fullmatch(r"-?\d{1,20}", seed) else None,
     )
 
@@ -311,7 +298,7 @@ def _sign(path: Path, picture_format: str, origin: Origin, signature: Signature)
             }
         ],
     }
-    mime = Image.MIME[picture_format]
+    mime = {**Image.MIME, "MP4": "video/mp4"}[picture_format]
     signed = path.with_name(f"{path.name}.signed")
     try:
         info = c2pa.C2paSignerInfo(_algorithm(key), certificate.encode(), key.encode(), signature.timestamp_url)

@@ -7,6 +7,7 @@ any number of sources and targets: own.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,7 @@ __all__ = [
     "ViewGrid",
     "fitting_grid",
     "plan",
+    "plan_sequence",
     "random_mask",
     "tile",
     "untile",
@@ -217,6 +219,43 @@ def plan(num_sources: int, num_targets: int, grid: ViewGrid | None = None, scena
             results.append(tuple((len(canvases), len(sources) + slot) for slot in places))
         canvases.append(Canvas(tuple(slots)))
     return Plan(grid, tuple(canvases), tuple(results))
+
+
+def plan_sequence(
+    num_sources: int, num_frames: int, grid: ViewGrid, overlap: int
+) -> Iterator[tuple[tuple[int, ...], range]]:
+    """Lay the frames of a sequence into canvases that overlap in time.
+
+    A canvas holds all sources, then `overlap` finished frames as further sources, then the next frames as targets: as many
+    as fit. The finished frames are the first of the sequence and the latest: each frame hangs on earlier ones, and with the
+    latest alone their errors would add up (docs/sequences.md has numbers). The first canvas has more targets instead.
+
+    Returns:
+        For each canvas the numbers of the finished frames on it, and of those that it makes.
+
+    Raises:
+        ValueError: nothing to lay out, a negative overlap, or no room for a frame beside sources and finished frames.
+    """
+    _check_request(num_sources, num_frames, grid, None)
+    if overlap < 0:
+        raise ValueError(f"overlap is {overlap}; a number of finished frames from 0 expected")
+    room = grid.num_views - num_sources - overlap
+    if room < 1:
+        raise ValueError(
+            f"{num_sources} source(s) and {overlap} finished frame(s) leave no room for a new frame on a grid of {grid}:"
+            " give a larger grid, less overlap or fewer sources"
+        )
+    return _overlapping(num_frames, room, overlap)
+
+
+def _overlapping(num_frames: int, room: int, overlap: int) -> Iterator[tuple[tuple[int, ...], range]]:
+    start = 0
+    while start < num_frames:
+        latest = range(max(1, start - overlap + 1), start)
+        finished = (0, *latest) if overlap and start else ()
+        stop = min(num_frames, start + room + overlap - len(finished))
+        yield finished, range(start, stop)
+        start = stop
 
 
 def _check_request(num_sources: int, num_targets: int, grid: ViewGrid, scenario: str | None) -> None:

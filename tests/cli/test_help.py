@@ -16,6 +16,7 @@ from imagpose.cli.commands import app
 from imagpose.pipeline.sampling import Sampling
 
 COMMANDS = """
+animate,
 generate, check, demo, people, web, poses list, poses show, poses draw, poses convert, poses detect, poses setup, cache,
 models, train autoencoder, train autoencoder-finish, train encoder, train denoiser,
 train pose-estimator, train silhouette, train identity, train decoder, train lora, train fewstep, train export,

@@ -78,14 +78,14 @@ def test_rejects_are_marked_and_still_there(tiny, picture, scored, tmp_path):
 
 def test_an_anchor_is_the_best_picture_of_the_first_canvas(tiny, picture, scored, monkeypatch):
     calls = []
-    whole = drawn_module._call
+    whole = drawn_module.draw_poses
 
     def call(pipeline, pictures, own_poses, poses, *rest):
         images = whole(pipeline, pictures, own_poses, poses, *rest)
         calls.append((list(pictures), list(own_poses), len(poses), images))
         return images
 
-    monkeypatch.setattr(drawn_module, "_call", call)
+    monkeypatch.setattr(drawn_module, "draw_poses", call)
     walks = [own.name for own in named_poses("walk-*")][:7]
     done = generate(picture(0), walks, model=tiny, steps=1, anchor=True)
     (first_sources, _, first_count, first), (sources, poses, count, rest) = calls
@@ -115,7 +115,7 @@ def test_grounds(tiny, picture, scored, monkeypatch):
 def test_a_given_mask_clears_the_ground_of_its_source(tiny, picture, scored, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        drawn_module, "_call", lambda pipeline, pictures, *rest: [seen.append(pictures[0]) or picture(9)]
+        drawn_module, "draw_poses", lambda pipeline, pictures, *rest: [seen.append(pictures[0]) or picture(9)]
     )
     mask = Image.new("L", (16, 32))
     generate(picture(0), WALKS[:1], model=tiny, masks=[mask], background="#ffffff")
@@ -158,8 +158,8 @@ def test_many_people_are_generated_like_each_alone_and_resumed(tiny, picture, ph
     for file in (out / "ben").iterdir():
         file.unlink()
     asked = []
-    whole = drawn_module._call
-    monkeypatch.setattr(drawn_module, "_call", lambda *rest: asked.append(1) or whole(*rest))
+    whole = drawn_module.draw_poses
+    monkeypatch.setattr(drawn_module, "draw_poses", lambda *rest: asked.append(1) or whole(*rest))
     with pytest.warns(UserWarning, match="2 of 3 people were complete"):
         again = generate_people(photos, WALKS[:2], out=out, model=tiny, steps=1)
     assert again == files and len(asked) == 1

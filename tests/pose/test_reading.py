@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_refused_in_one_line_that_names_the_file(tmp_path
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        (b"\x00\x00\x00\x20ftypisom", "a video: save its frames"),
+        (b"\x00\x00\x00\x20ftypisom", "a video: `imagpose animate` takes it"),
         (b"RIFF\x00\x00\x00\x00AVI LIST", "a video"),
         (b"PK\x03\x04", "an archive"),
         (b"\x80\x04\x95", "a pickle"),

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli import convert, evaluate, generate, poses, prepare, reid, reproduce, requests, study, train, web
+from imagpose.cli import (
+    animate,
+    convert,
+    evaluate,
+    generate,
+    poses,
+    prepare,
+    reid,
+    reproduce,
+    requests,
+    study,
+    train,
+    web,
+)
 from imagpose.cli.failures import DEBUG
 from imagpose.cli.options import (
     Config,
@@ -68,11 +81,12 @@ def _options(
 app.command(epilog="Example: imagpose generate --source a.jpg --pose walk-03 --pose wave.json --out pictures")(
     generate.generate
 )
+app.command(epilog="Example: imagpose animate --source a.jpg --poses dance.json --out dance.mp4")(animate.animate)
 
 
 @app.command(epilog="Example: imagpose check walk-03.png --json")
 def check(
-    pictures: Annotated[list[Path], typer.Argument(help="PNG, JPEG or WebP pictures.", metavar="PICTURE...")],
+    pictures: Annotated[list[Path], typer.Argument(help="PNG, JPEG, WebP, MP4 or GIF files.", metavar="PICTURE...")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of lines.")] = False,
 ) -> None:
     """Say what pictures' files tell of their origin; exit code 1 if one is not marked as generated."""

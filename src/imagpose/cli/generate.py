@@ -12,6 +12,7 @@ from imagpose.cli.options import Model, Overwrite, parse_size, with_reading, wit
 if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling
     from imagpose.pose import PoseOptions
+    from imagpose.provenance import Signature
 
 
 def _option(*names: str, help: str, panel: str | None = None) -> Any:
@@ -109,13 +110,10 @@ def generate(
     c2pa_key: Key = None,
 ) -> None:
     """Generate one picture per pose, named after the poses."""
-    from imagpose.provenance import Signature
     from imagpose.serving.generate import generate as generate_one
     from imagpose.serving.many import generate_people
 
-    if (c2pa_certificate is None) != (c2pa_key is None):
-        raise ValueError("a signature needs both --c2pa-certificate and --c2pa-key")
-    signature = None if c2pa_certificate is None or c2pa_key is None else Signature(c2pa_certificate, c2pa_key)
+    signature = read_signature(c2pa_certificate, c2pa_key)
     options: dict[str, Any] = {
         "out": out, "model": model, "reading": reading, "device": device, "dtype": dtype, "backend": backend,
         "overwrite": overwrite, "signature": signature, "scenario": scenario, "grid": grid,
@@ -131,3 +129,12 @@ def generate(
         files = [file for own in generate_people(photos, pose or (), **options).values() for file in own]
     for file in files:
         typer.echo(file)
+
+
+def read_signature(certificate: Path | None, key: Path | None) -> Signature | None:
+    """The signature that both options name; none where neither is given."""
+    from imagpose.provenance import Signature
+
+    if (certificate is None) != (key is None):
+        raise ValueError("a signature needs both --c2pa-certificate and --c2pa-key")
+    return None if certificate is None or key is None else Signature(certificate, key)

@@ -299,7 +299,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             given: start noise of all canvases, instead of drawn noise.
             size: height and width of the views, before padding.
         """
-        encoder, shape = self._condition_encoder(), self._canvas_shape(requests[0].plan.grid, *size)
+        encoder, shape = self._condition_encoder(), self.canvas_shape(requests[0].plan.grid, *size)
         count = sum(len(request.plan.canvases) for request in requests)
         if given is not None:
             check_latents(given, (count, *shape[1:]))
@@ -335,7 +335,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             device=self._execution_device,
         )
 
-    def _canvas_shape(self, grid: ViewGrid, height: int, width: int) -> tuple[int, int, int, int]:
+    def canvas_shape(self, grid: ViewGrid, height: int, width: int) -> tuple[int, int, int, int]:
         """Of one canvas's latents, (1, c, rows*h, cols*w), for views of `height` x `width` before padding."""
         h, w = (side // spatial_factor(self.vae) for side in padded_size(height, width, self.view_multiple))
         return 1, self.vae.config.latent_channels, grid.rows * h, grid.cols * w

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["MIN_CONFIDENCE", "UNITS", "choose_person", "drop_missing", "find_units", "to_pixels"]
+__all__ = ["MIN_CONFIDENCE", "UNITS", "choose_person", "drop_missing", "find_units", "nearest_person", "to_pixels"]
 
 UNITS = ("pixels", "fractions", "signed")  # of the frame: pixels, [0, 1], [-1, 1]
 MIN_CONFIDENCE = 0.1
@@ -90,6 +90,24 @@ def choose_person(people: list[np.ndarray]) -> int:
         The index with the largest product of summed confidence and area of the box; the first of equals.
     """
     return int(np.argmax([one[:, 2].sum() * _robust_area(one) for one in people]))
+
+
+def nearest_person(people: list[np.ndarray], last: np.ndarray) -> int:
+    """The person who is nearest to where somebody was last seen, by the mean distance of the points found in both.
+
+    Args:
+        people: (18, 3) each, missing points with confidence 0, at least one.
+        last: (18, 3), in the same units.
+
+    Returns:
+        The index, the first of equals; of people who share no point with `last`, as `choose_person`.
+    """
+    distances = []
+    for one in people:
+        both = (one[:, 2] > 0) & (last[:, 2] > 0)
+        apart = np.linalg.norm(one[both, :2] - last[both, :2], axis=1)
+        distances.append(float(apart.mean()) if len(apart) else np.inf)
+    return int(np.argmin(distances)) if np.isfinite(distances).any() else choose_person(people)
 
 
 def _robust_area(points: np.ndarray) -> float:

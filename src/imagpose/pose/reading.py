@@ -22,7 +22,7 @@ from imagpose.pose.json_kinds import JSON_KINDS, from_array, read_json
 from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
 from imagpose.pose.library import named_pose, near_names
 from imagpose.pose.points import Record, short
-from imagpose.pose.settling import PoseOptions, ReadPose, in_picture, settle
+from imagpose.pose.settling import NobodyFoundError, PoseOptions, ReadPose, in_picture, settle
 from imagpose.pose.skeleton_picture import read_skeleton_picture
 from imagpose.pose.sniffing import Content, refusal, sniff
 from imagpose.pose.text_kinds import TEXT_KINDS, read_text
@@ -134,7 +134,8 @@ def read_pose_file(
     except RecursionError:
         raise ValueError(f"{name}: nested too deeply for a file of poses") from None
     except ValueError as error:
-        raise ValueError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
+        kind_of_error = NobodyFoundError if isinstance(error, NobodyFoundError) else ValueError
+        raise kind_of_error(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
 
 
 def _name_of(source: Any) -> str:

@@ -37,6 +37,7 @@ __all__ = [
     "normalized",
     "pooled_body",
     "retarget",
+    "retarget_sequence",
     "seen_features",
 ]
 
@@ -49,11 +50,13 @@ _NECK, _WRISTS = KEYPOINT_NAMES.index("neck"), [KEYPOINT_NAMES.index(f"{side}_wr
 _FIRST, _SECOND = [limb[0] for limb in LIMBS], [limb[1] for limb in LIMBS]
 _ONE, _OTHER = (ends.tolist() for ends in np.triu_indices(len(KEYPOINT_NAMES), 1))
 _LEAST_WEIGHT, _NEAR = 0.02, 1e-3
+_MOST_SEEN = 64  # frames from which a sequence's body is estimated
 LENGTH = 0.1
 """A body's numbers are deviations of logarithms in units of this, so that they are about 1."""
 _USUAL = 0.03  # of a factor or a move: the last layer learns numbers about 1
 
 Array = Any  # NumPy's or PyTorch's: the same lines train and serve
+Bodies = list[tuple[Array, Array]]  # the other person's and the own, as seen in the pictures and in their mirror images
 
 
 def retarget(pose: Pose, sources: Sequence[Pose], *, place: str = "pose") -> Pose:
@@ -72,26 +75,71 @@ def retarget(pose: Pose, sources: Sequence[Pose], *, place: str = "pose") -> Pos
     Raises:
         ValueError: too few points, no source, or another place.
     """
+    if not can_be_fitted(pose):
+        raise ValueError(f"the pose has {_num_points(pose)} points; {LEAST_POINTS} are needed to fit it")
+    return retarget_sequence([pose], sources, place=place)[0]
+
+
+def retarget_sequence(poses: Sequence[Pose], sources: Sequence[Pose], *, place: str = PLACES[0]) -> list[Pose]:
+    """The poses of somebody else in the frames of a film, as the person of the sources would take them.
+
+    Both bodies are estimated once: the other person's from up to 64 frames together. So limbs do not breathe, and with
+    `place` "source" everything is scaled by one number and moved by one step, those that bring the first frame there.
+
+    Args:
+        poses: in frames of one size. Those with fewer than 5 points in different places stay as they are.
+        sources, place: as of `retarget`.
+
+    Raises:
+        ValueError: no source with enough points, no such pose, or another place.
+    """
     if place not in PLACES:
         raise ValueError(f"place is {place!r}; it must be one of {', '.join(PLACES)}")
     usable = [source for source in sources if can_be_fitted(source)]
     if not usable:
         most = max(map(_num_points, sources), default=0)
         raise ValueError(f"a pose of the person with {LEAST_POINTS} points is needed; there are {most}")
-    if not can_be_fitted(pose):
-        raise ValueError(f"the pose has {_num_points(pose)} points; {LEAST_POINTS} are needed to fit it")
-    found = pose.visible
-    before = pose.keypoints[:, :2].astype(np.float64)
-    after = _fitted(pose, usable)
-    after += _anchor(before, found) - _anchor(after, found)
-    if place == "source":
-        own = usable[0].fit(pose.width, pose.height)
-        both = found & own.visible if (found & own.visible).any() else found | own.visible
-        after *= _height(own) / _height(pose)
-        after += _anchor(own.keypoints[:, :2], both & own.visible) - _anchor(after, both & found)
-    points = pose.keypoints.copy()
-    points[found, :2] = after[found]
+    whole = [pose for pose in poses if can_be_fitted(pose)]
+    if not whole:
+        raise ValueError(f"no pose of the sequence has {LEAST_POINTS} points, which are needed to fit it")
+    seen = [whole[index] for index in np.unique(np.linspace(0, len(whole) - 1, _MOST_SEEN).round().astype(int))]
+    bodies = _bodies(seen, usable)
+    scale, shift = (1.0, np.zeros(2)) if place == "pose" else _to_source(whole[0], seen, usable[0], bodies)
+    return [_retargeted(pose, bodies, scale, shift) if can_be_fitted(pose) else pose for pose in poses]
+
+
+def _bodies(others: Sequence[Pose], sources: Sequence[Pose]) -> Bodies:
+    weights = _weights()
+    found = []
+    for mirror in (False, True):
+        both = ([(pose.mirror() if mirror else pose).keypoints for pose in group] for group in (others, sources))
+        other, own = (pooled_body(weights, seen_features(weights, np.array(views))) for views in both)
+        found.append((other, own))
+    return found
+
+
+def _retargeted(pose: Pose, bodies: Bodies, scale: float, shift: np.ndarray) -> Pose:
+    """The pose with the own body's proportions on its own place, then scaled and moved."""
+    points, found = pose.keypoints.copy(), pose.visible
+    points[found, :2] = (_in_place(pose, bodies) * scale + shift)[found]
     return Pose(points, pose.width, pose.height, _hands(pose, points))
+
+
+def _in_place(pose: Pose, bodies: Bodies) -> np.ndarray:
+    """Places (18, 2) in pixels; the lower ankle stays on its height, and the trunk above the same place."""
+    after, before = _fitted(pose, bodies), pose.keypoints[:, :2].astype(np.float64)
+    after += _anchor(before, pose.visible) - _anchor(after, pose.visible)
+    return after
+
+
+def _to_source(first: Pose, seen: Sequence[Pose], source: Pose, bodies: Bodies) -> tuple[float, np.ndarray]:
+    """Scale and step (2,) that bring the first pose, when it is fitted, to where and as tall as the source's person is."""
+    own = source.fit(first.width, first.height)
+    found = first.visible
+    both = found & own.visible if (found & own.visible).any() else found | own.visible
+    scale = _height(own) / float(np.median([_height(pose) for pose in seen]))
+    after = _in_place(first, bodies) * scale
+    return scale, _anchor(own.keypoints[:, :2], both & own.visible) - _anchor(after, both & found)
 
 
 def can_be_fitted(pose: Pose) -> bool:
@@ -103,15 +151,11 @@ def _num_points(pose: Pose) -> int:
     return len(np.unique(pose.keypoints[pose.visible, :2], axis=0))
 
 
-def _fitted(pose: Pose, sources: Sequence[Pose]) -> np.ndarray:
+def _fitted(pose: Pose, bodies: Bodies) -> np.ndarray:
     """Places (18, 2) in pixels, the mean of what the network says of the poses and of their mirror images."""
     told = []
-    for mirror in (False, True):
+    for mirror, (other, own) in enumerate(bodies):
         target = pose.mirror() if mirror else pose
-        views = np.array([(source.mirror() if mirror else source).keypoints for source in sources])
-        own, other = (
-            pooled_body(_weights(), seen_features(_weights(), seen)) for seen in (views, target.keypoints[None])
-        )
         places = fitted_places(_weights(), target.keypoints, other, own)
         told.append(Pose(np.concatenate([places, target.keypoints[:, 2:]], 1), pose.width, pose.height))
     mean: np.ndarray = (told[0].keypoints[:, :2] + told[1].mirror().keypoints[:, :2].astype(np.float64)) / 2

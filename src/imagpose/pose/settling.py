@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from imagpose.pictures import picture_size
-from imagpose.pose.choice import MIN_CONFIDENCE, UNITS, choose_person, drop_missing, find_units, to_pixels
+from imagpose.pose.choice import (
+    MIN_CONFIDENCE,
+    UNITS,
+    choose_person,
+    drop_missing,
+    find_units,
+    nearest_person,
+    to_pixels,
+)
 from imagpose.pose.keypoints import Pose
 from imagpose.pose.layouts import with_neck
 from imagpose.pose.points import Person, Record
 
-__all__ = ["PoseOptions", "ReadPose", "in_picture", "settle"]
+__all__ = ["NobodyFoundError", "PoseOptions", "ReadPose", "in_picture", "settle"]
 
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
 _OPENPOSE_ENDING = "_keypoints"
 _SHAPE_TOLERANCE = 0.02
 _SETTLE_UNITS = "--pose-units pixels, fractions ([0, 1]) or signed ([-1, 1])"
 _SETTLE_FRAME = "--pose-frame HEIGHTxWIDTH"
+
+
+class NobodyFoundError(ValueError):
+    """A file of a known kind in which nobody is."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,9 @@ class PoseOptions:
         frame: height and width in pixels, for files that state none.
         person: which of several people, counted from 1 in the order of the file; None: the most complete and largest.
         min_confidence: points of less are missing.
+        follow: the pictures are frames of a film, in which one person is followed: of several, who is nearest to where
+            the person was last.
+        last: with `follow`, the person in the frame before the first; None: there is none.
 
     Raises:
         ValueError: an option outside its range.
@@ -41,6 +56,8 @@ class PoseOptions:
     frame: tuple[int, int] | None = None
     person: int | None = None
     min_confidence: float = MIN_CONFIDENCE
+    follow: bool = False
+    last: Pose | None = None
 
     def __post_init__(self) -> None:
         if self.units is not None and self.units not in UNITS:
@@ -62,6 +79,7 @@ class ReadPose:
         name: of its picture as the file gives it; None where it gives none.
         frame_from: where the frame's size comes from.
         person, people: which of how many, counted from 1.
+        number: of its picture in the file, counted from 1, those that show nobody among them.
     """
 
     pose: Pose
@@ -69,6 +87,7 @@ class ReadPose:
     frame_from: str
     person: int = 1
     people: int = 1
+    number: int = 1
 
 
 def settle(
@@ -91,7 +110,7 @@ def settle(
     everyone = [person for record in records for person in record.people]
     bodies = [drop_missing(person.body, options.min_confidence, None) for person in everyone]
     if not any(body[:, 2].any() for body in bodies):
-        raise ValueError(f"no people with key points of at least {options.min_confidence:g} confidence in it")
+        raise NobodyFoundError(f"no people with key points of at least {options.min_confidence:g} confidence in it")
     units = options.units or find_units(bodies)
     if units is None:
         raise ValueError(f"the coordinates could be {_readings(everyone)}; say which: {_SETTLE_UNITS}")
@@ -103,7 +122,8 @@ def settle(
         except ValueError as error:
             raise ValueError(f"{where}: {error}" if len(records) > 1 else str(error)) from None
         if entry is not None:
-            entries.append(entry)
+            entries.append(replace(entry, number=number))
+            options = replace(options, last=entry.pose) if options.follow else options
         notes += [f"{where}: {note}" if len(records) > 1 else note for note in said]
     if not entries:
         raise ValueError(f"no key point is left where the coordinates are {units} (--pose-units)")
@@ -133,6 +153,10 @@ def _entry(
         if options.person > len(bodies) or options.person - 1 not in found:
             raise ValueError(f"person {options.person}: {len(bodies)} people, with key points: {_counted(found)}")
         chosen = options.person - 1
+    elif options.last is not None:
+        last = options.last
+        here = [to_pixels(bodies[index], units, (last.height, last.width)) for index in found]
+        chosen = found[nearest_person(here, last.keypoints)]
     else:
         chosen = found[choose_person([bodies[index] for index in found])]
         if len(found) > 1:

@@ -11,7 +11,10 @@ __all__ = ["Content", "refusal", "sniff"]
 _LARGEST_FILE = 50_000_000
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\x00", b"MM\x00*", b"P5", b"P6")
 _VIDEOS = (b"\x1a\x45\xdf\xa3", b"FLV", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")
-_VIDEO_HINT = "a video: save its frames as pictures, and find their poses with `imagpose poses detect`"
+_VIDEO_HINT = (
+    "a video: `imagpose animate` takes it as a sequence; elsewhere save its frames as pictures, and find their poses with"
+    " `imagpose poses detect`"
+)
 _HINTS = (
     (b"PK\x03\x04", "an archive (.zip, .npz, .xlsx): unpack it, or save the points as JSON or .npy"),
     (b"\x80", "a pickle, which may run any program when it is read: save the points as JSON or .npy"),

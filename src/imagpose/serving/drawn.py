@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["AfterStep", "draw_sample", "frame_sources", "keep_best", "scored_outputs"]
+__all__ = ["AfterStep", "draw_poses", "draw_sample", "frame_sources", "keep_best", "scored_outputs"]
 
 _OTHER_SHAPE = 0.2
 AfterStep = Callable[..., dict[str, Any]]
@@ -81,18 +81,18 @@ def draw_sample(
     grid = settings.view_grid(len(sources), len(poses))
     free = max(1, grid.num_views - len(sources))
     if not settings.anchor or len(poses) <= free or len(sources) >= grid.num_views - 1:
-        return _call(pipeline, pictures, own_poses, poses, settings, generator, size, after_step)
-    first = _call(pipeline, pictures, own_poses, poses[:free], settings, generator, size, after_step)
+        return draw_poses(pipeline, pictures, own_poses, poses, settings, generator, size, after_step)
+    first = draw_poses(pipeline, pictures, own_poses, poses[:free], settings, generator, size, after_step)
     scores = score_pictures(first, poses[:free], pictures)
     best = sorted(range(free), key=lambda index: -scores[index].score)[: max(1, grid.num_views // 2 - len(sources))]
     anchors, anchor_poses = [first[index] for index in best], [poses[index].fit(size[1], size[0]) for index in best]
-    rest = _call(
+    rest = draw_poses(
         pipeline, [*pictures, *anchors], [*own_poses, *anchor_poses], poses[free:], settings, generator, size, after_step
     )  # fmt: skip
     return first + rest
 
 
-def _call(
+def draw_poses(
     pipeline: IMAGPosePipeline,
     pictures: Sequence[Image.Image],
     own_poses: Sequence[Pose | None],
@@ -101,7 +101,9 @@ def _call(
     generator: torch.Generator,
     size: tuple[int, int],
     after_step: AfterStep | None,
+    latents: torch.Tensor | None = None,
 ) -> list[Image.Image]:
+    """One picture per pose beside pictures of the person, by one call of the pipeline; `latents` as of that."""
     images: list[Image.Image] = pipeline(
         sources=list(pictures),
         target_poses=list(poses),
@@ -112,6 +114,7 @@ def _call(
         width=size[1],
         **settings.sampling.arguments(),
         generator=generator,
+        latents=latents,
         return_dict=False,
         callback_on_step_end=after_step,
     )[0]

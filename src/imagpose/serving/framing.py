@@ -9,6 +9,7 @@ the ankles, hands, hair and clothes 0.4 (0.79) of that way to the sides.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,7 +19,10 @@ from PIL import Image
 from imagpose.pose import Pose, read_skeleton_picture
 from imagpose.pose.detection import DEFAULT_DETECTOR, PoseDetector, open_detector
 
-__all__ = ["Framed", "detect_people", "detect_pose", "frame_photo", "people_in_photo", "person_box", "poses_in_picture"]
+__all__ = [
+    "Framed", "detect_people", "detect_pose", "frame_photo", "people_in_photo", "person_box", "poses_in_picture",
+    "sequence_box",
+]  # fmt: skip
 
 _FILL = 0.88  # of the picture's height, as the people are framed that mini was trained on
 _AS_IT_IS = 0.75  # a frame of this share of the photo or more would change little
@@ -84,26 +88,43 @@ def person_box(pose: Pose, shape: float) -> tuple[int, int, int, int] | None:
         The box, within the frame and as near to `shape` as the frame allows; None where fewer than five points lie in the
         frame, or where the box is nearly the whole frame.
     """
-    if np.count_nonzero(pose.inside) < _FEWEST_POINTS:
+    return sequence_box([pose], shape)
+
+
+def sequence_box(poses: Iterable[Pose], shape: float) -> tuple[int, int, int, int] | None:
+    """The box of `person_box` that holds a person in all frames of a film, whose camera stands still.
+
+    Args:
+        poses: in frames of one size.
+        shape: height over width of the view.
+    """
+    shown = [pose for pose in poses if np.count_nonzero(pose.inside) >= _FEWEST_POINTS]
+    if not shown:
         return None
+    reach = np.array([_reach(pose) for pose in shown])
+    (left, top), (right, bottom) = reach[:, :2].min(0), reach[:, 2:4].max(0)
+    is_whole, width, height = bool(reach[:, 4].all()), shown[0].width, shown[0].height
+    high = float(bottom - top) / (_FILL if is_whole else (1 + _FILL) / 2)  # who is cut off has room above alone
+    high = max(high, float(right - left) * shape)
+    wide = high / shape
+    x = _between(float(left + right) / 2 - wide / 2, width - wide)
+    y = _between(float(top + bottom) / 2 - high / 2 if is_whole else float(bottom) - high, height - high)
+    box = (max(x, 0), max(y, 0), min(x + wide, width), min(y + high, height))
+    if (box[2] - box[0]) * (box[3] - box[1]) >= _AS_IT_IS * width * height:
+        return None
+    low_x, low_y, high_x, high_y = (round(float(side)) for side in box)
+    return low_x, low_y, max(high_x, low_x + 1), max(high_y, low_y + 1)
+
+
+def _reach(pose: Pose) -> tuple[float, float, float, float, bool]:
+    """Left, top, right, bottom of a person with crown, soles, hands and clothes; whether the feet are in the frame."""
     points = pose.keypoints[pose.inside, :2]
     (left, top), (right, bottom) = points.min(0), points.max(0)
     head = _head(pose, float(bottom - top))
     top = max(top - _CROWN * head, 0)
     is_whole = bool(pose.inside[list(_ANKLES)].any())
     bottom = min(bottom + _SOLES * (bottom - top), pose.height) if is_whole else pose.height
-    left, right = max(left - _SIDES * head, 0), min(right + _SIDES * head, pose.width)
-
-    high = float(bottom - top) / (_FILL if is_whole else (1 + _FILL) / 2)  # who is cut off has room above alone
-    high = max(high, float(right - left) * shape)
-    wide = high / shape
-    x = _between((left + right) / 2 - wide / 2, pose.width - wide)
-    y = _between((top + bottom) / 2 - high / 2 if is_whole else bottom - high, pose.height - high)
-    box = (max(x, 0), max(y, 0), min(x + wide, pose.width), min(y + high, pose.height))
-    if (box[2] - box[0]) * (box[3] - box[1]) >= _AS_IT_IS * pose.width * pose.height:
-        return None
-    low_x, low_y, high_x, high_y = (round(float(side)) for side in box)
-    return low_x, low_y, max(high_x, low_x + 1), max(high_y, low_y + 1)
+    return max(left - _SIDES * head, 0), top, min(right + _SIDES * head, pose.width), bottom, is_whole
 
 
 def detect_pose(picture: Image.Image) -> Pose | None:

@@ -33,14 +33,15 @@ from imagpose.serving.results import (
     write_results,
 )
 from imagpose.serving.settings import GenerateSettings
+from imagpose.views import ViewGrid
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
 __all__ = [
-    "CHECK_VIEW_SIZE", "AfterStep", "GenerateInputs", "GenerateSettings", "Generated", "check_request", "generate",
-    "generate_inputs", "model_label", "open_pipeline", "photographs_note", "read_inputs", "request_digest",
-    "skeleton_size", "versions", "warn_of_photographs",
+    "CHECK_VIEW_SIZE", "AfterStep", "GenerateInputs", "GenerateSettings", "Generated", "check_model", "check_request",
+    "generate", "generate_inputs", "model_label", "open_pipeline", "photographs_note", "read_inputs", "request_digest",
+    "request_record", "skeleton_size", "versions", "warn_of_photographs",
 ]  # fmt: skip
 
 
@@ -125,11 +126,10 @@ def generate_inputs(
         load_seconds: time that loading took, for the record.
         after_step: the pipeline's `callback_on_step_end`; what it raises ends the request, and nothing is written.
     """
-    from imagpose.pipeline.conditions import AT_ONCE
-
     started = time.perf_counter()
     settings = settings.settled(pipeline)
     height, width = settings.picture_size(pipeline)
+    grid = settings.view_grid(len(inputs.sources), len(inputs.poses))
     framed = frame_sources(inputs, settings, height, width)
     fitted, how_fitted = fit_inputs(inputs, framed, settings)
     drawn = [
@@ -147,23 +147,11 @@ def generate_inputs(
     }
     model = model_label(pipeline)
     record = {
-        "marked": generated_by(model),
+        **request_record(pipeline, inputs, framed, how_fitted, (height, width), grid),
         "request": request_digest(inputs, settings, model, dtype),
-        "licence": model_licence(str(pipeline.name_or_path)) if pipeline.name_or_path else None,
         "signed": signature is not None,
         "settings": {"model": model, **settings.record()},
-        "sources": _recorded_sources(inputs, framed),
-        "poses": list(inputs.files.get("poses", [])),
-        "read": inputs.said,
-        "fitted": how_fitted,
         "outputs": [_recorded(own, inputs) for own in outputs],
-        "size": {"height": height, "width": width},
-        "grid": str(settings.view_grid(len(inputs.sources), len(inputs.poses))),
-        "versions": versions(),
-        "device": str(pipeline.device),
-        "dtype": precision_of(pipeline),
-        "backend": pipeline.backend.record(),
-        "canvases_at_once": AT_ONCE,
         "seconds": seconds,
     }
     files = []
@@ -171,6 +159,34 @@ def generate_inputs(
         sheet = request_sheet([own.picture for own in framed], fitted.poses, outputs)
         files = write_results(Path(out), outputs, sheet, record, model, signature, overwrite)
     return Generated([own.picture for own in outputs], [own.name for own in outputs], record, files)
+
+
+def request_record(
+    pipeline: IMAGPosePipeline,
+    inputs: GenerateInputs,
+    framed: Sequence[Framed],
+    how_fitted: str,
+    size: tuple[int, int],
+    grid: ViewGrid,
+) -> dict[str, Any]:
+    """What the records of pictures and of films say alike: inputs, model, and what the result depends on."""
+    from imagpose.pipeline.conditions import AT_ONCE
+
+    return {
+        "marked": generated_by(model_label(pipeline)),
+        "licence": model_licence(str(pipeline.name_or_path)) if pipeline.name_or_path else None,
+        "sources": _recorded_sources(inputs, framed),
+        "poses": list(inputs.files.get("poses", [])),
+        "read": inputs.said,
+        "fitted": how_fitted,
+        "size": {"height": size[0], "width": size[1]},
+        "grid": str(grid),
+        "versions": versions(),
+        "device": str(pipeline.device),
+        "dtype": precision_of(pipeline),
+        "backend": pipeline.backend.record(),
+        "canvases_at_once": AT_ONCE,
+    }
 
 
 def check_request(inputs: GenerateInputs, settings: GenerateSettings) -> None:
@@ -218,17 +234,29 @@ def open_pipeline(
             for one that is loaded.
     """
     scheduler = settings.sampling.scheduler
+    check_model(model, settings, device, dtype, backend)
     if isinstance(model, (str, Path)):
-        resolve_model(model)
-        check_dtype(dtype, device)
         started = time.perf_counter()
         pipeline = load_pipeline(str(model), scheduler, device, dtype, backend or "auto")
         return pipeline, time.perf_counter() - started
-    if any(own is not None for own in (scheduler, device, dtype, backend)):
+    return model, 0.0
+
+
+def check_model(
+    model: str | IMAGPosePipeline,
+    settings: GenerateSettings,
+    device: str | None,
+    dtype: str | None,
+    backend: str | None = None,
+) -> None:
+    """Look at what `open_pipeline` would load, without loading it; raises as that does."""
+    if isinstance(model, (str, Path)):
+        resolve_model(model)
+        check_dtype(dtype, device)
+    elif any(own is not None for own in (settings.sampling.scheduler, device, dtype, backend)):
         raise ValueError(
             "the pipeline is loaded already: give its scheduler, device, dtype and backend to the pipeline itself"
         )
-    return model, 0.0
 
 
 def warn_of_photographs(model: str, sources: Sequence[PictureLike]) -> None:

@@ -21,7 +21,8 @@ from imagpose.pose.library import NamedPose, named_poses
 from imagpose.serving.detection import PICTURE_ENDINGS
 
 __all__ = [
-    "CHECK_VIEW_SIZE", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "found_targets", "name_targets",
+    "CHECK_VIEW_SIZE", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "expand_poses", "found_targets",
+    "name_targets",
     "read_inputs", "read_targets",
 ]  # fmt: skip
 
@@ -190,7 +191,7 @@ def _read_targets(given: Sequence[PoseLike], reading: PoseOptions) -> Iterator[t
         elif isinstance(own, Pose):
             yield "pose", own, "pose", []
         else:
-            files = _expand(own)
+            files = expand_poses(own)
             for file in files:
                 read = _read(file, reading, lenient=len(files) > 1)
                 if read is None:
@@ -200,7 +201,7 @@ def _read_targets(given: Sequence[PoseLike], reading: PoseOptions) -> Iterator[t
                     yield f"{stem}-{number:03}" if many else stem, pose, str(file), read.lines()
 
 
-def _expand(given: str | Path) -> list[str | Path]:
+def expand_poses(given: str | Path) -> list[str | Path]:
     """The files, or names of the library, that a path, folder, pattern or name means; a path that exists comes first."""
     path = Path(given)
     if path.is_dir():

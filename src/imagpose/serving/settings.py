@@ -1,4 +1,4 @@
-"""What a request for pictures may ask for beside photos and poses: one object for the command, the page and Python."""
+"""What a request may ask for beside photos and poses, for the command, the page and Python: of pictures, of a film."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from imagpose.films import MOST_FPS
 from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.requests import check_size
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose.retarget import PLACES
+from imagpose.pose.sequence import SMOOTHING
 from imagpose.serving.ground import KEEP, check_background
 from imagpose.views import SCENARIOS, ViewGrid, fitting_grid
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["GenerateSettings"]
+__all__ = ["AnimateSettings", "GenerateSettings"]
 
 AUTO_GRID = "auto"
+_OF_FILMS = ("grid", "size", "crop", "retarget", "place")
+_OF_PICTURES = ("scenario", "samples", "keep_best", "min_score", "anchor", "background")
 _MOST_SAMPLES = 1000
 
 
@@ -118,3 +122,50 @@ class GenerateSettings:
         values = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "sampling"}
         values["size"] = None if self.size is None else f"{self.size[0]}x{self.size[1]}"
         return {**values, **asdict(self.sampling), "guidance_interval": list(self.sampling.guidance_interval)}
+
+
+@dataclass(frozen=True)
+class AnimateSettings:
+    """Settings of `animate`; the command's options have the same names.
+
+    Attributes:
+        overlap: finished frames on each canvas, beside the sources: the first, then the latest ones.
+        smooth: one of `pose.sequence.SMOOTHING`.
+        fps: frames a second; None: the clip's, or 25.
+        drawing: settings that a film shares with pictures: grid, size, crop, retarget, place, and those of sampling.
+
+    Raises:
+        ValueError: a value is not legal.
+    """
+
+    overlap: int = 1
+    smooth: str = SMOOTHING[0]
+    fps: float | None = None
+    drawing: GenerateSettings = field(default_factory=GenerateSettings)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.overlap, bool) or not isinstance(self.overlap, int) or self.overlap < 0:
+            raise ValueError(f"overlap is {self.overlap!r}; a number of finished frames from 0 expected")
+        if self.smooth not in SMOOTHING:
+            raise ValueError(f"smoothing {self.smooth!r}: one of {', '.join(SMOOTHING)} expected")
+        if self.fps is not None and not 0 < self.fps <= MOST_FPS:
+            raise ValueError(f"fps is {self.fps!r}; more than 0, and at most {MOST_FPS} frames a second expected")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> AnimateSettings:
+        """Settings by name, those of `drawing` among them.
+
+        Raises:
+            ValueError: no setting has this name, or as the class.
+        """
+        shared = {*_OF_FILMS, *(own.name for own in fields(Sampling)), "sampling"}
+        known = {"overlap", "smooth", "fps"} | shared
+        if unknown := sorted(set(values) - known):
+            raise ValueError(f"no setting of a film is named {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        own = {name: value for name, value in values.items() if name not in shared}
+        return cls(**own, drawing=GenerateSettings.of({name: values[name] for name in values if name in shared}))
+
+    def record(self) -> dict[str, Any]:
+        """All settings, flat, as JSON holds them."""
+        drawn = {name: value for name, value in self.drawing.record().items() if name not in _OF_PICTURES}
+        return {"overlap": self.overlap, "smooth": self.smooth, "fps": self.fps, **drawn}

@@ -1,0 +1,75 @@
+"""`imagpose animate`: a film of a person from photos and a sequence of poses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagpose.cli.generate import (
+    Certificate,
+    Device,
+    Dtype,
+    Key,
+    NoCrop,
+    Place,
+    Retarget,
+    Size,
+    Source,
+    SourcePose,
+    read_signature,
+)
+from imagpose.cli.options import Model, Overwrite, parse_size, with_reading, with_sampling
+
+if TYPE_CHECKING:
+    from imagpose.pipeline.sampling import Sampling
+    from imagpose.pose import PoseOptions
+
+
+@with_sampling
+@with_reading
+def animate(
+    sampling: Sampling,
+    reading: PoseOptions,
+    poses: Annotated[
+        list[str],
+        typer.Option(
+            help="The sequence: a file of frames, a folder of files, a pattern in quotes, or a clip (.mp4, .mov, .webm, ...;"
+            " extras video and pose); repeat to join several."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="film.mp4 (extra video), film.gif, or a folder for the frames.")],
+    source: Source = None,
+    source_pose: SourcePose = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second; default: the clip's, or 25.")] = None,
+    smooth: Annotated[str, typer.Option(help="Smoothing of the poses: savgol, one-euro or none.")] = "savgol",
+    grid: Annotated[
+        str | None, typer.Option(help="Rows x columns of the joint canvas; more frames at once; default 2x2.")
+    ] = None,
+    overlap: Annotated[int, typer.Option(help="Finished frames on each canvas: the first, then the latest.")] = 1,
+    size: Size = None,
+    no_crop: NoCrop = False,
+    retarget: Retarget = True,
+    place: Place = "pose",
+    model: Model = "mini",
+    device: Device = None,
+    dtype: Dtype = None,
+    backend: Annotated[
+        str | None, typer.Option(help="torch, compile or openvino (extra openvino); default torch.")
+    ] = None,
+    overwrite: Overwrite = False,
+    c2pa_certificate: Certificate = None,
+    c2pa_key: Key = None,
+) -> None:
+    """Make a film of a person who moves as a sequence of poses does; goes on where it was stopped."""
+    from imagpose.serving.animate import animate as make_film
+
+    done = make_film(
+        source or (), poses, source_pose or (), out=out, model=model, reading=reading, device=device, dtype=dtype,
+        backend=backend,
+        overwrite=overwrite, signature=read_signature(c2pa_certificate, c2pa_key), fps=fps, smooth=smooth, grid=grid,
+        overlap=overlap, size=None if size is None else parse_size(size), crop=not no_crop, retarget=retarget, place=place,
+        sampling=sampling,
+    )  # fmt: skip
+    typer.echo(f"{done.out}: {done.num_frames} frames, {done.record['fps']:g} a second")

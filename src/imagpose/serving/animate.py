@@ -1,0 +1,249 @@
+"""A film of a person from photos and a sequence of poses: canvas after canvas, each beside finished frames.
+
+    read -> frame the photos -> smooth, frame and fit the poses -> for each canvas: sources, finished frames, next frames
+    -> a file for each frame -> the film
+
+Frames exist as files only, so memory does not grow with their number, and what was killed goes on at its first missing
+frame. All views of all canvases start from the same noise: what the noise decides is then the same in every frame.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import track
+
+from imagpose.films import check_film
+from imagpose.io import json_digest, locked_folder, write_json
+from imagpose.pictures import load_picture
+from imagpose.pose import PoseOptions
+from imagpose.provenance import Origin, Signature, save_film, save_generated
+from imagpose.serving.drawn import draw_poses, frame_sources
+from imagpose.serving.film_places import FilmPlaces
+from imagpose.serving.framing import Framed
+from imagpose.serving.generate import check_model, model_label, open_pipeline, request_record, warn_of_photographs
+from imagpose.serving.inputs import GenerateInputs, PictureLike, PoseLike, Targets, as_list, read_inputs
+from imagpose.serving.sequences import DEFAULT_FPS, PoseSequence, PreparedSequence, prepare_sequence, read_sequence
+from imagpose.serving.settings import AnimateSettings
+from imagpose.views import ViewGrid, plan_sequence
+
+if TYPE_CHECKING:
+    import torch
+
+    from imagpose.pipeline import IMAGPosePipeline
+
+__all__ = ["Animated", "animate", "draw_frames"]
+
+
+@dataclass(frozen=True)
+class Animated:
+    """What `animate` gives back.
+
+    Attributes:
+        out: the film, or the folder of frames.
+        num_frames: how many frames it has.
+        record: how it was made; ``<out>.json``, or result.json in the folder.
+    """
+
+    out: Path
+    num_frames: int
+    record: dict[str, Any]
+
+
+def animate(
+    sources: PictureLike | Sequence[PictureLike],
+    poses: PoseLike | Sequence[PoseLike],
+    source_poses: PoseLike | Sequence[PoseLike | None] | None = None,
+    *,
+    out: Path | str,
+    model: str | IMAGPosePipeline = "mini",
+    reading: PoseOptions | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    backend: str | None = None,
+    overwrite: bool = False,
+    signature: Signature | None = None,
+    **settings: Any,
+) -> Animated:
+    """A film of the person of the sources, who moves as the poses do.
+
+    The same call again goes on where it was stopped, and leaves a complete result as it is.
+
+    Args:
+        sources, source_poses, model, reading, device, dtype, signature: as of `generate`; a film is signed, or each frame
+            of a folder.
+        backend: as of `generate`, but torch if not given: "auto" may choose another one when a stopped film goes on.
+        poses: a file of frames, a folder or pattern of files, a clip, or `Pose` objects, in their order.
+        out: film.mp4 (extra `video`), film.gif, or a folder for frame-000001.png, ... and result.json. The frames of a film
+            lie in ``<out>.frames`` until it is complete; its record is ``<out>.json``.
+        overwrite: replace the result of another request.
+        settings: of `AnimateSettings`, `GenerateSettings` and `Sampling`, by name: overlap=1, grid="3x3", seed=7, ...
+
+    Raises:
+        ValueError, OSError: an input is not legal or not there; one line says which and what would be. Nothing has
+            been written then.
+    """
+    asked = AnimateSettings.of(settings)
+    sequence = read_sequence(as_list(poses), reading)
+    known = [pose for pose in sequence.poses if pose is not None]
+    targets = Targets(["sequence"], known[:1], sequence.origins, sequence.said)
+    inputs = read_inputs(as_list(sources), targets, as_list(source_poses), reading)
+    fps = asked.fps or sequence.fps or DEFAULT_FPS
+    grid = asked.drawing.view_grid(len(inputs.sources), len(known))
+    plan_sequence(len(inputs.sources), len(known), grid, asked.overlap)
+    places = FilmPlaces(Path(out))
+    if places.is_film:
+        check_film(places.out, fps, len(sequence.poses))
+    if backend is None and isinstance(model, (str, Path)):
+        backend = "torch"
+    check_model(model, asked.drawing, device, dtype, backend)
+    asked = replace(asked, drawing=asked.drawing.settled(model))
+    if signature is not None:
+        signature.check()
+    request = _request(inputs, sequence, asked, model_label(model), (dtype, backend), fps)
+    record = places.finished(request)
+    if record is not None:
+        note = f"{out} holds the result of this request already"
+        warnings.warn(note, UserWarning, stacklevel=2)
+    else:
+        places.check(overwrite)
+        warn_of_photographs(model_label(model), as_list(sources))
+        with locked_folder(places.frames):
+            places.claim(request, overwrite)
+            pipeline, seconds = open_pipeline(model, asked.drawing, device, dtype, backend)
+            record = _Film(pipeline, inputs, sequence, asked, grid, fps, places, request, signature).make(seconds)
+    places.clear()
+    return Animated(places.out, record["frames"], record)
+
+
+@dataclass(frozen=True, eq=False)
+class _Film:
+    """A checked request with a pipeline that is loaded and a folder of frames that is its own."""
+
+    pipeline: IMAGPosePipeline
+    inputs: GenerateInputs
+    sequence: PoseSequence
+    settings: AnimateSettings
+    grid: ViewGrid
+    fps: float
+    places: FilmPlaces
+    request: dict[str, Any]
+    signature: Signature | None
+
+    def make(self, load_seconds: float) -> dict[str, Any]:
+        """Draw what is missing, write the film, and give the record."""
+        drawing = replace(self.settings.drawing, grid=str(self.grid))
+        size = drawing.picture_size(self.pipeline)
+        framed = frame_sources(self.inputs, drawing, *size)
+        prepared = prepare_sequence(self.sequence, framed, self.settings, self.fps, size)
+        started = time.perf_counter()
+        made = draw_frames(
+            self.pipeline, framed, prepared, replace(self.settings, drawing=drawing), size, self.places,
+            None if self.places.is_film else self.signature,
+        )  # fmt: skip
+        seconds = {"load": round(load_seconds, 3), "generate": round(time.perf_counter() - started, 3)}
+        record = {
+            **request_record(self.pipeline, self.inputs, framed, prepared.said["fitted"], size, self.grid),
+            "request": json_digest(self.request),
+            "settings": {"model": model_label(self.pipeline), **self.settings.record()},
+            "signed": self.signature is not None,
+            "frames": prepared.num_frames,
+            "fps": self.fps,
+            **prepared.said,
+            "made": {"frames": made, "seconds": seconds},
+        }
+        if self.places.is_film:
+            frames = (load_picture(self.places.frame(number)) for number in range(prepared.num_frames))
+            origin = Origin(model_label(self.pipeline), drawing.sampling.seed)
+            save_film(frames, self.places.out, self.fps, origin, self.signature)
+        write_json(self.places.record, record, indent=2)
+        return record
+
+
+def _request(
+    inputs: GenerateInputs,
+    sequence: PoseSequence,
+    settings: AnimateSettings,
+    model: str,
+    computed: tuple[str | None, str | None],
+    fps: float,
+) -> dict[str, Any]:
+    """Everything that decides the frames; equal requests have equal frames."""
+    own = [None if pose is None else pose.keypoints.tolist() for pose in inputs.source_poses or ()]
+    return {
+        "model": model,
+        "dtype": computed[0],
+        "backend": computed[1],
+        **settings.record(),
+        "fps": fps,
+        "frames": len(sequence.poses),
+        "poses": sequence.digest(),
+        "sources": inputs.digests,
+        "source_poses": json_digest(own),
+    }
+
+
+def draw_frames(
+    pipeline: IMAGPosePipeline,
+    sources: Sequence[Framed],
+    sequence: PreparedSequence,
+    settings: AnimateSettings,
+    size: tuple[int, int],
+    places: FilmPlaces,
+    signature: Signature | None = None,
+) -> int:
+    """Write the frames of a sequence that are not there yet, canvas by canvas.
+
+    A canvas whose frames are all there is left as it is, any other is drawn whole: what it shows depends on earlier frames,
+    which are read from their files, on its poses and on the seed alone.
+
+    Args:
+        settings: whose `drawing` has the grid of all canvases.
+        places: where they go.
+
+    Returns:
+        The number of frames written.
+    """
+    drawing, poses = settings.drawing, sequence.poses
+    grid = drawing.view_grid(len(sources), len(poses))
+    origin = Origin(model_label(pipeline), drawing.sampling.seed)
+    canvases = list(plan_sequence(len(sources), len(poses), grid, settings.overlap))
+    ends = [*sequence.places[1:], sequence.num_frames]
+    console, written = Console(stderr=True), 0
+    pipeline.set_progress_bar_config(disable=True)
+    for finished, new in track(canvases, "canvases", console=console, disable=not console.is_terminal):
+        files = [[places.frame(own) for own in range(sequence.places[place], ends[place])] for place in new]
+        if all(file.is_file() for held in files for file in held):
+            continue
+        earlier = [load_picture(places.frame(sequence.places[place])) for place in finished]
+        in_view = [poses[place].fit(size[1], size[0]) for place in finished]
+        generator, latents = _start(pipeline, grid, size, drawing.sampling.seed)
+        pictures = draw_poses(
+            pipeline, [*(own.picture for own in sources), *earlier], [*(own.pose for own in sources), *in_view],
+            [poses[place] for place in new], drawing, generator, size, None, latents,
+        )  # fmt: skip
+        for picture, held in zip(pictures, files, strict=True):
+            for file in held:
+                save_generated(picture, file, origin, signature)
+                written += 1
+    return written
+
+
+def _start(
+    pipeline: IMAGPosePipeline, grid: ViewGrid, size: tuple[int, int], seed: int
+) -> tuple[torch.Generator, torch.Tensor]:
+    """The generator of a canvas, and its start noise: one view's, drawn on the CPU, in every slot."""
+    import torch
+
+    from imagpose.views import tile
+
+    generator = torch.Generator().manual_seed(seed)
+    view = torch.randn(pipeline.canvas_shape(ViewGrid(1, 1), *size), generator=generator)
+    views = view.unsqueeze(1).expand(-1, grid.num_views, -1, -1, -1)
+    return generator, tile(views, grid) * pipeline.config.noise_scale

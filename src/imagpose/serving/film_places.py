@@ -1,0 +1,109 @@
+"""Where a film, its record and its unfinished frames lie, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagpose.io import (
+    check_new_file,
+    check_output_folder,
+    check_unclaimed,
+    claim_folder,
+    json_digest,
+    read_json,
+    remove_written,
+)
+from imagpose.serving.results import RECORD
+
+__all__ = ["FilmPlaces", "frame_name"]
+
+_CLAIM, _LOCK = "settings.json", ".lock"  # of `io.claim_folder` and `io.locked_folder`
+
+
+def frame_name(number: int) -> str:
+    """The file of a frame, counted from 0; its name counts from 1."""
+    return f"frame-{number + 1:06}.png"
+
+
+@dataclass(frozen=True)
+class FilmPlaces:
+    """The files of one call.
+
+    Attributes:
+        out: the film's file, or a folder that keeps the frames.
+    """
+
+    out: Path
+
+    @property
+    def is_film(self) -> bool:
+        """Whether one file is written, by the name's ending."""
+        return bool(self.out.suffix) and not self.out.is_dir()
+
+    @property
+    def frames(self) -> Path:
+        """Folder of the frames; of a film only until it is complete."""
+        return self.out.with_name(f"{self.out.name}.frames") if self.is_film else self.out
+
+    @property
+    def record(self) -> Path:
+        """How the film was made."""
+        return self.out.with_name(f"{self.out.name}.json") if self.is_film else self.out / RECORD
+
+    def frame(self, number: int) -> Path:
+        """File of a frame, counted from 0."""
+        return self.frames / frame_name(number)
+
+    def finished(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The record of a complete result of this very request."""
+        try:
+            record: dict[str, Any] = read_json(self.record)
+            last = self.out if self.is_film else self.frame(int(record["frames"]) - 1)
+            return record if record["request"] == json_digest(request) and last.is_file() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def check(self, overwrite: bool) -> None:
+        """Look at all places before any time is spent.
+
+        Raises:
+            ValueError: something of others, or of another request without `overwrite`, lies there.
+        """
+        check_output_folder(self.out.absolute().parent)
+        if self.is_film:
+            for file in (self.out, self.record):
+                check_new_file(file, overwrite)
+        else:
+            check_output_folder(self.out)
+        check_unclaimed(self.frames, [frame_name(0), RECORD])
+
+    def claim(self, request: Mapping[str, Any], overwrite: bool) -> None:
+        """Make the folder of frames this request's; frames of another one are removed with `overwrite`.
+
+        Raises:
+            ValueError: it holds frames of another request.
+        """
+        try:
+            claim_folder(self.frames, request)
+        except ValueError as error:
+            if not overwrite:
+                raise ValueError(f"{error}, or replace them with --overwrite") from None
+            self._remove([])
+            claim_folder(self.frames, request)
+        for left_over in self.frames.glob("frame-*.png.*.partial"):  # of a killed process; the folder is locked
+            left_over.unlink()
+
+    def clear(self) -> None:
+        """Remove the frames of a film that is complete."""
+        if self.is_film and (self.frames / _CLAIM).is_file():
+            self._remove([_LOCK])
+
+    def _remove(self, others: list[str]) -> None:
+        try:
+            count = int(read_json(self.frames / _CLAIM)["frames"])
+        except (OSError, ValueError, KeyError, TypeError):
+            count = 0
+        remove_written(self.frames, [*map(frame_name, range(count)), _CLAIM, RECORD, *others])

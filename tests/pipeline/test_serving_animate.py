@@ -1,0 +1,220 @@
+"""From photos and a sequence of poses to a film."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from imagpose import __version__
+from imagpose.pose import Pose, read_poses, write_openpose_json
+from imagpose.pose.sequence import smooth_poses
+from imagpose.provenance import Marks, read_marks
+from imagpose.serving import animate as animate_module
+from imagpose.serving.animate import animate
+from imagpose.serving.film_places import frame_name
+from imagpose.serving.sequences import read_sequence
+from imagpose.views import ViewGrid, tile
+
+FRAMES = 8
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, build_pipeline):
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    build_pipeline().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def no_detector(monkeypatch):
+    monkeypatch.setattr("imagpose.serving.framing._detector", lambda: None)
+
+
+@pytest.fixture
+def moving(pose) -> list[Pose]:
+    """A pose that moves a little in each of `FRAMES` frames."""
+    start = pose(0)
+    return [start.scale(1 - 0.01 * number, 1 - 0.015 * number) for number in range(FRAMES)]
+
+
+@pytest.fixture
+def files(tmp_path, picture, moving):
+    """A source and a file of frames on disk."""
+    picture(0).save(tmp_path / "source.png")
+    write_openpose_json(moving, tmp_path / "dance.json")
+    return tmp_path / "source.png", tmp_path / "dance.json"
+
+
+def frames_of(folder) -> list[np.ndarray]:
+    return [np.asarray(Image.open(folder / frame_name(number))) for number in range(FRAMES)]
+
+
+def test_frames_are_those_of_a_plain_loop_over_overlapping_canvases(model, files, pipeline, picture, tmp_path):
+    source, dance = files
+    done = animate(source, dance, out=tmp_path / "out", model=model, steps=2, seed=3, crop=False)
+    poses = smooth_poses(read_poses(dance), 25.0)
+    view = torch.randn((1, 4, 4, 2), generator=torch.Generator().manual_seed(3))
+    latents = tile(torch.stack([view] * 4, 1), ViewGrid(2, 2))
+    expected: list[Image.Image] = []
+    while len(expected) < FRAMES:
+        first, start = expected[:1], len(expected)
+        expected += pipeline(
+            sources=[picture(0), *first], source_poses=[None, *poses[: len(first)]],
+            target_poses=poses[start : start + 3 - len(first)], num_inference_steps=2, latents=latents,
+            generator=torch.Generator().manual_seed(3),
+        ).images  # fmt: skip
+    for found, wanted in zip(frames_of(tmp_path / "out"), expected, strict=True):
+        np.testing.assert_array_equal(found, np.asarray(wanted))
+    assert done.num_frames == FRAMES and done.out == tmp_path / "out"
+    assert read_marks(tmp_path / "out" / frame_name(7)) == Marks(
+        "trainedAlgorithmicMedia", f"imagpose {__version__}", "tiny", 3
+    )
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record == json.loads(json.dumps(done.record))
+    assert (record["frames"], record["fps"], record["grid"], record["smoothed"]) == (FRAMES, 25.0, "2x2", "savgol")
+    assert record["fitted"].startswith("no:") and record["settings"]["overlap"] == 1
+    assert record["poses"] == [str(dance)] and record["sources"][0]["file"] == str(source)
+
+
+def test_what_was_killed_goes_on_with_the_canvas_of_its_first_missing_frame(model, files, tmp_path, monkeypatch):
+    source, dance = files
+
+    def run(out, **settings):
+        return animate(source, dance, out=tmp_path / out, model=model, steps=1, **settings)
+
+    run("whole")
+    whole = {file.name: file.read_bytes() for file in (tmp_path / "whole").glob("*.png")}
+    drawn = animate_module.draw_poses
+    calls: list[int] = []
+
+    def killed(*given):
+        calls.append(len(given[3]))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return drawn(*given)
+
+    monkeypatch.setattr(animate_module, "draw_poses", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run("cut")
+    assert calls == [3, 2, 2] and len(list((tmp_path / "cut").glob("frame-*.png"))) == 5
+    assert not (tmp_path / "cut" / "result.json").exists()
+    (tmp_path / "cut" / frame_name(4)).unlink()  # killed between the frames of a canvas
+    (tmp_path / "cut" / f"{frame_name(4)}.123.partial").write_text("half a frame")
+    done = run("cut")
+    assert calls[3:] == [2, 2, 1] and done.record["made"]["frames"] == 5
+    assert {file.name: file.read_bytes() for file in (tmp_path / "cut").glob("*.png*")} == whole
+    with pytest.warns(UserWarning, match="already"):
+        run("cut")
+    assert len(calls) == 6
+
+
+def test_frames_of_another_request_are_replaced_only_when_asked(model, files, tmp_path):
+    source, dance = files
+
+    def run(seed, **options):
+        return animate(source, dance, out=tmp_path / "out", model=model, steps=1, seed=seed, **options)
+
+    run(0)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    before = frames_of(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"\(seed differ\).*--overwrite"):
+        run(1)
+    np.testing.assert_array_equal(frames_of(tmp_path / "out"), before)
+    run(1, overwrite=True)
+    assert (np.stack(frames_of(tmp_path / "out")) != np.stack(before)).any()
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / frame_name(0)).write_text("mine")
+    with pytest.raises(ValueError, match="not written by this command"):
+        animate(source, dance, out=foreign, model=model, steps=1, overwrite=True)
+
+
+def test_a_gif_has_marks_and_leaves_no_frames(model, files, tmp_path):
+    source, dance = files
+    out = tmp_path / "dance.gif"
+    animate(source, dance, out=out, model=model, steps=1, fps=10, seed=5)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "dance.gif",
+        "dance.gif.json",
+        "dance.json",
+        "source.png",
+    ]
+    assert read_marks(out) == Marks("trainedAlgorithmicMedia", f"imagpose {__version__}", "tiny", 5)
+    assert not any(name in out.read_bytes() for name in (b"source.png", b"dance", tmp_path.name.encode()))
+    with Image.open(out) as film:
+        assert film.size == (16, 32) and film.n_frames <= FRAMES and film.info["loop"] == 0
+        total = 0
+        for number in range(film.n_frames):
+            film.seek(number)
+            total += film.info["duration"]
+    assert total == FRAMES * 100
+    before = out.read_bytes()
+    out.unlink()
+    (tmp_path / "dance.gif.json").unlink()
+    animate(source, dance, out=out, model=model, steps=1, fps=10, seed=5)
+    assert out.read_bytes() == before
+    with pytest.raises(ValueError, match=r"dance\.gif exists"):
+        animate(source, dance, out=out, model=model, steps=1, fps=12, seed=5)
+
+
+def test_frames_that_show_nobody_hold_the_picture(model, files, moving, tmp_path):
+    source, _ = files
+    folder = tmp_path / "poses"
+    folder.mkdir()
+    for number, own in enumerate(moving):
+        write_openpose_json(own, folder / f"frame-{number + 8}.json")  # 8, 9, 10: the order of numbers, not of letters
+    for number in (7, 11, 12, 16):
+        (folder / f"frame-{number}.json").write_text('{"people": []}')
+    with pytest.warns(UserWarning, match="show nobody") as said:
+        sequence = read_sequence([folder])
+    assert [own is None for own in sequence.poses] == [number in (3, 4) for number in range(8)]
+    np.testing.assert_allclose(sequence.poses[2].keypoints, moving[2].keypoints, atol=1e-2)
+    messages = " ".join(str(own.message) for own in said)
+    assert "2 frames at the beginning or the end" in messages and "2 frames in between" in messages
+    poses = sequence.poses
+    assert poses[3] is poses[4] is None
+    with pytest.warns(UserWarning, match="in between"):  # at 5 frames a second, 2 are too long a gap
+        done = animate(source, folder, out=tmp_path / "out", model=model, steps=1, fps=5)
+    pictures = frames_of(tmp_path / "out")
+    np.testing.assert_array_equal(pictures[3], pictures[2])
+    np.testing.assert_array_equal(pictures[4], pictures[2])
+    assert (pictures[5] != pictures[4]).any() and done.num_frames == 8
+    with pytest.warns(UserWarning, match="in between"):
+        bridged = animate(source, folder, out=tmp_path / "bridged", model=model, steps=1, fps=10)
+    pictures = frames_of(tmp_path / "bridged")
+    assert (pictures[3] != pictures[2]).any() and bridged.num_frames == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"sources": []}, ValueError, "no source picture"),
+        ({"poses": []}, ValueError, "no poses"),
+        ({"poses": "nowhere.json"}, OSError, "nowhere.json"),
+        ({"out": "dance.avi"}, ValueError, ".mp4 or .gif, or as frames into a folder"),
+        ({"out": "dance.gif", "fps": 60}, ValueError, "GIF shows at most 50"),
+        ({"fps": -1}, ValueError, "fps is -1"),
+        ({"overlap": 3}, ValueError, "no room"),
+        ({"overlap": 1.5}, ValueError, "overlap"),
+        ({"smooth": "kalman"}, ValueError, "savgol"),
+        ({"grid": "9x9"}, ValueError, "9x9"),
+        ({"samples": 2}, ValueError, "samples"),
+        ({"model": "minni"}, ValueError, "unknown model"),
+    ],
+)
+def test_bad_input_writes_nothing(files, tmp_path, changes, error, message):
+    source, dance = files
+    given = {"sources": source, "poses": dance, "out": "out", "model": str(tmp_path), **changes}
+    out = tmp_path / given.pop("out")
+    if isinstance(given["poses"], str):
+        given["poses"] = tmp_path / given["poses"]
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(error) as raised:
+        animate(given.pop("sources"), given.pop("poses"), out=out, **given)
+    assert message in str(raised.value) and "\n" not in str(raised.value)
+    assert sorted(tmp_path.iterdir()) == before

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from imagpose import __version__
+from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import Pose, read_poses, write_openpose_json
 from imagpose.pose.sequence import smooth_poses
 from imagpose.provenance import Marks, read_marks
@@ -53,13 +54,14 @@ def frames_of(folder) -> list[np.ndarray]:
     return [np.asarray(Image.open(folder / frame_name(number))) for number in range(FRAMES)]
 
 
-def test_frames_are_those_of_a_plain_loop_over_overlapping_canvases(model, files, pipeline, picture, tmp_path):
+def test_frames_are_those_of_a_plain_loop_over_overlapping_canvases(model, files, picture, tmp_path):
     source, dance = files
     done = animate(source, dance, out=tmp_path / "out", model=model, steps=2, seed=3, crop=False)
     poses = smooth_poses(read_poses(dance), 25.0)
     view = torch.randn((1, 4, 4, 2), generator=torch.Generator().manual_seed(3))
     latents = tile(torch.stack([view] * 4, 1), ViewGrid(2, 2))
     expected: list[Image.Image] = []
+    pipeline = load_pipeline(model, backend="torch")
     while len(expected) < FRAMES:
         first, start = expected[:1], len(expected)
         expected += pipeline(

@@ -51,7 +51,7 @@ def write_pairs(folder: Path, pairs: int, height: int, width: int) -> None:
     for role in ("reference", "generated", "masks", "train"):
         (folder / role).mkdir()
     rows, columns = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    mask = Image.fromarray(np.uint8(255 * (rows**2 + (1.5 * columns) ** 2 < 0.8)))
+    mask = Image.fromarray((255 * (rows**2 + (1.5 * columns) ** 2 < 0.8)).astype(np.uint8))
     for number in range(pairs):
         coarse = generator.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8)
         truth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)).astype(int)

@@ -16,7 +16,7 @@ from imagpose.cli.commands import app
 from imagpose.pipeline.sampling import Sampling
 
 COMMANDS = """
-animate,
+animate, bulk,
 generate, check, demo, people, web, poses list, poses show, poses draw, poses convert, poses detect, poses setup, cache,
 models, train autoencoder, train autoencoder-finish, train encoder, train denoiser,
 train pose-estimator, train silhouette, train identity, train decoder, train lora, train fewstep, train export,
@@ -29,6 +29,7 @@ reproduce styles, reproduce all, requests export
 """.replace("\n", " ").strip().split(", ")  # fmt: skip
 SAMPLING = (
     "generate",
+    "bulk",
     "demo",
     "evaluate people",
     "evaluate model",

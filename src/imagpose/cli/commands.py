@@ -11,6 +11,7 @@ import typer
 
 from imagpose.cli import (
     animate,
+    bulk,
     convert,
     evaluate,
     generate,
@@ -58,6 +59,7 @@ app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(reid.app, name="reid")
 app.add_typer(requests.app, name="requests")
 app.command(epilog="Example: imagpose web --port 7860")(web.web)
+app.command(epilog="Example: imagpose bulk requests.csv --out results --workers 4")(bulk.bulk)
 
 
 def _print_version(wanted: bool) -> None:

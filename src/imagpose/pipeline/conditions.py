@@ -22,16 +22,14 @@ from imagpose.models import FeatureTokens, PoseEncoder
 from imagpose.models.autoencoder import encode_latents
 from imagpose.models.conditions import image_condition, null_features
 from imagpose.pipeline.requests import Request
+from imagpose.pipeline.sampling import AT_ONCE
 from imagpose.pixels import bytes_to_unit, encoder_pixels, pad_views, pictures_to_signed, signed_to_unit, texture_pixels
 from imagpose.pose import draw_skeletons
 from imagpose.views import Canvas, ViewGrid, tile, untile
 
 __all__ = [
-    "AT_ONCE", "ConditionEncoder", "JointConditions", "encode_image_tokens", "encode_texture", "encode_views", "in_parts",
+    "ConditionEncoder", "JointConditions", "encode_image_tokens", "encode_texture", "encode_views", "in_parts",
 ]  # fmt: skip
-
-AT_ONCE = 4
-"""Pictures or canvases that go through a network together; under guidance the UNet takes both branches of as many."""
 
 
 @dataclass(frozen=True)

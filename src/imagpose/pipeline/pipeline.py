@@ -33,14 +33,14 @@ from imagpose.pipeline.canvases import (
     origins,
     per_request,
 )
-from imagpose.pipeline.conditions import AT_ONCE, ConditionEncoder, JointConditions
+from imagpose.pipeline.conditions import ConditionEncoder, JointConditions
 from imagpose.pipeline.decoding import CanvasDecoder
 from imagpose.pipeline.diffusers_options import LatentPipeline
 from imagpose.pipeline.finite import FiniteSteps
 from imagpose.pipeline.guidance import GuidedUNet
 from imagpose.pipeline.lora import LoraAdapters
 from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
-from imagpose.pipeline.sampling import USUAL_GUIDANCE, USUAL_STEPS, Sampling, check_guidance, check_steps
+from imagpose.pipeline.sampling import AT_ONCE, USUAL_GUIDANCE, USUAL_STEPS, Sampling, check_guidance, check_steps
 from imagpose.pixels import Padding, padded_size
 from imagpose.pose import SKELETONS
 from imagpose.views import ViewGrid, view_multiple

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from imagpose.pictures import fit_view
 from imagpose.pose import Pose
+from imagpose.serving.fitting import fit_inputs
 from imagpose.serving.framing import Framed, frame_photo
 from imagpose.serving.ground import KEEP, person_masks, put_on_ground
 from imagpose.serving.inputs import GenerateInputs
 from imagpose.serving.results import Output
-from imagpose.serving.scores import score_pictures
+from imagpose.serving.scores import Scores, score_pictures
 from imagpose.serving.settings import GenerateSettings
 
 if TYPE_CHECKING:
@@ -23,11 +24,41 @@ if TYPE_CHECKING:
 
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["AfterStep", "draw_poses", "draw_sample", "frame_sources", "keep_best", "scored_outputs"]
+__all__ = [
+    "AfterStep", "Prepared", "draw_poses", "draw_sample", "draw_together", "finished_outputs", "frame_sources", "prepare",
+]  # fmt: skip
 
 _OTHER_SHAPE = 0.2
 AfterStep = Callable[..., dict[str, Any]]
 """diffusers' callback: pipeline, number of the step, timestep, tensors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A request as it is drawn.
+
+    Attributes:
+        inputs: as they were read.
+        settings: what is asked for.
+        size: height and width of the pictures.
+        sources: the photos, framed.
+        fitted: the inputs, with target poses fitted to the body in the sources.
+        how_fitted: in words.
+    """
+
+    inputs: GenerateInputs
+    settings: GenerateSettings
+    size: tuple[int, int]
+    sources: Sequence[Framed]
+    fitted: GenerateInputs
+    how_fitted: str
+
+
+def prepare(pipeline: IMAGPosePipeline, inputs: GenerateInputs, settings: GenerateSettings) -> Prepared:
+    """Frame the photos, and fit the poses to the body in them."""
+    size = settings.picture_size(pipeline)
+    framed = frame_sources(inputs, settings, *size)
+    return Prepared(inputs, settings, size, framed, *fit_inputs(inputs, framed, settings))
 
 
 def frame_sources(inputs: GenerateInputs, settings: GenerateSettings, height: int, width: int) -> list[Framed]:
@@ -61,13 +92,7 @@ def _note_shape(framed: Framed, number: int, height: int, width: int) -> None:
 
 
 def draw_sample(
-    pipeline: IMAGPosePipeline,
-    sources: Sequence[Framed],
-    poses: Sequence[Pose],
-    settings: GenerateSettings,
-    seed: int,
-    size: tuple[int, int],
-    after_step: AfterStep | None,
+    pipeline: IMAGPosePipeline, request: Prepared, seed: int, after_step: AfterStep | None = None
 ) -> list[Image.Image]:
     """One picture per pose; the noise is drawn on the CPU, so that it is the same on any device.
 
@@ -76,6 +101,7 @@ def draw_sample(
     """
     import torch
 
+    sources, poses, settings, size = request.sources, request.fitted.poses, request.settings, request.size
     generator = torch.Generator().manual_seed(seed)
     pictures, own_poses = [own.picture for own in sources], [own.pose for own in sources]
     grid = settings.view_grid(len(sources), len(poses))
@@ -92,6 +118,24 @@ def draw_sample(
     return first + rest
 
 
+def draw_together(
+    pipeline: IMAGPosePipeline, requests: Sequence[Prepared], seeds: Sequence[int]
+) -> list[list[Image.Image]]:
+    """The pictures of several requests in one call, a seed for each; size, grid, scenario and sampling are the first's."""
+    import torch
+
+    given = [
+        (
+            [own.picture for own in request.sources],
+            [own.pose for own in request.sources],
+            request.fitted.poses,
+            torch.Generator().manual_seed(seed),
+        )
+        for request, seed in zip(requests, seeds, strict=True)
+    ]
+    return _call(pipeline, given, requests[0].settings, requests[0].size)
+
+
 def draw_poses(
     pipeline: IMAGPosePipeline,
     pictures: Sequence[Image.Image],
@@ -104,16 +148,29 @@ def draw_poses(
     latents: torch.Tensor | None = None,
 ) -> list[Image.Image]:
     """One picture per pose beside pictures of the person, by one call of the pipeline; `latents` as of that."""
-    images: list[Image.Image] = pipeline(
-        sources=list(pictures),
-        target_poses=list(poses),
-        source_poses=list(own_poses) if any(pose is not None for pose in own_poses) else None,
+    return _call(pipeline, [(pictures, own_poses, poses, generator)], settings, size, after_step, latents)[0]
+
+
+def _call(
+    pipeline: IMAGPosePipeline,
+    requests: Sequence[tuple[Sequence[Image.Image], Sequence[Pose | None], Sequence[Pose], torch.Generator]],
+    settings: GenerateSettings,
+    size: tuple[int, int],
+    after_step: AfterStep | None = None,
+    latents: torch.Tensor | None = None,
+) -> list[list[Image.Image]]:
+    """Of each request: its sources, their poses, its target poses, its noise."""
+    pictures, _, poses, _ = requests[0]
+    images: list[list[Image.Image]] = pipeline(
+        sources=[list(pictures) for pictures, *_ in requests],
+        target_poses=[list(poses) for _, _, poses, _ in requests],
+        source_poses=[list(own) if any(pose is not None for pose in own) else None for _, own, _, _ in requests],
         grid=settings.view_grid(len(pictures), len(poses)),
         scenario=settings.scenario,
         height=size[0],
         width=size[1],
         **settings.sampling.arguments(),
-        generator=generator,
+        generator=[generator for *_, generator in requests],
         latents=latents,
         return_dict=False,
         callback_on_step_end=after_step,
@@ -121,16 +178,31 @@ def draw_poses(
     return images
 
 
-def scored_outputs(
-    drawn: Sequence[Sequence[Image.Image]],
-    inputs: GenerateInputs,
-    sources: Sequence[Framed],
-    settings: GenerateSettings,
-) -> list[Output]:
-    """All samples of each pose, scored, then on their ground."""
+def finished_outputs(request: Prepared, drawn: Sequence[Sequence[Image.Image]], scored: bool = True) -> list[Output]:
+    """What is kept of all samples of a request, on its ground; scored, unless nobody wants that.
+
+    Args:
+        drawn: the pictures of each sample.
+        scored: whether to look at the pictures where the settings do not need it.
+    """
+    settings = request.settings
+    needed = scored or settings.keep_best or settings.min_score is not None
+    outputs = _outputs(drawn, request, _scores(drawn, request) if needed else None)
+    return _keep_best(outputs) if settings.keep_best else outputs
+
+
+def _scores(drawn: Sequence[Sequence[Image.Image]], request: Prepared) -> list[list[Scores]]:
+    """Of each sample's pictures."""
     width, height = drawn[0][0].size
-    views = [fit_view(own.picture, width, height) for own in sources]
-    scores = [score_pictures(sample, inputs.poses, views) for sample in drawn]
+    views = [fit_view(own.picture, width, height) for own in request.sources]
+    return [score_pictures(sample, request.fitted.poses, views) for sample in drawn]
+
+
+def _outputs(
+    drawn: Sequence[Sequence[Image.Image]], request: Prepared, scores: Sequence[Sequence[Scores]] | None
+) -> list[Output]:
+    """All samples of each pose, on their ground."""
+    settings = request.settings
     if settings.background == KEEP:
         grounded = drawn
     else:
@@ -144,20 +216,20 @@ def scored_outputs(
     return [
         Output(
             name if settings.samples == 1 or settings.keep_best else f"{name}_{sample + 1}",
-            target, sample + 1, settings.sampling.seed + sample, grounded[sample][target], scores[sample][target],
-            settings.min_score is not None and bool(scores[sample][target].score < settings.min_score),
+            target, sample + 1, settings.sampling.seed + sample, grounded[sample][target],
+            None if scores is None else scores[sample][target],
+            scores is not None and settings.min_score is not None
+            and bool(scores[sample][target].score < settings.min_score),
         )
-        for target, name in enumerate(inputs.names)
+        for target, name in enumerate(request.fitted.names)
         for sample in range(settings.samples)
     ]  # fmt: skip
 
 
-def keep_best(outputs: list[Output], settings: GenerateSettings) -> list[Output]:
-    """Everything, or with `keep_best` of each pose the sample with the highest score."""
-    if not settings.keep_best:
-        return outputs
+def _keep_best(outputs: list[Output]) -> list[Output]:
+    """Of each pose the sample with the highest score."""
     best: dict[int, Output] = {}
     for own in outputs:
-        if own.target not in best or own.scores.score > best[own.target].scores.score:
+        if own.target not in best or own.score > best[own.target].score:
             best[own.target] = own
     return list(best.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,10 @@ from imagpose.models.folder import model_name, resolve_model
 from imagpose.models.licences import model_licence
 from imagpose.pipeline.loading import check_dtype, load_pipeline, precision_of
 from imagpose.pipeline.requests import read_requests
+from imagpose.pipeline.sampling import AT_ONCE
 from imagpose.pose import Pose, PoseOptions
 from imagpose.provenance import Signature, generated_by, read_marks
-from imagpose.serving.drawn import AfterStep, draw_sample, frame_sources, keep_best, scored_outputs
-from imagpose.serving.fitting import fit_inputs
+from imagpose.serving.drawn import AfterStep, Prepared, draw_sample, finished_outputs, prepare
 from imagpose.serving.framing import Framed
 from imagpose.serving.inputs import CHECK_VIEW_SIZE, GenerateInputs, PictureLike, PoseLike, as_list, read_inputs
 from imagpose.serving.results import (
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECK_VIEW_SIZE", "AfterStep", "GenerateInputs", "GenerateSettings", "Generated", "check_model", "check_request",
-    "generate", "generate_inputs", "model_label", "open_pipeline", "photographs_note", "read_inputs", "request_digest",
+    "generate", "generate_inputs", "model_label", "open_pipeline", "photographs_note", "picture_record", "read_inputs",
+    "request_digest",
     "request_record", "skeleton_size", "versions", "warn_of_photographs",
 ]  # fmt: skip
 
@@ -127,38 +128,59 @@ def generate_inputs(
         after_step: the pipeline's `callback_on_step_end`; what it raises ends the request, and nothing is written.
     """
     started = time.perf_counter()
-    settings = settings.settled(pipeline)
-    height, width = settings.picture_size(pipeline)
-    grid = settings.view_grid(len(inputs.sources), len(inputs.poses))
-    framed = frame_sources(inputs, settings, height, width)
-    fitted, how_fitted = fit_inputs(inputs, framed, settings)
+    prepared = prepare(pipeline, inputs, settings.settled(pipeline))
     drawn = [
-        draw_sample(
-            pipeline, framed, fitted.poses, settings, settings.sampling.seed + sample, (height, width), after_step
-        )
+        draw_sample(pipeline, prepared, settings.sampling.seed + sample, after_step)
         for sample in range(settings.samples)
     ]
     sampled = time.perf_counter()
-    outputs = keep_best(scored_outputs(drawn, fitted, framed, settings), settings)
+    outputs = finished_outputs(prepared, drawn)
     seconds = {
         "load": round(load_seconds, 3),
         "generate": round(sampled - started, 3),
         "score": round(time.perf_counter() - sampled, 3),
     }
-    model = model_label(pipeline)
-    record = {
-        **request_record(pipeline, inputs, framed, how_fitted, (height, width), grid),
-        "request": request_digest(inputs, settings, model, dtype),
-        "signed": signature is not None,
-        "settings": {"model": model, **settings.record()},
-        "outputs": [_recorded(own, inputs) for own in outputs],
-        "seconds": seconds,
-    }
+    record = picture_record(pipeline, prepared, outputs, dtype, seconds, signed=signature is not None)
     files = []
     if out is not None:
-        sheet = request_sheet([own.picture for own in framed], fitted.poses, outputs)
-        files = write_results(Path(out), outputs, sheet, record, model, signature, overwrite)
+        sheet = request_sheet([own.picture for own in prepared.sources], prepared.fitted.poses, outputs)
+        files = write_results(Path(out), outputs, sheet, record, model_label(pipeline), signature, overwrite)
     return Generated([own.picture for own in outputs], [own.name for own in outputs], record, files)
+
+
+def picture_record(
+    pipeline: IMAGPosePipeline,
+    request: Prepared,
+    outputs: Sequence[Output],
+    dtype: str | None,
+    seconds: Mapping[str, float],
+    *,
+    together: int = 1,
+    signed: bool = False,
+) -> dict[str, Any]:
+    """What `result.json` says: how the pictures were made, and everything that decides their bytes.
+
+    Args:
+        outputs: of the request.
+        dtype: that was asked for, which belongs to the request.
+        seconds: that its steps took.
+        together: requests that shared a call.
+        signed: whether the pictures are.
+    """
+    import torch
+
+    inputs, settings, model = request.inputs, request.settings, model_label(pipeline)
+    grid = settings.view_grid(len(inputs.sources), len(inputs.poses))
+    return {
+        **request_record(pipeline, inputs, request.sources, request.how_fitted, request.size, grid),
+        "request": request_digest(inputs, settings, model, dtype),
+        "signed": signed,
+        "settings": {"model": model, **settings.record()},
+        "outputs": [_recorded(own, inputs) for own in outputs],
+        "requests_at_once": together,
+        "threads": torch.get_num_threads(),
+        "seconds": dict(seconds),
+    }
 
 
 def request_record(
@@ -170,8 +192,6 @@ def request_record(
     grid: ViewGrid,
 ) -> dict[str, Any]:
     """What the records of pictures and of films say alike: inputs, model, and what the result depends on."""
-    from imagpose.pipeline.conditions import AT_ONCE
-
     return {
         "marked": generated_by(model_label(pipeline)),
         "licence": model_licence(str(pipeline.name_or_path)) if pipeline.name_or_path else None,
@@ -300,7 +320,7 @@ def _recorded(own: Output, inputs: GenerateInputs) -> dict[str, Any]:
         "from": origins[own.target] if own.target < len(origins) else inputs.names[own.target],
         "sample": own.sample,
         "seed": own.seed,
-        "scores": own.scores.record(),
+        "scores": None if own.scores is None else own.scores.record(),
         "rejected": own.rejected,
     }
 

@@ -21,7 +21,8 @@ from imagpose.pose.library import NamedPose, named_poses
 from imagpose.serving.detection import PICTURE_ENDINGS
 
 __all__ = [
-    "CHECK_VIEW_SIZE", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "expand_poses", "found_targets",
+    "CHECK_VIEW_SIZE", "POSE_ENDINGS", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "expand_poses",
+    "found_targets",
     "name_targets",
     "read_inputs", "read_targets",
 ]  # fmt: skip

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.pipeline.conditions import AT_ONCE
 from imagpose.pipeline.preview import clean_latents, preview_views
+from imagpose.pipeline.sampling import AT_ONCE
 from imagpose.serving.inputs import GenerateInputs
 from imagpose.serving.settings import GenerateSettings
 from imagpose.views import plan

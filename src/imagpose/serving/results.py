@@ -41,7 +41,7 @@ class Output:
         sample: which of several answers, counted from 1.
         seed: of its noise.
         picture: RGB, or RGBA on a transparent ground.
-        scores: see `scores.score_pictures`.
+        scores: see `scores.score_pictures`; None: nobody has looked.
         rejected: its score is less than the user wants.
     """
 
@@ -50,13 +50,18 @@ class Output:
     sample: int
     seed: int
     picture: Image.Image
-    scores: Scores
+    scores: Scores | None
     rejected: bool = False
 
     @property
     def file(self) -> str:
         """Name of its file."""
         return f"{self.name}.png"
+
+    @property
+    def score(self) -> float:
+        """By which pictures of one pose are compared; 0 where nobody has looked."""
+        return 0.0 if self.scores is None else self.scores.score
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,7 @@ def request_sheet(sources: Sequence[Image.Image], poses: Sequence[Pose], outputs
     in_view = [pose.fit(*outputs[0].picture.size) for pose in poses]
     skeletons = [draw_skeleton(pose, *skeleton_size(pose)) for pose in in_view]
     cells = [
-        Cell([skeletons[own.target], own.picture], f"{own.name}  {own.scores.score:.2f}", own.rejected)
-        for own in outputs
+        Cell([skeletons[own.target], own.picture], f"{own.name}  {own.score:.2f}", own.rejected) for own in outputs
     ]
     return draw_sheet(
         [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from imagpose.films import MOST_FPS
+from imagpose.pictures import parse_size
 from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.requests import check_size
 from imagpose.pipeline.sampling import Sampling
@@ -18,7 +19,7 @@ from imagpose.views import SCENARIOS, ViewGrid, fitting_grid
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["AnimateSettings", "GenerateSettings"]
+__all__ = ["AnimateSettings", "GenerateSettings", "read_settings"]
 
 AUTO_GRID = "auto"
 _OF_FILMS = ("grid", "size", "crop", "retarget", "place")
@@ -94,14 +95,22 @@ class GenerateSettings:
         Raises:
             ValueError: no setting has this name, or as the class.
         """
+        return cls().replaced(values)
+
+    def replaced(self, values: Mapping[str, Any]) -> GenerateSettings:
+        """The settings with some replaced by name, those of `Sampling` among them.
+
+        Raises:
+            ValueError: no setting has this name, or as the class.
+        """
         of_sampling = {own.name for own in fields(Sampling)}
-        known = {own.name for own in fields(cls)} | of_sampling
+        known = {own.name for own in fields(self)} | of_sampling
         if unknown := sorted(set(values) - known):
             raise ValueError(f"no setting is named {unknown[0]!r}; known are {', '.join(sorted(known))}")
         own = {name: value for name, value in values.items() if name not in of_sampling}
         if drawn := {name: value for name, value in values.items() if name in of_sampling}:
-            own["sampling"] = Sampling(**drawn)
-        return cls(**own)
+            own["sampling"] = replace(own.get("sampling", self.sampling), **drawn)
+        return replace(self, **own)
 
     def view_grid(self, num_sources: int, num_targets: int) -> ViewGrid:
         """The grid of a request."""
@@ -169,3 +178,58 @@ class AnimateSettings:
         """All settings, flat, as JSON holds them."""
         drawn = {name: value for name, value in self.drawing.record().items() if name not in _OF_PICTURES}
         return {"overlap": self.overlap, "smooth": self.smooth, "fps": self.fps, **drawn}
+
+
+def read_settings(values: Mapping[str, Any], known: Collection[str] | None = None) -> dict[str, Any]:
+    """Settings by name, as `GenerateSettings.of` takes them, from values as JSON holds them; sizes are texts (256x176).
+
+    Args:
+        values: None and "" stand for the default, and are left out.
+        known: names that may be given; None: all.
+
+    Raises:
+        ValueError: no setting has this name, or its value is of another kind.
+    """
+    names = _READ if known is None else known
+    given = {name: value for name, value in values.items() if value not in (None, "")}
+    if unknown := sorted(set(given) - set(names)):
+        raise ValueError(f"no setting is named {unknown[0]!r}; known are {', '.join(names)}")
+    return {name: _READ[name](name, value) for name, value in given.items()}
+
+
+def _text(name: str, value: Any) -> str:
+    return str(value)
+
+
+def _size(name: str, value: Any) -> tuple[int, int]:
+    return parse_size(str(value).replace(" ", ""))
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    return int(value)
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
+def _interval(name: str, value: Any) -> tuple[float, ...]:
+    return tuple(_number(name, own) for own in value) if isinstance(value, (list, tuple)) else (_number(name, value),)
+
+
+_READ: dict[str, Callable[[str, Any], Any]] = {
+    "scenario": _text, "grid": _text, "size": _size, "samples": _whole, "keep_best": _switch, "min_score": _number,
+    "anchor": _switch, "background": _text, "crop": _switch, "retarget": _switch, "place": _text, "steps": _whole,
+    "guidance_scale": _number, "guidance": _text, "guidance_interval": _interval, "guidance_every": _whole,
+    "scheduler": _text, "seed": _whole,
+}  # fmt: skip

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from imagpose.pictures import parse_size
 from imagpose.pose import Pose, PoseOptions, read_pose_file, to_openpose
 from imagpose.pose.library import NamedPose, named_pose
 from imagpose.serving.generate import GenerateInputs, GenerateSettings, check_request, read_inputs
+from imagpose.serving.settings import read_settings
 from imagpose.serving.web.limits import Limits, inside
 
 __all__ = ["Order", "Photo", "read_order"]
 
 _LONGEST_FRAME = 8  # times its other side; a skeleton is drawn in its frame's shape
 _PIXELS = PoseOptions(units="pixels")
+_SETTINGS = (
+    "scenario", "grid", "size", "samples", "background", "crop", "retarget", "steps", "guidance_scale", "seed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,7 @@ def read_order(
     model, units = str(values.pop("model", next(iter(models)))), values.pop("units", None)
     if model not in models:
         raise ValueError(f"model {model!r}: one of {', '.join(models)} expected")
-    if unknown := sorted(set(values) - set(_SETTINGS)):
-        raise ValueError(f"no setting is named {unknown[0]!r}; known are {', '.join(_SETTINGS)}")
-    settings = GenerateSettings.of({name: _SETTINGS[name](name, value) for name, value in values.items()})
+    settings = GenerateSettings.of(read_settings(values, _SETTINGS))
     limits.check_request(len(photos), len(poses), steps=settings.sampling.steps or 0, size=settings.size)
     if not photos:
         raise ValueError("no photo: add one, or choose a person")
@@ -118,43 +119,3 @@ def _poses(value: Any, reading: PoseOptions, name: str) -> list[Pose]:
         return [read_pose_file(to_openpose(pose), _PIXELS).poses[0] for pose in found]
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-
-
-def _text(name: str, value: Any) -> str:
-    return str(value)
-
-
-def _size(name: str, value: Any) -> tuple[int, int]:
-    return parse_size(str(value).replace(" ", ""))
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
-    return int(value)
-
-
-def _switch(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, got {value!r}")
-    return value
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{name} must be a number, got {value!r}")
-    return float(value)
-
-
-_SETTINGS: dict[str, Callable[[str, Any], Any]] = {
-    "scenario": _text,
-    "grid": _text,
-    "size": _size,
-    "samples": _whole,
-    "background": _text,
-    "crop": _switch,
-    "retarget": _switch,
-    "steps": _whole,
-    "guidance_scale": _number,
-    "seed": _whole,
-}

@@ -1,0 +1,148 @@
+"""`imagpose bulk`: a table of requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imagpose.cli.generate import (
+    Anchor,
+    Background,
+    Device,
+    Grid,
+    KeepBest,
+    MinScore,
+    NoCrop,
+    Place,
+    Retarget,
+    Samples,
+    Scenario,
+    Size,
+)
+from imagpose.cli.options import Model, parse_size, with_reading, with_sampling
+
+if TYPE_CHECKING:
+    from imagpose.pipeline.sampling import Sampling
+    from imagpose.pose import PoseOptions
+    from imagpose.serving.bulk import BulkReport
+    from imagpose.serving.bulk.engines import Engine
+
+
+def _option(*names: str, help: str, panel: str, **limits: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, **limits)
+
+
+_JOB, _WORKERS = "The job", "Workers"
+_COLUMNS = "Parquet, CSV or JSON lines with the columns id, sources, poses; source_poses, seed, options as needed."
+Table = Annotated[Path, typer.Argument(help=_COLUMNS, metavar="REQUESTS")]
+Out = Annotated[Path | None, _option(help="Folder of the results; an unfinished job continues there.", panel=_JOB)]
+Check = Annotated[bool, _option("--check", help="Read everything that the table names, and stop.", panel=_JOB)]
+Form = Annotated[str, _option("--format", help="files, or parquet with the pictures in it.", panel=_JOB)]
+Alone = Annotated[bool, _option("--alone", help="No two requests share a pass: the bytes of generate.", panel=_JOB)]
+Scored = Annotated[bool, _option("--scores", help="Score every picture, as generate does; takes time.", panel=_JOB)]
+Retries = Annotated[int, _option(help="Further tries of what a worker failed at.", panel=_JOB, min=0)]
+Anew = Annotated[bool, _option("--overwrite", help="Answer changed requests anew.", panel=_JOB)]
+Dtype = Annotated[
+    str | None, _option(help="fp32, bf16 or fp16; default fp32, the same on every machine.", panel="Model and files")
+]
+BackendName = Annotated[
+    str, _option("--backend", help="torch, compile or openvino (extra openvino).", panel="Model and files")
+]
+EngineName = Annotated[str, _option(help="local or ray (extra bulk).", panel=_WORKERS)]
+Models = Annotated[int, _option(help="Models at work at once: processes, or Ray's actors.", panel=_WORKERS, min=1)]
+Address = Annotated[
+    str | None, _option(help="Ray's cluster, auto for this machine's; default: one is started.", panel=_WORKERS)
+]
+Cpus = Annotated[float, _option(help="Of Ray's cores, for each worker.", panel=_WORKERS, min=0.01)]
+Gpus = Annotated[
+    float | None,
+    _option(help="Of Ray's GPUs, for each worker; default: 1 where there are some.", panel=_WORKERS, min=0),
+]
+
+
+@with_sampling
+@with_reading
+def bulk(
+    sampling: Sampling,
+    reading: PoseOptions,
+    requests: Table,
+    out: Out = None,
+    check: Check = False,
+    form: Form = "files",
+    alone: Alone = False,
+    scores: Scored = False,
+    retries: Retries = 2,
+    overwrite: Anew = False,
+    engine: EngineName = "local",
+    workers: Models = 1,
+    address: Address = None,
+    worker_cpus: Cpus = 0.5,
+    worker_gpus: Gpus = None,
+    model: Model = "mini",
+    size: Size = None,
+    samples: Samples = 1,
+    grid: Grid = None,
+    anchor: Anchor = False,
+    keep_best: KeepBest = False,
+    min_score: MinScore = None,
+    background: Background = "keep",
+    no_crop: NoCrop = False,
+    retarget: Retarget = True,
+    place: Place = "pose",
+    scenario: Scenario = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    backend: BackendName = "torch",
+) -> None:
+    """Answer a table of requests, resumable by their ids; the other options hold where a row does not say otherwise.
+
+    The exit code is 1 if requests failed; failed.csv says which, and why.
+    """
+    from imagpose.serving.bulk import check_bulk, run_bulk
+    from imagpose.serving.settings import GenerateSettings
+
+    settings = GenerateSettings(
+        scenario=scenario, grid=grid, size=None if size is None else parse_size(size), samples=samples,
+        keep_best=keep_best, min_score=min_score, anchor=anchor, background=background, crop=not no_crop,
+        retarget=retarget, place=place, sampling=sampling,
+    )  # fmt: skip
+    common: dict[str, Any] = {"model": model, "settings": settings, "reading": reading, "dtype": dtype}
+    if check:
+        _say_checked(check_bulk(requests, workers=workers, **common))
+    elif out is None:
+        raise ValueError("--out names the folder of the results; only --check needs none")
+    else:
+        done = run_bulk(
+            requests, out, form=form, engine=_engine(engine, workers, address, worker_cpus, worker_gpus), alone=alone,
+            scored=scores, retries=retries, device=device, backend=backend, overwrite=overwrite, **common,
+        )  # fmt: skip
+        _say_done(out, done)
+
+
+def _say_checked(failed: dict[str, str]) -> None:
+    for own_id, reason in failed.items():
+        typer.echo(f"{own_id}: {reason}")
+    typer.echo(f"{len(failed):,} rows cannot be answered" if failed else "every row can be answered", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _say_done(out: Path, done: BulkReport) -> None:
+    note = f"; {len(done.failed):,} failed, see {out / 'failed.csv'}" if done.failed else ""
+    typer.echo(f"{out}: {len(done.made):,} made, {len(done.kept):,} were there{note}")
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _engine(name: str, workers: int, address: str | None, cpus: float, gpus: float | None) -> Engine:
+    from imagpose.serving.bulk.engines import ENGINES, LocalEngine, RayEngine
+
+    if name not in ENGINES:
+        raise ValueError(f"engine {name!r}: one of {', '.join(ENGINES)} expected")
+    if name == "ray":
+        return RayEngine(workers, address, cpus, gpus)
+    if address is not None or gpus is not None:
+        raise ValueError("--address and --worker-gpus are of --engine ray")
+    return LocalEngine(workers)

@@ -1,0 +1,69 @@
+"""Jobs that are killed, and workers of Ray that are: complete after a rerun, nothing twice, the same pictures."""
+
+import multiprocessing
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import imagpose
+from bulk_stand_in import KILLING_SEED, STAND_IN, StandIn, write_table
+from bulk_trial import results
+from imagpose.serving.bulk import run_bulk
+from imagpose.serving.bulk.engines import RayEngine
+
+TOOLS = Path(__file__).parents[3] / "tools"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return write_table(tmp_path_factory.mktemp("table"), 100)
+
+
+@pytest.fixture(scope="module")
+def expected(table, tmp_path_factory):
+    """The pictures of a job that nobody disturbs."""
+    out = tmp_path_factory.mktemp("expected")
+    run_bulk(table, out, model=STAND_IN, open_model=StandIn)
+    return sorted(results(out, "files"))
+
+
+@pytest.fixture
+def in_subprocesses(monkeypatch):
+    paths = [str(Path(imagpose.__file__).parents[1]), str(TOOLS)]
+    monkeypatch.setenv("PYTHONPATH", ":".join(paths))
+
+
+@pytest.mark.parametrize("form", ["files", "parquet"])
+def test_a_killed_job_continues(table, expected, tmp_path, monkeypatch, form):
+    monkeypatch.setattr("imagpose.serving.bulk.store._PART_SECONDS", 0.1)
+    job = partial(run_bulk, table, tmp_path / "out", model=STAND_IN, form=form)
+    child = multiprocessing.get_context("fork").Process(target=job, kwargs={"open_model": partial(StandIn, 0.01)})
+    child.start()
+    while not list(tmp_path.glob("out/pictures*/*/r*")) + list(tmp_path.glob("out/pictures-*.parquet")):
+        assert child.is_alive()
+        time.sleep(0.01)
+    time.sleep(0.15)
+    child.kill()
+    child.join()
+    there = {own[0] for own in results(tmp_path / "out", form)}
+    report = job(open_model=StandIn)
+    assert child.exitcode == -9 and 0 < len(there) < 100
+    assert set(report.kept) == there and len(report.made) == 100 - len(there)
+    assert sorted(results(tmp_path / "out", form)) == expected
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_ray_replaces_a_dead_worker_and_one_deadly_request_fails_alone(table, expected, tmp_path, in_subprocesses):
+    pytest.importorskip("ray", reason="needs Ray (extra bulk)", exc_type=ImportError)
+    deadly = table.with_name("deadly.csv")
+    deadly.write_text(table.read_text().replace(",50\n", f",{KILLING_SEED}\n"))
+    report = run_bulk(
+        deadly, tmp_path / "out", model=STAND_IN, engine=RayEngine(1), retries=0, open_model=StandIn
+    )  # with three others it kills a worker, then alone another
+    assert list(report.failed) == ["r000050"] and "worker" in report.failed["r000050"]
+    found = sorted(results(tmp_path / "out", "files"))
+    assert max(Counter(own[:2] for own in found).values()) == 1
+    assert found == [own for own in expected if own[0] != "r000050"]

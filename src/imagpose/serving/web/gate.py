@@ -32,9 +32,18 @@ class Gate:
             await self._app(scope, receive, send)
             return
         status, text = refusal
+        await self._read_away(receive)
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": text.encode()})
+
+    async def _read_away(self, receive: Any) -> None:
+        """Take what is sent, as much as one file may have: a connection closed before loses the answer on its way."""
+        taken, more = 0, True
+        while more and taken <= self._limits.file_bytes:
+            message = await receive()
+            taken += len(message.get("body", b""))
+            more = message.get("more_body", False)
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
         path = scope["path"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ __all__ = ["Gate"]
 
 # Gradio fetches such addresses and passes on what they give
 _ELSEWHERE = ("/file=http:", "/file=https:", "/file/http:", "/file/https:", "/proxy=")
+_READ_AWAY_FOR = 20.0  # seconds at most
 
 
 class Gate:
@@ -32,13 +35,17 @@ class Gate:
             await self._app(scope, receive, send)
             return
         status, text = refusal
-        await self._read_away(receive)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._read_away(receive), _READ_AWAY_FOR)
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": text.encode()})
 
     async def _read_away(self, receive: Any) -> None:
-        """Take what is sent, as much as one file may have: a connection closed before loses the answer on its way."""
+        """Take what a refused request still sends, up to the size of one file.
+
+        A client that is sending when its connection is closed never sees the answer.
+        """
         taken, more = 0, True
         while more and taken <= self._limits.file_bytes:
             message = await receive()

@@ -23,13 +23,13 @@ def choose_device(name: str | None = None) -> str:
     Raises:
         ValueError: no such device, or it is not in this machine.
     """
+    kind, _, number = (name or "").partition(":")
+    if name is not None and (kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal()))):
+        raise ValueError(f"device {name!r}: one of {', '.join(DEVICES)}, or cuda:0, cuda:1, ... expected")
     import torch
 
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = name.partition(":")
-    if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
-        raise ValueError(f"device {name!r}: one of {', '.join(DEVICES)}, or cuda:0, cuda:1, ... expected")
     count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}[kind]
     if int(number or 0) >= count:
         raise ValueError(

@@ -170,7 +170,10 @@ def test_bad_configurations(run, tmp_path, monkeypatch, stage, text, message):
     assert [path.name for path in tmp_path.iterdir()] == ([] if text is None else ["config.yaml"])
 
 
-@pytest.mark.parametrize("arguments", [["generate"], ["people", "--count", "many", "--out", "x"], ["nonsense"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["generate"], ["people", "--count", "many", "--out", "x"], ["nonsense"], ["web", "--max-megapixels", "inf"]],
+)
 def test_misuse_ends_with_exit_code_2(run, arguments):
     result = run(*arguments)
     assert result.code == 2 and result.err and not result.out

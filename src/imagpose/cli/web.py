@@ -27,8 +27,8 @@ def web(
         str | None, typer.Option(help="cuda, cuda:1, ..., mps or cpu; default: cuda if there is one.")
     ] = None,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told that it is busy.")] = 8,
-    max_megabytes: Annotated[float, typer.Option(min=0.1, help="Largest file that is taken.")] = 20.0,
-    max_megapixels: Annotated[float, typer.Option(min=0.1, help="Largest photo that is taken.")] = 40.0,
+    max_megabytes: Annotated[float, typer.Option(min=0.1, max=4096, help="Largest file that is taken.")] = 20.0,
+    max_megapixels: Annotated[float, typer.Option(min=0.1, max=100, help="Largest photo that is taken.")] = 40.0,
 ) -> None:
     """Serve a web page with a pose editor, for this machine alone unless --host or --share says otherwise (extra web)."""
     from imagpose.serving.web.limits import Limits

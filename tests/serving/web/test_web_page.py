@@ -81,7 +81,7 @@ def test_the_page_shows_each_sample_beside_its_pose(tiny_model, photo, pose_json
     from imagpose.serving.web.page import _ended
     from imagpose.serving.web.studio import Studio
 
-    studio = Studio(tmp_path, [tiny_model], Limits(), "cpu")
+    studio = Studio(tmp_path, {"tiny": tiny_model}, Limits(), "cpu")
     job = studio.submit([Photo(photo)], [pose_json(0), pose_json(1)], {"samples": 2, "steps": 2, "units": "pixels"})
     while not job.ended.wait(0.1):
         job.look()
@@ -258,6 +258,39 @@ def test_a_port_that_is_taken_is_said(served, tiny_model):
     port = int(served.local_url.rstrip("/").rpartition(":")[2])
     with pytest.raises(ValueError, match="--port"), open_page(Address(port=port), [tiny_model], Limits(), "cpu"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("models", "device", "message"),
+    [
+        (["nothere"], "cpu", "unknown model 'nothere'"),
+        (["mini", "{copy}/mini"], "cpu", "have the same name"),
+        (["mini"], "rubbish", "device 'rubbish': one of"),
+    ],
+)
+def test_a_wrong_model_or_device_is_said_before_gradio_and_torch_are_imported(
+    tmp_path, monkeypatch, models, device, message
+):
+    (tmp_path / "mini").mkdir()
+    (tmp_path / "mini" / "model_index.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr("imagpose.serving.web.server._import_page", lambda: pytest.fail("imports Gradio"))
+    given = [model.format(copy=tmp_path) for model in models]
+    with pytest.raises(ValueError, match=message), open_page(Address(), given, Limits(), device):
+        pass
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "", "a..b"])
+def test_a_host_that_is_not_this_machine_is_said(tiny_model, monkeypatch, host):
+    monkeypatch.setattr("imagpose.serving.web.server._import_page", lambda: pytest.fail("imports Gradio"))
+    there = open_page(Address(host, port=0), [tiny_model], Limits(), "cpu")
+    with pytest.raises(ValueError, match="is no address of this machine"), there:
+        pass
+
+
+def test_an_empty_password_is_refused():
+    with pytest.raises(ValueError, match="password is empty"):
+        Address(password="")
 
 
 def test_only_this_machine_is_let_in_by_default():

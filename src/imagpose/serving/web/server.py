@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
 import tempfile
 import threading
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagpose.devices import choose_device
 from imagpose.io import LOCK_FILE, locked_folder
+from imagpose.models.folder import model_name, resolve_model
 from imagpose.serving.web.gate import Gate
 from imagpose.serving.web.limits import Limits
 
@@ -35,12 +38,21 @@ class Address:
         port: 0 for any that is free.
         password: asked for, of user "imagpose"; None: everybody who reaches the page may use it.
         share: whether a public address is asked for at Gradio's servers, through which everything then goes.
+
+    Raises:
+        ValueError: an empty password, which would let everybody in.
     """
 
     host: str = "127.0.0.1"
     port: int = 7860
     password: str | None = None
     share: bool = False
+
+    def __post_init__(self) -> None:
+        if self.password == "":
+            raise ValueError(
+                "the password is empty: give one, or leave it out and let everybody in who reaches the page"
+            )
 
 
 def serve(
@@ -58,7 +70,8 @@ def serve(
         say: is told where the page is.
 
     Raises:
-        ValueError: the extra web is missing, a model or device is not there, or the port is taken.
+        ValueError: the extra web is missing, the host is not this machine's, a model or device is not there, two models
+            have one name, or the port is taken.
     """
     with open_page(address, models, limits, device) as page:
         say(f"imagpose web: {page.local_url}" + (f", for everybody {page.share_url}" if page.share_url else ""))
@@ -72,16 +85,18 @@ def open_page(address: Address, models: Sequence[str], limits: Limits, device: s
     Raises:
         ValueError: as `serve`.
     """
+    _check_host(address.host)
+    named = _named(models)
+    place = choose_device(device)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     with _page_folder() as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         page_module = _import_page()
         from fastapi.middleware import Middleware
 
-        from imagpose.devices import choose_device
         from imagpose.serving.web.studio import Studio
 
-        studio = Studio(folder, models, limits, choose_device(device))
+        studio = Studio(folder, named, limits, place)
         page = page_module.build_page(studio)
         ended = threading.Event()
         sweeper = threading.Thread(target=_sweep, args=(studio, ended), daemon=True)
@@ -118,6 +133,28 @@ def open_page(address: Address, models: Sequence[str], limits: Limits, device: s
             page.close(verbose=False)
 
 
+def _check_host(host: str) -> None:
+    """Look at a host before Gradio tries 100 ports on it."""
+    try:
+        family, *_, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.bind(place)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(
+            f"host {host!r} is no address of this machine ({error}): 127.0.0.1, or 0.0.0.0 for other machines too, expected"
+        ) from None
+
+
+def _named(models: Sequence[str]) -> dict[str, str]:
+    """The models by the names under which the page offers them; looks for them before Gradio is imported."""
+    named: dict[str, str] = {}
+    for model in models:
+        resolve_model(model)
+        if named.setdefault(model_name(model), model) != model:
+            raise ValueError(f"{named[model_name(model)]} and {model} have the same name: rename one of the folders")
+    return named
+
+
 @contextmanager
 def _page_folder() -> Iterator[Path]:
     """A folder for a page's files, which ends with the block; those that killed processes left behind go first."""
@@ -125,7 +162,7 @@ def _page_folder() -> Iterator[Path]:
         folder = Path(name)
         for other in folder.parent.glob(f"{_FOLDERS}*"):
             with suppress(OSError):  # its process lives, or somebody else was faster
-                if other not in _OPEN and _is_left_behind(other, folder.lstat().st_uid):
+                if other not in _OPEN and _is_of_a_page(other, folder.lstat().st_uid):
                     with locked_folder(other):
                         shutil.rmtree(other)
         with locked_folder(folder):
@@ -136,8 +173,8 @@ def _page_folder() -> Iterator[Path]:
                 _OPEN.remove(folder)
 
 
-def _is_left_behind(folder: Path, user: int) -> bool:
-    """A page's folder of the same user, unless its process holds the lock: nothing of others is followed or opened."""
+def _is_of_a_page(folder: Path, user: int) -> bool:
+    """Whether a page of this user made a folder, alive or not; nothing of other users is followed or opened."""
     found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == user and (folder / LOCK_FILE).is_file()
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from imagpose.io import LOCK_FILE
-from imagpose.models.folder import model_name, resolve_model
 from imagpose.pictures import load_picture, parse_size
 from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling
@@ -50,19 +49,13 @@ class Studio:
 
     Args:
         folder: for all files; photos are taken from it alone.
-        models: names that the page offers, see `models.folder.resolve_model`; each is loaded when it is first used.
+        models: what `models.folder.resolve_model` takes, by the names that the page offers; loaded when first used.
         limits: how much is taken.
         device: see `devices.choose_device`.
-
-    Raises:
-        ValueError: one of the models is not there.
     """
 
-    def __init__(self, folder: Path, models: Sequence[str], limits: Limits, device: str | None = None) -> None:
-        for model in models:
-            resolve_model(model)
-        self.folder, self.limits = folder.resolve(), limits
-        self.models = {model_name(model): model for model in models}
+    def __init__(self, folder: Path, models: Mapping[str, str], limits: Limits, device: str | None = None) -> None:
+        self.folder, self.limits, self.models = folder.resolve(), limits, models
         self.desk = Desk(limits.waiting)
         self._device = device
         self._pipelines: dict[str, IMAGPosePipeline] = {}

@@ -143,6 +143,7 @@ class _Film:
         framed = frame_sources(self.inputs, drawing, *size)
         prepared = prepare_sequence(self.sequence, framed, self.settings, self.fps, size)
         started = time.perf_counter()
+        self.pipeline.backend.used.clear()  # the record names those of this film
         made = draw_frames(
             self.pipeline, framed, prepared, replace(self.settings, drawing=drawing), size, self.places,
             None if self.places.is_film else self.signature,

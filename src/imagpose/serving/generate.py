@@ -128,6 +128,7 @@ def generate_inputs(
         after_step: the pipeline's `callback_on_step_end`; what it raises ends the request, and nothing is written.
     """
     started = time.perf_counter()
+    pipeline.backend.used.clear()  # the record names those of this request
     prepared = prepare(pipeline, inputs, settings.settled(pipeline))
     drawn = [
         draw_sample(pipeline, prepared, settings.sampling.seed + sample, after_step)

@@ -22,6 +22,7 @@ pytest.importorskip("gradio", reason="needs the extra web")
 from imagpose.pipeline.loading import load_pipeline, precision_of  # noqa: E402
 from imagpose.pose import write_openpose_json  # noqa: E402
 from imagpose.provenance import read_marks  # noqa: E402
+from imagpose.serving.animate import animate  # noqa: E402
 from imagpose.serving.generate import generate as generate_here  # noqa: E402
 from imagpose.serving.web.limits import Limits  # noqa: E402
 from imagpose.serving.web.server import Address, open_page  # noqa: E402
@@ -55,6 +56,7 @@ def test_the_same_request_gives_the_command_lines_bytes(client, tiny_model, phot
     assert (record["settings"]["model"], record["settings"]["size"]) == ("tiny", "64x32")
     precision = precision_of(load_pipeline(tiny_model))
     assert (record["device"], record["dtype"], record["canvases_at_once"]) == ("cpu", precision, 4)
+    assert record["backend"] == {"asked": "torch", "used": ["torch"]}
 
     again = generate_here(
         [folder / "sources" / "0.png"], [folder / name for name in record["poses"]], out=tmp_path / "again",
@@ -65,6 +67,14 @@ def test_the_same_request_gives_the_command_lines_bytes(client, tiny_model, phot
     assert read_marks(written[0]).generated and read_marks(written[0]).seed == 5
     for path in written[:3]:
         assert b"photo" not in path.read_bytes()
+
+
+def test_a_record_names_the_backends_of_its_own_request(pipeline, picture, pose, tmp_path):
+    pipeline.backend.used.append("openvino")  # of an earlier request to the same pipeline
+    record = generate_here(picture(0), pose(0), model=pipeline, steps=1).record
+    assert record["backend"] == {"asked": "torch", "used": ["torch"]}
+    film = animate(picture(0), [pose(0), pose(1)], out=tmp_path / "film", model=pipeline, steps=1, crop=False)
+    assert film.record["backend"] == {"asked": "torch", "used": ["torch"]}
 
 
 def test_samples_and_a_ground_of_their_own(client, photo, pose_json):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Studio", "write_archive"]
 
+_BACKEND = "torch"  # "auto" would choose by what earlier requests left on the disk: equal requests, other bytes
 _VIEW_NAMES = ("front", "back", "side")  # the first views of every person that ships, see tools/make_demo_people.py
 
 
@@ -177,7 +178,7 @@ class Studio:
 
     def _pipeline(self, model: str) -> IMAGPosePipeline:
         if model not in self._pipelines:
-            self._pipelines[model] = load_pipeline(self.models[model], device=self._device)
+            self._pipelines[model] = load_pipeline(self.models[model], device=self._device, backend=_BACKEND)
             self._pipelines[model].set_progress_bar_config(disable=True)
         return self._pipelines[model]
 

@@ -101,6 +101,25 @@ def test_the_page_shows_each_sample_beside_its_pose(tiny_model, photo, pose_json
     studio.close()
 
 
+def test_photos_of_a_request_outlast_it_however_old_they_are(tiny_model, photo, pose_json, tmp_path):
+    from imagpose.serving.web.orders import Photo
+    from imagpose.serving.web.studio import Studio
+
+    studio = Studio(tmp_path / "page", {"tiny": tiny_model}, Limits(), "cpu")
+    for name in ("asked", "old"):
+        (studio.folder / name).mkdir()
+        shutil.copy(photo, studio.folder / name)
+        os.utime(studio.folder / name, (0, 0))
+    own = studio.folder / "asked" / photo.name
+    job = studio.submit([Photo(own)], [pose_json(0)], {"steps": 1, "units": "pixels"})
+    while not job.ended.wait(0.1):
+        job.look()
+    assert job.state == "done" and not (studio.folder / "old").exists()
+    with zipfile.ZipFile(job.result["files"][-1]) as archive:
+        assert archive.read("sources/0.png") == own.read_bytes()
+    studio.close()
+
+
 def test_the_curl_example_of_the_docs_runs_as_it_stands(served, photo, pose_json, tmp_path):
     if shutil.which("curl") is None:
         pytest.skip("needs curl")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import secrets
 import shutil
@@ -160,6 +161,8 @@ class Studio:
         """
         with self._refusing():
             order = read_order(photos, poses, settings, folder=self.folder, models=self.models, limits=self.limits)
+            for photo in order.photos:  # the ZIP takes them when the request is done
+                os.utime(self.folder / photo.relative_to(self.folder).parts[0])
         self.remove_old_files()
         return self.desk.submit(lambda job: self._work(order, job))
 
@@ -197,7 +200,7 @@ class Studio:
             done = generate_inputs(
                 pipeline, order.inputs, settings, out=folder / "pictures", after_step=watch(order, settings, job)
             )
-        archive = write_archive(folder / "imagpose.zip", order, done.files)
+            archive = write_archive(folder / "imagpose.zip", order, done.files)
         pictures = done.files[: len(done.images)]
         skeletons = []
         for name, pose in zip(order.inputs.names, order.inputs.poses, strict=True):

@@ -26,6 +26,8 @@ def test_the_hardest_triplets_are_found_as_by_a_loop():
         other = [math.dist(features[anchor], features[own]) for own in range(12) if labels[own] != labels[anchor]]
         losses.append(max(0.0, 0.3 + max(same) - min(other)))
     assert float(batch_hard_triplet(features, labels, 0.3)) == pytest.approx(np.mean(losses), rel=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):  # far from the origin, where products of bf16 tell nothing apart
+        assert float(batch_hard_triplet(features + 20, labels, 0.3)) == pytest.approx(np.mean(losses), rel=1e-3)
     equal = torch.ones(4, 3, requires_grad=True)  # distance 0, whose root has no gradient
     batch_hard_triplet(equal, torch.tensor([0, 0, 1, 1]), 0.3).backward()
     assert equal.grad.isfinite().all()

@@ -7,7 +7,6 @@ from torch import nn
 
 __all__ = ["CentreLoss", "batch_hard_triplet"]
 
-_LEAST = 1e-12  # of a squared distance: the root's gradient at 0 is infinite
 _CENTRE_RATE = 0.5  # of the centres' own gradient descent
 
 
@@ -15,15 +14,14 @@ def batch_hard_triplet(features: torch.Tensor, labels: torch.Tensor, margin: flo
     """Mean over the batch of max(0, margin + distance to the furthest picture of the same identity - to the nearest other).
 
     Args:
-        features: (b, d).
+        features: float32 (b, d).
         labels: int (b,), of at least two identities.
         margin: in units of the Euclidean distance.
 
     Source: Hermans et al., "In defense of the triplet loss for person re-identification", 2017, eq. 5.
     """
-    squares = features.square().sum(dim=1)
-    squared = squares[:, None] + squares[None] - 2 * features @ features.T
-    distances = squared.clamp(min=_LEAST).sqrt()
+    # Not from a product of matrices: bf16 autocast rounds it, and distances are small differences of its large numbers.
+    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
     same = labels[:, None] == labels[None]
     furthest = distances.masked_fill(~same, -torch.inf).amax(dim=1)
     nearest = distances.masked_fill(same, torch.inf).amin(dim=1)

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 __all__ = [
-    "FOLDERS", "GENERATED_FROM", "JUNK", "MANIFEST", "UNFINISHED", "ReidPicture", "generated_names", "labels_of",
-    "list_pictures", "market_name", "subset",
+    "FOLDERS", "GENERATED_FROM", "JUNK", "MANIFEST", "UNFINISHED", "ReidPicture", "check_not_enlarged", "generated_names",
+    "labels_of", "list_pictures", "market_name", "subset",
 ]  # fmt: skip
 
 MANIFEST = "manifest.csv"
@@ -98,6 +98,16 @@ def generated_names(root: Path | str) -> set[str]:
         if "file" not in (rows.fieldnames or ()):
             raise ValueError(f"{path}: a column 'file' is expected")
         return {row["file"] for row in rows}
+
+
+def check_not_enlarged(root: Path | str) -> None:
+    """Refuse a set with generated pictures where all are taken for real ones.
+
+    Raises:
+        ValueError: it has some, or see `generated_names`.
+    """
+    if generated_names(root):
+        raise ValueError(f"{root} has generated pictures ({MANIFEST}): give the set that it was made from")
 
 
 def subset(pictures: Sequence[ReidPicture], share: float, seed: int) -> list[ReidPicture]:

@@ -15,7 +15,7 @@ from reid_pieces import HEIGHT, WIDTH, colour_set, middle_colour
 
 from imagpose.data.reid import FOLDERS, MANIFEST, UNFINISHED, generated_names, list_pictures, subset
 from imagpose.evaluation.reid import drawing
-from imagpose.evaluation.reid.augment import augment_set
+from imagpose.evaluation.reid.augment import augment_set, augment_with_model
 from imagpose.evaluation.reid.drawing import Drawing, find_poses, open_drawing
 from imagpose.evaluation.reid.gate import Augmentation
 from imagpose.evaluation.reid.plan import counts_per_identity, plan_groups
@@ -143,6 +143,51 @@ def test_a_broken_off_work_continues_and_gives_the_same_files(root, tmp_path, mo
         assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
 
 
+def test_a_kill_before_the_first_line_is_written_loses_nothing(root, tmp_path):
+    enlarge(root, tmp_path / "whole")
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        enlarge(root, tmp_path / "cut", draw=killed)
+    (tmp_path / "cut" / UNFINISHED).touch()
+    enlarge(root, tmp_path / "cut")
+    assert (tmp_path / "cut" / MANIFEST).read_bytes() == (tmp_path / "whole" / MANIFEST).read_bytes()
+
+
+def test_what_makes_no_sense_is_refused_before_a_model_or_key_points_are_looked_for(root, tmp_path):
+    out = tmp_path / "out"
+
+    def ask(asked, of=root, to=out, **others):
+        augment_with_model(
+            of, to, asked, Sampling(), model="nowhere/at-all", annotations=tmp_path / "none.csv", **others
+        )
+
+    for asked, said in (
+        (Augmentation(per_identity=1, camera="mine"), "camera is 'mine'; one of source, donor, new"),
+        (Augmentation(per_identity=1, min_pose=1.5), "min_pose is 1.5; 0 to 1"),
+        (Augmentation(), "--per-identity"),
+        (Augmentation(subset=2), "share is 2"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ask(asked)
+    with pytest.raises(ValueError, match="min_identity is -2; -1 to 1"):
+        Augmentation(min_identity=-2).check(has_network=True)
+    with pytest.raises(ValueError, match="not written by this command"):
+        ask(Augmentation(per_identity=1), to=root)
+    with pytest.raises(FileNotFoundError, match="nobody"):
+        ask(Augmentation(per_identity=1), seen=str(tmp_path / "nobody"))
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        ask(Augmentation(per_identity=1))
+    assert not out.exists()
+    enlarge(root, out)
+    with pytest.raises(ValueError, match="has generated pictures"):
+        ask(Augmentation(per_identity=1), of=out, to=tmp_path / "again")
+    with pytest.raises(ValueError, match=r"data differ"):
+        enlarge(colour_set(tmp_path / "other"), out)
+
+
 def test_pictures_of_somebody_else_or_in_another_pose_are_refused_and_counted(root, tmp_path, monkeypatch):
     strangers = {own.identity: np.asarray(Image.open(own.file)) for own in list_pictures(root, "train")}
 
@@ -152,7 +197,7 @@ def test_pictures_of_somebody_else_or_in_another_pose_are_refused_and_counted(ro
 
     def found(pictures):
         """The pose that is asked for, but in the last picture of each group everything lies in a corner."""
-        points = np.stack([asked[len(asked) % 1].keypoints] * len(pictures))
+        points = np.stack([asked[0].keypoints] * len(pictures))
         points[-1, :, :2] = 0
         return points
 

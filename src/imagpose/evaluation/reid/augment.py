@@ -26,7 +26,15 @@ from PIL.JpegImagePlugin import get_sampling
 from rich.progress import track
 
 from imagpose.data.dataset import PersonDataset
-from imagpose.data.reid import FOLDERS, MANIFEST, UNFINISHED, ReidPicture, list_pictures, subset
+from imagpose.data.reid import (
+    FOLDERS,
+    MANIFEST,
+    UNFINISHED,
+    ReidPicture,
+    check_not_enlarged,
+    list_pictures,
+    subset,
+)
 from imagpose.evaluation.reid.drawing import Draw, Drawing, find_poses, open_drawing, size_of
 from imagpose.evaluation.reid.evaluate import Embed, open_embedder
 from imagpose.evaluation.reid.gate import Augmentation, Gate
@@ -101,15 +109,10 @@ def augment_set(
         OSError: it cannot be written, or another process writes it.
     """
     root, out = Path(root), Path(out)
-    asked.check(embed is not None)
-    full = list_pictures(root, "train")
-    real = subset(full, asked.subset, asked.seed)
-    counts = counts_per_identity(real, asked.per_identity, len(full))
+    full, real, counts = _beginning(root, out, asked, embed is not None)
     groups = plan_groups(real, set(poses), counts, asked.camera, asked.seed)
-    check_output_folder(out)
-    check_unclaimed(out, [*FOLDERS.values(), MANIFEST, UNFINISHED])
     with locked_folder(out):
-        claim_folder(out, {**asdict(asked), **settings, "pictures": len(full)})
+        claim_folder(out, {**asdict(asked), **settings, "data": str(root.resolve()), "pictures": len(full)})
         rows = _read_rows(out / UNFINISHED) if not (out / MANIFEST).is_file() else None
         if rows is not None:
             _copy_real(root, out, real)
@@ -157,21 +160,33 @@ def augment_with_model(
     Raises:
         ValueError, OSError: as `augment_set` and these.
     """
-    asked.check(network is not None)
-    full = list_pictures(root, "train")
-    real = subset(full, asked.subset, asked.seed)
-    poses = find_poses(real, annotations, detect)
+    full, real, _ = _beginning(Path(root), Path(out), asked, network is not None)
     known = _seen_identities(seen, full, real)
+    poses = find_poses(real, annotations, detect)
     embed = None if network is None else open_embedder(network, device)
     size, sampling = size or size_of(full), settled_sampling(sampling, model)
     settings = {
         "model": model, "sampling": str(sampling), "size": list(size), "retarget": fit_bodies, "network": network,
-        "seen": seen, "keypoints": detect or "annotations",
+        "seen": seen, "keypoints": detect or str(Path(annotations or "").resolve()),
     }  # fmt: skip
     draw = open_drawing(model, sampling, size, fit_bodies=fit_bodies, device=device)
     return augment_set(
         root, out, asked, draw, poses, model=model_name(model), settings=settings, embed=embed, seen=known
     )
+
+
+def _beginning(
+    root: Path, out: Path, asked: Augmentation, has_network: bool
+) -> tuple[list[ReidPicture], list[ReidPicture], dict[int, int]]:
+    """The training pictures, the subset of them, and how many each identity gets, once all that is asked for makes sense."""
+    asked.check(has_network)
+    check_not_enlarged(root)
+    full = list_pictures(root, "train")
+    real = subset(full, asked.subset, asked.seed)
+    counts = counts_per_identity(real, asked.per_identity, len(full))
+    check_output_folder(out)
+    check_unclaimed(out, [*FOLDERS.values(), MANIFEST, UNFINISHED])
+    return full, real, counts
 
 
 def _seen_identities(seen: str, full: Sequence[ReidPicture], real: Sequence[ReidPicture]) -> set[int] | None:
@@ -249,7 +264,7 @@ def _copy_real(root: Path, out: Path, real: Sequence[ReidPicture]) -> None:
 
 
 def _append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    text = _as_csv(rows, header=not path.is_file())
+    text = _as_csv(rows, header=not path.is_file() or not path.stat().st_size)
     with path.open("a", encoding="utf-8", newline="") as file:
         file.write(text)
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from imagpose.data.reid import ReidPicture, labels_of
 from imagpose.evaluation.reid.evaluate import Embed, embed_files
+from imagpose.evaluation.reid.plan import CAMERAS
 from imagpose.judges.pose import find_keypoints
 from imagpose.metrics.keypoints import counted_points, pck
 from imagpose.pose import Pose
@@ -40,15 +41,24 @@ class Augmentation:
     min_pose: float | None = None
 
     def check(self, has_network: bool) -> None:
-        """Look at bounds that need a network.
+        """Look at all of it but `subset`, which `data.reid.subset` looks at.
+
+        Args:
+            has_network: whether there is one that tells people apart.
 
         Raises:
-            ValueError: a bound without a network, or a number out of its range.
+            ValueError: a bound without a network, or a value out of its range.
         """
         if self.min_identity is not None and not has_network:
             raise ValueError("--min-identity needs a network that tells people apart: give --network")
         if self.per_identity is not None and self.per_identity < 1:
             raise ValueError(f"per_identity is {self.per_identity}; at least 1 expected")
+        if self.camera not in CAMERAS:
+            raise ValueError(f"camera is {self.camera!r}; one of {', '.join(CAMERAS)} expected")
+        for name, least in (("min_identity", -1), ("min_pose", 0)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= 1:
+                raise ValueError(f"{name} is {value}; {least} to 1 expected")
 
 
 class Gate:

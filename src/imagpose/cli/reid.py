@@ -60,18 +60,19 @@ def evaluate(
     """Rank-1 and mAP of a set's queries in its gallery."""
     from imagpose.data.reid import list_pictures
     from imagpose.evaluation.reid.drawing import open_drawing, size_of
-    from imagpose.evaluation.reid.enrich import enriching
+    from imagpose.evaluation.reid.enrich import check_enriching, enriching
     from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, write_result
     from imagpose.io import check_replaceable
 
     if out is not None:
         check_replaceable(out, overwrite)
+    parts = [] if enrich is None else enrich.split(",")
+    if enrich is not None:
+        check_enriching(parts, weight)
     embed, change, settings = open_embedder(network, device), None, {"data": str(data), "network": network}
     if enrich is not None:
         views = parse_size(size) if size else size_of(list_pictures(data, "query"))
-        change = enriching(
-            open_drawing(model, sampling, views, device=device), embed, enrich.split(","), weight, sampling.seed
-        )
+        change = enriching(open_drawing(model, sampling, views, device=device), embed, parts, weight, sampling.seed)
         settings |= {"enrich": enrich, "weight": str(weight), "model": model, "sampling": str(sampling)}
     result = evaluate_reid(data, embed, change)
     typer.echo(f"{result.table()}\n\n{result.counts()}")

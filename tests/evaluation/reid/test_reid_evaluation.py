@@ -47,6 +47,12 @@ def test_the_command_prints_a_table_and_names_what_is_missing(tmp_path):
     ReidNetwork("resnet18-half", 64, 32).eval().save(network)
     found = CliRunner().invoke(app, ["reid", "evaluate", "--data", str(root), "--network", str(network)])
     assert found.exit_code == 0 and "| rank-1 |" in found.stdout and "8 of 8 queries count" in found.stdout
+    for wrong, said in (
+        (("--enrich", "face"), "enrich is 'face'"),
+        (("--enrich", "query", "--weight", "2"), "weight is 2"),
+    ):
+        refused = CliRunner().invoke(app, ["reid", "evaluate", "--data", str(root), "--network", "nowhere", *wrong])
+        assert isinstance(refused.exception, ValueError) and said in str(refused.exception)
     with pytest.raises(FileNotFoundError, match="no re-identification network"):
         open_embedder(str(tmp_path))
     assert open_embedder("identity")([Image.new("RGB", (64, 128))]).shape == (1, 128)

@@ -12,7 +12,7 @@ from imagpose.evaluation.reid.evaluate import Embed
 from imagpose.pictures import load_picture
 from imagpose.pose.library import library
 
-__all__ = ["PARTS", "STANDARD_POSES", "enriching", "merge"]
+__all__ = ["PARTS", "STANDARD_POSES", "check_enriching", "enriching", "merge"]
 
 PARTS = ("query", "gallery")
 STANDARD_POSES = ("stand-01", "stand-04", "stand-02", "stand-08", "stand-03", "stand-06", "walk-02", "stand-05")
@@ -32,12 +32,9 @@ def enriching(
         seed: of the noise of all pictures.
 
     Raises:
-        ValueError: another part, or a weight that is not from 0 to 1.
+        ValueError: see `check_enriching`.
     """
-    if not parts or set(parts) - set(PARTS):
-        raise ValueError(f"enrich is {','.join(parts)!r}; query, gallery or query,gallery expected")
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight is {weight}; a number from 0 to 1 expected")
+    check_enriching(parts, weight)
     poses = [library()[name].pose for name in STANDARD_POSES]
 
     def change(part: str, pictures: Sequence[ReidPicture], features: np.ndarray) -> np.ndarray:
@@ -51,6 +48,18 @@ def enriching(
         return merge(features, np.stack(turned), weight)
 
     return change
+
+
+def check_enriching(parts: Collection[str], weight: float) -> None:
+    """Look at what is asked for before a model is loaded.
+
+    Raises:
+        ValueError: another part, or a weight that is not from 0 to 1.
+    """
+    if not parts or set(parts) - set(PARTS):
+        raise ValueError(f"enrich is {','.join(parts)!r}; query, gallery or query,gallery expected")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight is {weight}; a number from 0 to 1 expected")
 
 
 def merge(features: np.ndarray, turned: np.ndarray, weight: float) -> np.ndarray:

@@ -124,7 +124,10 @@ def table4(
     ] = None,
     model: Model = "mini",
     finetune: Annotated[
-        Path | None, typer.Option(help="YAML of a denoiser that is trained on the set first, and then generates.")
+        Path | None,
+        typer.Option(
+            help="YAML of a denoiser that is trained on the set first, and then generates in place of --model."
+        ),
     ] = None,
     generator_per_subset: Annotated[
         bool, typer.Option("--generator-per-subset", help="Train it on each subset alone: no picture leaks in.")

@@ -1,6 +1,7 @@
 """Table 4: the page's numbers against plain means, and the whole rehearsed with a stand-in for the generator."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,26 @@ from reid_pieces import colour_set
 from imagpose.evaluation.reproduce.table4 import Table4, make_table4
 from imagpose.evaluation.reproduce.table4_page import Line, write_table4
 from imagpose.pipeline.sampling import Sampling
+from imagpose.training.configs import load_config
+from imagpose.training.reid import ReidConfig
 
 pytest.importorskip("matplotlib", reason="needs the extra plots")
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Writes a configuration of a small training, with some values of one's own."""
+
+    def write(**changes):
+        values = {
+            "output": "run", "data": "nowhere", "network": "resnet18-half", "height": 32, "width": 16, "epochs": 3,
+            "warmup_epochs": 1, "decay_epochs": [2], "batch_size": 8, "per_identity": 2, "crop_padding": 2,
+            "precision": "fp32", "learning_rate": 0.001, "threads": 1, **changes,
+        }  # fmt: skip
+        (tmp_path / "small.yaml").write_text(yaml.safe_dump(values))
+        return tmp_path / "small.yaml"
+
+    return write
 
 
 def line(method, share, lift, seeds=2, people=20):
@@ -46,14 +65,63 @@ def test_the_page_has_means_differences_and_verdicts(tmp_path):
     assert "| 20 %, seed 1 | 5 | 7 | 3 | 0.900 |" in page and "| IMAGPose | 66.4 | 69.2 | 75.1 | 77.6 |" in page
 
 
-def test_the_whole_table_is_made_and_continued(tmp_path, monkeypatch):
-    root, config = colour_set(tmp_path / "set", identities=4, views=3), tmp_path / "small.yaml"
-    values = {
-        "output": "run", "data": "nowhere", "network": "resnet18-half", "height": 32, "width": 16, "epochs": 3,
-        "warmup_epochs": 1, "decay_epochs": [2], "batch_size": 8, "per_identity": 2, "crop_padding": 2,
-        "precision": "fp32", "learning_rate": 0.001, "threads": 1,
-    }  # fmt: skip
-    config.write_text(yaml.safe_dump(values))
+def test_each_training_has_its_own_part_of_the_set_and_its_seed(tmp_path, monkeypatch, small):
+    root, config = colour_set(tmp_path / "set"), small(subset=0.25, subset_seed=9)
+    trained, enlarged = {}, []
+
+    def train(_, changes, resume):
+        found = load_config(ReidConfig, config, changes)
+        trained[found.output.name] = (found.data, found.subset, found.subset_seed, found.seed)
+        return SimpleNamespace(reason="finished")
+
+    def write(_, folder, settings):
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text("{}")
+        (folder / "queries.csv").write_text("file,identity,camera,rank,average_precision\na,1,1,1,1\n")
+
+    def enlarge(_, out, asked, *__, **___):
+        enlarged.append((asked.subset, asked.seed))
+        return {"real": 8, "generated": 8, "rejected": {}, "auc_real_or_generated": None}
+
+    for name, stub in (
+        ("train_reid", train), ("write_result", write), ("augment_with_model", enlarge),
+        ("evaluate_reid", lambda *_: None), ("open_embedder", lambda *_: None),
+    ):  # fmt: skip
+        monkeypatch.setattr(f"imagpose.evaluation.reproduce.table4.{name}", stub)
+    make_table4(Table4(tmp_path / "out", root, config, Sampling(seed=5), "command", shares=(0.5,), seeds=2))
+    for repetition in (0, 1):
+        seed = 5 + repetition
+        assert trained[f"standard-100-{repetition}"] == (root, 1.0, seed, seed)
+        assert trained[f"standard-50-{repetition}"] == trained[f"copies-50-{repetition}"] == (root, 0.5, seed, seed)
+        data, share, _, own = trained[f"generated-50-{repetition}"]
+        assert (data.name, share, own) == (f"50-{repetition}", 1.0, seed)  # all that is in the enlarged set
+    assert enlarged == [(0.5, 5), (0.5, 6)]
+
+
+def test_what_would_fail_after_hours_is_refused_at_once(tmp_path, small):
+    root, config, finetune = colour_set(tmp_path / "set"), small(), tmp_path / "generator.yaml"
+    finetune.write_text("output: run\nsteps: many\n")
+
+    def ask(**others):
+        make_table4(Table4(tmp_path / "out", root, config, Sampling(), "c", **{"seeds": 1, **others}))
+
+    for asked, said in (
+        ({"finetune": finetune}, "generator.yaml.*steps"),
+        ({"model": "no model"}, "unknown model 'no model'"),
+        ({"finetune": finetune, "model": "other"}, "--model would not be used"),
+        ({"overrides": ("steps=10",)}, "steps is 10"),
+        ({"shares": (1.0,)}, "shares between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            ask(**asked)
+    (root / "manifest.csv").write_text("file\na.jpg\n")
+    with pytest.raises(ValueError, match="has generated pictures"):
+        ask()
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_whole_table_is_made_and_continued(tmp_path, monkeypatch, small):
+    root, config = colour_set(tmp_path / "set", identities=4, views=3), small()
     module = "imagpose.evaluation.reid.augment"
     monkeypatch.setattr(f"{module}.open_drawing", lambda *_, **__: lambda own: [[o.source] * len(o.poses) for o in own])
     monkeypatch.setattr(f"{module}.real_or_generated", lambda *_: None)

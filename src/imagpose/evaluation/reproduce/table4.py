@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from imagpose.data.market1501 import prepare_market1501
-from imagpose.data.reid import list_pictures, subset
+from imagpose.data.reid import check_not_enlarged, list_pictures, subset
 from imagpose.data.reid_people import ANNOTATIONS
 from imagpose.evaluation.reid.augment import augment_with_model
 from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, write_result
@@ -24,10 +24,11 @@ from imagpose.evaluation.reid.gate import Augmentation
 from imagpose.evaluation.reproduce.page import check_matplotlib
 from imagpose.evaluation.reproduce.table4_page import Line, write_table4
 from imagpose.io import check_output_folder, claim_folder, locked_folder, partial_file, read_json
+from imagpose.models.folder import resolve_model
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import read_annotation_csv, write_annotation_csv
 from imagpose.training.configs import load_config
-from imagpose.training.denoiser import train_denoiser
+from imagpose.training.denoiser import DenoiserConfig, train_denoiser
 from imagpose.training.reid import ReidConfig, train_reid
 
 __all__ = ["METHODS", "Table4", "make_table4"]
@@ -44,15 +45,15 @@ class Table4:
     Attributes:
         out: folder of page, plot, sets and runs; the same command continues in it.
         data: the set, in Market-1501's layout.
-        config: YAML of `reid train`. Its data, output, subset and seeds are replaced.
-        sampling: of the generated pictures.
+        config: YAML of `reid train`. Its data, output, subset and seeds are replaced; it says epochs, not steps.
+        sampling: of the generated pictures; its seed is the first repetition's, the next one's is one more.
         command: that was given, for the page.
         annotations: key points of the training pictures; None: ``market-annotation-train.csv`` in the set.
-        model: that generates, or that the fine-tuning starts from if its configuration says so.
-        finetune: YAML of a denoiser that is trained on the set first; None: the model as it is.
+        model: that generates, if there is no `finetune`.
+        finetune: YAML of a denoiser that is trained on the set first and then generates; None: `model` as it is.
         generator_per_subset: it is trained on each subset alone, and not on the whole training set.
         shares: of the real training pictures.
-        seeds: number of repetitions: other subsets, sources, donors, noise and networks.
+        seeds: number of repetitions, each with another subset, other sources, donors and noise, and another network.
         overrides: key=value replacements in `config`.
     """
 
@@ -92,14 +93,23 @@ class Table4:
             )
         if self.generator_per_subset and self.finetune is None:
             raise ValueError("--generator-per-subset trains the generator: give --finetune")
+        if self.finetune is not None and self.model != "mini":
+            raise ValueError("--finetune trains a generator of its own (key initial), so --model would not be used")
         if not self.key_points.is_file():
             raise FileNotFoundError(f"key points not found: {self.key_points}; give --annotations")
         for file in (self.config, self.finetune):
             if file is not None and not file.is_file():
                 raise FileNotFoundError(f"configuration file not found: {file}")
+        check_not_enlarged(self.data)
         for part in ("train", "query", "gallery"):
             list_pictures(self.data, part)
-        config = self.base([f"data={self.data}", "output=x", "steps=0"])
+        config = self.base([f"data={self.data}", "output=x"])
+        if config.steps:
+            raise ValueError(f"steps is {config.steps}: trainings of sets of several sizes are compared by epochs")
+        if self.finetune is None:
+            resolve_model(self.model)
+        else:
+            load_config(DenoiserConfig, self.finetune, _generator_changes(self.out, self.out))
         check_output_folder(self.out)
         claim_folder(
             self.out,
@@ -107,7 +117,7 @@ class Table4:
                 "config": config.model_dump(mode="json", exclude={"output", "threads", "workers"}),
                 "model": self.model, "sampling": str(self.sampling), "seed": self.sampling.seed,
                 "finetune": None if self.finetune is None else self.finetune.read_text(encoding="utf-8"),
-                "generator_per_subset": self.generator_per_subset,
+                "generator_per_subset": self.generator_per_subset, "annotations": str(self.key_points.resolve()),
             },
         )  # fmt: skip
 
@@ -132,19 +142,19 @@ def make_table4(asked: Table4) -> str:
 
 
 def _line(asked: Table4, method: str, share: float) -> Line:
-    """One method on one share: the values of each query, mean over seeds."""
+    """One method on one share: the values of each query that counts, by seed."""
     ranks, precisions, sets = [], [], []
     identities: np.ndarray = np.zeros(0)
     for repetition in range(asked.seeds):
-        name = f"{method}-{round(100 * share)}-{repetition}"
-        data, changes = asked.data, [f"subset={share}", f"subset_seed={repetition}"]
+        name, seed = f"{method}-{round(100 * share)}-{repetition}", asked.sampling.seed + repetition
+        data, changes = asked.data, [f"subset={share}", f"subset_seed={seed}"]
         if method == "generated":
-            data, report = _enlarged(asked, share, repetition)
+            data, report = _enlarged(asked, share, repetition, seed)
             sets.append(report)
-            changes = []
+            changes = ["subset=1.0"]  # what is real in it is the subset
         if method != "standard":
             changes.append(f"steps={_steps_of_all(asked)}")
-        weights = _train(asked, name, [f"data={data}", f"seed={repetition}", *changes])
+        weights = _train(asked, name, [f"data={data}", f"seed={seed}", *changes])
         folder = asked.out / "evaluations" / name
         if not (folder / "result.json").is_file():
             write_result(evaluate_reid(asked.data, open_embedder(str(weights))), folder, {"network": name})
@@ -171,16 +181,16 @@ def _train(asked: Table4, name: str, changes: Sequence[str]) -> Path:
     return output / "weights"
 
 
-def _enlarged(asked: Table4, share: float, repetition: int) -> tuple[Path, dict[str, Any]]:
+def _enlarged(asked: Table4, share: float, repetition: int, seed: int) -> tuple[Path, dict[str, Any]]:
     """The set of a subset and generated pictures, and what is to say of it."""
     model, seen = asked.model, "unknown"
     if asked.finetune is not None:
         name = f"{round(100 * share)}-{repetition}" if asked.generator_per_subset else "all"
-        part = (share, repetition) if asked.generator_per_subset else (1.0, 0)
+        part = (share, seed) if asked.generator_per_subset else (1.0, 0)
         weights, dataset = _generator(asked, name, *part)
         model, seen = str(weights), str(dataset)
     out = asked.out / "sets" / f"{round(100 * share)}-{repetition}"
-    wanted = Augmentation(subset=share, seed=repetition)
+    wanted = Augmentation(subset=share, seed=seed)
     return out, augment_with_model(
         asked.data, out, wanted, asked.sampling, model=model, annotations=asked.key_points, seen=seen
     )
@@ -198,14 +208,18 @@ def _generator(asked: Table4, name: str, share: float, seed: int) -> tuple[Path,
         with partial_file(points) as partial:
             write_annotation_csv({file: pose for file, pose in found.items() if file in shown}, partial)
     prepare_market1501(asked.data, dataset, train_annotations=points)
-    changes = [
-        f"output={folder / 'run'}", f"data.dataset={dataset}", "data.split=train", f"data.cache={folder / 'cache'}",
-        "validation=null", f"data.height={_FRAME[1]}", f"data.width={_FRAME[0]}",
-    ]  # fmt: skip
-    outcome = train_denoiser(asked.finetune, changes, "latest")
+    outcome = train_denoiser(asked.finetune, _generator_changes(folder, dataset), "latest")
     if outcome.reason != "finished":
         raise InterruptedError(f"generator {name} {outcome.reason} at step {outcome.step}: the same command continues")
     return folder / "run" / "weights", dataset
+
+
+def _generator_changes(folder: Path, dataset: Path) -> list[str]:
+    """What is replaced in the configuration of the generator."""
+    return [
+        f"output={folder / 'run'}", f"data.dataset={dataset}", "data.split=train", f"data.cache={folder / 'cache'}",
+        "validation=null", f"data.height={_FRAME[1]}", f"data.width={_FRAME[0]}",
+    ]  # fmt: skip
 
 
 def _setting(asked: Table4) -> list[str]:

@@ -4,7 +4,15 @@ import pytest
 import torch
 from PIL import Image
 
-from imagpose.judges.reid import ReidNetwork, _backbone_name, embed_pictures, load_reid_network, take_backbone_weights
+from imagpose.judges.reid import (
+    ReidNetwork,
+    _backbone_name,
+    embed_pictures,
+    load_reid_network,
+    resized,
+    take_backbone_weights,
+)
+from imagpose.pixels import bytes_to_signed
 
 
 def torchvision_names(blocks: list[int], convolutions: int, with_shortcut: set[int]) -> list[str]:
@@ -70,6 +78,11 @@ def test_a_saved_network_gives_the_same_features_of_length_1(tmp_path):
     features = embed_pictures(load_reid_network(tmp_path), pictures)
     assert features == pytest.approx(embed_pictures(network, pictures)) and features.shape == (3, 256)
     assert (features**2).sum(1) == pytest.approx(1)
+    network.neck.running_mean += 0.1 * torch.arange(256)  # now what is behind the neck has another direction
+    pixels = torch.stack([bytes_to_signed(resized(own, (64, 32))[None])[0] for own in pictures])
+    with torch.no_grad():
+        behind = torch.nn.functional.normalize(network(pixels)[1], dim=1)
+    assert embed_pictures(network, pictures) == pytest.approx(behind.numpy(), abs=1e-5)
     (tmp_path / "reid.json").write_text('{"network": "resnet18", "height": 64, "width": 32}')
     with pytest.raises(ValueError, match="damaged"):
         load_reid_network(tmp_path)

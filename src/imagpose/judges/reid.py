@@ -25,7 +25,15 @@ from transformers import ResNetConfig, ResNetModel
 from imagpose.io import read_json, write_json
 from imagpose.pixels import bytes_to_signed, signed_to_unit
 
-__all__ = ["ARCHITECTURES", "ReidNetwork", "embed_pictures", "load_reid_network", "resized", "take_backbone_weights"]
+__all__ = [
+    "ARCHITECTURES",
+    "ReidNetwork",
+    "embed_pictures",
+    "is_reid_network",
+    "load_reid_network",
+    "resized",
+    "take_backbone_weights",
+]
 
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of pixels in [0, 1]
 ARCHITECTURES: dict[str, dict[str, Any]] = {

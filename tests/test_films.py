@@ -39,6 +39,15 @@ def test_mp4_holds_frames_rate_packet_and_comment(tmp_path):
         assert container.metadata["comment"] == "made by a test"
 
 
+def test_equal_frames_give_equal_bytes_on_any_number_of_cores(tmp_path):
+    """Which x264 gives with a fixed number of threads; it writes its settings into the file."""
+    pytest.importorskip("av")
+    for name in "ab":
+        write_film(pictures(6), tmp_path / name, "MP4", 25, PACKET, "")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert b" threads=1 " in (tmp_path / "a").read_bytes()
+
+
 def test_odd_sides_repeat_the_edge(tmp_path):
     pytest.importorskip("av")
     file = tmp_path / "film.mp4"

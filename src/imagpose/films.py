@@ -29,6 +29,7 @@ LONGEST_GIF = 1000  # frames; Pillow holds them all
 MOST_FPS = 240
 _SHORTEST_DELAY = 0.02  # seconds; browsers slow down what is faster
 _QUALITY = "16"  # x264's constant rate factor; 18 is taken for indistinguishable
+_THREADS = 1  # of x264, whose bytes depend on their number; left alone it takes the machine's
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _XMP_EXTENSION = b"\x21\xff\x0bXMP DataXMP"
 _MAGIC_TRAILER = bytes([1, *range(255, -1, -1), 0])  # a reader of sub-blocks ends in it, wherever it comes from
@@ -54,7 +55,7 @@ def check_film(path: Path, fps: float, frames: int | None = None) -> None:
 def write_film(
     frames: Iterable[Image.Image], path: Path, film_format: str, fps: float, packet: bytes, comment: str
 ) -> None:
-    """Write frames as a film; equal frames give equal bytes of a GIF, and of an MP4 nearly so: x264 varies a little.
+    """Write frames as a film; equal frames give equal bytes with the same version of Pillow or PyAV, on any number of cores.
 
     Args:
         frames: RGB pictures of one size, at least one; of a GIF, they are all held.
@@ -79,7 +80,7 @@ def _write_mp4(frames: Iterator[Image.Image], path: Path, fps: float, packet: by
         container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height = first.width + first.width % 2, first.height + first.height % 2
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": _QUALITY}
+        stream.pix_fmt, stream.options, stream.thread_count = "yuv420p", {"crf": _QUALITY}, _THREADS
         for picture in chain([first], frames):
             pixels = np.asarray(picture)
             odd = [(0, side % 2) for side in pixels.shape[:2]]

@@ -48,6 +48,22 @@ def test_equal_frames_give_equal_bytes_on_any_number_of_cores(tmp_path):
     assert b" threads=1 " in (tmp_path / "a").read_bytes()
 
 
+def test_a_clip_that_a_phone_stored_lying_is_read_upright(tmp_path):
+    """ISO 14496-12, 8.3.2: the track's matrix (a b u c d v x y w) maps (p, q) to (a p + c q, b p + d q), here (-q, p)."""
+    pytest.importorskip("av")
+    file = tmp_path / "film.mp4"
+    lying = [picture.transpose(Image.Transpose.ROTATE_90) for picture in pictures(3)]  # counterclockwise
+    write_film(lying, file, "MP4", 25, PACKET, "")
+    data = bytearray(file.read_bytes())
+    matrix = data.index(b"tkhd") + 44
+    assert struct.unpack(">9i", data[matrix : matrix + 36]) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 64 << 16, 0, 1 << 30)
+    file.write_bytes(data)
+    for own, given in zip(clip_frames(file), pictures(3), strict=True):
+        assert own.size == given.size
+        assert np.abs(np.asarray(own, float) - np.asarray(given, float)).mean() < 3
+
+
 def test_odd_sides_repeat_the_edge(tmp_path):
     pytest.importorskip("av")
     file = tmp_path / "film.mp4"

@@ -166,7 +166,7 @@ def clip_rate(path: Path) -> float:
 
 
 def clip_frames(path: Path) -> Iterator[Image.Image]:
-    """The frames of a clip, RGB, one after the other.
+    """The frames of a clip, RGB, one after the other, upright: phones store them lying, and say so.
 
     Raises:
         ValueError: as `clip_rate`, or it is damaged; the message names the file.
@@ -175,7 +175,7 @@ def clip_frames(path: Path) -> Iterator[Image.Image]:
     with _opened(path) as container:
         try:
             for frame in container.decode(video=0):
-                yield frame.to_image()
+                yield frame.to_image().rotate(frame.rotation, expand=True)
         except av.FFmpegError as error:
             raise ValueError(f"{path}: a damaged video ({error.strerror or error})") from None
 

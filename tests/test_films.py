@@ -87,6 +87,19 @@ def test_gif_holds_frames_and_packet(tmp_path):
             assert np.abs(shown - np.asarray(given, float)).mean() < 4
 
 
+@pytest.mark.parametrize("fps", [0.01, 24, 30, 40, 50])
+def test_a_gif_lasts_as_long_as_its_rate_says(tmp_path, fps):
+    """To a hundredth of a second, which is a GIF's clock; no frame is shorter than browsers show it."""
+    file = tmp_path / "film.gif"
+    write_film(pictures(9), file, "GIF", fps, PACKET, "")
+    with Image.open(file) as film:
+        delays = []
+        for number in range(film.n_frames):
+            film.seek(number)
+            delays.append(film.info["duration"])
+    assert len(delays) == 9 and sum(delays) == pytest.approx(9000 / fps, abs=5) and min(delays) >= 20
+
+
 @pytest.mark.parametrize("ending", ["gif", "mp4"])
 def test_films_carry_marks(tmp_path, ending):
     if ending == "mp4":

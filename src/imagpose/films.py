@@ -10,7 +10,7 @@ import mmap
 import struct
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,9 @@ def _write_mp4(frames: Iterator[Image.Image], path: Path, fps: float, packet: by
 
 def _write_gif(frames: Iterator[Image.Image], path: Path, fps: float, packet: bytes, comment: str) -> None:
     first, *others = (picture.convert("P", palette=Image.Palette.ADAPTIVE) for picture in frames)
-    delay = round(100 / fps) * 10  # milliseconds, in the steps that a GIF has
-    first.save(path, "GIF", save_all=True, append_images=others, duration=delay, loop=0, comment=comment.encode())
+    ends = [round(100 * number / fps) for number in range(len(others) + 2)]  # a GIF's clock has hundredths of a second
+    delays = [10 * (end - start) for start, end in pairwise(ends)]  # milliseconds
+    first.save(path, "GIF", save_all=True, append_images=others, duration=delays, loop=0, comment=comment.encode())
     data = path.read_bytes()
     start = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)  # behind header, screen and global colours
     path.write_bytes(data[:start] + _XMP_EXTENSION + packet + _MAGIC_TRAILER + data[start:])

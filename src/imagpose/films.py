@@ -20,13 +20,13 @@ from PIL import Image
 from imagpose.xmp import LONGEST_PACKET
 
 __all__ = [
-    "FILM_FORMATS", "LONGEST_GIF", "MOST_FPS", "check_film", "clip_frames", "clip_rate", "is_clip", "is_film",
+    "FILM_FORMATS", "LEAST_FPS", "LONGEST_GIF", "MOST_FPS", "check_film", "clip_frames", "clip_rate", "is_clip", "is_film",
     "read_film_packet", "write_film",
 ]  # fmt: skip
 
 FILM_FORMATS = {".mp4": "MP4", ".gif": "GIF"}
 LONGEST_GIF = 1000  # frames; Pillow holds them all
-MOST_FPS = 240
+LEAST_FPS, MOST_FPS = 0.01, 240  # below 0.0015 a GIF's delay exceeds its 16 bits, below 0.0005 an MP4's rate becomes 0
 _SHORTEST_DELAY = 0.02  # seconds; browsers slow down what is faster
 _QUALITY = "16"  # x264's constant rate factor; 18 is taken for indistinguishable
 _THREADS = 1  # of x264, whose bytes depend on their number; left alone it takes the machine's

@@ -202,6 +202,7 @@ def test_frames_that_show_nobody_hold_the_picture(model, files, moving, tmp_path
         ({"out": "dance.gif", "fps": 60}, ValueError, "GIF shows at most 50"),
         ({"fps": -1}, ValueError, "fps is -1"),
         ({"overlap": 3}, ValueError, "no room"),
+        ({"fps": 0.001}, ValueError, "0.01 to 240 frames a second"),
         ({"overlap": 1.5}, ValueError, "overlap"),
         ({"smooth": "kalman"}, ValueError, "savgol"),
         ({"grid": "9x9"}, ValueError, "9x9"),

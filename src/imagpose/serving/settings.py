@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from imagpose.films import MOST_FPS
+from imagpose.films import LEAST_FPS, MOST_FPS
 from imagpose.pictures import parse_size
 from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.requests import check_size
@@ -157,8 +157,8 @@ class AnimateSettings:
             raise ValueError(f"overlap is {self.overlap!r}; a number of finished frames from 0 expected")
         if self.smooth not in SMOOTHING:
             raise ValueError(f"smoothing {self.smooth!r}: one of {', '.join(SMOOTHING)} expected")
-        if self.fps is not None and not 0 < self.fps <= MOST_FPS:
-            raise ValueError(f"fps is {self.fps!r}; more than 0, and at most {MOST_FPS} frames a second expected")
+        if self.fps is not None and not LEAST_FPS <= self.fps <= MOST_FPS:
+            raise ValueError(f"fps is {self.fps!r}; {LEAST_FPS} to {MOST_FPS} frames a second expected")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> AnimateSettings:

@@ -1,6 +1,7 @@
 """Poses as files, folders, patterns and names; how their pictures are named."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from imagpose.pose import Pose, draw_skeleton, read_pose, write_openpose_json
 from imagpose.pose.library import library, named_poses
-from imagpose.serving.inputs import name_targets, read_inputs, read_targets
+from imagpose.serving.inputs import name_targets, poses_digest, read_inputs, read_targets
 
 
 @pytest.fixture
@@ -111,3 +112,24 @@ def test_an_address_is_refused_as_one():
 def test_a_folder_is_no_source(tmp_path):
     with pytest.raises(ValueError, match="--photos"):
         read_inputs([tmp_path], ["walk-01"])
+
+
+def test_a_digest_of_poses_tells_any_change(pose):
+    """Of a point, a hand, the frame, the order, and of what is not known."""
+    first, other = pose(3), pose(4)
+    hands = np.full((2, 21, 3), 0.5)
+    given = [
+        [first, other],
+        [other, first],
+        [first],
+        [first, None],
+        [None, first],
+        [replace(first, width=first.width + 1), other],
+        [replace(first, height=first.height + 1), other],
+        [replace(first, hands=hands), other],
+        [replace(first, hands=hands + 0.1), other],
+        [first, replace(other, hands=hands)],
+        [],
+    ]
+    assert len({poses_digest(poses) for poses in given}) == len(given)
+    assert poses_digest([pose(3), pose(4)]) == poses_digest(given[0])

@@ -28,7 +28,15 @@ from imagpose.serving.drawn import draw_poses, frame_sources
 from imagpose.serving.film_places import FilmPlaces
 from imagpose.serving.framing import Framed
 from imagpose.serving.generate import check_model, model_label, open_pipeline, request_record, warn_of_photographs
-from imagpose.serving.inputs import GenerateInputs, PictureLike, PoseLike, Targets, as_list, read_inputs
+from imagpose.serving.inputs import (
+    GenerateInputs,
+    PictureLike,
+    PoseLike,
+    Targets,
+    as_list,
+    poses_digest,
+    read_inputs,
+)
 from imagpose.serving.sequences import DEFAULT_FPS, PoseSequence, PreparedSequence, prepare_sequence, read_sequence
 from imagpose.serving.settings import AnimateSettings
 from imagpose.views import ViewGrid, plan_sequence
@@ -106,7 +114,7 @@ def animate(
     asked = replace(asked, drawing=asked.drawing.settled(model))
     if signature is not None:
         signature.check()
-    request = _request(inputs, sequence, asked, model_label(model), (dtype, backend), fps)
+    request = _request(inputs, sequence, asked, fps, model=model_label(model), dtype=dtype, backend=backend)
     record = places.finished(request)
     if record is not None:
         note = f"{out} holds the result of this request already"
@@ -171,22 +179,23 @@ def _request(
     inputs: GenerateInputs,
     sequence: PoseSequence,
     settings: AnimateSettings,
-    model: str,
-    computed: tuple[str | None, str | None],
     fps: float,
 ) -> dict[str, Any]:
     """Everything that decides the frames; equal requests have equal frames."""
-    own = [None if pose is None else pose.keypoints.tolist() for pose in inputs.source_poses or ()]
     return {
+    *,
+    model: str,
+    dtype: str | None,
+    backend: str | None,
         "model": model,
-        "dtype": computed[0],
-        "backend": computed[1],
+        "dtype": dtype,
+        "backend": backend,
         **settings.record(),
         "fps": fps,
         "frames": len(sequence.poses),
-        "poses": sequence.digest(),
+        "poses": poses_digest(sequence.poses),
         "sources": inputs.digests,
-        "source_poses": json_digest(own),
+        "source_poses": poses_digest(inputs.source_poses or ()),
     }
 
 

@@ -18,11 +18,19 @@ from imagpose.models.licences import model_licence
 from imagpose.pipeline.loading import check_dtype, load_pipeline, precision_of
 from imagpose.pipeline.requests import read_requests
 from imagpose.pipeline.sampling import AT_ONCE
-from imagpose.pose import Pose, PoseOptions
+from imagpose.pose import PoseOptions
 from imagpose.provenance import Signature, generated_by, read_marks
 from imagpose.serving.drawn import AfterStep, Prepared, draw_sample, finished_outputs, prepare
 from imagpose.serving.framing import Framed
-from imagpose.serving.inputs import CHECK_VIEW_SIZE, GenerateInputs, PictureLike, PoseLike, as_list, read_inputs
+from imagpose.serving.inputs import (
+    CHECK_VIEW_SIZE,
+    GenerateInputs,
+    PictureLike,
+    PoseLike,
+    as_list,
+    poses_digest,
+    read_inputs,
+)
 from imagpose.serving.results import (
     Generated,
     Output,
@@ -223,10 +231,6 @@ def check_request(inputs: GenerateInputs, settings: GenerateSettings) -> None:
 
 def request_digest(inputs: GenerateInputs, settings: GenerateSettings, model: str, dtype: str | None) -> str:
     """Of everything that decides the pictures; equal requests have equal pictures."""
-
-    def numbers(pose: Pose | None) -> Any:
-        return None if pose is None else [pose.keypoints.tolist(), pose.width, pose.height]
-
     return json_digest(
         {
             "model": model,
@@ -234,8 +238,8 @@ def request_digest(inputs: GenerateInputs, settings: GenerateSettings, model: st
             "settings": settings.record(),
             "sources": inputs.digests,
             "masks": [json_digest(mask.tobytes().hex()) for mask in inputs.masks],
-            "source_poses": [numbers(pose) for pose in inputs.source_poses or ()],
-            "poses": [numbers(pose) for pose in inputs.poses],
+            "source_poses": poses_digest(inputs.source_poses or ()),
+            "poses": poses_digest(inputs.poses),
             "names": inputs.names,
         }
     )

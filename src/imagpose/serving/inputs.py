@@ -22,9 +22,7 @@ from imagpose.serving.detection import PICTURE_ENDINGS
 
 __all__ = [
     "CHECK_VIEW_SIZE", "POSE_ENDINGS", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "expand_poses",
-    "found_targets",
-    "name_targets",
-    "read_inputs", "read_targets",
+    "found_targets", "name_targets", "poses_digest", "read_inputs", "read_targets",
 ]  # fmt: skip
 
 PictureLike: TypeAlias = "str | Path | Image.Image | Any"
@@ -159,6 +157,17 @@ def as_list(given: Any) -> list[Any]:
     if given is None:
         return []
     return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def poses_digest(poses: Iterable[Pose | None]) -> str:
+    """SHA-256 of poses in their order, with their hands and frames, 64 hexadecimal digits; None: not known."""
+    whole = hashlib.sha256()
+    for pose in poses:
+        if pose is not None:
+            whole.update(f"{pose.height}x{pose.width}".encode())
+            whole.update(pose.keypoints.tobytes() + (b"" if pose.hands is None else pose.hands.tobytes()))
+        whole.update(b"|")
+    return whole.hexdigest()
 
 
 def name_targets(stems: Iterable[str]) -> list[str]:

@@ -6,7 +6,6 @@ grows with the length of a film, by about a kilobyte a frame.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -47,16 +46,6 @@ class PoseSequence:
     fps: float | None
     origins: list[str]
     said: list[str]
-
-    def digest(self) -> str:
-        """SHA-256 of all poses, 64 hexadecimal digits."""
-        whole = hashlib.sha256()
-        for pose in self.poses:
-            if pose is not None:
-                whole.update(f"{pose.width} {pose.height}".encode())
-                whole.update(pose.keypoints.tobytes() + (b"" if pose.hands is None else pose.hands.tobytes()))
-            whole.update(b"|")
-        return whole.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -227,8 +227,8 @@ def plan_sequence(
     """Lay the frames of a sequence into canvases that overlap in time.
 
     A canvas holds all sources, then `overlap` finished frames as further sources, then the next frames as targets: as many
-    as fit. The finished frames are the first of the sequence and the latest: each frame hangs on earlier ones, and with the
-    latest alone their errors would add up (docs/sequences.md has numbers). The first canvas has more targets instead.
+    as fit. The finished frames are the first of the sequence, then the latest: with the latest alone, errors of one
+    frame would pass to the next. The first canvas has more targets instead.
 
     Returns:
         For each canvas the numbers of the finished frames on it, and of those that it makes.

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from imagpose import __version__
+from imagpose.films import clip_frames, clip_rate, write_film
 from imagpose.pipeline.loading import load_pipeline
-from imagpose.pose import Pose, read_poses, write_openpose_json
+from imagpose.pose import Pose, PoseOptions, read_poses, write_openpose_json
 from imagpose.pose.sequence import smooth_poses
 from imagpose.provenance import Marks, read_marks
 from imagpose.serving import animate as animate_module
@@ -221,3 +222,60 @@ def test_bad_input_writes_nothing(files, tmp_path, changes, error, message):
         animate(given.pop("sources"), given.pop("poses"), out=out, **given)
     assert message in str(raised.value) and "\n" not in str(raised.value)
     assert sorted(tmp_path.iterdir()) == before
+
+
+class SquareFinder:
+    """A detector's stand-in: people where a clip's dark squares are, the wider one first; nobody in light frames."""
+
+    def people(self, picture: Image.Image) -> list[Pose]:
+        dark = np.asarray(picture.convert("L")) < 100
+        return [own for own in (self.one(dark, 40, 64, 2.0), self.one(dark, 0, 40, 1.0)) if own is not None]
+
+    @staticmethod
+    def one(dark: np.ndarray, top: int, bottom: int, wide: float) -> Pose | None:
+        rows, columns = np.nonzero(dark[top:bottom])
+        if not len(rows):
+            return None
+        offsets = np.random.default_rng(0).uniform(-6, 6, (18, 2)) * (wide, 1)
+        places = (columns.mean(), rows.mean() + top) + offsets
+        return Pose(np.concatenate([places, np.ones((18, 1))], 1), dark.shape[1], dark.shape[0])
+
+
+@pytest.fixture
+def clip(tmp_path, monkeypatch):
+    """Of 8 frames, 10 a second: two squares that move apart; the lower one is missing at first, in frame 4 both."""
+    pytest.importorskip("av")
+    frames = []
+    for number in range(FRAMES):
+        pixels = np.full((64, 96, 3), 200, np.uint8)
+        if number != 4:
+            pixels[10:30, 20 + 4 * number : 32 + 4 * number] = 20
+            pixels[46:62, 60 - 4 * number : 72 - 4 * number] = 20 if number else 200
+        frames.append(Image.fromarray(pixels))
+    write_film(frames, tmp_path / "clip.mp4", "MP4", 10, b"", "")
+    monkeypatch.setattr("imagpose.serving.sequences.open_detector", lambda name: SquareFinder())
+    return tmp_path / "clip.mp4"
+
+
+def test_one_person_is_followed_through_a_clip(clip):
+    """The one in the first frame, although a larger one comes later."""
+    with pytest.warns(UserWarning, match="1 frames in between show nobody"):
+        sequence = read_sequence([clip])
+    assert sequence.fps == 10 and sequence.origins == [str(clip)]
+    assert [own is None for own in sequence.poses] == [number == 4 for number in range(FRAMES)]
+    start = sequence.poses[0].keypoints
+    for number, own in enumerate(sequence.poses):
+        if own is not None:
+            np.testing.assert_allclose(own.keypoints[:, :2], start[:, :2] + (4 * number, 0), atol=1)
+    with pytest.raises(
+        ValueError, match=r"clip\.mp4: person 2 is asked for; the first frame that shows anybody shows 1"
+    ):
+        read_sequence([clip], PoseOptions(person=2))
+
+
+def test_a_clip_becomes_a_film_of_its_length_and_rate(model, clip, picture, tmp_path):
+    with pytest.warns(UserWarning, match="in between"):
+        done = animate(picture(0), clip, out=tmp_path / "film.mp4", model=model, steps=1)
+    assert done.num_frames == FRAMES and done.record["fps"] == 10 and done.record["poses"] == [str(clip)]
+    assert len(list(clip_frames(done.out))) == FRAMES and clip_rate(done.out) == 10
+    assert "a clip of 10 frames a second" in " ".join(done.record["read"])

@@ -135,7 +135,9 @@ def _clip_poses(file: Path, last: Pose | None, person: int | None) -> Iterator[P
         if last is not None:
             found = nearest_person([pose.keypoints for pose in people], last.keypoints)
         elif person is not None and person > len(people):
-            raise ValueError(f"{file}: person {person} is asked for, and its first people are {len(people)} (--person)")
+            raise ValueError(
+                f"{file}: person {person} is asked for; the first frame that shows anybody shows {len(people)} (--person)"
+            )
         else:
             found = (person or 1) - 1
         last = people[found]

@@ -224,6 +224,16 @@ def test_bad_input_writes_nothing(files, tmp_path, changes, error, message):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_frame_that_was_removed_is_drawn_again(model, files, tmp_path):
+    source, dance = files
+    animate(source, dance, out=tmp_path / "out", model=model, steps=1)
+    missing = tmp_path / "out" / frame_name(3)
+    before = missing.read_bytes()
+    missing.unlink()
+    animate(source, dance, out=tmp_path / "out", model=model, steps=1)
+    assert missing.read_bytes() == before
+
+
 class SquareFinder:
     """A detector's stand-in: people where a clip's dark squares are, the wider one first; nobody in light frames."""
 

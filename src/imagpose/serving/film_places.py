@@ -61,8 +61,9 @@ class FilmPlaces:
         """The record of a complete result of this very request."""
         try:
             record: dict[str, Any] = read_json(self.record)
-            last = self.out if self.is_film else self.frame(int(record["frames"]) - 1)
-            return record if record["request"] == json_digest(request) and last.is_file() else None
+            files = [self.out] if self.is_film else map(self.frame, range(int(record["frames"])))
+            is_whole = record["request"] == json_digest(request) and all(file.is_file() for file in files)
+            return record if is_whole else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

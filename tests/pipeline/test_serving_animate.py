@@ -17,7 +17,7 @@ from imagpose.pose.sequence import smooth_poses
 from imagpose.provenance import Marks, read_marks
 from imagpose.serving import animate as animate_module
 from imagpose.serving.animate import animate
-from imagpose.serving.film_places import frame_name
+from imagpose.serving.film_places import FilmPlaces, frame_name
 from imagpose.serving.sequences import read_sequence
 from imagpose.views import ViewGrid, tile
 
@@ -232,6 +232,16 @@ def test_a_frame_that_was_removed_is_drawn_again(model, files, tmp_path):
     missing.unlink()
     animate(source, dance, out=tmp_path / "out", model=model, steps=1)
     assert missing.read_bytes() == before
+
+
+def test_frames_of_an_unfinished_film_outlive_a_look_at_the_finished_one(tmp_path):
+    places = FilmPlaces(tmp_path / "dance.gif")
+    places.claim({"seed": 1, "frames": 2}, False)
+    places.frame(0).write_text("frame")
+    places.clear({"seed": 0, "frames": 2})
+    assert places.frame(0).is_file()
+    places.clear({"seed": 1, "frames": 2})
+    assert not places.frames.exists()
 
 
 class SquareFinder:

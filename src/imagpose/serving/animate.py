@@ -126,7 +126,7 @@ def animate(
             places.claim(request, overwrite)
             pipeline, seconds = open_pipeline(model, asked.drawing, device, dtype, backend)
             record = _Film(pipeline, inputs, sequence, asked, grid, fps, places, request, signature).make(seconds)
-    places.clear()
+    places.clear(request)
     return Animated(places.out, record["frames"], record)
 
 

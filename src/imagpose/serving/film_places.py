@@ -97,9 +97,13 @@ class FilmPlaces:
         for left_over in self.frames.glob("frame-*.png.*.partial"):  # of a killed process; the folder is locked
             left_over.unlink()
 
-    def clear(self) -> None:
-        """Remove the frames of a film that is complete."""
-        if self.is_film and (self.frames / _CLAIM).is_file():
+    def clear(self, request: Mapping[str, Any]) -> None:
+        """Remove the frames of a film that is complete; those of another request, which may go on, stay."""
+        try:
+            is_own = self.is_film and json_digest(read_json(self.frames / _CLAIM)) == json_digest(request)
+        except (OSError, ValueError):
+            return
+        if is_own:
             self._remove([_LOCK])
 
     def _remove(self, others: list[str]) -> None:

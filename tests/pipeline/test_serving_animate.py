@@ -202,26 +202,59 @@ def test_frames_that_show_nobody_hold_the_picture(model, files, moving, tmp_path
         ({"out": "dance.avi"}, ValueError, ".mp4 or .gif, or as frames into a folder"),
         ({"out": "dance.gif", "fps": 60}, ValueError, "GIF shows at most 50"),
         ({"fps": -1}, ValueError, "fps is -1"),
-        ({"overlap": 3}, ValueError, "no room"),
         ({"fps": 0.001}, ValueError, "0.01 to 240 frames a second"),
+        ({"overlap": 3}, ValueError, "no room"),
         ({"overlap": 1.5}, ValueError, "overlap"),
         ({"smooth": "kalman"}, ValueError, "savgol"),
         ({"grid": "9x9"}, ValueError, "9x9"),
         ({"samples": 2}, ValueError, "samples"),
         ({"model": "minni"}, ValueError, "unknown model"),
+        ({"poses": ["dance.json", "other.json"]}, ValueError, "frame 9 of the sequence has 64x48, the first 32x16"),
     ],
 )
-def test_bad_input_writes_nothing(files, tmp_path, changes, error, message):
+def test_bad_input_writes_nothing(model, files, tmp_path, changes, error, message):
     source, dance = files
-    given = {"sources": source, "poses": dance, "out": "out", "model": str(tmp_path), **changes}
+    given = {"sources": source, "poses": dance, "out": "out", "model": model, **changes}
     out = tmp_path / given.pop("out")
     if isinstance(given["poses"], str):
         given["poses"] = tmp_path / given["poses"]
+    elif isinstance(given["poses"], list):
+        write_openpose_json(read_poses(dance)[0].resize(48, 64), tmp_path / "other.json")
+        given["poses"] = [tmp_path / name for name in given["poses"]]
     before = sorted(tmp_path.iterdir())
     with pytest.raises(error) as raised:
         animate(given.pop("sources"), given.pop("poses"), out=out, **given)
     assert message in str(raised.value) and "\n" not in str(raised.value)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"sources": []}, {"sources": "none.png"}, {"out": "a.avi"}, {"out": "a.gif", "fps": 60}, {"model": "minni"}],
+)
+def test_what_takes_no_time_is_looked_at_before_a_clip(model, files, tmp_path, monkeypatch, changes):
+    monkeypatch.setattr(animate_module, "read_sequence", lambda *given: pytest.fail("the clip was read"))
+    given = {"sources": files[0], "poses": files[1], "out": "out", "model": model, **changes}
+    with pytest.raises((ValueError, OSError)):
+        animate(given.pop("sources"), given.pop("poses"), out=tmp_path / given.pop("out"), **given)
+
+
+def test_another_request_is_refused_before_the_model_is_loaded(model, files, pose, tmp_path, monkeypatch):
+    source, dance = files
+
+    def run(own):
+        return animate(source, dance, own, out=tmp_path / "out", model=model, steps=1, crop=False)
+
+    first = pose(3)
+    run(first)
+    monkeypatch.setattr(animate_module, "open_pipeline", lambda *given: pytest.fail("the model was loaded"))
+    other_frame = Pose(first.keypoints, first.width, first.height + 1)
+    with_hands = Pose(first.keypoints, first.width, first.height, np.full((2, 21, 3), 0.5))
+    for own in (other_frame, with_hands, None):
+        with pytest.raises(ValueError, match=r"\(source_poses differ\).*--overwrite"):
+            run(own)
+    with pytest.warns(UserWarning, match="already"):
+        run(first)
 
 
 def test_a_frame_that_was_removed_is_drawn_again(model, files, tmp_path):

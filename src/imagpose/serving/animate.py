@@ -98,41 +98,41 @@ def animate(
             been written then.
     """
     asked = AnimateSettings.of(settings)
-    sequence = read_sequence(as_list(poses), reading)
-    known = [pose for pose in sequence.poses if pose is not None]
-    targets = Targets(["sequence"], known[:1], sequence.origins, sequence.said)
-    inputs = read_inputs(as_list(sources), targets, as_list(source_poses), reading)
-    fps = asked.fps or sequence.fps or DEFAULT_FPS
-    grid = asked.drawing.view_grid(len(inputs.sources), len(known))
-    plan_sequence(len(inputs.sources), len(known), grid, asked.overlap)
     places = FilmPlaces(Path(out))
     if places.is_film:
-        check_film(places.out, fps, len(sequence.poses))
+        check_film(places.out, asked.fps or DEFAULT_FPS)
     if backend is None and isinstance(model, (str, Path)):
         backend = "torch"
     check_model(model, asked.drawing, device, dtype, backend)
-    asked = replace(asked, drawing=asked.drawing.settled(model))
     if signature is not None:
         signature.check()
+    inputs = read_inputs(as_list(sources), Targets([], [], [], []), as_list(source_poses), reading)
+    sequence = read_sequence(as_list(poses), reading)  # last, since a clip's poses take time
+    fps = asked.fps or sequence.fps or DEFAULT_FPS
+    known = sum(pose is not None for pose in sequence.poses)
+    grid = asked.drawing.view_grid(len(inputs.sources), known)
+    plan_sequence(len(inputs.sources), known, grid, asked.overlap)
+    if places.is_film:
+        check_film(places.out, fps, len(sequence.poses))
+    asked = replace(asked, drawing=asked.drawing.settled(model))
     request = _request(inputs, sequence, asked, fps, model=model_label(model), dtype=dtype, backend=backend)
     record = places.finished(request)
     if record is not None:
         note = f"{out} holds the result of this request already"
         warnings.warn(note, UserWarning, stacklevel=2)
     else:
-        places.check(overwrite)
+        places.check(request, overwrite)
         warn_of_photographs(model_label(model), as_list(sources))
-        with locked_folder(places.frames):
-            places.claim(request, overwrite)
-            pipeline, seconds = open_pipeline(model, asked.drawing, device, dtype, backend)
-            record = _Film(pipeline, inputs, sequence, asked, grid, fps, places, request, signature).make(seconds)
+        pipeline, seconds = open_pipeline(model, asked.drawing, device, dtype, backend)
+        film = _Film(pipeline, inputs, sequence, asked, grid, fps, places, request, signature)
+        record = film.make(seconds, overwrite)
     places.clear(request)
     return Animated(places.out, record["frames"], record)
 
 
 @dataclass(frozen=True, eq=False)
 class _Film:
-    """A checked request with a pipeline that is loaded and a folder of frames that is its own."""
+    """A checked request with a pipeline that is loaded."""
 
     pipeline: IMAGPosePipeline
     inputs: GenerateInputs
@@ -144,34 +144,38 @@ class _Film:
     request: dict[str, Any]
     signature: Signature | None
 
-    def make(self, load_seconds: float) -> dict[str, Any]:
-        """Draw what is missing, write the film, and give the record."""
+    def make(self, load_seconds: float, overwrite: bool) -> dict[str, Any]:
+        """Draw what is missing, write the film, and give the record; first of all, look at photos and poses."""
         drawing = replace(self.settings.drawing, grid=str(self.grid))
         size = drawing.picture_size(self.pipeline)
         framed = frame_sources(self.inputs, drawing, *size)
         prepared = prepare_sequence(self.sequence, framed, self.settings, self.fps, size)
-        started = time.perf_counter()
-        self.pipeline.backend.used.clear()  # the record names those of this film
-        made = draw_frames(
-            self.pipeline, framed, prepared, replace(self.settings, drawing=drawing), size, self.places,
-            None if self.places.is_film else self.signature,
-        )  # fmt: skip
-        seconds = {"load": round(load_seconds, 3), "generate": round(time.perf_counter() - started, 3)}
-        record = {
-            **request_record(self.pipeline, self.inputs, framed, prepared.said["fitted"], size, self.grid),
-            "request": json_digest(self.request),
-            "settings": {"model": model_label(self.pipeline), **self.settings.record()},
-            "signed": self.signature is not None,
-            "frames": prepared.num_frames,
-            "fps": self.fps,
-            **prepared.said,
-            "made": {"frames": made, "seconds": seconds},
-        }
-        if self.places.is_film:
-            frames = (load_picture(self.places.frame(number)) for number in range(prepared.num_frames))
-            origin = Origin(model_label(self.pipeline), drawing.sampling.seed)
-            save_film(frames, self.places.out, self.fps, origin, self.signature)
-        write_json(self.places.record, record, indent=2)
+        with locked_folder(self.places.frames):
+            self.places.claim(self.request, overwrite)
+            started = time.perf_counter()
+            self.pipeline.backend.used.clear()  # the record names those of this film
+            made = draw_frames(
+                self.pipeline, framed, prepared, replace(self.settings, drawing=drawing), size, self.places,
+                None if self.places.is_film else self.signature,
+            )  # fmt: skip
+            seconds = {"load": round(load_seconds, 3), "generate": round(time.perf_counter() - started, 3)}
+            record = {
+                **request_record(self.pipeline, self.inputs, framed, prepared.said["fitted"], size, self.grid),
+                "poses": self.sequence.origins,
+                "read": [*self.inputs.said, *self.sequence.said],
+                "request": json_digest(self.request),
+                "settings": {"model": model_label(self.pipeline), **self.settings.record()},
+                "signed": self.signature is not None,
+                "frames": prepared.num_frames,
+                "fps": self.fps,
+                **prepared.said,
+                "made": {"frames": made, "seconds": seconds},
+            }
+            if self.places.is_film:
+                frames = (load_picture(self.places.frame(number)) for number in range(prepared.num_frames))
+                origin = Origin(model_label(self.pipeline), drawing.sampling.seed)
+                save_film(frames, self.places.out, self.fps, origin, self.signature)
+            write_json(self.places.record, record, indent=2)
         return record
 
 
@@ -180,13 +184,13 @@ def _request(
     sequence: PoseSequence,
     settings: AnimateSettings,
     fps: float,
-) -> dict[str, Any]:
-    """Everything that decides the frames; equal requests have equal frames."""
-    return {
     *,
     model: str,
     dtype: str | None,
     backend: str | None,
+) -> dict[str, Any]:
+    """Everything that decides the frames; equal requests have equal frames."""
+    return {
         "model": model,
         "dtype": dtype,
         "backend": backend,

@@ -67,7 +67,7 @@ class FilmPlaces:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def check(self, overwrite: bool) -> None:
+    def check(self, request: Mapping[str, Any], overwrite: bool) -> None:
         """Look at all places before any time is spent.
 
         Raises:
@@ -80,6 +80,8 @@ class FilmPlaces:
         else:
             check_output_folder(self.out)
         check_unclaimed(self.frames, [frame_name(0), RECORD])
+        if not overwrite and (self.frames / _CLAIM).is_file():
+            self._claim(request)
 
     def claim(self, request: Mapping[str, Any], overwrite: bool) -> None:
         """Make the folder of frames this request's; frames of another one are removed with `overwrite`.
@@ -88,14 +90,20 @@ class FilmPlaces:
             ValueError: it holds frames of another request.
         """
         try:
-            claim_folder(self.frames, request)
-        except ValueError as error:
+            self._claim(request)
+        except ValueError:
             if not overwrite:
-                raise ValueError(f"{error}, or replace them with --overwrite") from None
+                raise
             self._remove([])
             claim_folder(self.frames, request)
         for left_over in self.frames.glob("frame-*.png.*.partial"):  # of a killed process; the folder is locked
             left_over.unlink()
+
+    def _claim(self, request: Mapping[str, Any]) -> None:
+        try:
+            claim_folder(self.frames, request)
+        except ValueError as error:
+            raise ValueError(f"{error}, or replace them with --overwrite") from None
 
     def clear(self, request: Mapping[str, Any]) -> None:
         """Remove the frames of a film that is complete; those of another request, which may go on, stay."""

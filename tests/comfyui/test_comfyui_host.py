@@ -65,7 +65,7 @@ def test_models_are_those_that_ship_and_the_saved_pipelines_below_models(host):
     (host.models / "imagpose" / "nothing").mkdir(exist_ok=True)
     assert host.classes["ImagposeLoadModel"].INPUT_TYPES()["required"]["model"][1]["options"] == ["mini", "tiny"]
     with pytest.raises(ValueError, match="fp16 is for GPUs"):
-        host.classes["ImagposeLoadModel"].execute(model="tiny", dtype="fp16", backend="auto")
+        host.classes["ImagposeLoadModel"].execute(model="tiny", dtype="fp16", backend="torch")
 
 
 def test_memory_is_asked_for_before_each_request(request_for, monkeypatch):
@@ -106,5 +106,8 @@ def test_other_sizes_alpha_and_wrong_numbers_of_poses(host, request_for):
     assert skeletons.shape == (2, 64, 48, 3) and Image.fromarray((skeletons[0].numpy() * 255).astype("uint8")).getbbox()
     with pytest.raises(ValueError, match="neither a drawn skeleton nor a photo"):
         classes["ImagposePoseFromImage"].execute(image=torch.zeros(1, 64, 48, 3))
+    for size, message in (("0x0", "height"), ("64x99999", "width"), ("large", "height x width expected")):
+        with pytest.raises(ValueError, match=message):
+            classes["ImagposeDrawPoses"].execute(poses=known, size=size, controlnet=False)
     with pytest.raises(ValueError, match="text is not JSON"):
         classes["ImagposePoseFromJSON"].execute(text="{")

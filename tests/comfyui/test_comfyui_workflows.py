@@ -41,7 +41,9 @@ def run(host):
 def expected(host, tmp_path, sources, poses, source_poses=()):
     """The files that the command writes for the same request."""
     model = str(host.models / "imagpose" / "tiny")
-    return generate(sources, poses, source_poses, out=tmp_path / "command", model=model, device="cpu", **ASKED).files
+    return generate(
+        sources, poses, source_poses, out=tmp_path / "command", model=model, device="cpu", backend="torch", **ASKED
+    ).files
 
 
 def assert_same(images, written: Path, files: list[Path]) -> None:
@@ -71,7 +73,7 @@ def test_two_views_in_two_poses(host, run, tmp_path):
         for pin in ("device", "dtype", "backend", "versions"):
             assert record[pin] == command[pin], pin
         assert record["device"] == "cpu" and record["canvases_at_once"] == AT_ONCE
-        assert record["backend"] == {"asked": "auto", "used": ["torch"]}
+        assert record["backend"] == {"asked": "torch", "used": ["torch"]}
         assert record["settings"] == command["settings"] | {"grid": "2x2"}
     assert len([path for path in host.output.glob("poses_*") if path.is_dir()]) == 2
 

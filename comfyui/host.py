@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ import folder_paths
 import torch
 from PIL import Image
 
+from imagpose.io import partial_folder
 from imagpose.models.folder import EMBEDDED_MODELS
 from imagpose.pipeline.loading import load_pipeline, networks_of
 from imagpose.serving.inputs import POSE_ENDINGS, GenerateInputs
@@ -26,11 +29,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Model",
     "add_models_folder",
+    "frames_folder",
     "input_file",
     "load_model",
     "model_names",
     "output_folder",
     "pose_files",
+    "teller",
     "watch",
 ]
 
@@ -121,12 +126,36 @@ def output_folder(prefix: str) -> Path:
     return Path(folder) / f"{name}_{number:05}"
 
 
-def watch(inputs: GenerateInputs, settings: GenerateSettings) -> Watch:
-    """The callback that moves ComfyUI's progress bar with previews, and ends a request that was interrupted."""
+@contextmanager
+def frames_folder(prefix: str) -> Iterator[Path]:
+    """A folder for frames: that of `output_folder`, if the block ends well; without a prefix one that ends with it."""
+    if prefix.strip():
+        with partial_folder(output_folder(prefix)) as folder:
+            yield folder
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+
+
+def teller() -> Callable[..., None]:
+    """A function of steps done, those in all and a preview (RGB, or none) that moves ComfyUI's progress bar.
+
+    It raises ComfyUI's own exception where the request was interrupted.
+    """
     bar = comfy.utils.ProgressBar(1)
 
-    def tell(done: int, total: int, previews: Mapping[int, Image.Image]) -> None:
-        shown = next(iter(previews.values()), None)
+    def tell(done: int, total: int, shown: Image.Image | None = None) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
         bar.update_absolute(done, total, None if shown is None else ("JPEG", shown, _PREVIEW_SIDE))
 
-    return Watch(inputs, settings, comfy.model_management.throw_exception_if_processing_interrupted, tell)
+    return tell
+
+
+def watch(inputs: GenerateInputs, settings: GenerateSettings) -> Watch:
+    """The callback that moves ComfyUI's progress bar with previews, and ends a request that was interrupted."""
+    tell = teller()
+
+    def tell_previews(done: int, total: int, previews: Mapping[int, Image.Image]) -> None:
+        tell(done, total, next(iter(previews.values()), None))
+
+    return Watch(inputs, settings, comfy.model_management.throw_exception_if_processing_interrupted, tell_previews)

@@ -9,12 +9,17 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from imagpose.films import MOST_FPS
+from imagpose.pictures import load_picture
 from imagpose.pipeline.backends import BACKENDS
 from imagpose.pipeline.loading import DTYPES
 from imagpose.pixels import pictures_to_unit
 from imagpose.pose.retarget import PLACES
+from imagpose.pose.sequence import SMOOTHING
+from imagpose.serving.animate import animate
 from imagpose.serving.demo import PEOPLE_FOLDER, DemoView, read_people
 from imagpose.serving.drawn import frame_sources
+from imagpose.serving.film_places import frame_name
 from imagpose.serving.fitting import fit_inputs
 from imagpose.serving.generate import check_request, generate_inputs
 from imagpose.serving.inputs import Targets, found_targets
@@ -157,6 +162,32 @@ class Retarget(io.ComfyNode):
         return io.NodeOutput(Targets(poses.names, fitted.poses, poses.origins, poses.said), said)
 
 
+def _inputs(*own: Any) -> list[Any]:
+    """What Generate and Animate take alike, around what one of them takes alone."""
+    return [
+        ModelType.Input("model"),
+        PersonType.Input("person"),
+        PosesType.Input("poses"),
+        io.Int.Input("seed", default=0, min=0, max=2**63 - 1, control_after_generate=True),
+        io.Int.Input("steps", default=0, min=0, max=1000, tooltip="0: the model's own"),
+        io.Float.Input("guidance_scale", default=0.0, min=0.0, max=100.0, step=0.1, tooltip=_OWN_SCALE),
+        io.String.Input("grid", default="2x2", tooltip="rows x columns of the joint canvas, or auto"),
+        io.String.Input("size", default="", tooltip=_OF_MODEL),
+        io.Boolean.Input("crop", default=True, tooltip="frame photos around the person"),
+        io.Boolean.Input("retarget", default=True, tooltip="fit poses to the person's body"),
+        *own,
+        io.String.Input(
+            "save_as", default="", tooltip="a folder in ComfyUI's output folder for marked pictures; empty: none"
+        ),
+    ]
+
+
+def _settings(asked: dict[str, Any]) -> dict[str, Any]:
+    """A node's inputs as settings: 0 and "" stand for the model's own."""
+    own = {"steps": asked["steps"] or None, "guidance_scale": asked["guidance_scale"] or None}
+    return {**asked, **own, "size": read_size(asked["size"])}
+
+
 class Generate(io.ComfyNode):
     """Pictures of the person in the poses: `imagpose generate`."""
 
@@ -168,47 +199,21 @@ class Generate(io.ComfyNode):
             category=CATEGORY,
             description="One picture for each pose (and sample), all by one model in one go.",
             is_output_node=True,
-            inputs=[
-                ModelType.Input("model"),
-                PersonType.Input("person"),
-                PosesType.Input("poses"),
-                io.Int.Input("seed", default=0, min=0, max=2**63 - 1, control_after_generate=True),
-                io.Int.Input("steps", default=0, min=0, max=1000, tooltip="0: the model's own"),
-                io.Float.Input("guidance_scale", default=0.0, min=0.0, max=100.0, step=0.1, tooltip=_OWN_SCALE),
+            inputs=_inputs(
                 io.Combo.Input("scenario", options=[_ANY, *SCENARIOS], tooltip="any: any number of photos and poses"),
-                io.String.Input("grid", default="2x2", tooltip="rows x columns of the joint canvas, or auto"),
-                io.String.Input("size", default="", tooltip=_OF_MODEL),
                 io.Int.Input("samples", default=1, min=1, max=1000, tooltip="pictures of each pose"),
                 io.Boolean.Input("keep_best", default=False, tooltip="of the samples of a pose, only the best"),
                 io.String.Input("background", default="keep", tooltip="keep, transparent, or a colour like #ffffff"),
-                io.Boolean.Input("crop", default=True, tooltip="frame photos around the person"),
-                io.Boolean.Input("retarget", default=True, tooltip="fit poses to the person's body"),
-                io.String.Input(
-                    "save_as",
-                    default="",
-                    tooltip="a folder in ComfyUI's output folder for marked pictures; empty: none",
-                ),
-            ],
+            ),
             outputs=[io.Image.Output(display_name="images"), io.String.Output(display_name="result")],
         )
 
     @classmethod
     def execute(
-        cls,
-        model: host.Model,
-        person: Person,
-        poses: Targets,
-        steps: int,
-        guidance_scale: float,
-        scenario: str,
-        size: str,
-        save_as: str,
-        **settings: Any,
+        cls, model: host.Model, person: Person, poses: Targets, save_as: str, scenario: str, **others: Any
     ) -> io.NodeOutput:
-        given = {"steps": steps or None, "guidance_scale": guidance_scale or None, "size": read_size(size), **settings}
-        asked = GenerateSettings.of({"scenario": None if scenario == _ANY else scenario, **given}).settled(
-            model.pipeline
-        )
+        given = {**_settings(others), "scenario": None if scenario == _ANY else scenario}
+        asked = GenerateSettings.of(given).settled(model.pipeline)
         inputs = person.inputs(poses)
         check_request(inputs, asked)
         done = generate_inputs(
@@ -218,6 +223,41 @@ class Generate(io.ComfyNode):
         return io.NodeOutput(pictures_to_unit(done.images), json.dumps(done.record, indent=2))
 
 
+class Animate(io.ComfyNode):
+    """Frames of the person who moves as the poses do: `imagpose animate`."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ImagposeAnimate",
+            display_name="Animate person",
+            category=CATEGORY,
+            description="One frame for each pose, in their order, on canvases that overlap in time.",
+            is_output_node=True,
+            inputs=_inputs(
+                io.Float.Input("fps", default=25.0, min=1.0, max=MOST_FPS, step=0.1, tooltip="frames a second"),
+                io.Int.Input("overlap", default=1, min=0, max=100, tooltip="finished frames on each canvas"),
+                io.Combo.Input("smooth", options=[*SMOOTHING], tooltip="smoothing of the poses"),
+            ),
+            outputs=[
+                io.Image.Output(display_name="frames"),
+                io.Float.Output(display_name="fps"),
+                io.String.Output(display_name="result"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: host.Model, person: Person, poses: Targets, save_as: str, **others: Any) -> io.NodeOutput:
+        with host.frames_folder(save_as) as folder:
+            done = animate(
+                person.photos, poses.poses, person.known_poses(), out=folder, model=model.placed(), tell=host.teller(),
+                **_settings(others),
+            )  # fmt: skip
+            frames = pictures_to_unit(load_picture(folder / frame_name(number)) for number in range(done.num_frames))
+        return io.NodeOutput(frames, done.record["fps"], json.dumps(done.record, indent=2))
+
+
 NODES: list[type[io.ComfyNode]] = [
     LoadModel, RenderedPerson, PhotosToPerson, PoseFromImage, PoseFromFile, PoseFromJSON, DrawPoses, Retarget, Generate,
+    Animate,
 ]  # fmt: skip

@@ -25,7 +25,14 @@ def request_for(host):
     def ask(model=model, **settings):
         return classes["ImagposeGenerate"].execute(model=model, person=person, poses=poses, **{**usual, **settings})
 
-    ask.model = model
+    def animate(**settings):
+        kept = {name: usual[name] for name in ("seed", "steps", "guidance_scale", "grid", "size", "crop", "retarget")}
+        others = {"save_as": "", "fps": 5.0, "overlap": 1, "smooth": "none"}
+        three = poses.joined(poses).joined(poses)
+        given = {**kept, **others, **settings}
+        return classes["ImagposeAnimate"].execute(model=model, person=person, poses=three, **given)
+
+    ask.model, ask.animate = model, animate
     return ask
 
 
@@ -57,6 +64,18 @@ def test_an_interruption_ends_the_request_and_writes_nothing(host, request_for, 
     assert not list(host.output.glob("interrupted*"))
     utils.set_progress_bar_global_hook(None)
     assert len(request_for().result[0]) == 1  # the next one is not interrupted
+
+
+def test_a_film_tells_of_its_steps_and_ends_where_it_is_interrupted(host, request_for, progress):
+    before = set(host.output.iterdir())
+    frames = request_for.animate(grid="1x3").result[0]  # two canvases: two frames, then one beside the first
+    assert frames.shape == (3, 32, 16, 3)
+    assert {total for _, total, _ in progress} == {12} and [done for done, *_ in progress][-1] == 12
+    management, utils = sys.modules["comfy.model_management"], sys.modules["comfy.utils"]
+    utils.set_progress_bar_global_hook(lambda *told, **own: management.interrupt_current_processing())
+    with pytest.raises(management.InterruptProcessingException):
+        request_for.animate(save_as="stopped")
+    assert set(host.output.iterdir()) == before
 
 
 def test_models_are_those_that_ship_and_the_saved_pipelines_below_models(host):

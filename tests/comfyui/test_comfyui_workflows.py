@@ -11,6 +11,7 @@ from PIL import Image
 
 from imagpose.pipeline.conditions import AT_ONCE
 from imagpose.pose import read_pose, write_openpose_json
+from imagpose.serving.animate import animate
 from imagpose.serving.demo import PEOPLE_FOLDER
 from imagpose.serving.generate import generate
 
@@ -30,8 +31,9 @@ def run(host):
         for node in prompt.values():
             if node["class_type"] == "ImagposeLoadModel":
                 node["inputs"]["model"] = "tiny"
-            if node["class_type"] == "ImagposeGenerate":
-                node["inputs"] |= {**ASKED, "save_as": name.partition(".")[0]}
+            if node["class_type"] in ("ImagposeGenerate", "ImagposeAnimate"):
+                own = {key: value for key, value in ASKED.items() if key in node["inputs"]}
+                node["inputs"] |= {**own, "save_as": name.partition(".")[0]}
         done = run_prompt(prompt, host.classes)
         return {node["class_type"]: done[key] for key, node in prompt.items()}
 
@@ -101,11 +103,32 @@ def test_poses_fitted_by_a_node_of_their_own_are_those_that_the_command_fits(hos
     assert outputs["ImagposeRetarget"][1].startswith("to the body in 1 of 1")
 
 
+def test_a_film(host, run, tmp_path):
+    model, asked = str(host.models / "imagpose" / "tiny"), {**ASKED, "grid": "2x2", "fps": 4.0, "smooth": "none"}
+    del asked["samples"]
+    animate(
+        PERSON / "0.png", [f"walk-0{number}" for number in range(1, 5)], PERSON / "0.json", out=tmp_path / "command",
+        model=model, device="cpu", **asked,
+    )  # fmt: skip
+    frames, fps, result = run("film.json")["ImagposeAnimate"]
+    (written,) = (path for path in host.output.glob("film_*") if path.is_dir())
+    files = sorted((tmp_path / "command").glob("*.png"))
+    assert len(files) == len(frames) == 4 and fps == 4
+    for image, own in zip(frames, files, strict=True):
+        assert (written / own.name).read_bytes() == own.read_bytes()
+        with Image.open(own) as picture:
+            np.testing.assert_array_equal((image.numpy() * 255).round(), np.asarray(picture))
+    record, command = (json.loads((folder / "result.json").read_text()) for folder in (written, tmp_path / "command"))
+    assert record == json.loads(result)
+    differing = {name for name in command if record[name] != command[name]}
+    assert differing <= {"poses", "sources", "read", "request", "made"}
+
+
 def test_the_files_of_both_formats_say_the_same(host):
     from comfyui_run import read_workflow, write_workflow
 
     names = {path.name.partition(".")[0] for path in WORKFLOWS.iterdir()}
-    assert names == {"fitted", "photo", "poses"}
+    assert names == {"film", "fitted", "photo", "poses"}
     (host.input / "example.png").touch()
     for name in names:
         api = json.loads((WORKFLOWS / f"{name}.api.json").read_text())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from imagpose.io import json_digest, locked_folder, write_json
 from imagpose.pictures import load_picture
 from imagpose.pose import PoseOptions
 from imagpose.provenance import Origin, Signature, save_film, save_generated
-from imagpose.serving.drawn import draw_poses, frame_sources
+from imagpose.serving.drawn import AfterStep, draw_poses, frame_sources
 from imagpose.serving.film_places import FilmPlaces
 from imagpose.serving.framing import Framed
 from imagpose.serving.generate import check_model, model_label, open_pipeline, request_record, warn_of_photographs
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
 __all__ = ["Animated", "animate", "draw_frames"]
+
+Tell = Callable[[int, int], None]
+"""Is told the steps done, and those in all."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def animate(
     backend: str | None = None,
     overwrite: bool = False,
     signature: Signature | None = None,
+    tell: Tell | None = None,
     **settings: Any,
 ) -> Animated:
     """A film of the person of the sources, who moves as the poses do.
@@ -91,6 +95,7 @@ def animate(
         out: film.mp4 (extra `video`), film.gif, or a folder for frame-000001.png, ... and result.json. The frames of a film
             lie in ``<out>.frames`` until it is complete; its record is ``<out>.json``.
         overwrite: replace the result of another request.
+        tell: called after each step with the steps done and those of the whole film; what it raises stops the film.
         settings: of `AnimateSettings`, `GenerateSettings` and `Sampling`, by name: overlap=1, grid="3x3", seed=7, ...
 
     Raises:
@@ -124,7 +129,7 @@ def animate(
         places.check(request, overwrite)
         warn_of_photographs(model_label(model), as_list(sources))
         pipeline, seconds = open_pipeline(model, asked.drawing, device, dtype, backend)
-        film = _Film(pipeline, inputs, sequence, asked, grid, fps, places, request, signature)
+        film = _Film(pipeline, inputs, sequence, asked, grid, fps, places, request, signature, tell)
         record = film.make(seconds, overwrite)
     places.clear(request)
     return Animated(places.out, record["frames"], record)
@@ -143,6 +148,7 @@ class _Film:
     places: FilmPlaces
     request: dict[str, Any]
     signature: Signature | None
+    tell: Tell | None
 
     def make(self, load_seconds: float, overwrite: bool) -> dict[str, Any]:
         """Draw what is missing, write the film, and give the record; first of all, look at photos and poses."""
@@ -156,7 +162,7 @@ class _Film:
             self.pipeline.backend.used.clear()  # the record names those of this film
             made = draw_frames(
                 self.pipeline, framed, prepared, replace(self.settings, drawing=drawing), size, self.places,
-                None if self.places.is_film else self.signature,
+                None if self.places.is_film else self.signature, self.tell,
             )  # fmt: skip
             seconds = {"load": round(load_seconds, 3), "generate": round(time.perf_counter() - started, 3)}
             record = {
@@ -211,6 +217,7 @@ def draw_frames(
     size: tuple[int, int],
     places: FilmPlaces,
     signature: Signature | None = None,
+    tell: Tell | None = None,
 ) -> int:
     """Write the frames of a sequence that are not there yet, canvas by canvas.
 
@@ -220,6 +227,7 @@ def draw_frames(
     Args:
         settings: whose `drawing` has the grid of all canvases.
         places: where they go.
+        tell: as of `animate`.
 
     Returns:
         The number of frames written.
@@ -231,7 +239,9 @@ def draw_frames(
     ends = [*sequence.places[1:], sequence.num_frames]
     console, written = Console(stderr=True), 0
     pipeline.set_progress_bar_config(disable=True)
-    for finished, new in track(canvases, "canvases", console=console, disable=not console.is_terminal):
+    for number, (finished, new) in enumerate(
+        track(canvases, "canvases", console=console, disable=not console.is_terminal)
+    ):
         files = [[places.frame(own) for own in range(sequence.places[place], ends[place])] for place in new]
         if all(file.is_file() for held in files for file in held):
             continue
@@ -240,13 +250,25 @@ def draw_frames(
         generator, latents = _start(pipeline, grid, size, drawing.sampling.seed)
         pictures = draw_poses(
             pipeline, [*(own.picture for own in sources), *earlier], [*(own.pose for own in sources), *in_view],
-            [poses[place] for place in new], drawing, generator, size, None, latents,
+            [poses[place] for place in new], drawing, generator, size,
+            None if tell is None else _telling(tell, number, len(canvases)), latents,
         )  # fmt: skip
         for picture, held in zip(pictures, files, strict=True):
             for file in held:
                 save_generated(picture, file, origin, signature)
                 written += 1
     return written
+
+
+def _telling(tell: Tell, number: int, canvases: int) -> AfterStep:
+    """The pipeline's callback while it draws a canvas of a film."""
+
+    def after_step(pipeline: IMAGPosePipeline, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
+        steps = pipeline.num_timesteps
+        tell(number * steps + step + 1, canvases * steps)
+        return {}
+
+    return after_step
 
 
 def _start(

@@ -34,8 +34,12 @@ def _option(*names: str, help: str, metavar: str | None = None, panel: str = "Sa
     return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)
 
 
+OptionTable = dict[str, tuple[Any, Any]]
+"""Annotation and default of options, by their parameters' names; `inspect.Parameter.empty`: an option must be given."""
+
+_BUILT = ("Sampling", "PoseOptions", "Measuring")  # imported for type checking only
 # Fields of `pipeline.sampling.Sampling`: the options of every command that samples.
-_SAMPLING: dict[str, tuple[Any, Any]] = {
+SAMPLING: OptionTable = {
     "steps": (Annotated[int | None, _option(help="Denoising steps; default: the model's own, mostly 20.")], None),
     "guidance_scale": (
         Annotated[
@@ -72,7 +76,7 @@ _SAMPLING: dict[str, tuple[Any, Any]] = {
 
 
 # Fields of `pose.PoseOptions`: the options of every command that reads poses.
-_READING: dict[str, tuple[Any, Any]] = {
+_READING: OptionTable = {
     "units": (
         Annotated[
             str | None,
@@ -113,7 +117,7 @@ def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
 
         return Sampling(**settings)
 
-    return _with_options(command, "sampling", _SAMPLING, build)
+    return with_options(command, "sampling", SAMPLING, build)
 
 
 def with_reading(command: Callable[..., None]) -> Callable[..., None]:
@@ -124,16 +128,20 @@ def with_reading(command: Callable[..., None]) -> Callable[..., None]:
 
         return PoseOptions(frame=None if frame is None else parse_size(frame), **settings)
 
-    return _with_options(command, "reading", _READING, build)
+    return with_options(command, "reading", _READING, build)
 
 
-def _with_options(
-    command: Callable[..., None], argument: str, table: dict[str, tuple[Any, Any]], build: Callable[..., Any]
+def with_options(
+    command: Callable[..., None], argument: str, table: OptionTable, build: Callable[..., Any]
 ) -> Callable[..., None]:
-    """A command whose `argument` is built from a table's options, which stand behind its own."""
-    hints = get_type_hints(command, localns={"Sampling": object, "PoseOptions": object}, include_extras=True)
+    """A command whose `argument` is built from a table's options, behind its own; what must be given comes first.
+
+    Args:
+        build: takes those options of the table that the command does not have itself, by name.
+    """
+    hints = get_type_hints(command, localns=dict.fromkeys(_BUILT, object), include_extras=True)
     own = inspect.signature(command).parameters.values()
-    keyword = inspect.Parameter.KEYWORD_ONLY
+    keyword, empty = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
     parameters = [
         parameter.replace(kind=keyword, annotation=hints[parameter.name])
         for parameter in own
@@ -143,15 +151,16 @@ def _with_options(
     for name in taken:
         annotation, default = table[name]
         parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
+    parameters.sort(key=lambda parameter: parameter.default is not empty)
 
     @wraps(command)
-    def with_options(**arguments: Any) -> None:
+    def built(**arguments: Any) -> None:
         settings = {name: arguments.pop(name) for name in taken}
         command(**arguments, **{argument: build(**settings)})
 
-    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return with_options
+    built.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    built.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return built
 
 
 def parse_size(text: str) -> tuple[int, int]:

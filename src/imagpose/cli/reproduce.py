@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagpose.cli.options import Model, Workers, parse_named, with_sampling
+from imagpose.cli.options import SAMPLING, Model, Workers, parse_named, with_options, with_sampling
 
 if TYPE_CHECKING:
     from imagpose.evaluation.reproduce.measuring import Measuring
@@ -39,56 +42,76 @@ Overrides = Annotated[
 ]
 
 
-@app.command(
-    epilog="Example: imagpose reproduce table1 --data data/deepfashion --model model --baseline CFLD=cfld --out results"
-)
-@with_sampling
-def table1(
-    sampling: Sampling,
-    data: Data,
-    out: Out,
-    model: Model = "mini",
-    baseline: Baselines = None,
-    limit: Limit = None,
-) -> None:
+def _measuring(out: Path, data: Path | None = None, limit: int | None = None, **sampling: Any) -> Measuring:
+    """As asked; without a data set, on the people that the command renders."""
+    from imagpose.evaluation.reproduce.measuring import Measuring
+    from imagpose.pipeline.sampling import Sampling
+
+    return Measuring(out, data or out / "people", Sampling(**sampling), limit, _command())
+
+
+def _command() -> str:
+    """What was typed, for the page."""
+    return shlex.join(["imagpose", *sys.argv[1:]])
+
+
+def _show(table: str, out: Path, item: str) -> None:
+    if table:
+        typer.echo(f"{table}\n\n{out / f'{item}.md'}")
+
+
+_MEASURED = {"data": (Data, inspect.Parameter.empty), "out": (Out, inspect.Parameter.empty), "limit": (Limit, None)}
+
+
+def _page(
+    example: str, name: str | None = None, without: str | None = None
+) -> Callable[[Callable[..., str]], Callable[..., None]]:
+    """Add a command that writes a page named as the function, and returns the table, which is printed.
+
+    Its argument `measuring` is built from --data, --out, --limit and the options of sampling.
+
+    Args:
+        example: a call, from the command's name on.
+        name: of the command; None: the function's.
+        without: the one of the three options that the command does not have.
+    """
+    options = {option: own for option, own in {**_MEASURED, **SAMPLING}.items() if option != without}
+
+    def add(command: Callable[..., str]) -> Callable[..., None]:
+        @wraps(command)
+        def shown(measuring: Measuring, **own: Any) -> None:
+            _show(command(measuring, **own), measuring.out, command.__name__)
+
+        whole = with_options(shown, "measuring", options, _measuring)
+        return app.command(name, epilog=f"Example: imagpose reproduce {example}")(whole)
+
+    return add
+
+
+@_page("table1 --data data/deepfashion --model model --baseline CFLD=cfld --out results")
+def table1(measuring: Measuring, model: Model = "mini", baseline: Baselines = None) -> str:
     """A model beside other methods' folders of pictures."""
     from imagpose.evaluation.reproduce import items
 
-    baselines = {name: Path(folder) for name, folder in parse_named(baseline, "--baseline").items()}
-    _show(items.table1(_measuring(data, out, sampling, limit), model, baselines), out, "table1")
+    return items.table1(measuring, model, _folders(baseline))
 
 
-@app.command(
-    epilog="Example: imagpose reproduce table2 --data data/people --config configs/reproduce.yaml --budget 2000 --out out"
-)
-@with_sampling
-def table2(
-    sampling: Sampling,
-    data: Data,
-    config: Config,
-    budget: Budget,
-    out: Out,
-    overrides: Overrides = None,
-    limit: Limit = None,
-) -> None:
+@_page("table2 --data data/people --config configs/reproduce.yaml --budget 2000 --out out")
+def table2(measuring: Measuring, config: Config, budget: Budget, overrides: Overrides = None) -> str:
     """What each module adds: B0 to B4 and the whole model, trained alike."""
     from imagpose.evaluation.reproduce import items
 
-    runs = _runs(out, data, config, budget, overrides)
-    _show(items.table2(_measuring(data, out, sampling, limit), runs), out, "table2")
+    return items.table2(measuring, _runs(measuring, config, budget, overrides))
 
 
-@app.command(
-    epilog="Example: imagpose reproduce table3 --data data/people --config configs/reproduce.yaml --budget 2000"
+@_page(
+    "table3 --data data/people --config configs/reproduce.yaml --budget 2000"
     " --image-encoder small=runs/small/weights --image-encoder large=runs/large/weights --out results"
 )
-@with_sampling
 def table3(
-    sampling: Sampling,
-    data: Data,
+    measuring: Measuring,
     config: Config,
     budget: Budget,
-    out: Out,
     preset: Annotated[
         list[str] | None, typer.Option(help="A base and image encoder, see imagpose models; repeat for several.")
     ] = None,
@@ -97,15 +120,12 @@ def table3(
         typer.Option(help="NAME=FOLDER (or Hub id) for the configuration's preset; repeat for several."),
     ] = None,
     overrides: Overrides = None,
-    limit: Limit = None,
-) -> None:
+) -> str:
     """Other bases and image encoders, trained alike."""
     from imagpose.evaluation.reproduce import items
 
-    runs = _runs(out, data, config, budget, overrides)
     encoders = parse_named(image_encoder, "--image-encoder")
-    measuring = _measuring(data, out, sampling, limit)
-    _show(items.table3(measuring, runs, preset or (), encoders), out, "table3")
+    return items.table3(measuring, _runs(measuring, config, budget, overrides), preset or (), encoders)
 
 
 @app.command(
@@ -142,145 +162,108 @@ def table4(
 
     shares = {"shares": tuple(subset)} if subset else {}
     asked = Table4(
-        out, data, config, sampling, shlex.join(["imagpose", *sys.argv[1:]]), annotations, model, finetune,
+        out, data, config, sampling, _command(), annotations, model, finetune,
         generator_per_subset, seeds=seeds, overrides=tuple(overrides or ()), **shares,
     )  # fmt: skip
     _show(make_table4(asked), out, "table4")
 
 
-@app.command(
-    epilog="Example: imagpose reproduce table7 --data data/people --config configs/reproduce.yaml --budget 2000 --out out"
-)
-@with_sampling
-def table7(
-    sampling: Sampling,
-    data: Data,
-    config: Config,
-    budget: Budget,
-    out: Out,
-    overrides: Overrides = None,
-    limit: Limit = None,
-) -> None:
+@_page("table7 --data data/people --config configs/reproduce.yaml --budget 2000 --out out")
+def table7(measuring: Measuring, config: Config, budget: Budget, overrides: Overrides = None) -> str:
     """The joint canvas against views along the batch axis (M1), trained alike."""
     from imagpose.evaluation.reproduce import items
 
-    runs = _runs(out, data, config, budget, overrides)
-    _show(items.table7(_measuring(data, out, sampling, limit), runs), out, "table7")
+    return items.table7(measuring, _runs(measuring, config, budget, overrides))
 
 
-@app.command(epilog="Example: imagpose reproduce figure7 --data data/people --model mini --out results")
-@with_sampling
-def figure7(sampling: Sampling, data: Data, out: Out, model: Model = "mini", limit: Limit = None) -> None:
+@_page("figure7 --data data/people --model mini --out results")
+def figure7(measuring: Measuring, model: Model = "mini") -> str:
     """One model in its four scenarios: T1, T2, T3 and IMAGPose*."""
     from imagpose.evaluation.reproduce import items
 
-    _show(items.figure7(_measuring(data, out, sampling, limit), model), out, "figure7")
+    return items.figure7(measuring, model)
 
 
-@app.command(epilog="Example: imagpose reproduce figure8 --data data/people --model mini --steps 5,10,20 --out results")
-@with_sampling
+@_page("figure8 --data data/people --model mini --steps 5,10,20 --out results")
 def figure8(
-    sampling: Sampling,
-    data: Data,
-    out: Out,
+    measuring: Measuring,
     model: Model = "mini",
     steps: Annotated[str, typer.Option(help="Numbers of DDIM steps.")] = "5,10,20,50",
-    limit: Limit = None,
     requests: Annotated[int, typer.Option(min=1, help="Calls that are timed per setting.")] = 5,
-) -> None:
+) -> str:
     """Seconds per distinct picture against quality."""
     from imagpose.evaluation.reproduce import items
 
     numbers = [int(text) if text.strip().isdecimal() else 0 for text in steps.split(",")]
     if min(numbers) < 1 or len(set(numbers)) < len(numbers):
         raise ValueError(f"steps is {steps!r}; whole numbers from 1, each once, expected, for example 5,10,20")
-    measuring = _measuring(data, out, sampling, limit)
-    _show(items.figure8(measuring, model, numbers, requests), out, "figure8")
+    return items.figure8(measuring, model, numbers, requests)
 
 
-@app.command(
-    epilog="Example: imagpose reproduce figure5 --data data/deepfashion --model model --baseline CFLD=cfld --out results"
-)
-@with_sampling
+@_page("figure5 --data data/deepfashion --model model --baseline CFLD=cfld --out results", without="limit")
 def figure5(
-    sampling: Sampling,
-    data: Data,
-    out: Out,
+    measuring: Measuring,
     model: Model = "mini",
     baseline: Baselines = None,
     rows: Rows = 6,
     pairs: Annotated[
         Path | None, typer.Option(help="CSV source,target whose first rows are shown; default: a fixed choice.")
     ] = None,
-) -> None:
+) -> str:
     """Rows of source, pose, other methods, ours and the truth."""
     from imagpose.evaluation.reproduce import figures
 
-    others = {name: Path(folder) for name, folder in parse_named(baseline, "--baseline").items()}
-    _show(figures.figure5(_measuring(data, out, sampling, None), model, others, rows, pairs), out, "figure5")
+    return figures.figure5(measuring, model, _folders(baseline), rows, pairs)
 
 
-@app.command(epilog="Example: imagpose reproduce figure9 --data data/people --out results")
-@with_sampling
-def figure9(sampling: Sampling, data: Data, out: Out, model: Model = "mini", rows: Rows = 2) -> None:
+@_page("figure9 --data data/people --out results", without="limit")
+def figure9(measuring: Measuring, model: Model = "mini", rows: Rows = 2) -> str:
     """The same people in the four scenarios, as pictures."""
     from imagpose.evaluation.reproduce import figures
 
-    _show(figures.figure9(_measuring(data, out, sampling, None), model, rows), out, "figure9")
+    return figures.figure9(measuring, model, rows)
 
 
-@app.command(epilog="Example: imagpose reproduce figure10 --data data/people --out results")
-@with_sampling
-def figure10(sampling: Sampling, data: Data, out: Out, model: Model = "mini", rows: Rows = 4) -> None:
+@_page("figure10 --data data/people --out results", without="limit")
+def figure10(measuring: Measuring, model: Model = "mini", rows: Rows = 4) -> str:
     """More people, one source and six poses each, as pictures."""
     from imagpose.evaluation.reproduce import figures
 
-    _show(figures.figure10(_measuring(data, out, sampling, None), model, rows), out, "figure10")
+    return figures.figure10(measuring, model, rows)
 
 
-@app.command(epilog="Example: imagpose reproduce figure12 --data data/people --out results")
-@with_sampling
-def figure12(sampling: Sampling, data: Data, out: Out, model: Model = "mini", rows: Rows = 2) -> None:
+@_page("figure12 --data data/people --out results", without="limit")
+def figure12(measuring: Measuring, model: Model = "mini", rows: Rows = 2) -> str:
     """Several sources and several poses, as pictures."""
     from imagpose.evaluation.reproduce import figures
 
-    _show(figures.figure12(_measuring(data, out, sampling, None), model, rows), out, "figure12")
+    return figures.figure12(measuring, model, rows)
 
 
-@app.command(epilog="Example: imagpose reproduce views --data data/people --limit 24 --out results")
-@with_sampling
-def views(sampling: Sampling, data: Data, out: Out, model: Model = "mini", limit: Limit = None) -> None:
+@_page("views --data data/people --limit 24 --out results")
+def views(measuring: Measuring, model: Model = "mini") -> str:
     """Limitation 1: quality, agreement and time for 2 to 12 views on a canvas; needs people of 12 views."""
     from imagpose.evaluation.reproduce import limitations
 
-    _show(limitations.views(_measuring(data, out, sampling, limit), model), out, "views")
+    return limitations.views(measuring, model)
 
 
-@app.command(epilog="Example: imagpose reproduce styles --people 12 --limit 24 --out results")
-@with_sampling
+@_page("styles --people 12 --limit 24 --out results", without="data")
 def styles(
-    sampling: Sampling,
-    out: Out,
+    measuring: Measuring,
     model: Model = "mini",
     people: Annotated[int, typer.Option(min=1, help="Test people, rendered in every style.")] = 12,
-    limit: Limit = None,
     workers: Workers = None,
-) -> None:
+) -> str:
     """Limitation 2: the same people in five styles, and sources of two styles together."""
     from imagpose.evaluation.reproduce import limitations
 
-    _show(limitations.styles(_measuring(out / "people", out, sampling, limit), model, people, workers), out, "styles")
+    return limitations.styles(measuring, model, people, workers)
 
 
-@app.command(
-    "all",
-    epilog="Example: imagpose reproduce all --data data/people --config configs/reproduce.yaml --budget 2000 --out all",
-)
-@with_sampling
-def everything(
-    sampling: Sampling,
-    data: Data,
-    out: Out,
+@_page("all --data data/people --config configs/reproduce.yaml --budget 2000 --out all", name="all")
+def report(
+    measuring: Measuring,
     model: Model = "mini",
     baseline: Baselines = None,
     config: Annotated[
@@ -295,32 +278,22 @@ def everything(
         list[str] | None, typer.Option(help="A line of Table 3: NAME=FOLDER (or Hub id); repeat for several.")
     ] = None,
     overrides: Overrides = None,
-    limit: Limit = None,
-) -> None:
+) -> str:
     """Every table and figure that the data allow, resumable, with one report of all verdicts."""
     from imagpose.evaluation.reproduce.everything import Everything, reproduce_all
 
     given = Everything(
-        _measuring(data, out, sampling, limit), model,
-        {name: Path(folder) for name, folder in parse_named(baseline, "--baseline").items()},
-        config, budget, tuple(overrides or ()), seeds, tuple(preset or ()), parse_named(image_encoder, "--image-encoder"),
+        measuring, model, _folders(baseline), config, budget, tuple(overrides or ()), seeds, tuple(preset or ()),
+        parse_named(image_encoder, "--image-encoder"),
     )  # fmt: skip
-    _show(reproduce_all(given, lambda line: typer.echo(line, err=True)), out, "report")
+    return reproduce_all(given, lambda line: typer.echo(line, err=True))
 
 
-def _measuring(data: Path, out: Path, sampling: Sampling, limit: int | None) -> Measuring:
-    from imagpose.evaluation.reproduce.measuring import Measuring
-
-    command = shlex.join(["imagpose", *sys.argv[1:]])
-    return Measuring(out, data, sampling, limit, command)
-
-
-def _runs(out: Path, data: Path, config: Path, budget: int, overrides: list[str] | None) -> TrainingRuns:
+def _runs(measuring: Measuring, config: Path, budget: int, overrides: list[str] | None) -> TrainingRuns:
     from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 
-    return TrainingRuns(out, data, config, budget, tuple(overrides or ()))
+    return TrainingRuns(measuring.out, measuring.data, config, budget, tuple(overrides or ()))
 
 
-def _show(table: str, out: Path, item: str) -> None:
-    if table:
-        typer.echo(f"{table}\n\n{out / f'{item}.md'}")
+def _folders(baselines: list[str] | None) -> dict[str, Path]:
+    return {name: Path(folder) for name, folder in parse_named(baselines, "--baseline").items()}

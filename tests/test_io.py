@@ -330,6 +330,12 @@ def test_a_folder_belongs_to_its_first_settings(tmp_path):
         claim_folder(folder, {"data": "x", "sampling": {"steps": 10, "grid": (2, 2)}})
     with pytest.raises(ValueError, match="data, grid, seed differ"):
         claim_folder(folder, {"data": "y", "sampling": {"steps": 20, "grid": (2, 3)}, "seed": 1})
+    later = {**settings, "sampling": {"every": 1, **settings["sampling"]}, "seed": 0}
+    claim_folder(folder, later, {"seed": 0, "sampling": {"every": 1, "steps": 10}})  # which did not exist before
+    with pytest.raises(ValueError, match=r"\(every, seed differ\)"):
+        claim_folder(folder, later, {"seed": 1, "sampling": {"every": 2, "steps": 20}})
+    with pytest.raises(ValueError, match=r"\(steps differ\)"):  # a setting that was named is not what it is by default
+        claim_folder(folder, {"sampling": {"steps": 10}}, {"sampling": {"steps": 10}})
     (folder / "settings.json").write_text("[damaged")
     with pytest.raises(ValueError, match="data, steps, grid differ"):
         claim_folder(folder, settings)

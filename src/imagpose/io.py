@@ -343,12 +343,13 @@ def locked_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+def claim_folder(folder: Path, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
     """Mark a folder, made where it is missing, as holding what these settings give: ``settings.json``.
 
     Args:
         folder: whose results are to be continued.
         settings: of what JSON can hold; dictionaries in it are compared key by key.
+        defaults: what a setting was if the mark does not name it, because it was written before the setting existed.
 
     Raises:
         ValueError: it is marked with others; the message names those that differ.
@@ -362,7 +363,7 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         found = read_json(mark)
     except ValueError:
         found = None
-    if other := _differing(found, json.loads(json.dumps(settings))):
+    if other := _differing(found, json.loads(json.dumps(settings)), json.loads(json.dumps(defaults or {}))):
         raise ValueError(f"{folder} holds results of other settings ({', '.join(other)} differ): choose another folder")
 
 
@@ -378,13 +379,14 @@ def check_unclaimed(folder: Path, names: Iterable[str]) -> None:
                 raise ValueError(f"{folder / name} exists and was not written by this command: choose another folder")
 
 
-def _differing(found: Any, wanted: Mapping[str, Any]) -> list[str]:
+def _differing(found: Any, wanted: Mapping[str, Any], defaults: Any) -> list[str]:
     """Names of the values that differ, those of inner dictionaries in place of the dictionary's own."""
-    found = found if isinstance(found, dict) else {}
+    defaults = defaults if isinstance(defaults, dict) else {}
+    held = {**defaults, **(found if isinstance(found, dict) else {})}
     names: list[str] = []
     for name, value in wanted.items():
         if isinstance(value, dict):
-            names += _differing(found.get(name), value)
-        elif name not in found or found[name] != value:
+            names += _differing(held.get(name), value, defaults.get(name))
+        elif name not in held or held[name] != value:
             names.append(name)
     return names

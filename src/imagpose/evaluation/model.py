@@ -188,7 +188,7 @@ def _claim(out: Path, model: str, evaluation: ModelEvaluation, asked: Asked) -> 
         "pairs": hashlib.sha256(repr(asked.pairs).encode()).hexdigest(),
         "sampling": asdict(evaluation.sampling),
     }
-    claim_folder(out, mine)
+    claim_folder(out, mine, {"sampling": asdict(Sampling())})
 
 
 def _generate(

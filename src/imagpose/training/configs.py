@@ -40,6 +40,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+def defaults_of(kind: type[Section]) -> dict[str, Any]:
+    """What the options are that a configuration need not name, of what JSON can hold."""
+    return kind.model_construct().model_dump(mode="json")
+
+
 class ViewCacheConfig(Section):
     """Rendered views of consecutive identities, kept on disk in blocks (`cache.py`)."""
 

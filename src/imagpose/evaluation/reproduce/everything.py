@@ -21,6 +21,7 @@ from imagpose.evaluation.reproduce.measuring import Measuring
 from imagpose.evaluation.reproduce.power import gap_to_decide, people_needed, seeds_needed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.io import claim_folder, read_json, staged_folder, write_text
+from imagpose.pipeline.sampling import Sampling
 
 __all__ = ["Everything", "reproduce_all"]
 
@@ -124,7 +125,7 @@ def reproduce_all(everything: Everything, say: Callable[[str], None]) -> str:
     if everything.config is not None and everything.budget is None:
         raise ValueError("variants are trained for a number of steps: give --budget beside --config")
     out = everything.measuring.out
-    claim_folder(out, everything.settings)
+    claim_folder(out, everything.settings, {"sampling": asdict(Sampling())})
     reasons: dict[tuple[str, str], str] = {}
     for folder, item, make in everything.jobs():
         if (out / folder / f"{item}.md").is_file():

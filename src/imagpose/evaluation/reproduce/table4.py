@@ -27,7 +27,7 @@ from imagpose.io import check_output_folder, claim_folder, locked_folder, partia
 from imagpose.models.folder import resolve_model
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import read_annotation_csv, write_annotation_csv
-from imagpose.training.configs import load_config
+from imagpose.training.configs import defaults_of, load_config
 from imagpose.training.denoiser import DenoiserConfig, train_denoiser
 from imagpose.training.reid import ReidConfig, train_reid
 
@@ -119,6 +119,7 @@ class Table4:
                 "finetune": None if self.finetune is None else self.finetune.read_text(encoding="utf-8"),
                 "generator_per_subset": self.generator_per_subset, "annotations": str(self.key_points.resolve()),
             },
+            {"config": defaults_of(ReidConfig)},
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from imagpose.data.info import read_info
 from imagpose.io import claim_folder, read_json
 from imagpose.models.kinds import check_base, check_image_encoder
 from imagpose.models.presets import ABLATIONS, find_preset
-from imagpose.training.configs import load_config
+from imagpose.training.configs import defaults_of, load_config
 from imagpose.training.denoiser import train_denoiser
 from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser.networks import frozen_files
@@ -81,7 +81,8 @@ class TrainingRuns:
             check_base(preset, files)
             if preset.name in named_presets:
                 check_image_encoder(preset, files)
-        claim_folder(self.out, {"data": info.fingerprint, "config": _shared(configs[0])})
+        settings = {"data": info.fingerprint, "config": _shared(configs[0])}
+        claim_folder(self.out, settings, {"config": defaults_of(DenoiserConfig)})
 
     def train(self, name: str, changes: Sequence[str]) -> Path:
         """Train a run, or go on with it, or nothing if it is finished.

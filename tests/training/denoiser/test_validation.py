@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from diffusers import DDIMScheduler
 from tiny_networks import denoiser_values
 
+from imagpose.metrics.detail import detail_correlation
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.training.denoiser import DenoiserConfig, DenoiserStage, fill_caches
+from imagpose.training.denoiser import DenoiserConfig, DenoiserStage, fill_caches, train_denoiser
 from imagpose.training.denoiser.draw import draw_items
+from imagpose.training.denoiser.preview import Preview
 from imagpose.training.stage import Drawn, keyed_generator
 
 ITEMS, SEED = 32, 1_000_003
@@ -87,6 +91,32 @@ def test_neither_phases_nor_the_batch_size_change_what_is_validated(values: dict
     late = {"timestep_shift": 5.0, "noise_offset": 0.3, "pure_noise_share": 0.5, "low_resolution_share": 1.0}
     other = prepared(values | phases | late | {"batch_size": 7})
     assert other._held_out_losses() == pytest.approx(plain, rel=1e-5)
+
+
+def test_a_run_says_first_what_its_autoencoder_keeps(values: dict, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    path = Path(values["output"]).parent / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    train_denoiser(path, ["steps=1"], stop_after=1e-9)
+    said = re.search(
+        r"autoencoder alone: PSNR ([-\d.]+) dB, detail correlation ([-\d.]+); .*\nwarning: .*faces",
+        capsys.readouterr().err,
+    )
+    assert said is not None
+    stage = prepared(values)
+    psnrs, details = [], []
+    for person in range(len(stage.held_out.view_counts)):
+        truth, mask = np.asarray(stage.held_out.view(person, 0)[0]), stage.held_out.foreground(person, 0)
+        pixels = torch.from_numpy(truth.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+        with torch.no_grad():
+            made = stage.frozen.vae.decode(stage.frozen.vae.encode(pixels).latent_dist.mode()).sample[0]
+        made = ((made.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        error = (made.astype(float) - truth)[mask]
+        psnrs.append(10 * np.log10(255**2 / (error**2).mean()))
+        details.append(detail_correlation(made, truth, mask))
+    assert float(said[1]) == pytest.approx(np.mean(psnrs), abs=0.06)
+    assert float(said[2]) == pytest.approx(np.nanmean(details), abs=0.006)
+    monkeypatch.setattr(Preview, "_reconstructed", lambda _, pictures: list(pictures))
+    assert len(stage.ceiling()) == 1 and "detail correlation 1.00" in stage.ceiling()[0]
 
 
 def test_previews_are_sampled_with_the_named_scheduler_and_the_export_keeps_its_own(

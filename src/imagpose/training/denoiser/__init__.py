@@ -7,6 +7,7 @@ what comes out.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,7 @@ from imagpose.training.denoiser.cache import build_cache, open_dataset
 from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser.networks import build_pipeline
 from imagpose.training.denoiser.stage import DenoiserStage
-from imagpose.training.processes import wait_for_everyone
+from imagpose.training.processes import this_process, wait_for_everyone
 from imagpose.training.run import Trainer, prepare_run
 from imagpose.training.stopping import StopRequests
 
@@ -71,7 +72,10 @@ def fill_caches(
 
 def _prepared(config: DenoiserConfig) -> DenoiserStage:
     pipeline, _ = fill_caches(config)
-    return DenoiserStage(config, pipeline)
+    stage = DenoiserStage(config, pipeline)
+    if this_process()[0] == 0:
+        print(*stage.ceiling(), sep="\n", file=sys.stderr)
+    return stage
 
 
 train_denoiser = Trainer(DenoiserConfig, _prepared)

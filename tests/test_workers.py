@@ -1,11 +1,13 @@
 import os
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from imagpose.workers import in_order, usable_cores
+from imagpose.workers import WorkerProcess, in_order, usable_cores
 
 
 def slow_when_even(number: int) -> tuple[int, int, str | None]:
@@ -17,6 +19,12 @@ def fail_at_two(number: int) -> int:
     if number == 2:
         raise ValueError("two")
     return number
+
+
+def kill_at_two(number: int) -> int:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fail_at_two(number + 1) - 1
 
 
 def test_results_come_in_the_items_order_from_other_processes_of_one_thread(monkeypatch):
@@ -46,6 +54,20 @@ def test_the_error_of_an_item_comes_after_the_results_before_it(workers):
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match="two"):
         next(results)
+
+
+def test_a_process_that_dies_fails_what_it_has_and_gets_and_no_other():
+    process, other = WorkerProcess(), WorkerProcess()
+    answers = [process.submit(kill_at_two, number) for number in range(5)]
+    assert answers[0].result() == 0 and isinstance(answers[1].exception(), ValueError)
+    assert [type(own.exception()) for own in answers[2:]] == [BrokenProcessPool] * 3
+    assert isinstance(process.submit(kill_at_two, 0).exception(), BrokenProcessPool)
+    number, own, threads = other.submit(slow_when_even, 1).result()
+    assert number == 1 and own != os.getpid() and threads == "1"
+    process.close()
+    other.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(own, 0)
 
 
 def test_threads_are_limited_before_numpy_and_not_against_the_environment():

@@ -13,11 +13,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["default_to_one_thread", "in_order", "usable_cores"]
+__all__ = ["WorkerProcess", "default_to_one_thread", "in_order", "usable_cores"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _AHEAD = 4  # items worked on in advance per worker, so that a slow consumer does not fill the memory
@@ -46,12 +47,10 @@ def in_order(
         yield from map(work, items)
         return
     pending: deque[Future[Result]] = deque()
-    context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
+    with _one_thread_each(), _spawned(workers) as pool:
         try:
             for item in items:
-                with _interrupts(signal.SIG_BLOCK):  # a process that starts inherits this
-                    pending.append(pool.submit(partial(_work_interruptibly, work), item))
+                pending.append(_submit(pool, work, item))
                 if len(pending) >= _AHEAD * workers:
                     yield pending.popleft().result()
             while pending:
@@ -59,6 +58,39 @@ def in_order(
         finally:
             for future in pending:
                 future.cancel()
+
+
+class WorkerProcess:
+    """A fresh process of one thread that works on one item after the other, and may be killed without harm to others.
+
+    Ctrl-C breaks off its work as that of `in_order`.
+    """
+
+    def __init__(self) -> None:
+        self._pool = _spawned(1)
+
+    def submit(self, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+        """`work`, as of `in_order`, of an item, after the items before it; BrokenProcessPool if the process is gone."""
+        with _one_thread_each():
+            try:
+                return _submit(self._pool, work, item)
+            except BrokenProcessPool as error:
+                future: Future[Result] = Future()
+                future.set_exception(error)
+                return future
+
+    def close(self) -> None:
+        """End it after the item that it works on; those that wait are dropped."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _spawned(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
+
+
+def _submit(pool: ProcessPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    with _interrupts(signal.SIG_BLOCK):  # a process that starts inherits this
+        return pool.submit(partial(_work_interruptibly, work), item)
 
 
 def _work_interruptibly(work: Callable[[Item], Result], item: Item) -> Result:

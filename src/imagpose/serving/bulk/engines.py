@@ -1,25 +1,26 @@
 """Where batches are answered: in this process, in processes of this machine, or by actors of a Ray cluster.
 
-An engine takes batches as it has room for them, so that no more is read and kept than workers and the writer keep up with.
+Workers get batches as they have room for them, so that no more is read and kept than they and the writer keep up with.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, Protocol
 
 from imagpose.devices import choose_device
 from imagpose.pipeline.loading import check_dtype
+from imagpose.serving.bulk.pool import WorkerPool
 from imagpose.serving.bulk.requests import Batch
 from imagpose.serving.bulk.worker import Answer, BulkWorker, WorkerSettings
-from imagpose.workers import in_order
+from imagpose.workers import WorkerProcess
 
 __all__ = ["ENGINES", "Engine", "LocalEngine", "RayEngine"]
 
 ENGINES = ("local", "ray")
-_STARTS = 3  # of a worker in a row that answer nothing, on average, after which the job is given up
 
 
 class Engine(Protocol):
@@ -38,12 +39,12 @@ class Engine(Protocol):
             ValueError: it is not there, not with so many workers, or does not compute in this precision.
         """
 
-    def answers(self, settings: WorkerSettings, batches: Iterable[Batch], alone: bool) -> Iterator[list[Answer]]:
+    def answers(self, settings: WorkerSettings, batches: Sequence[Batch], alone: bool) -> Iterator[list[Answer]]:
         """The answers to each batch, in any order.
 
         Args:
             settings: of the workers.
-            batches: taken one by one.
+            batches: sent one by one.
             alone: none may wait behind another at the same worker, which might not survive that.
         """
 
@@ -52,32 +53,54 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """This process, or several processes of this machine; a killed one ends the job, which continues when run again."""
+    """Processes of this machine, one model each, of which a killed one is replaced; with one worker, this process."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         self.check_workers: int | None = workers
+        self._own: BulkWorker | None = None
+        self._pool: WorkerPool | None = None
 
     def open(self, device: str | None, dtype: str | None) -> str:
         check_dtype(dtype, device)
         return choose_device(device)
 
-    def answers(self, settings: WorkerSettings, batches: Iterable[Batch], alone: bool) -> Iterator[list[Answer]]:
+    def answers(self, settings: WorkerSettings, batches: Sequence[Batch], alone: bool) -> Iterator[list[Answer]]:
         if self.workers == 1:
-            yield from map(BulkWorker(settings).answer, batches)
+            self._own = self._own or BulkWorker(settings)
+            yield from map(self._own.answer, batches)
         else:
-            yield from in_order(partial(_answer_in_process, settings), batches, self.workers)
+            self._pool = self._pool or WorkerPool(partial(_ProcessWorker, settings), self.workers)
+            yield from self._pool.answers(batches, depth=1 if alone else 2)
 
     def close(self) -> None:
-        pass
+        if self._pool is not None:
+            self._pool.close()
+        self._own = self._pool = None
 
 
-_OWN: dict[str, BulkWorker] = {}  # of a process that `LocalEngine` started, which does nothing else
+class _ProcessWorker:
+    """A worker in a process of this machine."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._process = WorkerProcess()
+        self.ready = self._process.submit(_open_in_process, settings)
+
+    def answer(self, batch: Batch) -> Future[list[Answer]]:
+        return self._process.submit(_answer_in_process, batch)
+
+    def stop(self) -> None:
+        self._process.close()
 
 
-def _answer_in_process(settings: WorkerSettings, batch: Batch) -> list[Answer]:
-    if not _OWN:
-        _OWN["worker"] = BulkWorker(settings)
+_OWN: dict[str, BulkWorker] = {}  # of a process that `_ProcessWorker` started, which does nothing else
+
+
+def _open_in_process(settings: WorkerSettings) -> None:
+    _OWN["worker"] = BulkWorker(settings)
+
+
+def _answer_in_process(batch: Batch) -> list[Answer]:
     return _OWN["worker"].answer(batch)
 
 
@@ -96,7 +119,7 @@ class RayEngine:
         self.workers, self.address, self.cpus, self.gpus = workers, address, cpus, gpus
         self.check_workers: int | None = None
         self._started = False
-        self._actors: _Actors | None = None
+        self._pool: WorkerPool | None = None
 
     def open(self, device: str | None, dtype: str | None) -> str:
         ray = _import_ray()
@@ -127,106 +150,40 @@ class RayEngine:
             check_dtype(dtype, device)  # of other devices only the workers know
         return device
 
-    def answers(self, settings: WorkerSettings, batches: Iterable[Batch], alone: bool) -> Iterator[list[Answer]]:
-        if self._actors is None:
-            self._actors = _Actors(_import_ray(), self, settings)
-        yield from self._actors.answers(iter(batches), depth=1 if alone else 2)
+    def answers(self, settings: WorkerSettings, batches: Sequence[Batch], alone: bool) -> Iterator[list[Answer]]:
+        if self._pool is None:
+            ray = _import_ray()
+            remote = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus or 0, max_restarts=0)(BulkWorker)
+            self._pool = WorkerPool(partial(_Actor, ray, remote, settings), self.workers)
+        yield from self._pool.answers(batches, depth=1 if alone else 2)
 
     def close(self) -> None:
-        if self._actors is not None:
-            self._actors.close()
-            self._actors = None
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
         if self._started:
             _import_ray().shutdown()
             self._started = False
 
 
-class _Actors:
-    """The workers of a job, and what each has to do."""
+class _Actor:
+    """A worker that is an actor of Ray.
 
-    def __init__(self, ray: Any, engine: RayEngine, settings: WorkerSettings) -> None:
-        self.ray, self.settings, self.count, self.depth = ray, settings, engine.workers, 1
-        self._class = ray.remote(num_cpus=engine.cpus, num_gpus=engine.gpus or 0, max_restarts=0)(BulkWorker)
-        self._starting: dict[Any, Any] = {}  # actor by the promise that it is ready
-        self._load: dict[Any, int] = {}  # batches at each actor that is ready
-        self._pending: dict[Any, tuple[Any, Batch]] = {}
-        self._deaths, self._ever_ready = 0, False
+    Args:
+        ray: the module.
+        remote: `BulkWorker` as a class of actors.
+    """
 
-    def answers(self, batches: Iterator[Batch], depth: int) -> Iterator[list[Answer]]:
-        """The answers to each batch.
+    def __init__(self, ray: Any, remote: Any, settings: WorkerSettings) -> None:
+        self._kill, self._actor = ray.kill, remote.remote(settings)
+        self.ready: Future[None] = self._actor.ready.remote().future()
 
-        Args:
-            batches: taken one by one.
-            depth: batches that a worker has at a time, the one it works on included.
-        """
-        self.depth, exhausted = depth, False
-        while True:
-            while not exhausted and (actor := self._free()) is not None:
-                batch = next(batches, None)
-                if batch is None:
-                    exhausted = True
-                else:
-                    self._pending[actor.answer.remote(batch)] = (actor, batch)
-                    self._load[actor] += 1
-            if exhausted and not self._pending:
-                return
-            while not exhausted and len(self._load) + len(self._starting) < self.count:
-                actor = self._class.remote(self.settings)
-                self._starting[actor.ready.remote()] = actor
-            (done, *_), _ = self.ray.wait([*self._pending, *self._starting], num_returns=1)
-            if done in self._starting:
-                self._welcome(done)
-            else:
-                yield self._collect(done)
+    def answer(self, batch: Batch) -> Future[list[Answer]]:
+        future: Future[list[Answer]] = self._actor.answer.remote(batch).future()
+        return future
 
-    def _free(self) -> Any:
-        """The actor with the least to do, if it may have more."""
-        actor = min(self._load, key=lambda own: self._load[own], default=None)
-        return actor if actor is not None and self._load[actor] < self.depth else None
-
-    def _welcome(self, promise: Any) -> None:
-        actor = self._starting.pop(promise)
-        try:
-            self.ray.get(promise)
-        except self.ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error
-            if not self._ever_ready:
-                raise ValueError(f"a worker could not start: {_last_line(cause)}") from None
-            self._mourn(cause)
-            return
-        self._ever_ready = True
-        self._load[actor] = 0
-
-    def _collect(self, promise: Any) -> list[Answer]:
-        actor, batch = self._pending.pop(promise)
-        try:
-            answers: list[Answer] = self.ray.get(promise)
-        except self.ray.exceptions.RayError as error:
-            if actor in self._load:
-                del self._load[actor]
-                self.ray.kill(actor)
-                self._mourn(error)
-            reason = f"its worker was killed or died ({_last_line(error)})"
-            return [Answer.of_failure(task, reason, again=True) for task in batch.tasks]
-        if actor in self._load:
-            self._load[actor] -= 1
-        self._deaths = 0
-        return answers
-
-    def _mourn(self, cause: BaseException) -> None:
-        """Count the deaths since the last answer."""
-        self._deaths += 1
-        if self._deaths > _STARTS * self.count:
-            raise OSError(f"workers die one after the other: {_last_line(cause)}; run the command again to continue")
-
-    def close(self) -> None:
-        for actor in (*self._load, *self._starting.values()):
-            self.ray.kill(actor)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
+    def stop(self) -> None:
+        self._kill(self._actor)
 
 
 def _import_ray() -> Any:

@@ -251,7 +251,7 @@ class _Job:
             tasks = {task.request.id: (task, batch.calls) for batch in batches for task in batch.tasks}
             again = []
             last = tries >= max(1, self.retries)
-            for answers in self.engine.answers(self.worker, iter(batches), alone=tries > 0):
+            for answers in self.engine.answers(self.worker, batches, alone=tries > 0):
                 for answer in answers:
                     if answer.again and not last:
                         again.append(tasks[answer.id])

@@ -53,10 +53,13 @@ def test_centres_descend_as_by_a_second_optimiser():
 def test_a_batch_shows_p_identities_k_times_and_a_pass_everybody_once():
     labels = np.repeat(np.arange(7), [1, 2, 3, 4, 5, 6, 7])
     batches = IdentityBatches(labels, np.zeros(len(labels), bool), 3, 4, None, seed=0)
+    orders = set()
     for passed in range(3):
         shown = [labels[batches.chosen(2 * passed + place, 0)].reshape(3, 4) for place in range(2)]
         assert all((own == own[:, :1]).all() for own in shown)
         assert len({int(own) for batch in shown for own in batch[:, 0]}) == 6
+        orders.add(tuple(int(own) for batch in shown for own in batch[:, 0]))
+    assert len(orders) == 3
     chosen = batches.chosen(0, 0)
     for label in np.unique(labels[chosen]):
         own = chosen[labels[chosen] == label]

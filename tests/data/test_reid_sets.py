@@ -141,7 +141,9 @@ def test_patterns_that_say_too_little_are_refused(tmp_path):
     for pattern, said in (
         ("(", "no regular expression"),
         (r"(\d)", "two groups"),
+        (r"(?P<camera>a)(.)", "two groups"),
         (r"(\d)_(\d)", "does not fit a.jpg"),
+        (r"(a)(\d)?", "does not fit a.jpg"),
     ):
         with pytest.raises(ValueError, match=said):
             lay_out(pattern, folder, folder, folder, tmp_path / "set")

@@ -105,7 +105,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         expression = re.compile(pattern)
     except re.error as error:
         raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from None
-    if not {"identity", "camera"} <= set(expression.groupindex) and expression.groups != 2:
+    named = len({"identity", "camera"} & set(expression.groupindex))
+    if named == 1 or (named == 0 and expression.groups != 2):
         raise ValueError(
             f"pattern {pattern!r}: two groups expected, who and which camera, or groups named (?P<identity>...) and"
             " (?P<camera>...)"
@@ -122,10 +123,10 @@ def _find(folder: Path, expression: re.Pattern[str]) -> list[_Found]:
             continue
         place = file.relative_to(folder).as_posix()
         match = expression.search(place)
-        if match is None:
+        named = "identity" in expression.groupindex
+        groups = () if match is None else (match["identity"], match["camera"]) if named else match.groups()
+        if not groups or not all(groups):
             raise ValueError(f"{folder}: the pattern {expression.pattern!r} does not fit {place}")
-        named = expression.groupindex
-        groups = (match["identity"], match["camera"]) if "identity" in named else match.groups()
         found.append(_Found(file, *groups))
     if not found:
         raise ValueError(f"{folder} holds no pictures ({', '.join(_READ)})")

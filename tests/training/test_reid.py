@@ -169,6 +169,7 @@ def test_the_loss_is_the_sum_of_its_parts_and_the_neck_is_between(config):
     with torch.no_grad():  # a fresh neck changes nothing in evaluation, and a fresh classifier tells nobody apart
         stage.classifier.weight.normal_(generator=torch.Generator().manual_seed(0))
         stage.network.neck.running_mean += torch.linspace(-1, 1, stage.network.width)
+        stage.network.neck.running_var *= torch.linspace(0.5, 2, stage.network.width)
     batch = stage.batch(0, range(8))
     loss, parts = stage.eval()(batch)
     with torch.no_grad():

@@ -83,6 +83,8 @@ def test_the_plan_fills_the_set_with_poses_of_others(root):
         for own in group.pictures:
             assert own.donor in real and own.donor.identity != group.identity
             assert f"{group.identity:04d}_c{own.donor.camera}s1_9" in own.name
+    many = plan_groups(real, {own.file.name for own in real}, dict.fromkeys(counts, 30), "source", seed=1)
+    assert not [own for group in many for own in group.pictures if own.donor.identity == group.identity]
     again = plan_groups(real, {own.file.name for own in real}, counts, "donor", seed=0)
     assert again == groups != plan_groups(real, {own.file.name for own in real}, counts, "donor", seed=1)
     new = plan_groups(real, {own.file.name for own in real}, counts, "new", seed=0)

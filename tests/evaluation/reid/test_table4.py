@@ -1,6 +1,7 @@
 """Table 4: the page's numbers against plain means, and the whole rehearsed with a stand-in for the generator."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 import yaml
 from reid_pieces import colour_set
 
+from imagpose.data.reid import list_pictures, subset
 from imagpose.evaluation.reproduce.table4 import Table4, make_table4
 from imagpose.evaluation.reproduce.table4_page import Line, write_table4
 from imagpose.pipeline.sampling import Sampling
+from imagpose.pose import read_annotation_csv
 from imagpose.training.configs import load_config
+from imagpose.training.denoiser import DenoiserConfig
 from imagpose.training.reid import ReidConfig
 
 pytest.importorskip("matplotlib", reason="needs the extra plots")
@@ -65,6 +69,22 @@ def test_the_page_has_means_differences_and_verdicts(tmp_path):
     assert "| 20 %, seed 1 | 5 | 7 | 3 | 0.900 |" in page and "| IMAGPose | 66.4 | 69.2 | 75.1 | 77.6 |" in page
 
 
+_ENLARGED = {"real": 8, "generated": 8, "rejected": {}, "auc_real_or_generated": None}
+
+
+def nothing_is_computed(monkeypatch, **stubs):
+    """Stand-ins for all that takes time."""
+
+    def write(_, folder, settings):
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text("{}")
+        (folder / "queries.csv").write_text("file,identity,camera,rank,average_precision\na,1,1,1,1\n")
+
+    quick = {"write_result": write, "evaluate_reid": lambda *_: None, "open_embedder": lambda *_: None, **stubs}
+    for name, stub in quick.items():
+        monkeypatch.setattr(f"imagpose.evaluation.reproduce.table4.{name}", stub)
+
+
 def test_each_training_has_its_own_part_of_the_set_and_its_seed(tmp_path, monkeypatch, small):
     root, config = colour_set(tmp_path / "set"), small(subset=0.25, subset_seed=9)
     trained, enlarged = {}, []
@@ -74,20 +94,11 @@ def test_each_training_has_its_own_part_of_the_set_and_its_seed(tmp_path, monkey
         trained[found.output.name] = (found.data, found.subset, found.subset_seed, found.seed)
         return SimpleNamespace(reason="finished")
 
-    def write(_, folder, settings):
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text("{}")
-        (folder / "queries.csv").write_text("file,identity,camera,rank,average_precision\na,1,1,1,1\n")
-
     def enlarge(_, out, asked, *__, **___):
         enlarged.append((asked.subset, asked.seed))
-        return {"real": 8, "generated": 8, "rejected": {}, "auc_real_or_generated": None}
+        return _ENLARGED
 
-    for name, stub in (
-        ("train_reid", train), ("write_result", write), ("augment_with_model", enlarge),
-        ("evaluate_reid", lambda *_: None), ("open_embedder", lambda *_: None),
-    ):  # fmt: skip
-        monkeypatch.setattr(f"imagpose.evaluation.reproduce.table4.{name}", stub)
+    nothing_is_computed(monkeypatch, train_reid=train, augment_with_model=enlarge)
     make_table4(Table4(tmp_path / "out", root, config, Sampling(seed=5), "command", shares=(0.5,), seeds=2))
     for repetition in (0, 1):
         seed = 5 + repetition
@@ -96,6 +107,40 @@ def test_each_training_has_its_own_part_of_the_set_and_its_seed(tmp_path, monkey
         data, share, _, own = trained[f"generated-50-{repetition}"]
         assert (data.name, share, own) == (f"50-{repetition}", 1.0, seed)  # all that is in the enlarged set
     assert enlarged == [(0.5, 5), (0.5, 6)]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_generator_is_trained_on_the_subset_alone_or_on_all(tmp_path, monkeypatch, small, alone):
+    root, config, finetune = colour_set(tmp_path / "set"), small(), tmp_path / "generator.yaml"
+    finetune.write_text("output: x\ndata: {dataset: x, height: 128, width: 64}\n")
+    seen, used = {}, []
+
+    def prepare(_, dataset, train_annotations):
+        seen[dataset.parent.name] = set(read_annotation_csv(train_annotations, (64, 128)))
+
+    def train(_, changes, resume):
+        weights = load_config(DenoiserConfig, finetune, changes).output / "weights"
+        weights.mkdir(parents=True, exist_ok=True)
+        (weights / "training.json").write_text('{"step": 7}')
+        return SimpleNamespace(reason="finished")
+
+    def enlarge(_, out, *__, model, **___):
+        used.append((out.name, Path(model).parents[1].name))
+        return _ENLARGED
+
+    stubs = {"train_reid": lambda *_: SimpleNamespace(reason="finished"), "augment_with_model": enlarge}
+    nothing_is_computed(monkeypatch, prepare_market1501=prepare, train_denoiser=train, **stubs)
+    asked = {"finetune": finetune, "generator_per_subset": alone, "shares": (0.5,), "seeds": 2}
+    make_table4(Table4(tmp_path / "out", root, config, Sampling(seed=5), "c", **asked))
+    full = list_pictures(root, "train")
+    names = {f"50-{number}": {own.file.name for own in subset(full, 0.5, 5 + number)} for number in (0, 1)}
+    assert seen == (names if alone else {"all": {own.file.name for own in full}})
+    assert used == [(name, name if alone else "all") for name in names]
+    said = "each subset alone" if alone else "also those outside the subset"
+    assert (
+        f"7 steps of generator.yaml on {'' if alone else 'all training pictures, '}{said}"
+        in (tmp_path / "out" / "table4.md").read_text()
+    )
 
 
 def test_what_would_fail_after_hours_is_refused_at_once(tmp_path, small):

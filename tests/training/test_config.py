@@ -27,6 +27,7 @@ KINDS = {
     "denoiser": DenoiserConfig,
     "decoder": DecoderConfig,
 }
+PHOTOGRAPHS = {"market1501_small_autoencoder": AutoencoderConfig}
 JUDGES = {"identity": IdentityConfig, "pose_estimator": PoseEstimatorConfig, "silhouette": SilhouetteConfig}
 OTHERS = {**JUDGES, "lora": LoraConfig, "fewstep": FewStepConfig}
 
@@ -48,7 +49,7 @@ def test_every_shipped_file_is_legal() -> None:
     paths = sorted([*CONFIGS.glob("*.yaml"), *(CONFIGS / "mini").glob("*.yaml")])
     assert {path.stem for path in paths} >= {*KINDS, *OTHERS, "finetune"} and len(paths) > 8
     for path in paths:
-        config = load_config({**KINDS, **OTHERS}.get(path.stem, DenoiserConfig), path)
+        config = load_config({**KINDS, **OTHERS, **PHOTOGRAPHS}.get(path.stem, DenoiserConfig), path)
         assert config.data.height % 16 == 0 and config.data.width % 16 == 0
 
 

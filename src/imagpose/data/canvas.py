@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from PIL import Image
 
 from imagpose.data.augment import UNCHANGED, Change, change_view
-from imagpose.data.records import ViewRecord
+from imagpose.data.records import ViewRecord, fit_mask
 from imagpose.pictures import fit_view
 from imagpose.pixels import pictures_to_signed
-from imagpose.pose import draw_skeletons
+from imagpose.pose import Pose, draw_skeletons
 
-__all__ = ["ViewTensors", "load_views"]
+__all__ = ["ViewTensors", "fitted_mask", "fitted_view", "load_views"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,20 @@ class ViewTensors:
 
     pixels: torch.Tensor
     skeletons: torch.Tensor
+
+
+def fitted_view(record: ViewRecord, height: int, width: int) -> tuple[Image.Image, Pose]:
+    """A stored picture and its pose, brought to a size by `pictures.fit_view`."""
+    picture, pose = record.decode(), record.pose
+    if picture.size == (width, height):
+        return picture, pose
+    return fit_view(picture, width, height), pose.fit(width, height)
+
+
+def fitted_mask(record: ViewRecord, height: int, width: int) -> np.ndarray | None:
+    """The person's mask in the fitted picture, bool (H, W); None where it is not known."""
+    mask = record.foreground()
+    return None if mask is None else np.asarray(fit_mask(Image.fromarray(mask), width, height)) > 127
 
 
 def load_views(
@@ -43,10 +59,7 @@ def load_views(
     changes = [UNCHANGED] * len(records) if changes is None else changes
     pictures, poses = [], []
     for record, change in zip(records, changes, strict=True):
-        picture, pose = record.decode(), record.pose
-        if picture.size != (width, height):
-            picture, pose = fit_view(picture, width, height), pose.fit(width, height)
-        picture, pose = change_view(change, picture, pose)
+        picture, pose = change_view(change, *fitted_view(record, height, width))
         pictures.append(picture)
         poses.append(pose)
     return ViewTensors(pictures_to_signed(pictures), draw_skeletons(poses, height, width, multiple))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ModelMixin
@@ -52,12 +53,16 @@ def _row(preset: Preset) -> tuple[str, ...]:
     )
 
 
-def build_empty(preset: Preset) -> dict[str, ModelMixin | PreTrainedModel]:
-    """The networks of a preset on the meta device, by their names in a pipeline: no weights, no hub, a second."""
+def build_empty(preset: Preset, autoencoder: Path | None = None) -> dict[str, ModelMixin | PreTrainedModel]:
+    """The networks of a preset on the meta device, by their names in a pipeline: no weights, no hub, a second.
+
+    Args:
+        autoencoder: folder of another VAE than the preset's.
+    """
     files = preset_files(preset)
     with torch.device("meta"):
         encoder = _empty_encoder(preset)
-        folder = files.vae.folder  # none for a repository on the hub
+        folder = autoencoder or files.vae.folder  # none for a repository on the hub
         vae_config = STABLE_DIFFUSION_VAE if folder is None else AutoencoderKL.load_config(folder)
         vae = autoencoder_class(vae_config).from_config(vae_config)
         denoiser = build_denoiser(preset, encoder.config.hidden_size, vae.config.latent_channels, spatial_factor(vae))

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from imagpose.people.world import find_world
 
@@ -77,6 +86,33 @@ class ViewCacheConfig(Section):
     def seeds(self) -> range:
         """Seeds of the cached identities."""
         return range(self.first_seed, self.first_seed + self.identities)
+
+
+class StoredViewsConfig(Section):
+    """A split of a data set that `imagpose prepare` made."""
+
+    dataset: Path = Field(description="Folder of the data set.")
+    split: str = Field("train", description="Which of its splits.")
+    height: Annotated[int, Field(ge=16)] = Field(description="Height of a view in pixels; other pictures are fitted.")
+    width: Annotated[int, Field(ge=16)] = Field(description="Width of a view in pixels.")
+
+
+def kind_of_views(values: Any) -> str:
+    """The one of `TAGS` that a section is of, which is known by its key `dataset`."""
+    named = values if isinstance(values, dict) else vars(values) if isinstance(values, Section) else {}
+    return TAGS[1] if "dataset" in named else TAGS[0]
+
+
+Views = Annotated[
+    Annotated[ViewCacheConfig, Tag(TAGS[0])] | Annotated[StoredViewsConfig, Tag(TAGS[1])], Discriminator(kind_of_views)
+]
+
+
+def same_people(data: Section, validation: Section) -> bool:
+    """Whether both name one split of one data set; rendered people have seeds, see `cache.check_split`."""
+    if isinstance(data, StoredViewsConfig) and isinstance(validation, StoredViewsConfig):
+        return (data.dataset, data.split) == (validation.dataset, validation.split)
+    return False
 
 
 class RunConfig(Section):
@@ -164,8 +200,21 @@ class RunConfig(Section):
         return self.steps - round(self.decay_share * self.steps)
 
 
-class RenderedRunConfig(RunConfig):
-    """A run on rendered people."""
+class ViewsRunConfig(RunConfig):
+    """A run on single views of people, and on others for validation."""
+
+    data: Views = Field(description="Who is trained on: rendered people inside TRAIN_SEEDS, or a data set.")
+    validation: Views = Field(description="Who is held out: rendered people inside VALIDATION_SEEDS, or a data set.")
+
+    @model_validator(mode="after")
+    def _others_are_held_out(self) -> ViewsRunConfig:
+        if same_people(self.data, self.validation):
+            raise ValueError("validation shows the people of data: name another split")
+        return self
+
+
+class RenderedRunConfig(ViewsRunConfig):
+    """A run on rendered people, of whom more is known than a data set holds."""
 
     data: ViewCacheConfig = Field(description="Training identities, inside TRAIN_SEEDS.")
     validation: ViewCacheConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")

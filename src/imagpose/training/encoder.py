@@ -14,7 +14,7 @@ from imagpose.models.loading import load_image_encoder
 from imagpose.pixels import encoder_pixels
 from imagpose.training.configs import Positive, Section
 from imagpose.training.metric_learning import MetricLearningConfig, MetricLearningStage
-from imagpose.training.run import rendered_trainer
+from imagpose.training.run import views_trainer
 from imagpose.training.stage import start_from
 
 MEAN = (0.5, 0.5, 0.5)
@@ -120,4 +120,4 @@ def build_processor(height: int, width: int) -> BitImageProcessorPil:
     )
 
 
-train_encoder = rendered_trainer(EncoderConfig, EncoderStage)
+train_encoder = views_trainer(EncoderConfig, EncoderStage)

@@ -24,7 +24,7 @@ from imagpose.pixels import bytes_to_signed
 from imagpose.training.cache import ViewCache
 from imagpose.training.configs import Fraction, RenderedRunConfig
 from imagpose.training.metric_learning import MetricLearningConfig, MetricLearningStage
-from imagpose.training.run import rendered_trainer
+from imagpose.training.run import views_trainer
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 
 _VALIDATION_CHUNK = 32
@@ -224,6 +224,6 @@ class IdentityStage(MetricLearningStage):
         save_judge(self.network, folder / "identity.safetensors")
 
 
-train_pose_estimator = rendered_trainer(PoseEstimatorConfig, PoseEstimatorStage)
-train_silhouette = rendered_trainer(SilhouetteConfig, SilhouetteStage)
-train_identity = rendered_trainer(IdentityConfig, IdentityStage)
+train_pose_estimator = views_trainer(PoseEstimatorConfig, PoseEstimatorStage)
+train_silhouette = views_trainer(SilhouetteConfig, SilhouetteStage)
+train_identity = views_trainer(IdentityConfig, IdentityStage)

@@ -11,7 +11,7 @@ import torch
 
 from imagpose.training.cache import check_split, render_views
 from imagpose.training.checkpoints import check_output, finished_at
-from imagpose.training.configs import RenderedRunConfig, RunConfig, ViewCacheConfig, load_config
+from imagpose.training.configs import RunConfig, ViewCacheConfig, ViewsRunConfig, load_config
 from imagpose.training.log import Outcome, import_wandb
 from imagpose.training.loop import Training
 from imagpose.training.processes import accumulating, main_process_first, run_device
@@ -19,7 +19,7 @@ from imagpose.training.stage import Stage
 from imagpose.training.stopping import StopRequests
 
 ConfigT = TypeVar("ConfigT", bound=RunConfig)
-RenderedT = TypeVar("RenderedT", bound=RenderedRunConfig)
+ViewsT = TypeVar("ViewsT", bound=ViewsRunConfig)
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Trainer(Generic[ConfigT]):
             return Training(stage, config, resume, requests).run(stop_after)
 
 
-def rendered_trainer(config: type[RenderedT], stage: Callable[[RenderedT], Stage]) -> Trainer[RenderedT]:
-    """Trainer of a stage that sees rendered views only; those that are missing are rendered first."""
+def views_trainer(config: type[ViewsT], stage: Callable[[ViewsT], Stage]) -> Trainer[ViewsT]:
+    """Trainer of a stage that sees single views; rendered ones that are missing are rendered first."""
 
-    def build(values: RenderedT) -> Stage:
+    def build(values: ViewsT) -> Stage:
         prepare_run(values, (values.data, values.validation))
         return stage(values)
 

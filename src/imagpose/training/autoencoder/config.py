@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from imagpose.training.configs import Fraction, Positive, RenderedRunConfig, Section
+from imagpose.training.configs import Fraction, Positive, Section, ViewsRunConfig
 
 
 class AutoencoderModel(Section):
@@ -34,7 +34,7 @@ class AutoencoderModel(Section):
         return self
 
 
-class CropConfig(RenderedRunConfig):
+class CropConfig(ViewsRunConfig):
     """Training of an autoencoder on crops; `batch_size` counts them."""
 
     crop_size: Annotated[int, Field(ge=32, multiple_of=32)] = Field(128, description="Side of a crop in pixels.")

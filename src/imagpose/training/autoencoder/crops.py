@@ -15,7 +15,7 @@ from imagpose.metrics.pixels import psnr
 from imagpose.models.autoencoder import spatial_factor
 from imagpose.pixels import Padding, pad_views, signed_to_bytes
 from imagpose.training.autoencoder.config import CropConfig
-from imagpose.training.cache import ViewCache
+from imagpose.training.autoencoder.views import open_views
 from imagpose.training.stage import Batch, Stage, keyed_generator, keyed_rng
 
 _VALIDATION_PICTURES = 200
@@ -41,8 +41,8 @@ class CropStage(Stage):
         super().__init__()
         self.config = config
         self.samples_per_batch = config.batch_size
-        self.cache = ViewCache(config.data)
-        self.validation_cache = ViewCache(config.validation)
+        self.cache = open_views(config.data)
+        self.validation_cache = open_views(config.validation)
 
     def batch(self, step: int, samples: range) -> Batch:
         """A batch of crops.

@@ -20,7 +20,10 @@ from imagpose.training.configs import (
     Positive,
     RunConfig,
     Section,
+    StoredViewsConfig,
     ViewCacheConfig,
+    kind_of_views,
+    same_people,
 )
 from imagpose.training.denoiser.draw import Recipe
 from imagpose.views import ViewGrid
@@ -42,13 +45,9 @@ class AugmentConfig(Section):
         return None if settings == AugmentSettings(0.0, 0.0, 0.0) else settings
 
 
-class DatasetConfig(Section):
-    """A data set that `imagpose prepare` made; identities with one view are left out."""
+class DatasetConfig(StoredViewsConfig):
+    """A data set; identities with one view are left out."""
 
-    dataset: Path = Field(description="Folder of the data set.")
-    split: str = Field("train", description="Which of its splits.")
-    height: Annotated[int, Field(ge=16)] = Field(description="Height of a view in pixels; other pictures are fitted.")
-    width: Annotated[int, Field(ge=16)] = Field(description="Width of a view in pixels.")
     cache: Path | None = Field(
         None,
         description="Folder of cached latents, tokens and skeletons (`imagpose cache`); none: pictures are encoded in "
@@ -70,13 +69,8 @@ class DatasetConfig(Section):
         return self
 
 
-def _kind_of_data(values: Any) -> str:
-    named = values if isinstance(values, dict) else vars(values) if isinstance(values, Section) else {}
-    return TAGS[1] if "dataset" in named else TAGS[0]
-
-
 Data = Annotated[
-    Annotated[ViewCacheConfig, Tag(TAGS[0])] | Annotated[DatasetConfig, Tag(TAGS[1])], Discriminator(_kind_of_data)
+    Annotated[ViewCacheConfig, Tag(TAGS[0])] | Annotated[DatasetConfig, Tag(TAGS[1])], Discriminator(kind_of_views)
 ]
 
 
@@ -239,7 +233,7 @@ class DenoiserConfig(RunConfig):
         if held and largest > min(held):
             raise ValueError(f"grids need {largest} views per identity, the caches have {min(held)}")
         self._check_recipes()
-        if self.validation is not None and _same_people(self.data, self.validation):
+        if self.validation is not None and same_people(self.data, self.validation):
             raise ValueError("validation shows the people of data: name another split, or none")
         return self
 
@@ -275,9 +269,3 @@ class DenoiserConfig(RunConfig):
     def view_grids(self) -> dict[ViewGrid, float]:
         """`grids`, parsed."""
         return {ViewGrid.parse(name): share for name, share in self.grids.items()}
-
-
-def _same_people(data: ViewCacheConfig | DatasetConfig, validation: ViewCacheConfig | DatasetConfig) -> bool:
-    if isinstance(data, DatasetConfig) and isinstance(validation, DatasetConfig):
-        return (data.dataset, data.split) == (validation.dataset, validation.split)
-    return False

@@ -9,9 +9,7 @@ import torch
 from PIL import Image
 
 from imagpose.data.augment import draw_changes
-from imagpose.data.canvas import ViewTensors, load_views
-from imagpose.data.records import fit_mask
-from imagpose.pictures import fit_view
+from imagpose.data.canvas import ViewTensors, fitted_mask, fitted_view, load_views
 from imagpose.pixels import padded_size
 from imagpose.pose import Pose
 from imagpose.training.cache import ViewCache
@@ -154,13 +152,11 @@ class DatasetViews(CanvasData):
 
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
         """See `CanvasData`."""
-        record = self.dataset.views(identity)[view]
-        return fit_view(record.decode(), self.width, self.height), record.pose.fit(self.width, self.height)
+        return fitted_view(self.dataset.views(identity)[view], self.height, self.width)
 
     def foreground(self, identity: int, view: int) -> np.ndarray | None:
         """See `CanvasData`."""
-        mask = self.dataset.views(identity)[view].foreground()
-        return None if mask is None else np.asarray(fit_mask(Image.fromarray(mask), self.width, self.height)) > 127
+        return fitted_mask(self.dataset.views(identity)[view], self.height, self.width)
 
 
 class StoredData(DatasetViews):

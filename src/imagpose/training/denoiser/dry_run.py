@@ -62,12 +62,12 @@ class StepNeeds:
 
 
 def step_needs(config: DenoiserConfig) -> StepNeeds:
-    """Of the preset's networks with the configuration's changes.
+    """Of the preset's networks with the configuration's changes; of its VAE where it names one that is not there yet.
 
     Raises:
         ValueError: unknown preset, arguments that no UNet has, or views that its canvas cannot be cut into.
     """
-    empty = build_empty(find_preset(config.preset))
+    empty = build_empty(find_preset(config.preset), _own_autoencoder(config))
     frozen = sum(_bytes(empty[name]) for name in ("vae", "image_encoder"))
     vae, width = empty["vae"], empty["image_encoder"].config.hidden_size
     grid = max(config.view_grids.items(), key=lambda item: item[1])[0]
@@ -100,6 +100,12 @@ def step_needs(config: DenoiserConfig) -> StepNeeds:
         canvases,
         grid,
     )  # fmt: skip
+
+
+def _own_autoencoder(config: DenoiserConfig) -> Path | None:
+    """The folder of a VAE that the configuration names, if it is here."""
+    folder = None if config.autoencoder is None else Path(config.autoencoder)
+    return folder if folder is not None and (folder / "config.json").is_file() else None
 
 
 class Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -170,6 +176,8 @@ def dry_run(
     step = config.batch_size * config.gradient_accumulation * gpus
     total = config.steps * step
     said = [config.optimizer, *(["gradient checkpointing"] if config.gradient_checkpointing else [])]
+    if config.autoencoder is not None and _own_autoencoder(config) is None:
+        said.append(f"the preset's autoencoder in place of {config.autoencoder}, which is not here")
     lines = [
         f"{config.preset}, {config.data.height}x{config.data.width}, {config.precision}, {', '.join(said)}: batches of"
         f" {needs.canvases} canvases of {needs.grid} views; {gpus} GPU{'s' if gpus > 1 else ''} x"

@@ -40,12 +40,14 @@ def test_mp4_holds_frames_rate_packet_and_comment(tmp_path):
 
 
 def test_equal_frames_give_equal_bytes_on_any_number_of_cores(tmp_path):
-    """Which x264 gives with a fixed number of threads; it writes its settings into the file."""
+    """Which x264 gives with a fixed number of threads, which it writes into the file, and choices that no run differs in."""
     pytest.importorskip("av")
-    for name in "ab":
-        write_film(pictures(6), tmp_path / name, "MP4", 25, PACKET, "")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert b" threads=1 " in (tmp_path / "a").read_bytes()
+    written = set()
+    for _ in range(60):  # one in twenty differed
+        write_film(pictures(6), tmp_path / "film", "MP4", 25, PACKET, "")
+        written.add((tmp_path / "film").read_bytes())
+    assert len(written) == 1
+    assert b" threads=1 " in written.pop()
 
 
 def test_a_clip_that_a_phone_stored_lying_is_read_upright(tmp_path):

@@ -50,6 +50,19 @@ def test_equal_frames_give_equal_bytes_on_any_number_of_cores(tmp_path):
     assert b" threads=1 " in written.pop()
 
 
+def test_an_mp4_says_what_its_colours_mean(tmp_path):
+    """Which are BT.601's of limited range: of red, Y = 16 + 219 * 0.299, Cb = 128 - 224 * 0.299 / 1.772, Cr = 240."""
+    av = pytest.importorskip("av")
+    file = tmp_path / "film.mp4"
+    write_film([Image.new("RGB", (64, 96), (255, 0, 0))], file, "MP4", 25, PACKET, "")
+    with av.open(str(file)) as container:
+        context = container.streams.video[0].codec_context
+        said = [context.color_primaries, context.color_trc, context.colorspace, context.color_range]
+        planes = [bytes(plane)[0] for plane in next(container.decode(video=0)).planes]
+    assert said == [1, 1, 6, 1]  # BT.709, BT.709, SMPTE 170M (BT.601), limited
+    np.testing.assert_allclose(np.array(planes, float), [81.5, 90.2, 240], atol=1)
+
+
 def test_a_clip_that_a_phone_stored_lying_is_read_upright(tmp_path):
     """ISO 14496-12, 8.3.2: the track's matrix (a b u c d v x y w) maps (p, q) to (a p + c q, b p + d q), here (-q, p)."""
     pytest.importorskip("av")

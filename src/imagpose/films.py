@@ -31,6 +31,8 @@ _SHORTEST_DELAY = 0.02  # seconds; browsers slow down what is faster
 # A constant rate factor of 18 is taken for indistinguishable; x264's own choices differed in one film of twenty.
 _SETTINGS = {"crf": "16", "x264-params": "cpu-independent=1"}
 _THREADS = 1  # of x264, whose bytes depend on their number; left alone it takes the machine's
+# ITU-T H.273: sRGB's primaries, BT.601's matrix, limited range. Where a file says nothing, players guess by its height.
+_COLOURS = {"color_primaries": 1, "color_trc": 1, "colorspace": 6, "color_range": 1}
 _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _XMP_EXTENSION = b"\x21\xff\x0bXMP DataXMP"
 _MAGIC_TRAILER = bytes([1, *range(255, -1, -1), 0])  # a reader of sub-blocks ends in it, wherever it comes from
@@ -82,6 +84,8 @@ def _write_mp4(frames: Iterator[Image.Image], path: Path, fps: float, packet: by
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height = first.width + first.width % 2, first.height + first.height % 2
         stream.pix_fmt, stream.options, stream.thread_count = "yuv420p", _SETTINGS, _THREADS
+        for name, value in _COLOURS.items():
+            setattr(stream.codec_context, name, value)
         for picture in chain([first], frames):
             pixels = np.asarray(picture)
             odd = [(0, side % 2) for side in pixels.shape[:2]]

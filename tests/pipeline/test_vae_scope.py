@@ -60,3 +60,10 @@ def test_the_scope_is_saved_with_the_model(joint: IMAGPosePipeline, tmp_path: Pa
 def test_an_unknown_scope_is_refused(pipeline: IMAGPosePipeline) -> None:
     with pytest.raises(ValueError, match="vae_scope 'canvas': one of view, joint"):
         IMAGPosePipeline(**pipeline.components, vae_scope="canvas")
+
+
+def test_what_masked_slots_show_is_checked(pipeline: IMAGPosePipeline) -> None:
+    with pytest.raises(ValueError, match="masked_views 'white': one of black, warped"):
+        IMAGPosePipeline(**pipeline.components, masked_views="white")
+    with pytest.raises(ValueError, match="masked_views warped needs vae_scope view"):
+        IMAGPosePipeline(**pipeline.components, masked_views="warped", vae_scope="joint")

@@ -58,8 +58,6 @@ app.add_typer(prepare.app, name="prepare")
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(reid.app, name="reid")
 app.add_typer(requests.app, name="requests")
-app.command(epilog="Example: imagpose web --port 7860")(web.web)
-app.command(epilog="Example: imagpose bulk requests.csv --out results --workers 4")(bulk.bulk)
 
 
 def _print_version(wanted: bool) -> None:
@@ -84,6 +82,8 @@ app.command(epilog="Example: imagpose generate --source a.jpg --pose walk-03 --p
     generate.generate
 )
 app.command(epilog="Example: imagpose animate --source a.jpg --poses dance.json --out dance.mp4")(animate.animate)
+app.command(epilog="Example: imagpose bulk requests.csv --out results --workers 4")(bulk.bulk)
+app.command(epilog="Example: imagpose web --port 7860")(web.web)
 
 
 @app.command(epilog="Example: imagpose check walk-03.png --json")

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from imagpose.training.log import Outcome
     from imagpose.training.run import Trainer
 
-app = typer.Typer(help="Train the four stages and the judges of evaluation; export what ships.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train the stages of a model, adapters, students of few steps and judges; export what ships.",
+    no_args_is_help=True,
+)
 
 Resume = Annotated[
     str | None, typer.Option(help="'latest' (from the start, where there is none), or the folder of a checkpoint.")

@@ -13,14 +13,14 @@ __all__ = ["guidance_embedding", "image_condition", "null_features", "unet_input
 
 
 def image_condition(
-    latents: torch.Tensor, mask: torch.Tensor, black: torch.Tensor, grid: ViewGrid, in_channels: int
+    latents: torch.Tensor, mask: torch.Tensor, stand_ins: torch.Tensor, grid: ViewGrid, in_channels: int
 ) -> torch.Tensor:
     """F_I, the part of the UNet's input that does not depend on the timestep: masked latents, then mask (paper §3.3).
 
     Args:
         latents: (b, v, c, h, w) clean latents; only those of visible slots are used.
         mask: (b, v), 1 = visible source, 0 = masked target.
-        black: latents of the black view, which stand in masked slots: (c, h, w), or what broadcasts to `latents`.
+        stand_ins: latents that stand in masked slots: of the black view (c, h, w), or what broadcasts to `latents`.
         grid: the view grid.
         in_channels: of the UNet: 2c + 1; c + 1 without masked latents (B0, B1, B2); c without any (M1).
 
@@ -37,7 +37,7 @@ def image_condition(
             f" {channels + 1} (no masked latents) or {channels} (M1) are expected"
         )
     visible = mask.to(latents.dtype)[:, :, None, None, None]
-    masked = torch.where(visible > 0, latents, black.to(latents.dtype))
+    masked = torch.where(visible > 0, latents, stand_ins.to(latents.dtype))
     parts = torch.cat([masked, visible.expand(-1, -1, 1, *latents.shape[-2:])], dim=2)
     return tile(parts[:, :, 2 * channels + 1 - in_channels :] if in_channels > channels else parts[:, :, :0], grid)
 
@@ -46,7 +46,7 @@ def unet_input(
     noisy: torch.Tensor,
     latents: torch.Tensor,
     mask: torch.Tensor,
-    black: torch.Tensor,
+    stand_ins: torch.Tensor,
     grid: ViewGrid,
     in_channels: int,
 ) -> torch.Tensor:
@@ -58,7 +58,7 @@ def unet_input(
     Returns:
         (b, in_channels, rows * h, cols * w), in the dtype of `noisy`.
     """
-    image = image_condition(latents.to(noisy.dtype), mask, black, grid, in_channels)
+    image = image_condition(latents.to(noisy.dtype), mask, stand_ins, grid, in_channels)
     return torch.cat([tile(noisy, grid), image], dim=1)
 
 

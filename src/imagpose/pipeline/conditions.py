@@ -1,7 +1,7 @@
 """What the UNet is conditioned on, from pictures and poses; takes the networks, so that training uses the same functions.
 
     first source -> image encoder -> F_H, VAE at texture size -> F_L, both -> feature tokens -> F_C     per request
-    sources      -> padded -> VAE, black views elsewhere, mask, joint                        -> F_I     per request
+    sources      -> padded -> VAE, black or warped views elsewhere, mask, joint              -> F_I     per canvas
     poses        -> skeletons, padded, joint -> pose encoder                                 -> F_P     per canvas
 
 No network gets more than `AT_ONCE` pictures or canvases together, so memory does not grow with what is asked for.
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
@@ -24,7 +25,7 @@ from imagpose.models.conditions import image_condition, null_features
 from imagpose.pipeline.requests import Request
 from imagpose.pipeline.sampling import AT_ONCE
 from imagpose.pixels import bytes_to_unit, encoder_pixels, pad_views, pictures_to_signed, signed_to_unit, texture_pixels
-from imagpose.pose import draw_skeletons
+from imagpose.pose import WarpSource, draw_skeletons, warp
 from imagpose.views import Canvas, ViewGrid, tile, untile
 
 __all__ = [
@@ -84,11 +85,13 @@ class JointConditions:
 class _Given:
     """What a request's sources give, whatever the poses: F_C (tokens, d) and, of each that finds room, its view.
 
-    A view is scaled latents (c, h, w), or padded pixels (3, H', W') where the VAE sees whole canvases.
+    A view is scaled latents (c, h, w), or padded pixels (3, H', W') where the VAE sees whole canvases. It can be warped
+    where masked slots show that and its pose is known.
     """
 
     features: torch.Tensor
     views: torch.Tensor
+    warped: tuple[WarpSource | None, ...]
 
 
 @dataclass(eq=False)
@@ -101,6 +104,7 @@ class ConditionEncoder:
         multiple: of pixels, that views are padded to (`views.view_multiple`).
         vae_scope: "view": each view is encoded alone; "joint": whole canvases are.
         skeleton: one of `pose.SKELETONS`.
+        masked_views: "black", or "warped": the sources in the target's pose.
         device: where pictures go.
     """
 
@@ -113,6 +117,7 @@ class ConditionEncoder:
     multiple: int
     vae_scope: str
     skeleton: str
+    masked_views: str
     device: torch.device
 
     def __post_init__(self) -> None:
@@ -137,7 +142,7 @@ class ConditionEncoder:
         return JointConditions(
             grid,
             features=torch.stack([self._given[id(request)].features for request, _ in canvases]),
-            # Masked slots are black already; where the VAE sees the canvas, a neighbour may have touched them.
+            # Masked slots hold what stands in for them; where the VAE sees the canvas, a neighbour may have touched them.
             image=image_condition(latents, mask, latents, grid, self.in_channels),
             null_image=image_condition(black, torch.zeros_like(mask[:1]), black, grid, self.in_channels),
             pose_features=self._encode_skeletons(canvases, height, width, grid),
@@ -147,11 +152,20 @@ class ConditionEncoder:
         """Sources beyond a canvas's room are on none, so they are not encoded."""
         sources = [request.sources[: request.plan.grid.num_views - 1] for request in requests]
         pictures = [picture for own in sources for picture in own]
-        views = torch.cat([self._view(self._pixels(part)) for part in in_parts(pictures)])
+        views = self._encode_pictures(pictures)
         features = torch.cat([self._features(self._pixels(part)) for part in in_parts([own[0] for own in sources])])
-        return [
-            _Given(*given) for given in zip(features, torch.split(views, [len(own) for own in sources]), strict=True)
-        ]
+        split = torch.split(views, [len(own) for own in sources])
+        warped = [self._warp_sources(request, own) for request, own in zip(requests, sources, strict=True)]
+        return [_Given(*given) for given in zip(features, split, warped, strict=True)]
+
+    def _warp_sources(self, request: Request, pictures: Sequence[Image.Image]) -> tuple[WarpSource | None, ...]:
+        if self.masked_views != "warped":
+            return (None,) * len(pictures)
+        poses = request.source_poses[: len(pictures)]
+        return tuple(WarpSource.of(np.asarray(picture), pose) for picture, pose in zip(pictures, poses, strict=True))
+
+    def _encode_pictures(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
+        return torch.cat([self._view(self._pixels(part)) for part in in_parts(pictures)])
 
     def _pixels(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
         return pictures_to_signed(pictures).to(self.device)
@@ -177,7 +191,7 @@ class ConditionEncoder:
         return view[0]
 
     def _latents(self, canvases: Sequence[tuple[Request, Canvas]], grid: ViewGrid) -> torch.Tensor:
-        """(n, v, c, h, w): the sources' where they are visible, the black view's elsewhere."""
+        """(n, v, c, h, w): the sources' where they are visible; elsewhere the warped sources' or the black view's."""
         assert self._black is not None
         joint = self.vae_scope == "joint"
         views = []
@@ -185,8 +199,25 @@ class ConditionEncoder:
             given = self._given[id(request)].views
             black = -torch.ones_like(given[0]) if joint else self._black
             views += [given[slot.index] if slot.role == "source" else black for slot in canvas.slots]
+        warped = self._warped_views(canvases)
+        for place, view in zip(warped, self._encode_pictures(list(warped.values())) if warped else [], strict=True):
+            views[place] = view
         laid = torch.unflatten(torch.stack(views), 0, (-1, grid.num_views))
         return self._encode_canvases(laid, grid) if joint else laid
+
+    def _warped_views(self, canvases: Sequence[tuple[Request, Canvas]]) -> dict[int, Image.Image]:
+        """The sources of each canvas in the poses of its targets, by the number of the slot over all canvases."""
+        warped, first = {}, 0
+        for request, canvas in canvases:
+            given = self._given[id(request)].warped
+            shown = {slot.index: given[slot.index] for slot in canvas.slots if slot.role == "source"}
+            sources = [source for source in shown.values() if source is not None]
+            for place, slot in enumerate(canvas.slots, first):
+                moved = warp(sources, request.target_poses[slot.index]) if sources and slot.role == "target" else None
+                if moved is not None:
+                    warped[place] = Image.fromarray(moved)
+            first += len(canvas.slots)
+        return warped
 
     def _encode_canvases(self, views: torch.Tensor, grid: ViewGrid) -> torch.Tensor:
         """Pixels (n, v, 3, H', W') to latents (n, v, c, h, w), each canvas encoded as one picture."""

@@ -48,6 +48,7 @@ from imagpose.views import ViewGrid, view_multiple
 name_library()
 
 VAE_SCOPES = ("view", "joint")
+MASKED_VIEWS = ("black", "warped")
 
 AfterStep = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -70,6 +71,8 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             takes for possible; less stays nearer to what it takes for likely, with less variety. Source: the
             temperature of Kingma and Dhariwal, "Glow", 2018, §6.
         skeleton: what the model was trained to see, one of `pose.SKELETONS`: hands are drawn for "body_hands" alone.
+        masked_views: what stands in the masked slots of F_I. "black": nothing, as in the paper (§3.3). "warped": the sources
+            in the target's pose, limb by limb (`pose.warp`), where the sources' poses are known.
         default_steps, default_guidance_scale: of calls that do not say them.
 
     Raises:
@@ -100,6 +103,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         vae_scope: str = "view",
         noise_scale: float = 1.0,
         skeleton: str = "body",
+        masked_views: str = "black",
         default_steps: int = USUAL_STEPS,
         default_guidance_scale: float = USUAL_GUIDANCE,
     ) -> None:
@@ -111,6 +115,10 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             raise ValueError(f"noise_scale is {noise_scale!r}; a number from 0 to 1 expected")
         if skeleton not in SKELETONS:
             raise ValueError(f"skeleton {skeleton!r}: one of {', '.join(SKELETONS)} expected")
+        if masked_views not in MASKED_VIEWS:
+            raise ValueError(f"masked_views {masked_views!r}: one of {', '.join(MASKED_VIEWS)} expected")
+        if masked_views == "warped" and vae_scope == "joint":
+            raise ValueError("masked_views warped needs vae_scope view: a VAE of whole canvases knows black views only")
         self.register_modules(
             vae=vae,
             image_encoder=image_encoder,
@@ -126,6 +134,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             vae_scope=vae_scope,
             noise_scale=float(noise_scale),
             skeleton=skeleton,
+            masked_views=masked_views,
             default_steps=check_steps("default_steps", default_steps),
             default_guidance_scale=check_guidance("default_guidance_scale", default_guidance_scale),
         )
@@ -332,6 +341,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             multiple=self.view_multiple,
             vae_scope=self.config.vae_scope,
             skeleton=self.config.skeleton,
+            masked_views=self.config.masked_views,
             device=self._execution_device,
         )
 

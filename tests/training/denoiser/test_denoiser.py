@@ -86,7 +86,9 @@ def test_loss_is_eq4_computed_plainly(stage: DenoiserStage) -> None:
 @torch.no_grad()
 def test_min_snr_weights_enter_the_loss(values: dict, stage: DenoiserStage, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = stage.batch(0, range(2))
-    batch = {name: value[:1] if torch.is_tensor(value) and name != "black" else value for name, value in batch.items()}
+    batch = {
+        name: value[:1] if torch.is_tensor(value) and name != "stand_ins" else value for name, value in batch.items()
+    }
     batch["timesteps"] = torch.tensor([100])
     plain = float(stage(batch)[0])
     monkeypatch.setattr(stage, "config", DenoiserConfig.model_validate(values | {"min_snr_gamma": 5.0}))

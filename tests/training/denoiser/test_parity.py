@@ -17,11 +17,13 @@ from imagpose import IMAGPosePipeline
 from imagpose.data.prepare import Person, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.models.scheduler import build_scheduler
-from imagpose.pose import Pose, draw_skeleton
+from imagpose.pictures import fit_view
+from imagpose.pixels import bytes_to_signed
+from imagpose.pose import Pose, WarpSource, draw_skeleton, warp
 from imagpose.training.denoiser import DenoiserConfig, DenoiserStage, fill_caches
 from imagpose.training.denoiser.draw import CanvasDraw
 from imagpose.training.denoiser.networks import build_pipeline
-from imagpose.views import ViewGrid
+from imagpose.views import ViewGrid, untile
 
 HEIGHT, WIDTH = 80, 56  # padded to 96 x 64: the tiny UNet has three levels
 PICTURE = 60, 100  # width and height of what is stored: fitted to 48 x 80, then filled up to 56
@@ -116,6 +118,36 @@ def test_training_and_the_pipeline_show_the_unet_the_same(stage, monkeypatch, vi
         one, other = (seen[name][:, 4:] if name == "sample" else seen[name] for seen in (in_training, in_use))
         torch.testing.assert_close(one, other, rtol=0, atol=5e-6, msg=lambda text, name=name: f"{name}: {text}")
         assert one.std() > 1e-3, name
+
+
+@pytest.mark.parametrize(("visible", "source_poses"), [(1, True), (2, True), (2, False)])
+def test_warped_views_are_the_same_in_training_and_in_use(values: dict, monkeypatch, visible, source_poses):
+    """Masked slots hold the sources moved into each target's pose, encoded here one by one; black ones without poses."""
+    stage = prepared(values | {"masked_views": "warped"})
+    in_training, in_use = (show(stage, monkeypatch, visible, source_poses) for show in (trained, asked))
+    torch.testing.assert_close(in_training["sample"][:, 4:], in_use["sample"][:, 4:], rtol=0, atol=5e-6)
+    views = [
+        (fit_view(record(view).decode(), WIDTH, HEIGHT), record(view).pose.fit(WIDTH, HEIGHT)) for view in range(4)
+    ]
+    sources = [WarpSource.of(np.asarray(picture), own) for picture, own in views[:visible]]
+    slots = untile(in_use["sample"][:, 4:], ViewGrid(2, 2))[0]
+    for view in range(visible, 4):
+        moved = warp([source for source in sources if source is not None], views[view][1])
+        shown = moved if source_poses else np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        expected = stage.frozen.latents(bytes_to_signed(shown[None]))[0]
+        torch.testing.assert_close(slots[view, :4], expected, rtol=0, atol=5e-6)
+        assert not slots[view, 4].any()  # still masked
+
+
+def test_warped_views_are_a_property_of_the_model(values: dict, tmp_path: Path) -> None:
+    build_pipeline(DenoiserConfig.model_validate(values | {"masked_views": "warped"})).save_pretrained(tmp_path)
+    going_on = values | {"initial": str(tmp_path), "autoencoder": None, "image_encoder": None}
+    assert build_pipeline(DenoiserConfig.model_validate(going_on)).config.masked_views == "warped"
+    black = DenoiserConfig.model_validate(going_on | {"masked_views": "black"})
+    assert build_pipeline(black).config.masked_views == "black"
+    augmented = going_on | {"data": values["data"] | {"augment": {"mirror": 0.5}}}
+    with pytest.raises(ValueError, match="masked_views warped moves pictures as they are, augment changes them"):
+        build_pipeline(DenoiserConfig.model_validate(augmented))
 
 
 def test_what_is_cached_is_what_a_user_shows(values: dict, tmp_path: Path, monkeypatch):

@@ -52,7 +52,7 @@ def slots_of(stage: DenoiserStage) -> list[tuple[np.ndarray, np.ndarray]]:
         for row, (seed, item, _) in enumerate(draw.samples):
             batch = stage._assembled(stage.held_out, draw)
             single = {
-                name: value[row : row + 1] if torch.is_tensor(value) and name != "black" else value
+                name: value[row : row + 1] if torch.is_tensor(value) and name != "stand_ins" else value
                 for name, value in batch.items()
             }
             generator = keyed_generator(SEED, item, 0, Drawn.NOISE)

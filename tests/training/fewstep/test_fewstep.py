@@ -119,7 +119,7 @@ def plain_prediction(stage: FewStepStage, unet, noisy, t: int, index: int, batch
     shown = 1 - batch["mask"][index] * (1 - batch["keep_source_poses"][index])
     poses = stage.pose_encoder(tile((drawn * shown[:, None, None, None])[None], batch["grid"]), return_dict=False)[0]
     one = [batch[name][index : index + 1] for name in ("latents", "mask")]
-    inputs = unet_input(noisy[None], *one, batch["black"], batch["grid"], unet.config.in_channels)
+    inputs = unet_input(noisy[None], *one, batch["stand_ins"], batch["grid"], unet.config.in_channels)
     velocity = unet(
         inputs, torch.tensor([t]), 0 * features if null else features, poses, view_grid=batch["grid"], return_dict=False
     )[0]

@@ -161,6 +161,11 @@ class DenoiserConfig(RunConfig):
         description="Share of canvases whose masked slots all show one view, and of those whose visible slots do: "
         "T1 and T2 lay their canvases so.",
     )
+    masked_views: Literal["black", "warped"] | None = Field(
+        None,
+        description="What stands in masked slots of the masked latents: black views (paper §3.3), or the sources moved "
+        "into the target's pose limb by limb, unless their skeletons are dropped. None: as `initial`, else black.",
+    )
     prediction_type: Literal["epsilon", "v_prediction"] | None = Field(
         None, description="What the UNet predicts; none: what its base or `initial` does, epsilon for a fresh `mini`."
     )

@@ -10,8 +10,8 @@ from PIL import Image
 
 from imagpose.data.augment import draw_changes
 from imagpose.data.canvas import ViewTensors, fitted_mask, fitted_view, load_views
-from imagpose.pixels import padded_size
-from imagpose.pose import Pose
+from imagpose.pixels import bytes_to_signed, padded_size
+from imagpose.pose import Pose, WarpSource, warp
 from imagpose.training.cache import ViewCache
 from imagpose.training.configs import ViewCacheConfig
 from imagpose.training.denoiser.cache import BLOCK, dataset_blocks, open_dataset, unpack_skeletons
@@ -53,6 +53,36 @@ class CanvasData(ABC):
     @abstractmethod
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
         """A picture and its pose, unchanged."""
+
+    def warped_views(self, draw: CanvasDraw) -> Batch:
+        """The sources of each canvas in the poses of its masked slots, where the draw keeps the sources' poses.
+
+        Returns:
+            ``warped`` (n, 3, H, W) in [-1, 1], at half the size where the draw says so, and ``warped_slots`` int64 (n, 2),
+            canvas and slot of each; n may be 0.
+        """
+        pictures, places = [], []
+        for canvas, (identity, views, mask) in enumerate(
+            zip(draw.identities, draw.views, draw.mask.numpy(), strict=True)
+        ):
+            if not draw.keep_source_poses[canvas]:
+                continue
+            shown = {view: self.view(int(identity), int(view)) for view in np.unique(views)}
+            given = [WarpSource.of(np.asarray(shown[view][0]), shown[view][1]) for view in np.unique(views[mask > 0])]
+            sources = [source for source in given if source is not None]
+            targets = views[mask <= 0] if sources else []
+            moved = {view: warp(sources, shown[view][1]) for view in np.unique(targets)}
+            for slot in np.flatnonzero(mask <= 0):
+                picture = moved.get(views[slot])
+                if picture is not None:
+                    pictures.append(picture)
+                    places.append((canvas, slot))
+        stacked = np.stack(pictures) if pictures else np.zeros((0, self.height, self.width, 3), np.uint8)
+        warped = bytes_to_signed(stacked)
+        return {
+            "warped": halve_pixels(warped) if draw.half else warped,
+            "warped_slots": torch.tensor(places, dtype=torch.int64).reshape(-1, 2),
+        }
 
     @abstractmethod
     def foreground(self, identity: int, view: int) -> np.ndarray | None:

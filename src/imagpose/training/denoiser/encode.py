@@ -64,10 +64,16 @@ class FrozenNetworks:
 
     @torch.no_grad()
     def encode(self, batch: Batch, feature_tokens: FeatureTokens) -> Batch:
-        """The batch with latents and features in place of its pictures, if it has pictures; see `CanvasData.canvases`."""
+        """The batch with latents and features in place of its pictures, if it has pictures; see `CanvasData.canvases`.
+
+        Its ``stand_ins`` are the black view's latents (c, h, w) and become (b, v, c, h, w) where some slots have a warped
+        view (`CanvasData.warped_views`).
+        """
+        batch = dict(batch)
+        if "warped" in batch:
+            batch["stand_ins"] = self._stand_ins(batch)
         if "pixels" not in batch:
             return batch
-        batch = dict(batch)
         pixels, shown = batch.pop("pixels"), batch.pop("feature_pixels")
         for network in (self.vae, self.image_encoder):
             network.to(pixels.device)
@@ -79,6 +85,14 @@ class FrozenNetworks:
         if feature_tokens.config.use_texture:
             batch["textures"] = encode_texture(self.vae, feature_tokens, shown).float()
         return batch
+
+    def _stand_ins(self, batch: Batch) -> torch.Tensor:
+        black, (canvases, slots) = batch["stand_ins"], batch["warped_slots"].unbind(dim=1)
+        stand_ins: torch.Tensor = black.expand(*batch["mask"].shape, *black.shape).clone()
+        if len(canvases):
+            self.vae.to(batch["warped"].device)
+            stand_ins[canvases, slots] = self.latents(batch["warped"]).to(stand_ins.dtype)
+        return stand_ins
 
     def _joint_latents(self, pixels: torch.Tensor, mask: torch.Tensor, grid: ViewGrid) -> Batch:
         """``latents`` (b, v, c, h, w) of whole canvases, and ``given``: of the same, black where they are masked."""

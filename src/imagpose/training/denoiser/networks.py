@@ -23,7 +23,7 @@ from imagpose.models.loading import (
 from imagpose.models.presets import find_preset
 from imagpose.models.scheduler import build_scheduler
 from imagpose.pipeline import IMAGPosePipeline
-from imagpose.training.denoiser.config import PURE_NOISE, DenoiserConfig
+from imagpose.training.denoiser.config import PURE_NOISE, DatasetConfig, DenoiserConfig
 
 RECORDED = tuple(
     name
@@ -64,6 +64,11 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
             config.beta_schedule or "scaled_linear",
             bool(config.zero_terminal_snr),
         )
+    if config.masked_views is not None:
+        recorded["masked_views"] = config.masked_views
+    augmented = isinstance(config.data, DatasetConfig) and config.data.augment.settings is not None
+    if recorded.get("masked_views") == "warped" and augmented:
+        raise ValueError("masked_views warped moves pictures as they are, augment changes them: remove one of both")
     if config.gradient_checkpointing:
         components["unet"].enable_gradient_checkpointing()
     return IMAGPosePipeline(

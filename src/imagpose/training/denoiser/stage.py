@@ -69,15 +69,15 @@ def predict_canvases(
         unet: in training, or a frozen one.
         noisy: (b, v, c, h, w).
         timesteps: (b,).
-        batch: its ``latents`` (or ``given``), ``mask``, ``black`` and ``grid`` make F_I.
+        batch: its ``latents`` (or ``given``), ``mask``, ``stand_ins`` and ``grid`` make F_I.
         features, pose_features: F_C and F_P.
         scale: (b,) of guidance, for a UNet that takes it.
     """
     grid, embedding = batch["grid"], None if scale is None else guidance_embedding(unet, scale)
     given = batch.get("given")  # of whole canvases, black where masked already
-    known, black = (batch["latents"], batch["black"]) if given is None else (given, given)
+    known, stand_ins = (batch["latents"], batch["stand_ins"]) if given is None else (given, given)
     prediction = unet(
-        unet_input(noisy, known, batch["mask"], black, grid, unet.config.in_channels),
+        unet_input(noisy, known, batch["mask"], stand_ins, grid, unet.config.in_channels),
         timesteps,
         features,
         pose_features=pose_features,
@@ -175,7 +175,7 @@ class DenoiserStage(Stage):
         """Inputs of some canvases of a step: what `CanvasData.canvases` reads, and what is drawn.
 
         ``noise`` (b, v, c, h, w); ``mask`` (b, v); ``timesteps``, ``keep_image_tokens``, ``keep_texture``,
-        ``keep_source_poses`` (b,); ``black`` (c, h, w), latents of the black view; ``grid``, a `ViewGrid`; ``recipe``;
+        ``keep_source_poses`` (b,); ``stand_ins`` (c, h, w), latents of the black view; ``grid``, a `ViewGrid`; ``recipe``;
         ``weight`` of the batch among those of the step.
         """
         step = self._drawn(step)
@@ -200,6 +200,7 @@ class DenoiserStage(Stage):
         black = self._black[draw.half]
         return {
             **data.canvases(draw),
+            **(data.warped_views(draw) if self._recorded["masked_views"] == "warped" else {}),
             "noise": draw_noise(
                 draw.samples,
                 (draw.grid.num_views, *black.shape),
@@ -211,7 +212,7 @@ class DenoiserStage(Stage):
             "keep_image_tokens": draw.keep_image_tokens,
             "keep_texture": draw.keep_texture,
             "keep_source_poses": draw.keep_source_poses,
-            "black": black,
+            "stand_ins": black,
             "grid": draw.grid,
             "recipe": recipe,
             "weight": draw.weight,

@@ -1,4 +1,4 @@
-"""What a refused request may still take of the page: bytes and time."""
+"""What is refused before the application hears of it, and what a refused request may still take: bytes and time."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ async def never(scope, receive, send) -> None:
 
 @pytest.fixture
 def refuse(tmp_path):
-    """A function that sends an upload to a page without room, from a function that gives its messages; gives the answer."""
+    """A function that sends a request to a page without room, from a function that gives its messages; gives the answer."""
 
-    def send_upload(receive):
+    def send_request(receive, method="POST", path="/gradio_api/upload"):
         told = []
 
         async def send(message):
             told.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": [(b"content-length", b"9")]}
+        scope = {"type": "http", "method": method, "path": path, "headers": [(b"content-length", b"9")]}
         asyncio.run(Gate(never, tmp_path, FULL)(scope, receive, send))
         return told[0]["status"], told[1]["body"].decode()
 
-    return send_upload
+    return send_request
 
 
 def body(content: bytes, more: bool) -> dict[str, object]:
@@ -80,3 +80,19 @@ def test_a_client_that_has_gone_is_not_waited_for(refuse):
         return {"type": "http.disconnect"}
 
     assert refuse(receive)[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/gradio_api/file=HTTPS://example.com/photo.png", 403),
+        ("GET", "/gradio_api/file/Http://example.com/photo.png", 403),
+        ("GET", "/gradio_api/Proxy=https://example.com/photo.png", 403),
+        ("POST", "/gradio_api/upload/", 413),
+    ],
+)
+def test_other_spellings_are_refused_too(refuse, method, path, status):
+    async def receive():
+        return body(b"", False)
+
+    assert refuse(receive, method, path)[0] == status

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -182,10 +181,21 @@ def test_a_file_of_poses_is_read(client, pose, tmp_path):
     write_openpose_json([pose(0).resize(160, 320), pose(1).resize(160, 320)], tmp_path / "dance.json")
     found = client.predict(gradio_client.handle_file(str(tmp_path / "dance.json")), api_name="/read_poses")
     assert len(found["poses"]) == 2 and found["poses"][0]["canvas_height"] == 320
-    (tmp_path / "nothing.json").write_text("{}")
-    with pytest.raises(Exception, match=r"nothing\.json") as raised:
-        client.predict(gradio_client.handle_file(str(tmp_path / "nothing.json")), api_name="/read_poses")
-    assert os.environ["GRADIO_TEMP_DIR"] not in str(raised.value)
+
+
+def test_what_a_file_of_poses_lacks_is_said_in_the_pages_words(client, pose, tmp_path):
+    file, one = tmp_path / "dance.json", pose(0).keypoints
+    body = {"people": [{"pose_keypoints_2d": one.ravel().tolist()}]}
+    tiny = {"people": [{"pose_keypoints_2d": (one * ([7 / one[:, :2].max()] * 2 + [1])).ravel().tolist()}]}
+    for content, message in ({}, r"dance\.json"), (body, "give the frame, height x width$"), (tiny, "poses convert"):
+        file.write_text(json.dumps(content))
+        with pytest.raises(Exception, match=message) as raised:
+            client.predict(gradio_client.handle_file(str(file)), api_name="/read_poses")
+        assert os.environ["GRADIO_TEMP_DIR"] not in str(raised.value) and "--pose-frame" not in str(raised.value)
+    body["people"] *= 2
+    file.write_text(json.dumps({**body, "canvas_width": 16, "canvas_height": 32}))
+    (note,) = client.predict(gradio_client.handle_file(str(file)), api_name="/read_poses")["notes"]
+    assert note.startswith("2 people; person 1 is taken") and "--" not in note
 
 
 def test_a_file_that_is_no_picture_is_refused_without_the_servers_folders(client, photo, pose_json, tmp_path):
@@ -323,4 +333,4 @@ def test_an_empty_password_is_refused():
 
 
 def test_only_this_machine_is_let_in_by_default():
-    assert Address().host == "127.0.0.1" and not Address().share and time.time()
+    assert Address().host == "127.0.0.1" and not Address().share

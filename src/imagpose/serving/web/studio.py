@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 __all__ = ["Studio", "write_archive"]
 
 _BACKEND = "torch"  # "auto" would choose by what earlier requests left on the disk: equal requests, other bytes
+_IN_THE_PAGES_WORDS = {  # what is said for the command line
+    r"--pose-frame HEIGHTxWIDTH(, or put its picture beside it)?": "give the frame, height x width",
+    r"say which: --pose-units": "convert it by `imagpose poses convert` with --pose-units",
+    r" \(--[\w-]+\)": "",
+}
 _VIEW_NAMES = ("front", "back", "side")  # the first views of every person that ships, see tools/make_demo_people.py
 
 
@@ -147,7 +152,7 @@ class Studio:
                 poses, notes = found[:1], [note] if note else []
             else:
                 read = read_pose_file(file, options)
-                poses, notes = read.poses, list(read.notes)
+                poses, notes = read.poses, [self._plain(note) for note in read.notes]
         if len(poses) > self.limits.poses:
             notes.append(f"{len(poses)} poses; the first {self.limits.poses} are taken")
         return {"poses": [to_openpose(pose) for pose in poses[: self.limits.poses]], "notes": notes}
@@ -175,9 +180,11 @@ class Studio:
             raise ValueError(self._plain(str(error))) from None
 
     def _plain(self, text: str) -> str:
-        """A line as a page shows it: no folders of the server, the page's fields for the command line's options."""
+        """A line as a page shows it: no folders of the server, and not the command line's options."""
         text = re.sub(rf"{re.escape(str(self.folder))}/(?:[\w-]+/)*", "", text)
-        return text.replace("--pose-frame HEIGHTxWIDTH", "give the frame, height x width")
+        for said, own in _IN_THE_PAGES_WORDS.items():
+            text = re.sub(said, own, text)
+        return text
 
     def _pipeline(self, model: str) -> IMAGPosePipeline:
         if model not in self._pipelines:

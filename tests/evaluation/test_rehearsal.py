@@ -156,3 +156,17 @@ def test_market1501(tmp_path: Path, run: Any, networks: list[str]) -> None:
     page = train_and_compare(run, Path("data/market1501"), "market1501_sd15.yaml", networks, Path("pidm"))
     assert "Market-1501, 128x64" in page and "| PCDMs | 0.3169 | 0.2238 | 13.897 |" in page
     assert page.count("\n| PIDM |") == 2 and "| IMAGPose against PIDM | better | 4 | 1 |" in page
+    quick = ["steps=1", "warmup_steps=0", "workers=0", "precision=fp32"]
+    succeed(run, "train", "autoencoder", "--config", CONFIGS / "market1501_small_autoencoder.yaml", *quick,
+            "batch_size=2", "model.block_out_channels=[8, 8]", "model.layers_per_block=1")  # fmt: skip
+    encoder = next(own for own in networks if own.startswith("image_encoder="))
+    small = (
+        "unet={block_out_channels: [8, 8, 8, 16], layers_per_block: 1, norm_num_groups: 4, cross_attention_dim: 8,"
+        " attention_head_dim: 2, cross_view_heads: 2}"
+    )
+    succeed(
+        run, "train", "denoiser", "--config", CONFIGS / "market1501_small.yaml", *quick, "batch_size=1", small, encoder
+    )
+    trained = Path("runs/market1501_small/denoiser/weights")
+    assert json.loads((trained / "vae/config.json").read_text())["patch_size"] == 2
+    assert json.loads((trained / "unet/config.json").read_text())["out_channels"] == 16

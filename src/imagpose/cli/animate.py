@@ -12,15 +12,21 @@ from imagpose.cli.generate import (
     Device,
     Dtype,
     Key,
-    NoCrop,
-    Place,
-    Retarget,
-    Size,
     Source,
     SourcePose,
     read_signature,
 )
-from imagpose.cli.options import Model, Overwrite, parse_size, with_reading, with_sampling
+from imagpose.cli.options import (
+    Model,
+    NoCrop,
+    Overwrite,
+    Place,
+    Retarget,
+    Size,
+    parse_size,
+    with_reading,
+    with_sampling,
+)
 
 if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling

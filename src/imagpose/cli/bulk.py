@@ -7,27 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagpose.cli.generate import (
-    Anchor,
-    Background,
-    Device,
-    Grid,
-    KeepBest,
-    MinScore,
-    NoCrop,
-    Place,
-    Retarget,
-    Samples,
-    Scenario,
-    Size,
-)
-from imagpose.cli.options import Model, parse_size, with_reading, with_sampling
+from imagpose.cli.generate import Device
+from imagpose.cli.options import Model, with_reading, with_settings
 
 if TYPE_CHECKING:
-    from imagpose.pipeline.sampling import Sampling
     from imagpose.pose import PoseOptions
     from imagpose.serving.bulk import BulkReport
     from imagpose.serving.bulk.engines import Engine
+    from imagpose.serving.settings import GenerateSettings
 
 
 def _option(*names: str, help: str, panel: str, **limits: Any) -> Any:
@@ -62,10 +49,10 @@ Gpus = Annotated[
 ]
 
 
-@with_sampling
+@with_settings
 @with_reading
 def bulk(
-    sampling: Sampling,
+    settings: GenerateSettings,
     reading: PoseOptions,
     requests: Table,
     out: Out = None,
@@ -81,17 +68,6 @@ def bulk(
     worker_cpus: Cpus = 0.5,
     worker_gpus: Gpus = None,
     model: Model = "mini",
-    size: Size = None,
-    samples: Samples = 1,
-    grid: Grid = None,
-    anchor: Anchor = False,
-    keep_best: KeepBest = False,
-    min_score: MinScore = None,
-    background: Background = "keep",
-    no_crop: NoCrop = False,
-    retarget: Retarget = True,
-    place: Place = "pose",
-    scenario: Scenario = None,
     device: Device = None,
     dtype: Dtype = None,
     backend: BackendName = "torch",
@@ -101,13 +77,7 @@ def bulk(
     The exit code is 1 if requests failed; failed.csv says which, and why.
     """
     from imagpose.serving.bulk import check_bulk, run_bulk
-    from imagpose.serving.settings import GenerateSettings
 
-    settings = GenerateSettings(
-        scenario=scenario, grid=grid, size=None if size is None else parse_size(size), samples=samples,
-        keep_best=keep_best, min_score=min_score, anchor=anchor, background=background, crop=not no_crop,
-        retarget=retarget, place=place, sampling=sampling,
-    )  # fmt: skip
     common: dict[str, Any] = {"model": model, "settings": settings, "reading": reading, "dtype": dtype}
     if check:
         _say_checked(check_bulk(requests, workers=workers, **common))

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagpose.cli.options import Model, Overwrite, parse_size, with_reading, with_sampling
+from imagpose.cli.options import MANY_PANEL, Model, Overwrite, with_reading, with_settings
 
 if TYPE_CHECKING:
-    from imagpose.pipeline.sampling import Sampling
     from imagpose.pose import PoseOptions
     from imagpose.provenance import Signature
+    from imagpose.serving.settings import GenerateSettings
 
 
 def _option(*names: str, help: str, panel: str | None = None) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=panel)
 
 
-_MANY, _CHOICE, _PLACE = "Many pictures", "Choosing", "Model and files"
+_PLACE = "Model and files"
 Files = list[Path] | None
 Source = Annotated[Files, _option(help="Photo of the person, at least one; repeat for several.")]
 Poses = Annotated[
@@ -32,32 +32,13 @@ Poses = Annotated[
 SourcePose = Annotated[Files, _option(help="Poses of the sources, one for each in the same order (optional).")]
 Photos = Annotated[
     Path | None,
-    _option(help="In place of --source: a folder with a folder of photos for each person; resumable.", panel=_MANY),
+    _option(
+        help="In place of --source: a folder with a folder of photos for each person; resumable.", panel=MANY_PANEL
+    ),
 ]
 Out = Annotated[Path, _option(help="Folder for <pose>.png, ..., sheet.png and result.json; new, or empty.")]
-Size = Annotated[str | None, _option(help="Height x width of the pictures; default: the model's views.")]
-Samples = Annotated[int, _option(help="Pictures of each pose, with seeds that follow one another.", panel=_MANY)]
-Anchor = Annotated[
-    bool, _option("--anchor", help="Good pictures of the first canvas become sources of the others.", panel=_MANY)
-]
-KeepBest = Annotated[
-    bool, _option("--keep-best", help="Of the samples, keep the one with the best score.", panel=_CHOICE)
-]
-MinScore = Annotated[float | None, _option(help="Mark pictures with less, from 0 to 1.", panel=_CHOICE)]
-Background = Annotated[str, _option(help="keep, transparent, or a colour such as #ffffff, behind the person.")]
 Mask = Annotated[
     Files, _option(help="With --background: white where a source shows the person, one for each source (optional).")
-]
-NoCrop = Annotated[bool, _option("--no-crop", help="Take photos whole, instead of framing them around the person.")]
-Retarget = Annotated[
-    bool, _option(help="Fit poses to the body in the sources, where their poses are given or can be detected.")
-]
-Place = Annotated[
-    str, _option(help="Where and how large the person stands: as in the pose, or as in the first source.")
-]
-Scenario = Annotated[str | None, _option(help="T1, T2, T3 or star; default: any number to any number.")]
-Grid = Annotated[
-    str | None, _option(help="Rows x columns of the joint canvas, or auto, which fits it; default 2x2.", panel=_MANY)
 ]
 Device = Annotated[str | None, _option(help="cuda, cuda:1, mps or cpu; default: a GPU if there is one.", panel=_PLACE)]
 Dtype = Annotated[
@@ -79,29 +60,18 @@ Certificate = Annotated[
 Key = Annotated[Path | None, _option(help="The certificate's private key (PEM, no password).", panel=_PLACE)]
 
 
-@with_sampling
+@with_settings
 @with_reading
 def generate(
-    sampling: Sampling,
+    settings: GenerateSettings,
     reading: PoseOptions,
     out: Out,
     source: Source = None,
     pose: Poses = None,
     source_pose: SourcePose = None,
     photos: Photos = None,
-    size: Size = None,
-    samples: Samples = 1,
-    grid: Grid = None,
-    anchor: Anchor = False,
-    keep_best: KeepBest = False,
-    min_score: MinScore = None,
-    background: Background = "keep",
     mask: Mask = None,
-    no_crop: NoCrop = False,
-    retarget: Retarget = True,
-    place: Place = "pose",
     model: Model = "mini",
-    scenario: Scenario = None,
     device: Device = None,
     dtype: Dtype = None,
     backend: BackendName = None,
@@ -116,10 +86,7 @@ def generate(
     signature = read_signature(c2pa_certificate, c2pa_key)
     options: dict[str, Any] = {
         "out": out, "model": model, "reading": reading, "device": device, "dtype": dtype, "backend": backend,
-        "overwrite": overwrite, "signature": signature, "scenario": scenario, "grid": grid,
-        "size": None if size is None else parse_size(size), "samples": samples, "keep_best": keep_best,
-        "min_score": min_score, "anchor": anchor, "background": background, "crop": not no_crop, "retarget": retarget,
-        "place": place, "sampling": sampling,
+        "overwrite": overwrite, "signature": signature, **vars(settings),
     }  # fmt: skip
     if photos is None:
         files = generate_one(source or (), pose or (), source_pose or (), masks=mask or (), **options).files

@@ -30,14 +30,75 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an ea
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
 
 
-def _option(*names: str, help: str, metavar: str | None = None, panel: str = "Sampling") -> Any:
+MANY_PANEL, _CHOICE = "Many pictures", "Choosing"
+
+
+def _option(*names: str, help: str, metavar: str | None = None, panel: str | None = "Sampling") -> Any:
     return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)
+
+
+Size = Annotated[str | None, typer.Option(help="Height x width of the pictures; default: the model's views.")]
+NoCrop = Annotated[
+    bool, typer.Option("--no-crop", help="Take photos whole, instead of framing them around the person.")
+]
+Retarget = Annotated[
+    bool, typer.Option(help="Fit poses to the body in the sources, where their poses are given or can be detected.")
+]
+Place = Annotated[
+    str, typer.Option(help="Where and how large the person stands: as in the pose, or as in the first source.")
+]
+
+# Fields of `serving.settings.GenerateSettings` but those of sampling: the options of every command that makes pictures.
+_SETTINGS: dict[str, tuple[Any, Any]] = {
+    "size": (Size, None),
+    "samples": (
+        Annotated[int, _option(help="Pictures of each pose, with seeds that follow one another.", panel=MANY_PANEL)],
+        1,
+    ),
+    "grid": (
+        Annotated[
+            str | None,
+            _option(help="Rows x columns of the joint canvas, or auto, which fits it; default 2x2.", panel=MANY_PANEL),
+        ],
+        None,
+    ),
+    "anchor": (
+        Annotated[
+            bool,
+            _option(
+                "--anchor", help="Good pictures of the first canvas become sources of the others.", panel=MANY_PANEL
+            ),
+        ],
+        False,
+    ),
+    "keep_best": (
+        Annotated[
+            bool, _option("--keep-best", help="Of the samples, keep the one with the best score.", panel=_CHOICE)
+        ],
+        False,
+    ),
+    "min_score": (
+        Annotated[float | None, _option(help="Mark pictures with less, from 0 to 1.", panel=_CHOICE)],
+        None,
+    ),
+    "background": (
+        Annotated[str, typer.Option(help="keep, transparent, or a colour such as #ffffff, behind the person.")],
+        "keep",
+    ),
+    "no_crop": (NoCrop, False),
+    "retarget": (Retarget, True),
+    "place": (Place, "pose"),
+    "scenario": (
+        Annotated[str | None, typer.Option(help="T1, T2, T3 or star; default: any number to any number.")],
+        None,
+    ),
+}
 
 
 OptionTable = dict[str, tuple[Any, Any]]
 """Annotation and default of options, by their parameters' names; `inspect.Parameter.empty`: an option must be given."""
 
-_BUILT = ("Sampling", "PoseOptions", "Measuring")  # imported for type checking only
+_BUILT = ("GenerateSettings", "Sampling", "PoseOptions", "Measuring")  # imported for type checking only
 # Fields of `pipeline.sampling.Sampling`: the options of every command that samples.
 SAMPLING: OptionTable = {
     "steps": (Annotated[int | None, _option(help="Denoising steps; default: the model's own, mostly 20.")], None),
@@ -118,6 +179,17 @@ def with_sampling(command: Callable[..., None]) -> Callable[..., None]:
         return Sampling(**settings)
 
     return with_options(command, "sampling", SAMPLING, build)
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with all options of making pictures, and of sampling, in place of its argument `settings`."""
+
+    def build(size: str | None, no_crop: bool, **values: Any) -> Any:
+        from imagpose.serving.settings import GenerateSettings
+
+        return GenerateSettings.of({**values, "size": None if size is None else parse_size(size), "crop": not no_crop})
+
+    return with_options(command, "settings", {**_SETTINGS, **SAMPLING}, build)
 
 
 def with_reading(command: Callable[..., None]) -> Callable[..., None]:

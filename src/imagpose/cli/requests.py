@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.generate import NoCrop, Photos, Place, Poses, Retarget, Source, SourcePose
-from imagpose.cli.options import Overwrite, parse_size, with_reading
+from imagpose.cli.generate import Photos, Poses, Source, SourcePose
+from imagpose.cli.options import NoCrop, Overwrite, Place, Retarget, parse_size, with_reading
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions

@@ -65,6 +65,7 @@ def test_ids_that_are_numbers_are_ids(folder):
     ("name", "text", "message"),
     [
         ("t.csv", "id,source,poses\n", "no column 'sources'"),
+        ("t.csv", "", "no column 'id'; id, sources and poses are needed, found none"),
         ("t.csv", "id,sources,poses,sead\n", "no column is named 'sead'"),
         ("t.csv", "id,sources,poses\n", "no rows"),
         ("t.parquet", "no", "not a Parquet file"),

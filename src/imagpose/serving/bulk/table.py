@@ -133,7 +133,7 @@ def _json_row(line: str) -> dict[str, Any]:
 def _check_columns(path: Path, names: Sequence[str]) -> None:
     if missing := [name for name in COLUMNS[:3] if name not in names]:
         raise ValueError(
-            f"{path}: no column {missing[0]!r}; id, sources and poses are needed, found {', '.join(names)}"
+            f"{path}: no column {missing[0]!r}; id, sources and poses are needed, found {', '.join(names) or 'none'}"
         )
     if unknown := [name for name in names if name not in COLUMNS]:
         raise ValueError(f"{path}: no column is named {unknown[0]!r}; known are {', '.join(COLUMNS)}")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from functools import partial
 
 import numpy as np
@@ -182,6 +183,22 @@ def test_of_rows_that_a_killed_overwrite_left_twice_the_later_count(tmp_path):
     assert sorted(pyarrow.parquet.read_table(part)["id"].to_pylist()) == ["r000000", "r000002", "r000003"]
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(part), out / "pictures-00002.parquet")
     assert len(ParquetStore(out).found()) == 4 and not part.exists()
+
+
+def test_files_of_others_where_a_result_belongs_are_kept_and_that_request_alone_fails(tmp_path):
+    table, out = write_table(tmp_path, 3), tmp_path / "out"
+    stand_in_job(table, out)
+    (folder,) = out.glob("pictures/*/r000001")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    for overwrite in (False, True):
+        report, _ = stand_in_job(table, out, overwrite=overwrite)
+        assert report.kept == ["r000000", "r000002"] and list(report.failed) == ["r000001"] == list(failures(out))
+        assert [own.name for own in folder.iterdir()] == ["notes.txt"]
+    shutil.rmtree(folder)
+    report, _ = stand_in_job(table, out)
+    assert report.made == ["r000001"] and not report.failed
 
 
 def test_a_photo_that_changes_after_the_check_is_not_answered_for_another(tmp_path):

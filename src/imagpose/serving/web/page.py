@@ -28,7 +28,7 @@ _ASSETS = Path(__file__).parent / "assets"
 _LOOK_EVERY = 0.25  # seconds between looks at a job
 _ANY = "any"
 _SCENARIOS = [
-    ("any number to any number", _ANY),
+    ("any to any", _ANY),
     ("T1: one photo, one pose a canvas, best kept by the seed", "T1"),
     ("T2: one photo three times, one pose a canvas", "T2"),
     ("T3: three photos, one pose a canvas", "T3"),
@@ -147,7 +147,9 @@ def _settings(studio: Studio) -> dict[str, gr.components.Component]:
         "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width"),
         "model": gr.Dropdown(models, value=models[0], label="Model", info="What draws the pictures"),
         "samples": gr.Slider(1, 8, 1, step=1, label="Samples", info="Pictures of each pose", elem_classes=row),
-        "background": gr.Textbox("keep", label="Background", info="keep, transparent, or a colour like #ffffff"),
+        "background": gr.Textbox(
+            "keep", label="Background", info="keep, transparent, or a colour like #ffffff", elem_classes=row
+        ),
         "crop": gr.Checkbox(True, label="Frame photos around the person", elem_classes=row),
         "retarget": gr.Checkbox(False, label="Fit poses to the person's body", elem_classes=row),
     }

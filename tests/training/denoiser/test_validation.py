@@ -119,6 +119,21 @@ def test_a_run_says_first_what_its_autoencoder_keeps(values: dict, capsys: pytes
     assert len(stage.ceiling()) == 1 and "detail correlation 1.00" in stage.ceiling()[0]
 
 
+def test_previews_know_the_poses_of_their_sources(values: dict) -> None:
+    stage = prepared(values)
+    preview, calls = stage._preview(), []
+
+    def record(**asked):
+        calls.append(asked)
+        return ([[np.zeros((8, 8, 3), np.uint8)] for _ in asked["sources"]],)
+
+    preview.pipeline = record
+    record.set_progress_bar_config = lambda **_: None
+    preview.generate([0, 1], "T1", targets=1)
+    given = [pose.keypoints for call in calls for own in call["source_poses"] for pose in own]
+    np.testing.assert_array_equal(given, [stage.held_out.view(person, 0)[1].keypoints for person in (0, 1)])
+
+
 def test_previews_are_sampled_with_the_named_scheduler_and_the_export_keeps_its_own(
     values: dict, tmp_path: Path
 ) -> None:

@@ -54,8 +54,10 @@ class Preview:
         images = []
         for chosen in _chunks(people, self.at_once):
             shown = [self.targets(identity)[:targets] for identity in chosen]
+            sources = [self.data.view(identity, 0) for identity in chosen]
             images += self.pipeline(
-                sources=[[self.data.view(identity, 0)[0]] for identity in chosen],
+                sources=[[picture] for picture, _ in sources],
+                source_poses=[[pose] for _, pose in sources],
                 target_poses=[
                     [self.data.view(identity, view)[1] for view in views]
                     for identity, views in zip(chosen, shown, strict=True)

@@ -17,7 +17,9 @@ from imagpose.cli.commands import app
 from imagpose.io import read_json
 from imagpose.provenance import read_marks
 from imagpose.serving.bulk import BulkRequest, run_bulk
+from imagpose.serving.bulk.requests import Batch, Defaults, Task
 from imagpose.serving.bulk.store import ParquetStore
+from imagpose.serving.bulk.worker import BulkWorker, WorkerSettings
 from imagpose.serving.generate import generate
 from imagpose.serving.settings import GenerateSettings
 
@@ -137,6 +139,24 @@ def test_failed_requests_are_in_a_table_and_stop_nothing(tmp_path):
     table.write_text(text.replace("sources/9.png", "sources/0.png"))  # both are put right
     report, _ = stand_in_job(table, out)
     assert sorted(report.made) == ["r000002", "r000004"] and not failures(out)
+
+
+def test_one_of_a_pass_whose_pictures_overflow_fails_alone(tmp_path):
+    class Overflowing(StandIn):
+        def __call__(self, generator, **given):
+            if 2 in [own.initial_seed() for own in generator]:
+                raise FloatingPointError("not a number")
+            return super().__call__(generator=generator, **given)
+
+    report, _ = stand_in_job(write_table(tmp_path, 4), tmp_path / "out", Overflowing())
+    assert report.failed == {"r000002": "not a number"} and report.made == ["r000000", "r000001", "r000003"]
+
+
+def test_what_cannot_be_read_is_not_tried_again(tmp_path):
+    worker = BulkWorker(WorkerSettings(StandIn, Defaults(GenerateSettings(), None, STAND_IN, None)))
+    task = Task(BulkRequest("a", [tmp_path / "gone.png"], ["walk-01"]), "")
+    (answer,) = worker.answer(Batch([task], 1))
+    assert "gone.png" in answer.failed and not answer.again
 
 
 def test_a_request_that_fails_by_chance_is_tried_again(tmp_path):

@@ -14,6 +14,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +42,20 @@ _FILE = "network.xml"
 def is_installed() -> bool:
     """Whether OpenVINO can be imported."""
     return find_spec("openvino") is not None
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's core: one for the process, never released.
+
+    Its CPU plugin gives the thread that starts it a stack for signal handlers and unmaps that stack when the core goes
+    (seen in 2026.4). After a second core, or if the core goes on another thread, the thread still points to the lost stack,
+    and the next signal with a handler (Ctrl-C, or the end of a child where torch's data loader watches its workers) kills
+    the process by SIGSEGV.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def exported_folder() -> Path:
@@ -106,7 +121,7 @@ class ExportedUNet:
             }
             while len(self._programs) >= _MOST_PROGRAMS:
                 self._programs.pop(next(iter(self._programs)))
-            compiled = openvino.Core().compile_model(network, "CPU", options)
+            compiled = _core().compile_model(network, "CPU", options)
             self._programs[place] = compiled.create_infer_request()
         self._programs[place] = self._programs.pop(place)  # the one used last stays longest
         return self._programs[place]
@@ -118,7 +133,7 @@ class ExportedUNet:
         folder = self._folder / key
         if (folder / _FILE).is_file():
             with suppress(RuntimeError):  # damaged: exported again
-                network = openvino.Core().read_model(folder / _FILE)
+                network = _core().read_model(folder / _FILE)
                 os.utime(folder)
                 return network
         network = _export(self._unet, shapes, grid)

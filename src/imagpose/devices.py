@@ -26,11 +26,13 @@ def choose_device(name: str | None = None) -> str:
     kind, _, number = (name or "").partition(":")
     if name is not None and (kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal()))):
         raise ValueError(f"device {name!r}: one of {', '.join(DEVICES)}, or cuda:0, cuda:1, ... expected")
-    import torch
+    if name == "cpu":
+        return name
+    import torch  # here, so that a wrong name is refused, and the CPU chosen, before it is imported
 
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}[kind]
+    count = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available())
     if int(number or 0) >= count:
         raise ValueError(
             f"device {name!r}: this machine has {count} of this kind; another of {', '.join(DEVICES)} expected"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from einops import rearrange
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "SCENARIOS",
@@ -114,6 +116,8 @@ def random_mask(num_views: int, generator: torch.Generator, all_masked_share: fl
     The number of masked slots is uniform over 1..V (V masked: no image-level condition; paper §3.3), or with
     `all_masked_share` V in this share of the canvases, and uniform over 1..V - 1 in the others.
     """
+    import torch  # here, so that a request is laid out, or refused, before it is imported
+
     if all_masked_share is None or num_views == 1:
         masked = torch.randint(1, num_views + 1, (1,), generator=generator)
     else:

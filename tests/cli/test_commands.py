@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,34 @@ def files(tmp_path, monkeypatch):
     Path("model").mkdir()
     Path("model/model_index.json").write_text("{}")
     return tmp_path
+
+
+def test_bad_requests_are_refused_before_torch_is_imported(files):
+    Path("people/anna").mkdir(parents=True)
+    shutil.copy("good.png", "people/anna")
+    request = "generate --source good.png --pose good.json --out results"
+    commands = [
+        "generate --source absent.png --pose good.json --out results", f"{request} --pose absent.json",
+        "generate --photos absent --pose good.json --out results",
+        "generate --photos people --pose good.json --out results --dtype fp8",
+        f"{request} --grid 3by3", f"{request} --size 8x",
+        f"{request} --samples 0", f"{request} --model minni", f"{request} --out .", f"{request} --dtype fp8",
+        f"{request} --dtype fp16 --device cpu", f"{request} --device tpu", f"{request} --backend onnx",
+        "animate --source absent.png --poses good.json --out a",
+        "bulk absent.csv --out results",
+    ]  # fmt: skip
+    code = (
+        "import sys; from imagpose.cli import main\n"
+        f"for command in {commands!r}:\n"
+        "    sys.argv = ['imagpose', *command.split()]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: assert end.code == 2, command\n"
+        "    assert not {'torch', 'diffusers', 'transformers', 'scipy.signal'} & set(sys.modules), command\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-600:]
+    assert [line[:7] for line in result.stderr.splitlines()] == ["error: "] * len(commands)
+    assert not Path("results").exists() and not Path("a").exists()
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from imagpose.models import exported
-from imagpose.pipeline.backends import Backend, Work, check_backend
-from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.backends import Backend, Work
+from imagpose.pipeline.loading import check_backend, load_pipeline
 from imagpose.views import ViewGrid
 
 GRID = ViewGrid(2, 2)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imagpose.models.folder import resolve_model
-from imagpose.models.presets import find_preset
 
 __all__ = ["BASES", "DATA", "IMAGE_ENCODERS", "model_card", "model_licence"]
 
@@ -57,6 +56,8 @@ def model_card(preset: str, data: str, initial: str | None = None, replaced: Map
         Markdown. The licence in its front matter is Apache-2.0 only where every part is ours; otherwise "other", and
         the trainer must say which.
     """
+    from imagpose.models.presets import find_preset  # here: requests ask for licences before networks are imported
+
     own, used = find_preset(preset), replaced or {}
     parts: dict[str, str] = {}
     if initial is not None:

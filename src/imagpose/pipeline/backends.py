@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from imagpose.pipeline.conditions import JointConditions
     from imagpose.views import ViewGrid
 
-__all__ = ["BACKENDS", "Backend", "Work", "check_backend"]
+__all__ = ["Backend", "Work"]
 
-BACKENDS = ("auto", "torch", "compile", "openvino")
 Evaluate = Callable[..., tuple[torch.Tensor]]
 
 _WORTH_EXPORT = 5e13
@@ -57,23 +56,11 @@ class Work:
         return float(unet.num_parameters()) * self.canvas[0] * self.canvas[1] * self.canvases
 
 
-def check_backend(name: str, device: str) -> None:
-    """Look at a backend before any weights are read.
-
-    Raises:
-        ValueError: no such backend, or one for another device.
-    """
-    if name not in BACKENDS:
-        raise ValueError(f"backend {name!r}: one of {', '.join(BACKENDS)} expected")
-    if name == "openvino" and device != "cpu":
-        raise ValueError(f"backend openvino is for the CPU, not for {device}: auto, torch or compile expected")
-
-
 class Backend:
     """Evaluates a UNet by the backend that was asked for, and by torch where that one is not able to; says so once.
 
     Args:
-        asked: one of `BACKENDS`; "auto" is OpenVINO where it is installed and the work is worth it, else torch.
+        asked: one of `loading.BACKENDS`; "auto" is OpenVINO where it is installed and the work is worth it, else torch.
     """
 
     def __init__(self, asked: str = "auto") -> None:

@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 
     from imagpose.pipeline.pipeline import IMAGPosePipeline
 
-__all__ = ["DTYPES", "check_dtype", "load_pipeline", "networks_of", "precision_of", "settled_sampling"]
+__all__ = [
+    "BACKENDS",
+    "DTYPES",
+    "check_backend",
+    "check_dtype",
+    "load_pipeline",
+    "networks_of",
+    "precision_of",
+    "settled_sampling",
+]
 
+BACKENDS = ("auto", "torch", "compile", "openvino")
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -41,22 +51,21 @@ def load_pipeline(
         device: see `devices.choose_device`; None: the GPU where there is one.
         dtype: one of `DTYPES`, for all networks; None: fp32, but bf16 for the UNet on CPUs that multiply it. Pictures
             differ by less than their rounding then, while bf16 throughout changes them visibly (`docs/speed.md`).
-        backend: one of `backends.BACKENDS`.
+        backend: one of `BACKENDS`.
         move: False leaves the networks where they were read, for a program that moves them to `device` itself.
 
     Raises:
         ValueError: also as `check_dtype` and `check_backend`.
     """
-    from imagpose.pipeline.backends import Backend, check_backend
-
+    check_backend(backend, device)
     check_dtype(dtype, device)
-    check_backend(backend, choose_device(device))
     import diffusers
     import torch
     import transformers
 
     from imagpose.models.onednn import route_by_onednn
     from imagpose.models.scheduler import named_scheduler
+    from imagpose.pipeline.backends import Backend
     from imagpose.pipeline.pipeline import IMAGPosePipeline
 
     diffusers.utils.logging.disable_progress_bar()
@@ -91,6 +100,18 @@ def precision_of(pipeline: IMAGPosePipeline) -> str:
     return ", ".join([f"{unet} (unet)", *others]) if others else unet
 
 
+def check_backend(name: str, device: str | None) -> None:
+    """Look at a backend before any weights are read.
+
+    Raises:
+        ValueError: no such backend, or one for another device.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend {name!r}: one of {', '.join(BACKENDS)} expected")
+    if name == "openvino" and (place := choose_device(device)) != "cpu":
+        raise ValueError(f"backend openvino is for the CPU, not for {place}: auto, torch or compile expected")
+
+
 def check_dtype(dtype: str | None, device: str | None) -> None:
     """Look at a precision before any weights are read.
 
@@ -99,7 +120,8 @@ def check_dtype(dtype: str | None, device: str | None) -> None:
     """
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}: one of {', '.join(DTYPES)} expected")
-    if choose_device(device) == "cpu" and dtype == "fp16":
+    place = None if device is None and dtype != "fp16" else choose_device(device)  # asked only then: it imports torch
+    if dtype == "fp16" and place == "cpu":
         raise ValueError("dtype fp16 is for GPUs; bf16 or fp32 expected on the CPU")
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
-from scipy.signal import savgol_filter
 
 from imagpose.pose.keypoints import Pose
 
@@ -85,6 +84,7 @@ def bridge_gaps(points: np.ndarray, longest: int) -> np.ndarray:
 
 def savitzky_golay(points: np.ndarray, window: int) -> np.ndarray:
     """Points (n, p, 3) smoothed by parabolas over an odd number of frames; shorter stretches by shorter windows."""
+    from scipy.signal import savgol_filter  # here: it takes longer to import than a bad request takes to be refused
 
     def smooth(places: np.ndarray) -> np.ndarray:
         own = min(window, (len(places) - 1) | 1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from imagpose.io import check_replaceable, json_digest
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.models.licences import model_licence
-from imagpose.pipeline.loading import check_dtype, load_pipeline, precision_of
+from imagpose.pipeline.loading import check_backend, check_dtype, load_pipeline, precision_of
 from imagpose.pipeline.requests import read_requests
 from imagpose.pipeline.sampling import AT_ONCE
 from imagpose.pose import PoseOptions
@@ -108,6 +108,7 @@ def generate(
         check_replaceable(Path(out), overwrite)
     if signature is not None:
         signature.check()
+    check_model(model, asked, device, dtype, backend)
     warn_of_photographs(model_label(model), as_list(sources))
     pipeline, seconds = open_pipeline(model, asked, device, dtype, backend)
     return generate_inputs(
@@ -252,14 +253,12 @@ def open_pipeline(
     dtype: str | None,
     backend: str | None = None,
 ) -> tuple[IMAGPosePipeline, float]:
-    """The pipeline, and the seconds that loading took.
+    """The pipeline of what `check_model` has looked at, and the seconds that loading took.
 
     Raises:
-        ValueError, OSError: as `pipeline.loading.load_pipeline`; or a device, precision, backend or scheduler is given
-            for one that is loaded.
+        ValueError, OSError: as `pipeline.loading.load_pipeline`.
     """
     scheduler = settings.sampling.scheduler
-    check_model(model, settings, device, dtype, backend)
     if isinstance(model, (str, Path)):
         started = time.perf_counter()
         pipeline = load_pipeline(str(model), scheduler, device, dtype, backend or "auto")
@@ -274,9 +273,15 @@ def check_model(
     dtype: str | None,
     backend: str | None = None,
 ) -> None:
-    """Look at what `open_pipeline` would load, without loading it; raises as that does."""
+    """Look at what `open_pipeline` will load, before anything is written.
+
+    Raises:
+        ValueError: no such model, device, precision or backend, or they do not go together; or a device, precision, backend
+            or scheduler is given for a pipeline that is loaded.
+    """
     if isinstance(model, (str, Path)):
         resolve_model(model)
+        check_backend(backend or "auto", device)
         check_dtype(dtype, device)
     elif any(own is not None for own in (settings.sampling.scheduler, device, dtype, backend)):
         raise ValueError(

@@ -15,6 +15,7 @@ from imagpose.pose import PoseOptions
 from imagpose.provenance import Signature
 from imagpose.serving.detection import PICTURE_ENDINGS
 from imagpose.serving.generate import (
+    check_model,
     check_request,
     generate_inputs,
     model_label,
@@ -71,6 +72,7 @@ def generate_people(
     asked = asked.settled(model)
     if signature is not None:
         signature.check()
+    check_model(model, asked, device, dtype, backend)
     warn_of_photographs(model_label(model), [file for files in found.values() for file in files])
     files: dict[str, list[Path]] = {}
     failed: dict[str, str] = {}

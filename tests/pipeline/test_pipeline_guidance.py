@@ -173,17 +173,18 @@ def test_outside_its_interval_guidance_costs_nothing_and_changes_nothing(pipelin
     assert torch.equal(always, run(guidance_scale=3.0)) and not torch.equal(always, never)
 
 
-def test_a_unet_that_takes_the_scale_is_called_once_a_step(pipeline, picture, pose, seeded):
+def test_a_unet_that_takes_the_scale_evaluates_one_branch(pipeline, picture, pose, seeded):
     torch.manual_seed(0)
-    unet = type(pipeline.unet).from_config({**pipeline.unet.config, "time_cond_proj_dim": 16})
+    unet = type(pipeline.unet).from_config(pipeline.unet.config, time_cond_proj_dim=16)
     unet.load_state_dict(pipeline.unet.state_dict(), strict=False)
+    torch.nn.init.normal_(unet.time_embedding.cond_proj.weight, std=5.0)  # of a fresh one the scale hardly counts
     pipeline.register_modules(unet=unet)
     calls = []
-    handle = unet.register_forward_hook(lambda *_: calls.append(0))
+    handle = unet.register_forward_hook(lambda _, inputs, __: calls.append(len(inputs[0])))
     asked = {"sources": [picture(0)], "target_poses": [pose(0)], "num_inference_steps": 2, "output_type": "np"}
     weak, strong = (pipeline(**asked, guidance_scale=scale, generator=seeded(0)).images for scale in (1.5, 4.0))
     handle.remove()
-    assert len(calls) == 4 and np.abs(weak - strong).max() > 1e-3
+    assert calls == [1] * 4 and np.abs(weak - strong).max() > 1e-3
 
 
 def test_the_embedding_of_a_scale_is_that_of_diffusers_consistency_pipelines():

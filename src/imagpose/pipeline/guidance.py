@@ -29,6 +29,8 @@ class GuidedUNet:
     Source of the second: Castillo et al., "Adaptive guidance: training-free acceleration of conditional diffusion models",
     2023, whose estimate of the null branch is linear in earlier steps; ours is the simplest.
 
+    A UNet that takes the scale as an input (a few-step student) has guidance inside: one branch at every step.
+
     Args:
         unet: evaluated by `backend`.
         conditions: of the canvases.
@@ -47,18 +49,19 @@ class GuidedUNet:
         scale: float,
     ) -> None:
         low, high = sampling.guidance_interval
-        self._inside = [low <= share <= high for share in shares]
+        takes_scale = unet.config.time_cond_proj_dim is not None
+        self._guided = [not takes_scale and low <= share <= high for share in shares]
         self._every = sampling.guidance_every
         self._unet, self._conditions = unet, conditions
         self._both = conditions.without_image(sampling.guidance).concat(conditions)
-        twice = 0 if scale == 1 else -(-sum(self._inside) // self._every)
+        twice = 0 if scale == 1 else -(-sum(self._guided) // self._every)
         self._evaluate = backend.choose(unet, Work.of(conditions, len(shares) + twice))
         self._difference: torch.Tensor | None = None
         self._age = self._branches = 0
 
     def __call__(self, index: int, t: torch.Tensor, canvases: torch.Tensor, scale: float) -> torch.Tensor:
         """The guided prediction (n, c, rows*h, cols*w), float32, for noisy canvases as the scheduler scales them."""
-        if not self._inside[index] or scale == 1:
+        if not self._guided[index] or scale == 1:
             return self._predict(t, canvases, self._conditions, scale, branches=1)
         if self._difference is None or self._age == self._every:
             both = self._predict(t, torch.cat([canvases, canvases]), self._both, scale, branches=2)

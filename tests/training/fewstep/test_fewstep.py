@@ -14,6 +14,7 @@ from tiny_networks import denoiser_values
 
 from imagpose.models.conditions import unet_input
 from imagpose.models.scheduler import build_scheduler
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.sampling import Sampling
@@ -21,6 +22,7 @@ from imagpose.training.configs import load_config
 from imagpose.training.denoiser import train_denoiser
 from imagpose.training.fewstep import FewStepConfig, FewStepStage, train_fewstep
 from imagpose.training.fewstep.objective import Level, clean_of_step, consistent, ddim_step, noise_level, velocity_error
+from imagpose.training.fewstep.stage import student_of
 from imagpose.training.loop import Training
 from imagpose.training.losses import hinge_losses
 from imagpose.views import ViewGrid, tile, untile
@@ -224,6 +226,18 @@ def test_guidance_as_an_input_changes_nothing_at_first_and_is_drawn_between_its_
     assert float(stage.unet.time_embedding.cond_proj.weight.grad.abs().max()) > 0
     said = stage.pipeline.config
     assert (said["default_steps"], said["default_guidance_scale"]) == (4, 3.0)
+
+
+def test_a_teacher_whose_configuration_lacks_the_scale_has_a_student_that_takes_it(values: dict) -> None:
+    teacher = prepared(values).teacher.unet
+    lacking = {name: value for name, value in teacher.config.items() if name != "time_cond_proj_dim"}
+    assert student_of(IMAGPoseUNet.from_config(lacking), takes_scale=True).config.time_cond_proj_dim == 256
+
+
+def test_a_default_scale_that_the_student_never_meets_is_refused(values: dict) -> None:
+    config = FewStepConfig.model_validate(values | {"guidance_range": [3.0, 4.0]})  # the teacher's own scale is 2
+    with pytest.raises(ValueError, match=r"guidance_scale is 2; within guidance_range \(3.0, 4.0\) expected"):
+        train_fewstep.build(config)
 
 
 def test_a_run_resumes_and_its_folder_says_how_to_sample(values: dict, write_config, tmp_path: Path) -> None:

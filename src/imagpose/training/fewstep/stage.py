@@ -98,12 +98,15 @@ class FewStepStage(DenoiserStage):
             pipeline: of the teacher, see `build_student`; its UNet becomes the student's.
 
         Raises:
-            ValueError: the extra `perceptual` is missing and wanted; or see `DenoiserStage`.
+            ValueError: the extra `perceptual` is missing and wanted; the scale is outside of `guidance_range`; or see
+                `DenoiserStage`.
         """
         if config.adversarial_weight:
             load_efficientnet()  # which says now whether its weights are there
         scale = Sampling(guidance_scale=config.guidance_scale).settled(pipeline.config).guidance_scale
         assert scale is not None
+        if config.guidance_range is not None and not config.guidance_range[0] <= scale <= config.guidance_range[1]:
+            raise ValueError(f"guidance_scale is {scale:g}; within guidance_range {config.guidance_range} expected")
         self.guidance_scale = scale
         teacher = copy.deepcopy(pipeline.unet).eval()
         pipeline.unet = student_of(teacher, config.guidance_range is not None)
@@ -232,7 +235,7 @@ def student_of(teacher: IMAGPoseUNet, takes_scale: bool) -> IMAGPoseUNet:
     """A trainable copy of a UNet; where it is to take the scale of guidance, that changes nothing yet."""
     student: IMAGPoseUNet = copy.deepcopy(teacher)
     if takes_scale and teacher.config.time_cond_proj_dim is None:
-        student = IMAGPoseUNet.from_config({**teacher.config, "time_cond_proj_dim": _EMBEDDED})
+        student = IMAGPoseUNet.from_config(teacher.config, time_cond_proj_dim=_EMBEDDED)
         student.load_state_dict(teacher.state_dict(), strict=False)
         torch.nn.init.zeros_(student.time_embedding.cond_proj.weight)
     student.train().requires_grad_(True)

@@ -45,6 +45,8 @@ def test_parts_follow_from_weights_and_settings(values: dict) -> None:
     changes = {"optimizer": "adamw8bit", "ema_on_cpu": True, "gradient_checkpointing": True}
     saving = step_needs(DenoiserConfig.model_validate(values | changes))
     weights = plain.parts["weights"]
+    buckets = {"gradients, summed over GPUs": weights}
+    assert step_needs(DenoiserConfig.model_validate(values), gpus=2).parts == plain.parts | buckets
     assert plain.parts["moments of AdamW"] == 2 * weights and plain.parts["EMA weights"] == weights
     assert plain.ema_on_cpu == 0 and saving.ema_on_cpu == weights and "EMA weights" not in saving.parts
     assert saving.parts["moments of AdamW"] < 2 * weights
@@ -55,7 +57,7 @@ def test_days_are_computed_or_follow_from_a_measured_rate(
     values: dict, write_config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs = StepNeeds({"weights": 2**30, PEAK: 2**31}, 0, 2e12, 2, ViewGrid(2, 2))
-    monkeypatch.setattr(dry_run, "step_needs", lambda _: needs)
+    monkeypatch.setattr(dry_run, "step_needs", lambda *_: needs)
     path = write_config(values | {"steps": 43_200, "batch_size": 2, "global_batch": 8})
     measured = dry_run.dry_run(path, gpus=2, rate=4.0)
     assert "2 GPUs x 2 batches a step" in measured and "345,600 canvases" in measured

@@ -61,8 +61,12 @@ class StepNeeds:
     grid: ViewGrid
 
 
-def step_needs(config: DenoiserConfig) -> StepNeeds:
+def step_needs(config: DenoiserConfig, gpus: int = 1) -> StepNeeds:
     """Of the preset's networks with the configuration's changes; of its VAE where it names one that is not there yet.
+
+    Args:
+        config: of the run.
+        gpus: of the run; several have copies of the whole model (DDP), and buffers in which gradients are summed.
 
     Raises:
         ValueError: unknown preset, arguments that no UNet has, or views that its canvas cannot be cut into.
@@ -89,11 +93,12 @@ def step_needs(config: DenoiserConfig) -> StepNeeds:
     moments = sum(_moments(config, weight.numel()) for weight in networks.parameters())
     kept = weights if config.gradient_accumulation > 1 else 0  # gradients of the batches before
     ema = {} if config.ema_on_cpu else {"EMA weights": weights}
+    summed = {"gradients, summed over GPUs": weights} if gpus > 1 else {}
     return StepNeeds(
         # The optimiser and the EMA need as much again as all gradients, which alone are left of the pass by then.
         {
             "weights": weights, "moments of AdamW": moments, **ema, "frozen networks": frozen,
-            "activations and gradients, at their peak": max(made.peak + kept, 2 * weights),
+            "activations and gradients, at their peak": max(made.peak + kept, 2 * weights), **summed,
         },
         weights if config.ema_on_cpu else 0,
         counter.get_total_flops() / canvases,
@@ -172,7 +177,7 @@ def dry_run(
     if gpus < 1 or (rate is not None and not rate > 0):
         raise ValueError(f"gpus is {gpus}, rate is {rate}; at least one GPU and a rate above 0 expected")
     config = accumulating(load_config(DenoiserConfig, config_path, overrides), gpus)
-    needs = step_needs(config)
+    needs = step_needs(config, gpus)
     step = config.batch_size * config.gradient_accumulation * gpus
     total = config.steps * step
     said = [config.optimizer, *(["gradient checkpointing"] if config.gradient_checkpointing else [])]

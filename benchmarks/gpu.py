@@ -5,7 +5,7 @@ python benchmarks/gpu.py [--minutes 9] [--out gpu.jsonl] [--small] [--device cud
 Networks are fresh, with random weights: nothing is downloaded. Every result is a line of JSON, written as soon as it is
 known; a section that fails or runs out of memory says so and the next one begins; when the time is up, what is left is
 listed. Sections: parity of precisions and of compiled code with fp32; kernels of attention; a step of sampling; a picture;
-a step of training, its share of the matrix products' speed; whole steps as the cards' configurations make them.
+a step of training, its share of the matrix products' speed; whole steps with the settings of cards of 24 and 80 GB.
 `--small` shrinks every network and canvas, so that a CPU runs the same code in a minute.
 """
 
@@ -280,7 +280,10 @@ def _training_step(
 
 
 def cards(bench: Bench) -> Iterator[Result]:
-    """One step of the largest model as cards of 24 and 80 GB would make it: does it fit?"""
+    """One step of the largest model and size with the settings of cards of 24 and 80 GB: does it fit?
+
+    Without frozen networks, and with moments in 32 bits.
+    """
     for memory, batch, checkpointing, ema_on_cpu in ((24, 1, True, True), (24, 2, True, True), (80, 8, False, False)):
         model = Model(bench, bench.presets()[-1], bench.sizes()[-1])
         step, _ = _training_step(model, batch, checkpointing, False, ema_on_cpu)

@@ -59,7 +59,7 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "--guidance-kind", "full", "--guidance-interval", 0.1, 0.9, "--scheduler", "euler", "--seed", 9,
         "--model", "some/model", "--pose-units", "signed", "--pose-frame", "768x512", "--person", 2,
         "--min-confidence", 0.3, "--out", tmp_path, "--size", "256x176", "--samples", 4, "--keep-best",
-        "--min-score", 0.5, "--anchor", "--background", "#ffffff", "--mask", "m.png", "--mask", "n.png", "--no-crop",
+        "--min-score", 0.5, "--background", "#ffffff", "--mask", "m.png", "--mask", "n.png", "--no-crop",
         "--device", "cpu", "--dtype", "bf16", "--backend", "compile", "--guidance-every", 3, "--overwrite",
     )  # fmt: skip
     assert result.code == 0 and "walk-03.png" in result.out
@@ -68,10 +68,12 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "source_poses": [Path("y.json"), Path("x.json")], "out": tmp_path, "model": "some/model", "scenario": "T1",
         "grid": "2x3", "sampling": Sampling(7, 1.5, "full", (0.1, 0.9), "euler", 9, 3),
         "reading": PoseOptions("signed", (768, 512), 2, 0.3), "signature": None, "size": (256, 176), "samples": 4,
-        "keep_best": True, "min_score": 0.5, "anchor": True, "background": "#ffffff",
+        "keep_best": True, "min_score": 0.5, "anchor": False, "background": "#ffffff",
         "masks": [Path("m.png"), Path("n.png")], "crop": False, "device": "cpu", "dtype": "bf16", "overwrite": True,
         "backend": "compile", "retarget": True, "place": "pose",
     }  # fmt: skip
+    run("generate", "--source", "b.png", "--pose", "1.json", "--anchor", "--out", tmp_path)
+    assert seen["anchor"] is True and seen["scenario"] is None
 
 
 def test_photos_of_many_people_stand_in_place_of_sources(run, monkeypatch, tmp_path):

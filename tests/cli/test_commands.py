@@ -14,6 +14,8 @@ from PIL import Image
 import imagpose
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import PoseOptions
+from imagpose.provenance import Signature
+from imagpose.serving.animate import Animated
 from imagpose.serving.results import Generated
 
 
@@ -74,6 +76,34 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
     }  # fmt: skip
     run("generate", "--source", "b.png", "--pose", "1.json", "--anchor", "--out", tmp_path)
     assert seen["anchor"] is True and seen["scenario"] is None
+
+
+def test_animate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
+    seen = {}
+
+    def stand_in(sources, poses, source_poses, **settings):
+        seen.update(sources=list(sources), poses=list(poses), source_poses=list(source_poses), **settings)
+        return Animated(tmp_path / "dance.gif", 12, {"fps": 12.5})
+
+    monkeypatch.setattr("imagpose.serving.animate.animate", stand_in)
+    words = [
+        "animate", "--source", "b.png", "--source", "a.png", "--poses", "2.json", "--poses", "1.mp4",
+        "--source-pose", "y.json", "--source-pose", "x.json", "--out", tmp_path / "dance.gif", "--fps", 12.5,
+        "--smooth", "one-euro", "--grid", "3x3", "--overlap", 2, "--size", "256x176", "--no-crop", "--no-retarget",
+        "--place", "source", "--model", "some/model", "--device", "cpu", "--dtype", "bf16", "--backend", "compile",
+        "--overwrite", "--seed", 9, "--person", 2, "--c2pa-certificate", "c.pem",
+    ]  # fmt: skip
+    result = run(*words, "--c2pa-key", "k.pem")
+    assert result.code == 0 and "dance.gif: 12 frames, 12.5 a second" in result.out
+    assert seen == {
+        "sources": [Path("b.png"), Path("a.png")], "poses": ["2.json", "1.mp4"],
+        "source_poses": [Path("y.json"), Path("x.json")], "out": tmp_path / "dance.gif", "fps": 12.5, "smooth": "one-euro",
+        "grid": "3x3", "overlap": 2, "size": (256, 176), "crop": False, "retarget": False, "place": "source",
+        "model": "some/model", "device": "cpu", "dtype": "bf16", "backend": "compile", "overwrite": True,
+        "sampling": Sampling(seed=9), "reading": PoseOptions(person=2), "signature": Signature(Path("c.pem"), Path("k.pem")),
+    }  # fmt: skip
+    refused = run(*words)
+    assert refused.code == 2 and "both --c2pa-certificate and --c2pa-key" in refused.err
 
 
 def test_photos_of_many_people_stand_in_place_of_sources(run, monkeypatch, tmp_path):

@@ -18,7 +18,7 @@ from imagpose.provenance import Marks, read_marks
 from imagpose.serving import animate as animate_module
 from imagpose.serving.animate import animate
 from imagpose.serving.film_places import FilmPlaces, frame_name
-from imagpose.serving.sequences import read_sequence
+from imagpose.serving.sequences import PoseSequence, read_sequence
 from imagpose.views import ViewGrid, tile
 
 FRAMES = 8
@@ -191,6 +191,28 @@ def test_frames_that_show_nobody_hold_the_picture(model, files, moving, tmp_path
         bridged = animate(source, folder, out=tmp_path / "bridged", model=model, steps=1, fps=10)
     pictures = frames_of(tmp_path / "bridged")
     assert (pictures[3] != pictures[2]).any() and bridged.num_frames == 8
+
+
+def test_finished_frames_are_sources_with_the_poses_they_were_drawn_in(model, picture, moving, tmp_path, monkeypatch):
+    """Behind a gap too, where a pose's number is not its frame's."""
+    drawn: list[Pose] = []
+    asked: list[list[int]] = []
+
+    def stand_in(pipeline, pictures, in_view, poses, *others):
+        finished = [int(np.asarray(own)[0, 0, 0]) for own in pictures[1:]]  # the shade says which one it is
+        for number, own in zip(finished, in_view[1:], strict=True):
+            np.testing.assert_array_equal(own.keypoints, drawn[number].fit(16, 32).keypoints)
+        asked.append(finished)
+        drawn.extend(poses)
+        return [Image.new("RGB", (16, 32), (len(drawn) - len(poses) + number,) * 3) for number in range(len(poses))]
+
+    monkeypatch.setattr(animate_module, "draw_poses", stand_in)
+    poses = [*moving[:2], None, None, None, *moving[2:]]
+    monkeypatch.setattr(animate_module, "read_sequence", lambda *given: PoseSequence(poses, 5, [], []))
+    done = animate(picture(0), [], out=tmp_path / "out", model=model, overlap=2, crop=False)
+    assert asked == [[], [0, 2], [0, 3], [0, 4], [0, 5], [0, 6]]
+    shown = [int(np.asarray(Image.open(tmp_path / "out" / frame_name(own)))[0, 0, 0]) for own in range(done.num_frames)]
+    assert shown == [0, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,20 @@ def test_a_digest_of_poses_tells_any_change(pose):
     ]
     assert len({poses_digest(poses) for poses in given}) == len(given)
     assert poses_digest([pose(3), pose(4)]) == poses_digest(given[0])
+
+
+def test_the_pose_that_lies_beside_a_photo_is_its_own(dances, pose):
+    """By name, only where none is given, and only if the file holds poses."""
+    photo = dances / "a.png"
+    found = read_inputs([photo], ["walk-03"])
+    np.testing.assert_array_equal(found.source_poses[0].keypoints, read_pose(dances / "a.json").keypoints)
+    assert found.files["source_poses"] == [str(dances / "a.json")] and any("a.json" in line for line in found.said)
+    given = read_inputs([photo], ["walk-03"], [dances / "b.json"])
+    np.testing.assert_array_equal(given.source_poses[0].keypoints, read_pose(dances / "b.json").keypoints)
+    (dances / "a.json").rename(dances / "a_keypoints.json")
+    shutil.copy(photo, dances / "notes.png")
+    both = read_inputs([photo, dances / "notes.png"], ["walk-03"])
+    assert both.source_poses[1] is None and both.files["source_poses"][1] == "unknown"
+    np.testing.assert_array_equal(both.source_poses[0].keypoints, found.source_poses[0].keypoints)
+    assert read_inputs([dances / "notes.png"], ["walk-03"]).source_poses is None
+    assert read_inputs([Image.open(photo)], ["walk-03"]).source_poses is None

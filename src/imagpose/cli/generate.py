@@ -29,7 +29,9 @@ Poses = Annotated[
         ' or names of the library (walk-03, "walk-*"); repeat for several.'
     ),
 ]
-SourcePose = Annotated[Files, _option(help="Poses of the sources, one for each in the same order (optional).")]
+SourcePose = Annotated[
+    Files, _option(help="Poses of the sources, one for each in the same order; default: PHOTO.json beside each.")
+]
 Photos = Annotated[
     Path | None,
     _option(

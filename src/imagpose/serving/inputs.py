@@ -35,6 +35,7 @@ POSE_ENDINGS = (".json", ".jsonl", ".csv", ".txt", ".npy")
 RESERVED = "sheet"  # the name of the picture that shows all others
 _LONGEST_NAME = 180  # bytes; file systems take 255 for a name with its endings
 _PATTERN = "*?["
+_BESIDE = (".json", "_keypoints.json")
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,9 @@ def read_inputs(
 ) -> GenerateInputs:
     """Read everything; target poses may have been read before.
 
+    Where no source pose is given, a photo's is read from ``<photo>.json`` or ``<photo>_keypoints.json`` beside it, if that
+    holds poses.
+
     Raises:
         ValueError, OSError: a list is empty or does not match, or a file is missing or not what it should be.
 
@@ -134,6 +138,9 @@ def read_inputs(
             raise ValueError(f"{len(given)} {name}s for {len(sources)} sources: give one for each, or none")
     reading = reading or PoseOptions()
     pictures = [load_picture(source) for source in sources]
+    if not source_poses:
+        beside = [pose_beside(source) for source in sources]
+        source_poses = beside if any(beside) else ()
     own_poses, own_said = _read_source_poses(source_poses, pictures, reading)
     targets = poses if isinstance(poses, Targets) else read_targets(poses, reading)
     return GenerateInputs(
@@ -262,6 +269,22 @@ def _read_source_poses(
     return poses or None, said
 
 
+def pose_beside(photo: PictureLike) -> Path | None:
+    """The file of poses that lies beside a photo and has its name; None where there is none."""
+    if not isinstance(photo, (str, Path)):
+        return None
+    files = (Path(photo).with_name(Path(photo).stem + ending) for ending in _BESIDE)
+    return next((file for file in files if file.is_file() and _holds_poses(file)), None)
+
+
+def _holds_poses(file: Path) -> bool:
+    try:
+        read_pose_file(file)
+    except ValueError as error:
+        return "no known kind" not in str(error)
+    return True
+
+
 def _warn(read: PoseFile) -> None:
     for note in read.notes:
         warnings.warn(f"{read.name}: {note}", UserWarning, stacklevel=5)
@@ -277,6 +300,8 @@ def _read_mask(mask: PictureLike, picture: Image.Image) -> Image.Image:
 
 def _shown(given: Any) -> str:
     """How the record names an input: its path, or what it is."""
+    if given is None:
+        return "unknown"
     if isinstance(given, (str, Path)):
         return str(given)
     return given.name if isinstance(given, NamedPose) else type(given).__name__

@@ -139,16 +139,8 @@ def _photos(folder: Path) -> list[Path]:
 
 
 def person_inputs(photos: list[Path], targets: Targets, reading: PoseOptions | None) -> GenerateInputs:
-    """A person's photos, with the poses that lie beside them, and the target poses.
-
-    Raises:
-        ValueError, OSError: as `inputs.read_inputs`.
-    """
-    beside: list[Path | None] = []
-    for photo in photos:
-        files = (photo.with_name(photo.stem + ending) for ending in (".json", "_keypoints.json"))
-        beside.append(next((file for file in files if file.is_file()), None))
-    return read_inputs(photos, targets, beside if any(beside) else (), reading)
+    """A person's photos, with the poses that lie beside them, and the target poses; errors as `inputs.read_inputs`."""
+    return read_inputs(photos, targets, reading=reading)
 
 
 def _prepared(

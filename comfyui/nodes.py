@@ -11,8 +11,7 @@ from comfy_api.latest import io
 
 from imagpose.films import MOST_FPS
 from imagpose.pictures import load_picture
-from imagpose.pipeline.loading import BACKENDS
-from imagpose.pipeline.loading import DTYPES
+from imagpose.pipeline.loading import BACKENDS, DTYPES
 from imagpose.pixels import pictures_to_unit
 from imagpose.pose.retarget import PLACES
 from imagpose.pose.sequence import SMOOTHING

@@ -98,7 +98,9 @@ def read_order(
         "poses": [f"poses/{name}.json" for name in names],
         "source_poses": [f"poses/source-{number}.json" for number in range(len(own))],
     }
-    inputs = replace(read_inputs(files, named, own), files=recorded)
+    # Never from a file that happens to lie beside an upload.
+    read = read_inputs(files, named, own or [None] * len(files))
+    inputs = replace(read, files=recorded, source_poses=read.source_poses if own else None)
     check_request(inputs, settings)
     return Order(inputs, tuple(files), model, settings)
 

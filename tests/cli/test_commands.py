@@ -152,6 +152,7 @@ def test_bad_requests_are_refused_before_torch_is_imported(files):
         f"{request} --grid 3by3", f"{request} --size 8x",
         f"{request} --samples 0", f"{request} --model minni", f"{request} --out .", f"{request} --dtype fp8",
         f"{request} --dtype fp16 --device cpu", f"{request} --device tpu", f"{request} --backend onnx",
+        f"{request} --backend openvino --device cuda",
         "animate --source absent.png --poses good.json --out a",
         "bulk absent.csv --out results",
     ]  # fmt: skip

@@ -108,7 +108,7 @@ def check_backend(name: str, device: str | None) -> None:
     """
     if name not in BACKENDS:
         raise ValueError(f"backend {name!r}: one of {', '.join(BACKENDS)} expected")
-    if name == "openvino" and (place := choose_device(device)) != "cpu":
+    if name == "openvino" and (place := device or choose_device()) != "cpu":  # a name needs no look at the machine
         raise ValueError(f"backend openvino is for the CPU, not for {place}: auto, torch or compile expected")
 
 

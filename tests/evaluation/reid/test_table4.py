@@ -10,6 +10,7 @@ import yaml
 from reid_pieces import colour_set
 
 from imagpose.data.reid import list_pictures, subset
+from imagpose.data.reid_people import ANNOTATIONS
 from imagpose.evaluation.reproduce.table4 import Table4, make_table4
 from imagpose.evaluation.reproduce.table4_page import Line, write_table4
 from imagpose.pipeline.sampling import Sampling
@@ -187,5 +188,7 @@ def test_the_whole_table_is_made_and_continued(tmp_path, monkeypatch, small):
         make_table4(Table4(tmp_path / "out", root, config, Sampling(steps=2, seed=1), "c", shares=(0.5,), seeds=1))
     with pytest.raises(ValueError, match="--finetune"):
         make_table4(Table4(tmp_path / "new", root, config, Sampling(), "c", generator_per_subset=True))
-    with pytest.raises(FileNotFoundError, match="--annotations"):
-        make_table4(Table4(tmp_path / "new", tmp_path, config, Sampling(), "c"))
+    (root / ANNOTATIONS["train"]).unlink()
+    for data, said in ((root, "--annotations"), (tmp_path / "nowhere", "folder of pictures not found: .*nowhere")):
+        with pytest.raises(FileNotFoundError, match=said):
+            make_table4(Table4(tmp_path / "new", data, config, Sampling(), "c"))

@@ -95,14 +95,14 @@ class Table4:
             raise ValueError("--generator-per-subset trains the generator: give --finetune")
         if self.finetune is not None and self.model != "mini":
             raise ValueError("--finetune trains a generator of its own (key initial), so --model would not be used")
-        if not self.key_points.is_file():
-            raise FileNotFoundError(f"key points not found: {self.key_points}; give --annotations")
         for file in (self.config, self.finetune):
             if file is not None and not file.is_file():
                 raise FileNotFoundError(f"configuration file not found: {file}")
         check_not_enlarged(self.data)
         for part in ("train", "query", "gallery"):
             list_pictures(self.data, part)
+        if not self.key_points.is_file():
+            raise FileNotFoundError(f"key points not found: {self.key_points}; give --annotations")
         config = self.base([f"data={self.data}", "output=x"])
         if config.steps:
             raise ValueError(f"steps is {config.steps}: trainings of sets of several sizes are compared by epochs")
@@ -188,7 +188,7 @@ def _enlarged(asked: Table4, share: float, repetition: int, seed: int) -> tuple[
     if asked.finetune is not None:
         name = f"{round(100 * share)}-{repetition}" if asked.generator_per_subset else "all"
         part = (share, seed) if asked.generator_per_subset else (1.0, 0)
-        weights, dataset = _generator(asked, name, *part)
+        weights, dataset = _generator(asked, asked.finetune, name, *part)
         model, seen = str(weights), str(dataset)
     out = asked.out / "sets" / f"{round(100 * share)}-{repetition}"
     wanted = Augmentation(subset=share, seed=seed)
@@ -197,9 +197,8 @@ def _enlarged(asked: Table4, share: float, repetition: int, seed: int) -> tuple[
     )
 
 
-def _generator(asked: Table4, name: str, share: float, seed: int) -> tuple[Path, Path]:
+def _generator(asked: Table4, finetune: Path, name: str, share: float, seed: int) -> tuple[Path, Path]:
     """Weights of a generator trained on a share of the training pictures, and its data set."""
-    assert asked.finetune is not None
     folder = asked.out / "generators" / name
     dataset, points = folder / "data", folder / "points.csv"
     if not points.is_file():
@@ -209,7 +208,7 @@ def _generator(asked: Table4, name: str, share: float, seed: int) -> tuple[Path,
         with partial_file(points) as partial:
             write_annotation_csv({file: pose for file, pose in found.items() if file in shown}, partial)
     prepare_market1501(asked.data, dataset, train_annotations=points)
-    outcome = train_denoiser(asked.finetune, _generator_changes(folder, dataset), "latest")
+    outcome = train_denoiser(finetune, _generator_changes(folder, dataset), "latest")
     if outcome.reason != "finished":
         raise InterruptedError(f"generator {name} {outcome.reason} at step {outcome.step}: the same command continues")
     return folder / "run" / "weights", dataset

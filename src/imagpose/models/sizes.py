@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ModelMixin
@@ -18,8 +17,17 @@ from transformers import (
 )
 
 from imagpose.models.autoencoder import autoencoder_class, spatial_factor
-from imagpose.models.loading import preset_files
-from imagpose.models.presets import ABLATIONS, PRESETS, STABLE_DIFFUSION_VAE, Preset, build_denoiser, find_preset
+from imagpose.models.folder import ModelFiles, failures_of
+from imagpose.models.loading import PresetFiles, preset_files
+from imagpose.models.presets import (
+    ABLATIONS,
+    IMAGE_ENCODERS,
+    PRESETS,
+    STABLE_DIFFUSION_VAE,
+    Preset,
+    build_denoiser,
+    find_preset,
+)
 
 __all__ = ["build_empty", "count_parameters", "size_table"]
 
@@ -53,16 +61,21 @@ def _row(preset: Preset) -> tuple[str, ...]:
     )
 
 
-def build_empty(preset: Preset, autoencoder: Path | None = None) -> dict[str, ModelMixin | PreTrainedModel]:
+def build_empty(preset: Preset, files: PresetFiles | None = None) -> dict[str, ModelMixin | PreTrainedModel]:
     """The networks of a preset on the meta device, by their names in a pipeline: no weights, no hub, a second.
 
     Args:
-        autoencoder: folder of another VAE than the preset's.
+        preset: see `find_preset`.
+        files: where the configurations of VAE and image encoder are; None: the preset's. On the hub, a VAE is Stable
+            Diffusion's, and an image encoder has to be one of `IMAGE_ENCODERS`.
+
+    Raises:
+        ValueError: the configuration of an image encoder is damaged.
     """
-    files = preset_files(preset)
+    files = files or preset_files(preset)
     with torch.device("meta"):
-        encoder = _empty_encoder(preset)
-        folder = autoencoder or files.vae.folder  # none for a repository on the hub
+        encoder = _empty_encoder(files.image_encoder)
+        folder = files.vae.folder
         vae_config = STABLE_DIFFUSION_VAE if folder is None else AutoencoderKL.load_config(folder)
         vae = autoencoder_class(vae_config).from_config(vae_config)
         denoiser = build_denoiser(preset, encoder.config.hidden_size, vae.config.latent_channels, spatial_factor(vae))
@@ -75,13 +88,15 @@ def build_empty(preset: Preset, autoencoder: Path | None = None) -> dict[str, Mo
     }
 
 
-def _empty_encoder(preset: Preset) -> PreTrainedModel:
-    if preset.image_encoder is None:
-        folder = preset_files(preset).image_encoder.folder
-        return AutoModel.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
-    if preset.image_encoder.kind == "clip":
-        return CLIPVisionModel(CLIPVisionConfig(**preset.image_encoder.config))
-    return Dinov2Model(Dinov2Config(**preset.image_encoder.config))
+def _empty_encoder(files: ModelFiles) -> PreTrainedModel:
+    if files.folder is not None:
+        with failures_of(files.folder):
+            config = AutoConfig.from_pretrained(files.folder, trust_remote_code=False)
+        return AutoModel.from_config(getattr(config, "vision_config", config))
+    encoder = next(own for own in IMAGE_ENCODERS.values() if own.repository == files.place)
+    if encoder.kind == "clip":
+        return CLIPVisionModel(CLIPVisionConfig(**encoder.config))
+    return Dinov2Model(Dinov2Config(**encoder.config))
 
 
 def count_parameters(networks: dict[str, ModelMixin | PreTrainedModel]) -> dict[str, int]:

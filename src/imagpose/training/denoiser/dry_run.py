@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from imagpose.models.autoencoder import spatial_factor
-from imagpose.models.presets import Denoiser, build_denoiser, find_preset
+from imagpose.models.folder import ModelFiles
+from imagpose.models.loading import PresetFiles, preset_files
+from imagpose.models.presets import IMAGE_ENCODERS, Denoiser, build_denoiser, find_preset
 from imagpose.models.sizes import build_empty
 from imagpose.pixels import padded_size
 from imagpose.training.configs import load_config
@@ -62,7 +64,7 @@ class StepNeeds:
 
 
 def step_needs(config: DenoiserConfig, gpus: int = 1) -> StepNeeds:
-    """Of the preset's networks with the configuration's changes; of its VAE where it names one that is not there yet.
+    """Of the preset's networks with the configuration's changes, and of the frozen ones that it names, see `_frozen_here`.
 
     Args:
         config: of the run.
@@ -71,7 +73,7 @@ def step_needs(config: DenoiserConfig, gpus: int = 1) -> StepNeeds:
     Raises:
         ValueError: unknown preset, arguments that no UNet has, or views that its canvas cannot be cut into.
     """
-    empty = build_empty(find_preset(config.preset), _own_autoencoder(config))
+    empty = build_empty(find_preset(config.preset), _frozen_here(config)[0])
     frozen = sum(_bytes(empty[name]) for name in ("vae", "image_encoder"))
     vae, width = empty["vae"], empty["image_encoder"].config.hidden_size
     grid = max(config.view_grids.items(), key=lambda item: item[1])[0]
@@ -107,10 +109,26 @@ def step_needs(config: DenoiserConfig, gpus: int = 1) -> StepNeeds:
     )  # fmt: skip
 
 
-def _own_autoencoder(config: DenoiserConfig) -> Path | None:
-    """The folder of a VAE that the configuration names, if it is here."""
-    folder = None if config.autoencoder is None else Path(config.autoencoder)
-    return folder if folder is not None and (folder / "config.json").is_file() else None
+def _frozen_here(config: DenoiserConfig) -> tuple[PresetFiles, list[str]]:
+    """Where the configurations of VAE and image encoder are, and what is to be said of them.
+
+    In place of one that is not there yet, or is on the hub and unknown here, stands the preset's.
+    """
+    preset, said = find_preset(config.preset), []
+    files, own = preset_files(preset, None, config.image_encoder, config.autoencoder), preset_files(preset)
+    if config.autoencoder is not None and not _has_configuration(files.vae):
+        files = replace(files, vae=own.vae)
+        said.append(f"the preset's autoencoder in place of {config.autoencoder}, which is not here")
+    known = [encoder.repository for encoder in IMAGE_ENCODERS.values()]
+    named = config.image_encoder
+    if named is not None and named not in known and not _has_configuration(files.image_encoder):
+        files = replace(files, image_encoder=own.image_encoder)
+        said.append(f"the preset's image encoder in place of {named}, which is not here")
+    return files, said
+
+
+def _has_configuration(files: ModelFiles) -> bool:
+    return files.folder is not None and (files.folder / "config.json").is_file()
 
 
 class Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -180,9 +198,8 @@ def dry_run(
     needs = step_needs(config, gpus)
     step = config.batch_size * config.gradient_accumulation * gpus
     total = config.steps * step
-    said = [config.optimizer, *(["gradient checkpointing"] if config.gradient_checkpointing else [])]
-    if config.autoencoder is not None and _own_autoencoder(config) is None:
-        said.append(f"the preset's autoencoder in place of {config.autoencoder}, which is not here")
+    checkpointing = ["gradient checkpointing"] if config.gradient_checkpointing else []
+    said = [config.optimizer, *checkpointing, *_frozen_here(config)[1]]
     lines = [
         f"{config.preset}, {config.data.height}x{config.data.width}, {config.precision}, {', '.join(said)}: batches of"
         f" {needs.canvases} canvases of {needs.grid} views; {gpus} GPU{'s' if gpus > 1 else ''} x"

@@ -222,7 +222,7 @@ class WarpSource:
         picture: uint8 (H, W, 3).
         body: its parts.
         ground: uint8 (H, W, 3), the picture with the person filled in from both sides, row by row.
-        person: bool (H, W), what is near a part and differs from the ground.
+        person: bool (H, W), what differs from the ground; that is the picture itself wherever no part is near.
     """
 
     def __init__(self, picture: np.ndarray, body: Body) -> None:
@@ -233,7 +233,7 @@ class WarpSource:
             box = _box(name, part, _BODY, height, width)
             near[box] |= _places(name, part, *_middles(*box))[2] < _BODY
         self.ground = _filled(picture, ~near)
-        self.person = near & (np.abs(picture.astype(np.int16) - self.ground).max(axis=2) > _SAME_COLOUR)
+        self.person = np.abs(picture.astype(np.int16) - self.ground).max(axis=2) > _SAME_COLOUR
 
     @classmethod
     def of(cls, picture: np.ndarray, pose: Pose | None) -> WarpSource | None:

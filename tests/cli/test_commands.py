@@ -144,6 +144,9 @@ def files(tmp_path, monkeypatch):
 def test_bad_requests_are_refused_before_torch_is_imported(files):
     Path("people/anna").mkdir(parents=True)
     shutil.copy("good.png", "people/anna")
+    Path("moves").mkdir()
+    for name in "123":
+        shutil.copy("good.json", f"moves/{name}.json")
     request = "generate --source good.png --pose good.json --out results"
     commands = [
         "generate --source absent.png --pose good.json --out results", f"{request} --pose absent.json",
@@ -154,6 +157,7 @@ def test_bad_requests_are_refused_before_torch_is_imported(files):
         f"{request} --dtype fp16 --device cpu", f"{request} --device tpu", f"{request} --backend onnx",
         f"{request} --backend openvino --device cuda",
         "animate --source absent.png --poses good.json --out a",
+        "animate --source good.png --poses moves --out .",
         "bulk absent.csv --out results",
     ]  # fmt: skip
     code = (

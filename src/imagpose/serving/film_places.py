@@ -71,8 +71,11 @@ class FilmPlaces:
         """Look at all places before any time is spent.
 
         Raises:
-            ValueError: something of others, or of another request without `overwrite`, lies there.
+            ValueError: something of others, or of another request without `overwrite`, lies there; or it is the current
+                folder, which an empty name stands for.
         """
+        if self.out == Path():
+            raise ValueError("the output is the current folder: name a film (film.mp4, film.gif) or another folder")
         check_output_folder(self.out.absolute().parent)
         if self.is_film:
             for file in (self.out, self.record):

@@ -152,6 +152,7 @@ def test_bad_requests_are_refused_before_torch_is_imported(files):
         "generate --source absent.png --pose good.json --out results", f"{request} --pose absent.json",
         "generate --photos absent --pose good.json --out results",
         "generate --photos people --pose good.json --out results --dtype fp8",
+        "generate --photos people --pose good.json --out moves",
         f"{request} --grid 3by3", f"{request} --size 8x",
         f"{request} --samples 0", f"{request} --model minni", f"{request} --out .", f"{request} --dtype fp8",
         f"{request} --dtype fp16 --device cpu", f"{request} --device tpu", f"{request} --backend onnx",

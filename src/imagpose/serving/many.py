@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import track
 
-from imagpose.io import check_output_folder, check_replaceable, locked_folder
+from imagpose.io import LOCK_FILE, check_output_folder, check_replaceable, locked_folder
 from imagpose.pose import PoseOptions
 from imagpose.provenance import Signature
 from imagpose.serving.detection import PICTURE_ENDINGS
@@ -24,7 +24,7 @@ from imagpose.serving.generate import (
     warn_of_photographs,
 )
 from imagpose.serving.inputs import GenerateInputs, PoseLike, Targets, as_list, read_inputs, read_targets
-from imagpose.serving.results import Generated, finished
+from imagpose.serving.results import RECORD, Generated, finished
 from imagpose.serving.settings import GenerateSettings
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def generate_people(
     asked, out = GenerateSettings.of(settings), Path(out)
     found = people_photos(Path(photos))
     targets = read_targets(as_list(poses), reading)
-    check_output_folder(out)
+    _check_out(out)
     asked = asked.settled(model)
     if signature is not None:
         signature.check()
@@ -109,6 +109,19 @@ def generate_people(
             f" {person}: {reason}"
         )
     return {person: files[person] for person in found}
+
+
+def _check_out(out: Path) -> None:
+    """Look at the folder of all people's results: an earlier call's is known by its lock, or by a result in it.
+
+    Raises:
+        ValueError: it holds files and is no such folder; or see `io.check_output_folder`.
+    """
+    check_output_folder(out)
+    entries = [*out.iterdir()] if out.is_dir() else []
+    is_ours = (out / LOCK_FILE).is_file() or any((entry / RECORD).is_file() for entry in entries)
+    if entries and not is_ours:
+        raise ValueError(f"{out} holds files that this command did not write: choose a new or an empty folder")
 
 
 def people_photos(folder: Path) -> dict[str, list[Path]]:

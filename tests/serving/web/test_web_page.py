@@ -299,6 +299,11 @@ def test_a_port_that_is_taken_is_said(served, tiny_model):
         pass
 
 
+def test_an_error_while_the_page_runs_is_not_taken_for_one_of_the_port(tiny_model):
+    with pytest.raises(BrokenPipeError), open_page(Address(port=0), [tiny_model], Limits(), "cpu"):
+        raise BrokenPipeError("nobody reads what is said")
+
+
 @pytest.mark.parametrize(
     ("models", "device", "message"),
     [

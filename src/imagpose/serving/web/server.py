@@ -102,31 +102,32 @@ def open_page(address: Address, models: Sequence[str], limits: Limits, device: s
         sweeper = threading.Thread(target=_sweep, args=(studio, ended), daemon=True)
         sweeper.start()
         try:
-            page.launch(
-                server_name=address.host,
-                server_port=address.port or None,
-                auth=None if address.password is None else (_USER, address.password),
-                auth_message=f"User: {_USER}",
-                share=address.share,
-                max_file_size=limits.file_bytes,
-                app_kwargs={"middleware": [Middleware(Gate, folder=studio.folder, limits=limits)]},
-                allowed_paths=[str(studio.people_folder)],
-                prevent_thread_lock=True,
-                quiet=True,
-                footer_links=[],
-                run_history=False,
-                enable_monitoring=False,
-                ssr_mode=False,
-                state_session_capacity=_SESSIONS,
-                _frontend=False,  # else Gradio takes a machine that needs 3 seconds to answer for one without loopback
-                mcp_server=False,
-                theme=page_module.THEME,
-                css_paths=[page_module.STYLE],
-                head=page_module.HEAD,
-            )
+            try:
+                page.launch(
+                    server_name=address.host,
+                    server_port=address.port or None,
+                    auth=None if address.password is None else (_USER, address.password),
+                    auth_message=f"User: {_USER}",
+                    share=address.share,
+                    max_file_size=limits.file_bytes,
+                    app_kwargs={"middleware": [Middleware(Gate, folder=studio.folder, limits=limits)]},
+                    allowed_paths=[str(studio.people_folder)],
+                    prevent_thread_lock=True,
+                    quiet=True,
+                    footer_links=[],
+                    run_history=False,
+                    enable_monitoring=False,
+                    ssr_mode=False,
+                    state_session_capacity=_SESSIONS,
+                    _frontend=False,  # else Gradio takes a machine that needs 3 seconds to answer for one without loopback
+                    mcp_server=False,
+                    theme=page_module.THEME,
+                    css_paths=[page_module.STYLE],
+                    head=page_module.HEAD,
+                )
+            except OSError as error:
+                raise ValueError(f"{' '.join(str(error).split())}; choose another with --port") from None
             yield page
-        except OSError as error:
-            raise ValueError(f"{' '.join(str(error).split())}; choose another with --port") from None
         finally:
             ended.set()
             studio.close()

@@ -9,6 +9,7 @@ No network gets more than `AT_ONCE` pictures or canvases together, so memory doe
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +32,12 @@ from imagpose.views import Canvas, ViewGrid, tile, untile
 __all__ = [
     "ConditionEncoder", "JointConditions", "encode_image_tokens", "encode_texture", "encode_views", "in_parts",
 ]  # fmt: skip
+
+
+_UNKNOWN_POSES = (
+    "no pose of a source is known, and this model moves sources into the target's pose: without it the person will be less"
+    " like the photo (source_poses, --source-pose)"
+)
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,8 @@ class ConditionEncoder:
         features = torch.cat([self._features(self._pixels(part)) for part in in_parts([own[0] for own in sources])])
         split = torch.split(views, [len(own) for own in sources])
         warped = [self._warp_sources(request, own) for request, own in zip(requests, sources, strict=True)]
+        if self.masked_views == "warped" and not all(any(own) for own in warped):
+            warnings.warn(_UNKNOWN_POSES, UserWarning, stacklevel=2)
         return [_Given(*given) for given in zip(features, split, warped, strict=True)]
 
     def _warp_sources(self, request: Request, pictures: Sequence[Image.Image]) -> tuple[WarpSource | None, ...]:

@@ -39,7 +39,7 @@ from imagpose.pipeline.diffusers_options import LatentPipeline
 from imagpose.pipeline.finite import FiniteSteps
 from imagpose.pipeline.guidance import GuidedUNet
 from imagpose.pipeline.lora import LoraAdapters
-from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests, warn_of_unknown_poses
+from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
 from imagpose.pipeline.sampling import AT_ONCE, USUAL_GUIDANCE, USUAL_STEPS, Sampling, check_guidance, check_steps
 from imagpose.pixels import Padding, padded_size
 from imagpose.pose import SKELETONS
@@ -252,9 +252,6 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         size = self._view_size(height, width)
         requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)
         generators = per_request(generator, len(requests))
-        if self.config.masked_views == "warped":
-            warn_of_unknown_poses(requests)
-
         after_step = self._after_step(callback_on_step_end, callback_on_step_end_tensor_inputs)
         padding = Padding.to_multiple(*size, self.view_multiple)
         decode = CanvasDecoder(self.vae, self.config.vae_scope, padding, output_type, return_canvases)

@@ -9,7 +9,6 @@ from PIL import Image
 
 from imagpose.pictures import fit_view, load_picture
 from imagpose.pose import Pose
-from imagpose.pose.warping import find_body
 from imagpose.views import Plan, ViewGrid, plan
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
@@ -76,20 +75,6 @@ def read_requests(
         except ValueError as error:
             raise ValueError(f"request {index}: {error}") from error
     return requests, True
-
-
-def warn_of_unknown_poses(requests: Sequence[Request]) -> None:
-    """Warns (UserWarning) where no source of a request can be warped: no pose is known, or none has parts of a body."""
-    for number, request in enumerate(requests):
-        if not any(pose is not None and find_body(pose) for pose in request.source_poses):
-            name = f"request {number}: " if len(requests) > 1 else ""
-            warnings.warn(
-                f"{name}no pose of a source is known, and this model moves sources into the target's pose: without it the"
-                " person will be less like the photo (source_poses, --source-pose)",
-                UserWarning,
-                stacklevel=3,
-            )
-            return
 
 
 def check_output_type(output_type: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -61,6 +62,12 @@ def test_source_poses_are_taken_of_all_photos_or_of_none(order, photo, pose_json
     both = [Photo(photo, pose_json(1)), Photo(photo, pose_json(2))]
     assert len(order(photos=both).inputs.source_poses) == 2
     assert order(photos=[both[0], Photo(photo)]).inputs.source_poses is None
+
+
+def test_a_pose_file_that_lies_beside_an_upload_is_not_read(order, photo, pose_json):
+    photo.with_suffix(".json").write_text(json.dumps(pose_json(1)))
+    found = order(photos=[Photo(photo)]).inputs
+    assert found.source_poses is None and found.files["source_poses"] == []
 
 
 @pytest.mark.parametrize(

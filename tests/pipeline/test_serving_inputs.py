@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagpose.pose import Pose, draw_skeleton, read_pose, write_openpose_json
+from imagpose.pose import Pose, draw_skeleton, read_pose, read_pose_file, write_openpose_json
 from imagpose.pose.library import library, named_poses
 from imagpose.serving.inputs import name_targets, poses_digest, read_inputs, read_targets
 
@@ -150,3 +150,29 @@ def test_the_pose_that_lies_beside_a_photo_is_its_own(dances, pose):
     np.testing.assert_array_equal(both.source_poses[0].keypoints, found.source_poses[0].keypoints)
     assert read_inputs([dances / "notes.png"], ["walk-03"]).source_poses is None
     assert read_inputs([Image.open(photo)], ["walk-03"]).source_poses is None
+
+
+def test_what_is_wrong_with_a_pose_beside_a_photo_is_said_with_its_name(dances, pose, monkeypatch):
+    """Each file is read once; one that holds nobody is left out, one that does not fit names the way out."""
+    photo, seen = dances / "a.png", []
+
+    def read(file, *given, **options):
+        seen.append(file)
+        return read_pose_file(file, *given, **options)
+
+    monkeypatch.setattr("imagpose.serving.inputs.read_pose_file", read)
+    targets = read_targets(["walk-03"])
+    seen.clear()
+    read_inputs([photo], targets)
+    assert seen == [dances / "a.json"]
+    (dances / "a.json").write_text('{"canvas_width": 90, "canvas_height": 30, "people": []}')
+    with pytest.warns(UserWarning, match=r"a\.json: .*left out"):
+        assert read_inputs([photo], targets).source_poses is None
+    write_openpose_json(pose(0).resize(90, 30), dances / "a.json")
+    with pytest.raises(
+        ValueError, match=r"a\.json: .*lies beside a\.png: --source-pose names another, or move it away"
+    ):
+        read_inputs([photo], targets)
+    given = read_inputs([photo], targets, [dances / "b.json"])
+    assert given.files["source_poses"] == [str(dances / "b.json")]
+    assert read_inputs([photo], targets, [None]).source_poses == [None]

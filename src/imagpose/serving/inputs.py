@@ -18,6 +18,7 @@ from PIL import Image
 from imagpose.pictures import load_picture
 from imagpose.pose import Pose, PoseFile, PoseOptions, read_pose_file
 from imagpose.pose.library import NamedPose, named_poses
+from imagpose.pose.settling import NobodyFoundError
 from imagpose.serving.detection import PICTURE_ENDINGS
 
 __all__ = [
@@ -36,6 +37,7 @@ RESERVED = "sheet"  # the name of the picture that shows all others
 _LONGEST_NAME = 180  # bytes; file systems take 255 for a name with its endings
 _PATTERN = "*?["
 _BESIDE = (".json", "_keypoints.json")
+_UNKNOWN_KIND = "no known kind"  # in what `read_pose_file` says of a file that holds something else than poses
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,14 @@ def read_targets(poses: Sequence[PoseLike], reading: PoseOptions | None = None) 
 def read_inputs(
     sources: Sequence[PictureLike],
     poses: Sequence[PoseLike] | Targets,
-    source_poses: Sequence[PoseLike | None] = (),
+    source_poses: Sequence[PoseLike | PoseFile | None] = (),
     reading: PoseOptions | None = None,
     masks: Sequence[PictureLike] = (),
 ) -> GenerateInputs:
     """Read everything; target poses may have been read before.
 
     Where no source pose is given, a photo's is read from ``<photo>.json`` or ``<photo>_keypoints.json`` beside it, if that
-    holds poses.
+    holds poses; one that holds nobody is left out.
 
     Raises:
         ValueError, OSError: a list is empty or does not match, or a file is missing or not what it should be.
@@ -139,7 +141,7 @@ def read_inputs(
     reading = reading or PoseOptions()
     pictures = [load_picture(source) for source in sources]
     if not source_poses:
-        beside = [pose_beside(source) for source in sources]
+        beside = [_read_beside(*own, reading) for own in zip(sources, pictures, strict=True)]
         source_poses = beside if any(beside) else ()
     own_poses, own_said = _read_source_poses(source_poses, pictures, reading)
     targets = poses if isinstance(poses, Targets) else read_targets(poses, reading)
@@ -241,7 +243,7 @@ def _read(file: str | Path, reading: PoseOptions, lenient: bool) -> PoseFile | N
     try:
         read = read_pose_file(file, reading)
     except ValueError as error:
-        if lenient and "no known kind" in str(error):
+        if lenient and _UNKNOWN_KIND in str(error):
             warnings.warn(f"{file}: left out, it is no known kind of pose file", UserWarning, stacklevel=5)
             return None
         raise
@@ -250,39 +252,47 @@ def _read(file: str | Path, reading: PoseOptions, lenient: bool) -> PoseFile | N
 
 
 def _read_source_poses(
-    given: Sequence[PoseLike | None], pictures: Sequence[Image.Image], reading: PoseOptions
+    given: Sequence[PoseLike | PoseFile | None], pictures: Sequence[Image.Image], reading: PoseOptions
 ) -> tuple[list[Pose | None] | None, list[str]]:
     """The poses of the sources in their pictures' frames, and what was read; None where none is given."""
-    of_source = replace(reading, frame=None)  # a source's pose lies in its picture
     poses: list[Pose | None] = []
     said: list[str] = []
     for own, picture in zip(given, pictures, strict=False):
         if own is None or isinstance(own, (Pose, NamedPose)):
             poses.append(own.pose if isinstance(own, NamedPose) else own)
             continue
-        read = read_pose_file(own, of_source, picture=(picture.height, picture.width))
-        if len(read.poses) > 1:
-            raise ValueError(f"{read.name}: {len(read.poses)} poses; a source has one")
+        read = own if isinstance(own, PoseFile) else _read_source_pose(own, picture, reading)
         _warn(read)
         poses.append(read.poses[0])
         said += read.lines()
     return poses or None, said
 
 
-def pose_beside(photo: PictureLike) -> Path | None:
-    """The file of poses that lies beside a photo and has its name; None where there is none."""
+def _read_beside(photo: PictureLike, picture: Image.Image, reading: PoseOptions) -> PoseFile | None:
+    """What the file of poses holds that lies beside a photo and has its name; None where there is none."""
     if not isinstance(photo, (str, Path)):
         return None
-    files = (Path(photo).with_name(Path(photo).stem + ending) for ending in _BESIDE)
-    return next((file for file in files if file.is_file() and _holds_poses(file)), None)
+    for file in (Path(photo).with_name(Path(photo).stem + ending) for ending in _BESIDE):
+        if not file.is_file():
+            continue
+        try:
+            return _read_source_pose(file, picture, reading)
+        except NobodyFoundError as error:
+            warnings.warn(f"{error}: left out", UserWarning, stacklevel=4)
+        except ValueError as error:
+            if _UNKNOWN_KIND not in str(error):
+                raise ValueError(
+                    f"{error} (read because it lies beside {Path(photo).name}: --source-pose names another, or move it away)"
+                ) from None
+    return None
 
 
-def _holds_poses(file: Path) -> bool:
-    try:
-        read_pose_file(file)
-    except ValueError as error:
-        return "no known kind" not in str(error)
-    return True
+def _read_source_pose(file: str | Path, picture: Image.Image, reading: PoseOptions) -> PoseFile:
+    """What a file holds, in its picture's frame; a single pose."""
+    read = read_pose_file(file, replace(reading, frame=None), picture=(picture.height, picture.width))
+    if len(read.poses) > 1:
+        raise ValueError(f"{read.name}: {len(read.poses)} poses; a source has one")
+    return read
 
 
 def _warn(read: PoseFile) -> None:
@@ -304,7 +314,7 @@ def _shown(given: Any) -> str:
         return "unknown"
     if isinstance(given, (str, Path)):
         return str(given)
-    return given.name if isinstance(given, NamedPose) else type(given).__name__
+    return given.name if isinstance(given, (NamedPose, PoseFile)) else type(given).__name__
 
 
 def _digest(source: PictureLike, picture: Image.Image) -> str:

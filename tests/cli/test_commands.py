@@ -16,6 +16,7 @@ from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import PoseOptions
 from imagpose.provenance import Signature
 from imagpose.serving.animate import Animated
+from imagpose.serving.bulk import BulkReport
 from imagpose.serving.results import Generated
 
 
@@ -120,6 +121,17 @@ def test_photos_of_many_people_stand_in_place_of_sources(run, monkeypatch, tmp_p
     assert seen == {"photos": Path("people"), "poses": ["walk-03"], "samples": 2}
     refused = run(*words, "--source", "a.png")
     assert refused.code == 2 and "--photos" in refused.err
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_bulk_passes_on_whether_requests_are_alone(run, monkeypatch, tmp_path, alone):
+    def stand_in(table, out, **given):
+        assert given["alone"] is alone
+        return BulkReport(made=["a"])
+
+    monkeypatch.setattr("imagpose.serving.bulk.run_bulk", stand_in)
+    done = run("bulk", "table.csv", "--out", tmp_path, *["--alone"] * alone)
+    assert done.code == 0 and "1 made" in done.out
 
 
 def test_a_message_with_brackets_is_printed_as_it_is(run, tmp_path):

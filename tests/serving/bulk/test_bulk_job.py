@@ -176,6 +176,19 @@ def test_a_request_that_fails_by_chance_is_tried_again(tmp_path):
     assert len(report.failed) == 1  # one more try, since it may have been another's fault
 
 
+def test_no_more_is_tried_than_was_asked_for(tmp_path):
+    class Broken(StandIn):
+        calls = 0
+
+        def __call__(self, **given):
+            self.calls += 1
+            raise RuntimeError("out of luck")
+
+    model = Broken()
+    report, _ = stand_in_job(write_table(tmp_path, 1), tmp_path / "out", model, retries=3)
+    assert list(report.failed) == ["r000000"] and model.calls == 1 + 3
+
+
 def test_what_all_results_have_in_common_cannot_change(tmp_path):
     table, out = write_table(tmp_path, 2), tmp_path / "out"
     stand_in_job(table, out)

@@ -18,11 +18,13 @@ import pytest
 gradio_client = pytest.importorskip("gradio_client", reason="needs the extra web")
 pytest.importorskip("gradio", reason="needs the extra web")
 
+from imagpose.io import LOCK_FILE  # noqa: E402
 from imagpose.pipeline.loading import load_pipeline, precision_of  # noqa: E402
 from imagpose.pose import write_openpose_json  # noqa: E402
 from imagpose.provenance import read_marks  # noqa: E402
 from imagpose.serving.animate import animate  # noqa: E402
 from imagpose.serving.generate import generate as generate_here  # noqa: E402
+from imagpose.serving.web import server  # noqa: E402
 from imagpose.serving.web.limits import Limits  # noqa: E402
 from imagpose.serving.web.server import Address, open_page  # noqa: E402
 
@@ -297,6 +299,12 @@ def test_a_port_that_is_taken_is_said(served, tiny_model):
     port = int(served.local_url.rstrip("/").rpartition(":")[2])
     with pytest.raises(ValueError, match="--port"), open_page(Address(port=port), [tiny_model], Limits(), "cpu"):
         pass
+
+
+def test_a_folder_of_another_user_is_no_page_to_clear(tmp_path):
+    (tmp_path / LOCK_FILE).touch()
+    user = tmp_path.stat().st_uid
+    assert server._is_of_a_page(tmp_path, user) and not server._is_of_a_page(tmp_path, user + 1)
 
 
 def test_an_error_while_the_page_runs_is_not_taken_for_one_of_the_port(tiny_model):

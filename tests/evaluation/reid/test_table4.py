@@ -1,6 +1,7 @@
 """Table 4: the page's numbers against plain means, and the whole rehearsed with a stand-in for the generator."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -184,6 +185,15 @@ def test_the_whole_table_is_made_and_continued(tmp_path, monkeypatch, small):
     assert steps == {"standard-100-0": 9, "standard-50-0": 6, "copies-50-0": 9, "generated-50-0": 9}
     monkeypatch.setattr("imagpose.evaluation.reproduce.table4.evaluate_reid", None)  # nothing is measured again
     assert make_table4(asked) == table
+    mark = tmp_path / "out" / "settings.json"
+    older = json.loads(mark.read_text())
+    del older["config"]["generated_per_real"]  # as if the folder were older than the option
+    mark.write_text(json.dumps(older))
+    assert make_table4(asked) == table
+    elsewhere = tmp_path / "points.csv"
+    elsewhere.write_bytes((root / ANNOTATIONS["train"]).read_bytes())
+    with pytest.raises(ValueError, match="annotations differ"):
+        make_table4(replace(asked, annotations=elsewhere))
     with pytest.raises(ValueError, match="seed differ"):
         make_table4(Table4(tmp_path / "out", root, config, Sampling(steps=2, seed=1), "c", shares=(0.5,), seeds=1))
     with pytest.raises(ValueError, match="--finetune"):

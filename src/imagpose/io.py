@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "LOCK_FILE", "carry_over", "check_free_space", "check_new_file", "check_new_files", "check_output_folder",
-    "check_replaceable", "check_unclaimed", "claim_folder", "json_digest", "locked_folder", "mark_written",
-    "partial_file", "partial_folder", "read_json", "remove_written", "result_folder", "staged_folder", "write_json",
-    "write_text",
+    "LOCK_FILE", "SETTINGS_FILE", "carry_over", "check_free_space", "check_new_file", "check_new_files",
+    "check_output_folder", "check_replaceable", "check_unclaimed", "claim_folder", "json_digest", "locked_folder",
+    "mark_written", "partial_file", "partial_folder", "read_json", "remove_written", "result_folder", "staged_folder",
+    "write_json", "write_text",
 ]  # fmt: skip
 
-_SETTINGS, LOCK_FILE, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
+SETTINGS_FILE, LOCK_FILE, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
 _NEW, _OLD = "new", "old"
 _LONGEST = 200
 
@@ -354,7 +354,7 @@ def claim_folder(folder: Path, settings: Mapping[str, Any], defaults: Mapping[st
     Raises:
         ValueError: it is marked with others; the message names those that differ.
     """
-    mark = folder / _SETTINGS
+    mark = folder / SETTINGS_FILE
     if not mark.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(mark, settings)
@@ -373,7 +373,7 @@ def check_unclaimed(folder: Path, names: Iterable[str]) -> None:
     Raises:
         ValueError: it holds one of these names and is not marked.
     """
-    if not (folder / _SETTINGS).is_file():
+    if not (folder / SETTINGS_FILE).is_file():
         for name in names:
             if os.path.lexists(folder / name):
                 raise ValueError(f"{folder / name} exists and was not written by this command: choose another folder")

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from imagpose.io import (
+    LOCK_FILE,
+    SETTINGS_FILE,
     check_new_file,
     check_output_folder,
     check_unclaimed,
@@ -19,8 +21,6 @@ from imagpose.io import (
 from imagpose.serving.results import RECORD
 
 __all__ = ["FilmPlaces", "frame_name"]
-
-_CLAIM, _LOCK = "settings.json", ".lock"  # of `io.claim_folder` and `io.locked_folder`
 
 
 def frame_name(number: int) -> str:
@@ -83,7 +83,7 @@ class FilmPlaces:
         else:
             check_output_folder(self.out)
         check_unclaimed(self.frames, [frame_name(0), RECORD])
-        if not overwrite and (self.frames / _CLAIM).is_file():
+        if not overwrite and (self.frames / SETTINGS_FILE).is_file():
             self._claim(request)
 
     def claim(self, request: Mapping[str, Any], overwrite: bool) -> None:
@@ -111,15 +111,15 @@ class FilmPlaces:
     def clear(self, request: Mapping[str, Any]) -> None:
         """Remove the frames of a film that is complete; those of another request, which may go on, stay."""
         try:
-            is_own = self.is_film and json_digest(read_json(self.frames / _CLAIM)) == json_digest(request)
+            is_own = self.is_film and json_digest(read_json(self.frames / SETTINGS_FILE)) == json_digest(request)
         except (OSError, ValueError):
             return
         if is_own:
-            self._remove([_LOCK])
+            self._remove([LOCK_FILE])
 
     def _remove(self, others: list[str]) -> None:
         try:
-            count = int(read_json(self.frames / _CLAIM)["frames"])
+            count = int(read_json(self.frames / SETTINGS_FILE)["frames"])
         except (OSError, ValueError, KeyError, TypeError):
             count = 0
-        remove_written(self.frames, [*map(frame_name, range(count)), _CLAIM, RECORD, *others])
+        remove_written(self.frames, [*map(frame_name, range(count)), SETTINGS_FILE, RECORD, *others])

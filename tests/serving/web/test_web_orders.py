@@ -65,7 +65,9 @@ def test_source_poses_are_taken_of_all_photos_or_of_none(order, photo, pose_json
 
 
 def test_a_pose_file_that_lies_beside_an_upload_is_not_read(order, photo, pose_json):
-    photo.with_suffix(".json").write_text(json.dumps([pose_json(1), pose_json(2)]))  # of two people: reading it would fail
+    photo.with_suffix(".json").write_text(
+        json.dumps([pose_json(1), pose_json(2)])
+    )  # of two people: reading it would fail
     found = order(photos=[Photo(photo)]).inputs
     assert found.source_poses is None and found.files["source_poses"] == []
 

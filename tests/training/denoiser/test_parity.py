@@ -81,25 +81,29 @@ class Recorder:
 
 
 @torch.no_grad()
-def trained(stage: DenoiserStage, monkeypatch, visible: int, source_poses: bool) -> dict[str, torch.Tensor]:
-    """What training shows the UNet of views 0 to 3, the first ones visible."""
+def trained(
+    stage: DenoiserStage, monkeypatch, visible: int, source_poses: bool, order: tuple[int, ...] = (0, 1, 2, 3)
+) -> dict[str, torch.Tensor]:
+    """What training shows the UNet of views 0 to 3 in an order, the first ones visible."""
     recorder = Recorder()
     monkeypatch.setattr(stage.unet, "forward", recorder)
     one = torch.ones(1)
     draw = CanvasDraw(
-        grid=ViewGrid(2, 2), half=False, samples=[(0, 0, 0)], identities=np.array([0]), views=np.array([[0, 1, 2, 3]]),
-        mask=(torch.arange(4) < visible).float()[None], feature_views=np.array([0]), keep_image_tokens=one,
+        grid=ViewGrid(2, 2), half=False, samples=[(0, 0, 0)], identities=np.array([0]), views=np.array([order]),
+        mask=(torch.arange(4) < visible).float()[None], feature_views=np.array([order[0]]), keep_image_tokens=one,
         keep_texture=one, keep_source_poses=one * source_poses, timesteps=torch.tensor([999]),
     )  # fmt: skip
     stage(stage._assembled(stage.data, draw))
     return recorder.seen
 
 
-def asked(stage: DenoiserStage, monkeypatch, visible: int, source_poses: bool) -> dict[str, torch.Tensor]:
+def asked(
+    stage: DenoiserStage, monkeypatch, visible: int, source_poses: bool, order: tuple[int, ...] = (0, 1, 2, 3)
+) -> dict[str, torch.Tensor]:
     """What a user's call shows it; the sources' poses are in a frame of another shape than their pictures."""
     recorder, pipeline = Recorder(), stage.pipeline
     monkeypatch.setattr(pipeline.unet, "forward", recorder)
-    records = [record(view) for view in range(4)]
+    records = [record(view) for view in order]
     poses = [own.pose.resize(2 * PICTURE[0], PICTURE[1]) for own in records[:visible]]
     pipeline.set_progress_bar_config(disable=True)
     pipeline(
@@ -121,17 +125,18 @@ def test_training_and_the_pipeline_show_the_unet_the_same(stage, monkeypatch, vi
         assert one.std() > 1e-3, name
 
 
-@pytest.mark.parametrize(("visible", "source_poses"), [(1, True), (2, True), (2, False)])
-def test_warped_views_are_the_same_in_training_and_in_use(values: dict, monkeypatch, visible, source_poses):
+@pytest.mark.parametrize(
+    ("visible", "source_poses", "order"),
+    [(1, True, (0, 1, 2, 3)), (2, True, (0, 1, 2, 3)), (3, True, (3, 0, 2, 1)), (2, False, (0, 1, 2, 3))],
+)
+def test_warped_views_are_the_same_in_training_and_in_use(values: dict, monkeypatch, visible, source_poses, order):
     """Masked slots hold the sources moved into each target's pose, encoded here one by one; black ones without poses."""
     stage = prepared(values | {"masked_views": "warped"})
-    in_training = trained(stage, monkeypatch, visible, source_poses)
+    in_training = trained(stage, monkeypatch, visible, source_poses, order)
     with nullcontext() if source_poses else pytest.warns(UserWarning, match="no pose of a source is known"):
-        in_use = asked(stage, monkeypatch, visible, source_poses)
+        in_use = asked(stage, monkeypatch, visible, source_poses, order)
     torch.testing.assert_close(in_training["sample"][:, 4:], in_use["sample"][:, 4:], rtol=0, atol=5e-6)
-    views = [
-        (fit_view(record(view).decode(), WIDTH, HEIGHT), record(view).pose.fit(WIDTH, HEIGHT)) for view in range(4)
-    ]
+    views = [(fit_view(record(view).decode(), WIDTH, HEIGHT), record(view).pose.fit(WIDTH, HEIGHT)) for view in order]
     sources = [WarpSource.of(np.asarray(picture), own) for picture, own in views[:visible]]
     slots = untile(in_use["sample"][:, 4:], ViewGrid(2, 2))[0]
     for view in range(visible, 4):

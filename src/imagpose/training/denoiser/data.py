@@ -68,7 +68,9 @@ class CanvasData(ABC):
             if not draw.keep_source_poses[canvas]:
                 continue
             shown = {view: self.view(int(identity), int(view)) for view in np.unique(views)}
-            given = [WarpSource.of(np.asarray(shown[view][0]), shown[view][1]) for view in np.unique(views[mask > 0])]
+            given = [
+                WarpSource.of(np.asarray(shown[view][0]), shown[view][1]) for view in dict.fromkeys(views[mask > 0])
+            ]
             sources = [source for source in given if source is not None]
             targets = views[mask <= 0] if sources else []
             moved = {view: warp(sources, shown[view][1]) for view in np.unique(targets)}

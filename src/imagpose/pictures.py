@@ -5,6 +5,7 @@ Source: own.
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
@@ -26,7 +27,7 @@ DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, str
 _LYING = (5, 6, 7, 8)  # EXIF orientations that turn a picture by 90 degrees
 
 
-def load_picture(source: Any) -> Image.Image:
+def load_picture(source: Any, data: bytes | None = None) -> Image.Image:
     """An RGB picture from a file, a PIL picture, an array or a tensor.
 
     EXIF orientation is applied, transparent places become white, grey and 16-bit pictures become RGB.
@@ -34,6 +35,7 @@ def load_picture(source: Any) -> Image.Image:
     Args:
         source: path of a PNG, JPEG, WebP, BMP, GIF, TIFF or PPM file; PIL picture; array (H, W) or (H, W, 1|3|4),
             or tensor (1|3|4, H, W), of uint8 or of floats in [0, 1]. A file of floats (TIFF) may hold [0, 1] or 0..255.
+        data: what a file holds, where it has been read already.
 
     Raises:
         FileNotFoundError: no such file.
@@ -41,7 +43,7 @@ def load_picture(source: Any) -> Image.Image:
             outside the stated ranges; the message names the file.
     """
     if isinstance(source, (str, Path)):
-        return _load_file(Path(source))
+        return _load_file(Path(source), data)
     if isinstance(source, Image.Image):
         return _to_rgb(source, "picture")
     if type(source).__module__.split(".")[0] == "torch":
@@ -72,18 +74,18 @@ def picture_size(path: Path) -> tuple[int, int]:
     return (height, width) if orientation in _LYING else (width, height)
 
 
-def _load_file(path: Path) -> Image.Image:
-    with _open_file(path) as picture:
+def _load_file(path: Path, data: bytes | None) -> Image.Image:
+    with _open_file(path, data) as picture:
         return _to_rgb(picture, str(path))
 
 
-def _open_file(path: Path) -> Image.Image:
-    if not path.is_file():
+def _open_file(path: Path, data: bytes | None = None) -> Image.Image:
+    if data is None and not path.is_file():
         raise FileNotFoundError(f"picture not found: {path}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
-            return Image.open(path, formats=_FORMATS)
+            return Image.open(path if data is None else io.BytesIO(data), formats=_FORMATS)
     except PermissionError:
         raise
     except UnidentifiedImageError:

@@ -8,6 +8,7 @@ for its places in files; C2PA for signatures (library `c2pa-python`).
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import warnings
@@ -25,7 +26,8 @@ from imagpose.version import __version__
 from imagpose.xmp import IPTC, OWN, XMP, as_xmp, read_xmp
 
 __all__ = [
-    "FORMATS", "Marks", "Origin", "Signature", "generated_by", "read_marks", "save_film", "save_generated", "save_rendered",
+    "FORMATS", "Marks", "Origin", "Signature", "generated_by", "generated_png", "read_marks", "save_film", "save_generated",
+    "save_rendered",
 ]  # fmt: skip
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -142,6 +144,26 @@ def save_generated(
         OSError: the file cannot be written, a certificate or key cannot be read.
     """
     picture_format = check_format(path)
+    with partial_file(path) as partial:
+        _save(picture, partial, picture_format, origin, jpeg)
+        if signature is not None:
+            _sign(partial, picture_format, origin, signature)
+
+
+def generated_png(picture: Image.Image, origin: Origin) -> bytes:
+    """The PNG file that `save_generated` writes."""
+    file = io.BytesIO()
+    _save(picture, file, "PNG", origin)
+    return file.getvalue()
+
+
+def _save(
+    picture: Image.Image,
+    file: Path | io.BytesIO,
+    picture_format: str,
+    origin: Origin,
+    jpeg: Mapping[str, Any] | None = None,
+) -> None:
     packet = _packet(origin)
     if picture_format == "PNG":
         marks = PngInfo()
@@ -154,10 +176,7 @@ def save_generated(
         options = {"xmp": packet, **(of_jpeg if picture_format == "JPEG" else {"quality": 95})}
     bare = picture.copy()
     bare.info = {}  # Pillow would write an EXIF block, a comment or a profile of a picture that was a file before
-    with partial_file(path) as partial:
-        bare.save(partial, format=picture_format, **options)
-        if signature is not None:
-            _sign(partial, picture_format, origin, signature)
+    bare.save(file, format=picture_format, **options)
 
 
 def save_film(

@@ -80,6 +80,33 @@ def test_without_a_detector_the_photo_stays_whole(monkeypatch):
     assert framed.picture is photo and framed.pose is None and framed.pose_from is None
 
 
+def test_a_photo_is_looked_at_once_and_another_one_for_itself(monkeypatch):
+    class Counting:
+        seen = 0
+
+        def people(self, picture):
+            self.seen += 1
+            return [Pose(np.full((18, 3), (picture.getpixel((0, 0))[0], 1, 1), np.float32), *picture.size)]
+
+    detector = Counting()
+    framing._detector.cache_clear()
+    monkeypatch.setattr(framing, "open_detector", lambda _: detector)
+    monkeypatch.setattr(framing, "_REMEMBERED", 2)
+    try:
+        photos = [
+            Image.new("RGB", size, (value, 0, 0)) for size, value in (((40, 60), 3), ((40, 60), 4), ((60, 40), 3))
+        ]
+        for number in (0, 0, 1, 0, 1, 2, 2, 1):  # of three the two last ones are remembered
+            (pose,) = framing.detect_people(photos[number].copy())
+            assert pose.keypoints[0, 0] == photos[number].getpixel((0, 0))[0]
+            assert (pose.width, pose.height) == photos[number].size
+        assert detector.seen == 3
+        framing.detect_people(photos[0]).clear()
+        assert detector.seen == 4 and len(framing.detect_people(photos[0])) == 1  # the list is the caller's
+    finally:
+        framing._detector.cache_clear()
+
+
 def test_a_wide_photo_of_an_unknown_pose_is_said_to_be_whole(monkeypatch, recwarn):
     monkeypatch.setattr(framing, "_detector", lambda: None)
     settings, poses = GenerateSettings(), [library()["walk-01"].pose]

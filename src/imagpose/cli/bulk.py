@@ -29,7 +29,9 @@ Check = Annotated[bool, _option("--check", help="Read everything that the table 
 Form = Annotated[str, _option("--format", help="files, or parquet with the pictures in it.", panel=_JOB)]
 Alone = Annotated[bool, _option("--alone", help="No two requests share a pass: the bytes of generate.", panel=_JOB)]
 Scored = Annotated[bool, _option("--scores", help="Score every picture, as generate does; takes time.", panel=_JOB)]
-Retries = Annotated[int, _option(help="Further tries of what a worker failed at.", panel=_JOB, min=0)]
+Retries = Annotated[
+    int, _option(help="Further tries, each alone, of what a worker failed at; at least one.", panel=_JOB, min=0)
+]
 Anew = Annotated[bool, _option("--overwrite", help="Answer changed requests anew.", panel=_JOB)]
 Dtype = Annotated[
     str | None, _option(help="fp32, bf16 or fp16; default fp32, the same on every machine.", panel="Model and files")

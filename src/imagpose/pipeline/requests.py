@@ -134,7 +134,7 @@ def _read_request(
     sources: Any, target_poses: Any, source_poses: Any, grid: ViewGrid, scenario: str | None, height: int, width: int
 ) -> Request:
     source_list = list(sources) if isinstance(sources, (list, tuple)) else [sources]
-    target_list = _as_poses(target_poses, "target_poses")
+    target_list = [pose for pose in _as_poses(target_poses, "target_poses") if pose is not None]  # which it refuses
     if not source_list:
         raise ValueError("sources is empty: at least one source picture is needed")
     if not target_list:
@@ -145,15 +145,7 @@ def _read_request(
     if len(pose_list) != len(source_list):
         raise ValueError(f"source_poses has {len(pose_list)} entries for {len(source_list)} sources")
 
-    layout = plan(len(source_list), len(target_list), grid, scenario)
-    room = grid.num_views - 1
-    if len(source_list) > room:
-        warnings.warn(
-            f"a grid of {grid} has room for {room} sources beside a target: the other {len(source_list) - room} of"
-            f" {len(source_list)} are not used",
-            stacklevel=2,
-        )
-
+    layout, targets = lay_out(len(source_list), target_list, grid, scenario, height, width)
     fitted_sources, fitted_poses = [], []
     for index, (source, pose) in enumerate(zip(source_list, pose_list, strict=True)):
         try:
@@ -164,11 +156,30 @@ def _read_request(
         fitted_sources.append(view)
         on_picture = None if pose is None else pose.resize(*picture.size)
         fitted_poses.append(None if on_picture is None else on_picture.fit(width, height))
-    targets = []
-    for index, pose in enumerate(target_list):
-        assert pose is not None  # _as_poses lets None through only where `optional`
-        targets.append(_fit_visible(pose, width, height, f"target_poses[{index}]"))
-    return Request(tuple(fitted_sources), tuple(fitted_poses), tuple(targets), layout)
+    return Request(tuple(fitted_sources), tuple(fitted_poses), targets, layout)
+
+
+def lay_out(
+    num_sources: int, target_poses: Sequence[Pose], grid: ViewGrid, scenario: str | None, height: int, width: int
+) -> tuple[Plan, tuple[Pose, ...]]:
+    """The plan of a request, and its target poses in views of `height` x `width`; the sources' pixels do not matter.
+
+    Raises:
+        ValueError: a pose has no visible key point inside its frame, or as `plan`.
+
+    Warns:
+        UserWarning: there are more sources than a canvas has room for.
+    """
+    layout = plan(num_sources, len(target_poses), grid, scenario)
+    room = grid.num_views - 1
+    if num_sources > room:
+        warnings.warn(
+            f"a grid of {grid} has room for {room} sources beside a target: the other {num_sources - room} of"
+            f" {num_sources} are not used",
+            stacklevel=3,
+        )
+    targets = [_fit_visible(pose, width, height, f"target_poses[{index}]") for index, pose in enumerate(target_poses)]
+    return layout, tuple(targets)
 
 
 def _as_poses(value: Any, name: str, optional: bool = False) -> list[Pose | None]:

@@ -148,7 +148,7 @@ def can_be_fitted(pose: Pose) -> bool:
 
 
 def _num_points(pose: Pose) -> int:
-    return len(np.unique(pose.keypoints[pose.visible, :2], axis=0))
+    return len(set(map(tuple, pose.keypoints[pose.visible, :2].tolist())))
 
 
 def _fitted(pose: Pose, bodies: Bodies) -> np.ndarray:

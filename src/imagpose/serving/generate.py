@@ -16,7 +16,7 @@ from imagpose.io import check_replaceable, json_digest
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.models.licences import model_licence
 from imagpose.pipeline.loading import check_backend, check_dtype, load_pipeline, precision_of
-from imagpose.pipeline.requests import read_requests
+from imagpose.pipeline.requests import lay_out
 from imagpose.pipeline.sampling import AT_ONCE
 from imagpose.pose import PoseOptions
 from imagpose.provenance import Signature, generated_by, read_marks
@@ -227,7 +227,7 @@ def check_request(inputs: GenerateInputs, settings: GenerateSettings) -> None:
     """
     grid = settings.view_grid(len(inputs.sources), len(inputs.poses))
     size = settings.size or CHECK_VIEW_SIZE
-    read_requests(inputs.sources, inputs.poses, inputs.source_poses, grid, settings.scenario, *size)
+    lay_out(len(inputs.sources), inputs.poses, grid, settings.scenario, *size)
 
 
 def request_digest(inputs: GenerateInputs, settings: GenerateSettings, model: str, dtype: str | None) -> str:

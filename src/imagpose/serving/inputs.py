@@ -20,14 +20,13 @@ from imagpose.pose import Pose, PoseFile, PoseOptions, read_pose_file
 from imagpose.pose.library import NamedPose, named_poses
 from imagpose.pose.settling import NobodyFoundError
 from imagpose.serving.detection import PICTURE_ENDINGS
+from imagpose.serving.photos import Photos, PictureLike
 
 __all__ = [
     "CHECK_VIEW_SIZE", "POSE_ENDINGS", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "expand_poses",
     "found_targets", "name_targets", "poses_digest", "read_inputs", "read_targets",
 ]  # fmt: skip
 
-PictureLike: TypeAlias = "str | Path | Image.Image | Any"
-"""A path, or what `pictures.load_picture` takes."""
 PoseLike: TypeAlias = "str | Path | Pose | NamedPose"
 """A file of any kind, a folder, a pattern, a name of the library, or a pose."""
 
@@ -116,8 +115,9 @@ def read_inputs(
     source_poses: Sequence[PoseLike | PoseFile | None] = (),
     reading: PoseOptions | None = None,
     masks: Sequence[PictureLike] = (),
+    photos: Photos | None = None,
 ) -> GenerateInputs:
-    """Read everything; target poses may have been read before.
+    """Read everything; target poses may have been read before, and `photos` knows photos of other requests.
 
     Where no source pose is given, a photo's is read from ``<photo>.json`` or ``<photo>_keypoints.json`` beside it, if that
     holds poses; one that holds nobody is left out.
@@ -139,7 +139,8 @@ def read_inputs(
         if given and len(given) != len(sources):
             raise ValueError(f"{len(given)} {name}s for {len(sources)} sources: give one for each, or none")
     reading = reading or PoseOptions()
-    pictures = [load_picture(source) for source in sources]
+    photos = photos or Photos()
+    pictures, digests = map(list, zip(*map(photos.read, sources), strict=True))
     if not source_poses:
         beside = [_read_beside(*own, reading) for own in zip(sources, pictures, strict=True)]
         source_poses = beside if any(beside) else ()
@@ -157,7 +158,7 @@ def read_inputs(
         },
         targets.names,
         [_read_mask(mask, picture) for mask, picture in zip(masks, pictures, strict=False)],
-        [_digest(source, picture) for source, picture in zip(sources, pictures, strict=True)],
+        digests,
     )
 
 
@@ -315,8 +316,3 @@ def _shown(given: Any) -> str:
     if isinstance(given, (str, Path)):
         return str(given)
     return given.name if isinstance(given, (NamedPose, PoseFile)) else type(given).__name__
-
-
-def _digest(source: PictureLike, picture: Image.Image) -> str:
-    data = Path(source).read_bytes() if isinstance(source, (str, Path)) else picture.tobytes()
-    return hashlib.sha256(data).hexdigest()

@@ -106,7 +106,8 @@ def run_bulk(
         alone: every request has calls of the pipeline for itself, which gives the bytes of `generate` with one thread.
             Otherwise requests of one canvas that are alike share calls.
         scored: every picture is scored, which takes its time; otherwise only where `min_score` or `keep_best` need it.
-        retries: further tries of a request that failed for another reason than its input.
+        retries: further tries of a request that failed for another reason than its input, each without others in its pass.
+            One is made at least: in the first try others share its pass and its worker, and it may have been their fault.
         device, dtype, backend: see `pipeline.loading.load_pipeline`; by default fp32 for all networks, and torch, so that
             they are the same wherever the work is done. Those of a pipeline that is loaded are its own.
         overwrite: a changed request is answered anew; otherwise it is one that failed.

@@ -18,6 +18,7 @@ from imagpose.pose import PoseOptions
 from imagpose.serving.bulk.table import BulkRequest, Refused
 from imagpose.serving.generate import check_request, request_digest
 from imagpose.serving.inputs import GenerateInputs, read_inputs
+from imagpose.serving.photos import Photos
 from imagpose.serving.settings import GenerateSettings, read_settings
 from imagpose.views import plan
 
@@ -81,8 +82,10 @@ class Batch:
     calls: int
 
 
-def read_request(request: BulkRequest, defaults: Defaults) -> tuple[GenerateInputs, GenerateSettings, list[str]]:
-    """Photos, poses and settings of a row, and what its reading warned of.
+def read_request(
+    request: BulkRequest, defaults: Defaults, photos: Photos
+) -> tuple[GenerateInputs, GenerateSettings, list[str]]:
+    """Photos, poses and settings of a row, and what its reading warned of; `photos` knows those of other rows.
 
     Raises:
         ValueError, OSError: as `inputs.read_inputs` and `settings.read_settings`.
@@ -97,18 +100,19 @@ def read_request(request: BulkRequest, defaults: Defaults) -> tuple[GenerateInpu
     settings = defaults.settings.replaced(given)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        inputs = read_inputs(request.sources, request.poses, request.source_poses, defaults.reading)
+        inputs = read_inputs(request.sources, request.poses, request.source_poses, defaults.reading, photos=photos)
     return inputs, settings, list(dict.fromkeys(str(own.message) for own in caught))
 
 
 def check_rows(rows: Sequence[BulkRequest | Refused], defaults: Defaults) -> list[Checked | Refused]:
     """Read everything that the rows name, and lay the requests out."""
-    return [row if isinstance(row, Refused) else _check(row, defaults) for row in rows]
+    photos = Photos()
+    return [row if isinstance(row, Refused) else _check(row, defaults, photos) for row in rows]
 
 
-def _check(request: BulkRequest, defaults: Defaults) -> Checked | Refused:
+def _check(request: BulkRequest, defaults: Defaults, photos: Photos) -> Checked | Refused:
     try:
-        inputs, settings, _ = read_request(request, defaults)
+        inputs, settings, _ = read_request(request, defaults, photos)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             check_request(inputs, settings)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagpose.provenance import Origin, save_generated
+from imagpose.provenance import Origin, generated_png
 from imagpose.serving.bulk.requests import Batch, Defaults, Task, read_request
 from imagpose.serving.drawn import Prepared, draw_sample, draw_together, finished_outputs, prepare
 from imagpose.serving.generate import model_label, picture_record, request_digest
+from imagpose.serving.photos import Photos
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
@@ -71,6 +70,7 @@ class BulkWorker:
         self.defaults = settings.defaults
         self.pipeline: IMAGPosePipeline = settings.open_model()
         self.pipeline.set_progress_bar_config(disable=True)
+        self._photos = Photos()
 
     def ready(self) -> None:
         """Nothing; that it returns says that the model is loaded."""
@@ -94,7 +94,7 @@ class BulkWorker:
         return [answers[task.request.id] for task in batch.tasks]
 
     def _prepare(self, task: Task) -> tuple[Prepared, list[str]]:
-        inputs, settings, notes = read_request(task.request, self.defaults)
+        inputs, settings, notes = read_request(task.request, self.defaults, self._photos)
         if request_digest(inputs, settings, self.defaults.model, self.defaults.dtype) != task.digest:
             raise ValueError("a photo or pose file has changed since the table was checked: run the command again")
         return prepare(self.pipeline, inputs, settings), notes
@@ -144,12 +144,7 @@ class BulkWorker:
         took = {"generate": round(seconds, 3), "score": round(time.perf_counter() - drawn_at, 3)}
         record = picture_record(self.pipeline, request, outputs, self.defaults.dtype, took, together=calls)
         model = model_label(self.pipeline)
-        pictures: dict[str, bytes] = {}
-        with tempfile.TemporaryDirectory(prefix="imagpose-bulk-") as folder:
-            for own in outputs:
-                file = Path(folder) / own.file
-                save_generated(own.picture, file, Origin(model, own.seed))
-                pictures[own.file] = file.read_bytes()
+        pictures = {own.file: generated_png(own.picture, Origin(model, own.seed)) for own in outputs}
         named = {"id": task.request.id, **record, "request": task.digest, "notes": notes}
         return Answer(task.request.id, task.digest, pictures, named)
 

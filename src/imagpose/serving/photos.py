@@ -43,12 +43,12 @@ class Photos:
         picture_size(path)  # whatever is no picture is refused by its first bytes, and not read as a whole
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        picture = self._known.pop(digest, None)
-        if picture is None:
-            picture = load_picture(path, data)
-            self._held += picture.width * picture.height
-        self._known[digest] = picture
+        known = self._known.pop(digest, None)
+        if known is None:
+            known = load_picture(path, data)
+            self._held += known.width * known.height
+        self._known[digest] = known
         while self._held > self.pixels and len(self._known) > 1:
             _, oldest = self._known.popitem(last=False)
             self._held -= oldest.width * oldest.height
-        return picture, digest
+        return known, digest

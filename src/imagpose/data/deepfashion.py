@@ -16,16 +16,14 @@ from PIL import Image
 
 from imagpose.data.counts import Count
 from imagpose.data.deepfashion_names import FashionName, parse_name
-from imagpose.data.detected import detect_pose, detecting_workers
 from imagpose.data.info import DatasetInfo
-from imagpose.data.notes import noting
+from imagpose.data.notes import Problem, noting
 from imagpose.data.pairs import ViewPair, pairs_of_dataset, read_pairs, stored_names, write_pairs
-from imagpose.data.prepare import Made, Person, Problem, write_dataset
+from imagpose.data.prepare import Made, Person, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
 from imagpose.pose import Pose, read_annotation_csv, read_pose
-
-__all__ = ["prepare_deepfashion"]
+from imagpose.pose.detection import detect_pose, detecting_workers
 
 FITS = ("resize", "crop")
 

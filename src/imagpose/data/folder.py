@@ -17,15 +17,13 @@ from typing import Any
 
 from PIL import Image
 
-from imagpose.data.detected import detect_pose, detecting_workers
 from imagpose.data.info import DatasetInfo
-from imagpose.data.notes import noting
-from imagpose.data.prepare import Made, Person, Problem, write_dataset
+from imagpose.data.notes import Problem, noting
+from imagpose.data.prepare import Made, Person, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
 from imagpose.pose import read_pose
-
-__all__ = ["prepare_folder"]
+from imagpose.pose.detection import detect_pose, detecting_workers
 
 _READ = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _NOT_READ = (".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".raw", ".dng", ".psd")

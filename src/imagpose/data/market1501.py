@@ -17,16 +17,14 @@ import numpy as np
 from PIL import Image
 
 from imagpose.data.counts import Count
-from imagpose.data.detected import detect_pose, detecting_workers
 from imagpose.data.info import DatasetInfo
-from imagpose.data.notes import noting
+from imagpose.data.notes import Problem, noting
 from imagpose.data.pairs import ViewPair, pairs_by_rule, pairs_of_dataset, sample_pairs, stored_names, write_pairs
-from imagpose.data.prepare import Made, Person, Problem, write_dataset
+from imagpose.data.prepare import Made, Person, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
 from imagpose.pose import Pose, read_annotation_csv
-
-__all__ = ["MarketName", "market_pairs", "prepare_market1501"]
+from imagpose.pose.detection import detect_pose, detecting_workers
 
 FOLDERS = {"train": "bounding_box_train", "test": "bounding_box_test"}
 PUBLISHED_PICTURES = {"train": 12_936, "test": 19_732}

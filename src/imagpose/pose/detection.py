@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+from PIL import Image
+
 from imagpose.pose.blazepose import BlazePose
 from imagpose.pose.detector import PoseDetector
+from imagpose.pose.keypoints import Pose
 from imagpose.pose.rtmpose import RTMPose
-
-__all__ = ["DEFAULT_DETECTOR", "DETECTORS", "PoseDetector", "open_detector"]
 
 DETECTORS = ("mediapipe", "rtmlib", "rtmlib-cuda")
 DEFAULT_DETECTOR = DETECTORS[0]
@@ -28,3 +31,23 @@ def open_detector(name: str = DEFAULT_DETECTOR, threads: int | None = None) -> P
     if name == "mediapipe":
         return BlazePose(threads)
     return RTMPose("cuda" if name == "rtmlib-cuda" else "cpu", threads)
+
+
+def detecting_workers(detector: str, workers: int | None) -> int | None:
+    """Number of processes for a detector: on a GPU one, where nothing else is asked for.
+
+    Loads the detector, so that what is missing is said, and downloaded, before any process starts; errors as
+    `open_detector`.
+    """
+    _own_detector(detector)
+    return 1 if detector.endswith("cuda") and workers is None else workers
+
+
+def detect_pose(picture: Image.Image, detector: str) -> Pose:
+    """See `PoseDetector.__call__`; a process loads its detector, of one thread, once."""
+    return _own_detector(detector)(picture)
+
+
+@cache
+def _own_detector(name: str) -> PoseDetector:
+    return open_detector(name, threads=1)

@@ -8,15 +8,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagpose.data.detected import detect_pose
 from imagpose.data.reid import ReidPicture
 from imagpose.pictures import fit_view, fitted_box, load_picture
 from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, read_annotation_csv
+from imagpose.pose.detection import detect_pose
 from imagpose.pose.retarget import can_be_fitted, retarget
-
-__all__ = ["Draw", "Drawing", "find_poses", "open_drawing", "size_of"]
 
 _LARGEST_FRAME = 4096  # pixels; the field's files do not say the pictures' sizes
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["DEVICES", "choose_device", "multiplies_bf16"]
-
 DEVICES = ("cuda", "mps", "cpu")
 
 

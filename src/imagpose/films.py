@@ -19,11 +19,6 @@ from PIL import Image
 
 from imagpose.xmp import LONGEST_PACKET
 
-__all__ = [
-    "FILM_FORMATS", "LEAST_FPS", "LONGEST_GIF", "MOST_FPS", "check_film", "clip_frames", "clip_rate", "is_clip", "is_film",
-    "read_film_packet", "write_film",
-]  # fmt: skip
-
 FILM_FORMATS = {".mp4": "MP4", ".gif": "GIF"}
 LONGEST_GIF = 1000  # frames; Pillow holds them all
 LEAST_FPS, MOST_FPS = 0.01, 240  # below 0.0015 a GIF's delay exceeds its 16 bits, below 0.0005 an MP4's rate becomes 0

@@ -18,13 +18,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "LOCK_FILE", "SETTINGS_FILE", "carry_over", "check_free_space", "check_new_file", "check_new_files",
-    "check_output_folder", "check_replaceable", "check_unclaimed", "claim_folder", "json_digest", "locked_folder",
-    "mark_written", "partial_file", "partial_folder", "read_json", "remove_written", "result_folder", "staged_folder",
-    "write_json", "write_text",
-]  # fmt: skip
-
 SETTINGS_FILE, LOCK_FILE, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
 _NEW, _OLD = "new", "old"
 _LONGEST = 200

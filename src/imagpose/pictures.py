@@ -15,10 +15,6 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-__all__ = [
-    "DAMAGE", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "fit_view", "fitted_box", "load_picture", "parse_size", "picture_size",
-]  # fmt: skip
-
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
 # Pillow's other formats are rare, and some of them start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")

@@ -15,11 +15,6 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-__all__ = [
-    "Padding", "bytes_to_signed", "bytes_to_unit", "encoder_pixels", "pad_views", "padded_size", "pictures_to_signed",
-    "pictures_to_unit", "signed_to_bytes", "signed_to_pictures", "signed_to_unit", "texture_pixels",
-]  # fmt: skip
-
 _TEXTURE_MULTIPLE = 128
 
 

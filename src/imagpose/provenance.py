@@ -25,11 +25,6 @@ from imagpose.io import partial_file
 from imagpose.version import __version__
 from imagpose.xmp import IPTC, OWN, XMP, as_xmp, read_xmp
 
-__all__ = [
-    "FORMATS", "Marks", "Origin", "Signature", "generated_by", "generated_png", "read_marks", "save_film", "save_generated",
-    "save_rendered",
-]  # fmt: skip
-
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _READ = tuple(sorted(set(FORMATS.values())))  # Pillow runs programs to read some of the others (EPS)
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)

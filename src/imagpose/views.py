@@ -16,22 +16,6 @@ from einops import rearrange
 if TYPE_CHECKING:
     import torch
 
-__all__ = [
-    "SCENARIOS",
-    "Canvas",
-    "Plan",
-    "Slot",
-    "ViewGrid",
-    "fitting_grid",
-    "plan",
-    "plan_sequence",
-    "random_mask",
-    "tile",
-    "untile",
-    "view_multiple",
-    "visible_share",
-]
-
 Role = Literal["source", "target"]
 SCENARIOS = ("T1", "T2", "T3", "star")
 _MAX_VIEWS = 32

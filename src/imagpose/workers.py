@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["WorkerProcess", "default_to_one_thread", "in_order", "usable_cores"]
-
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _AHEAD = 4  # items worked on in advance per worker, so that a slow consumer does not fill the memory
 Item = TypeVar("Item")

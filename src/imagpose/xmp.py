@@ -6,8 +6,6 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from xml.sax.saxutils import quoteattr
 
-__all__ = ["IPTC", "LONGEST_PACKET", "OWN", "XMP", "as_xmp", "read_xmp"]
-
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 XMP = "http://ns.adobe.com/xap/1.0/"
 OWN = "urn:imagpose:provenance#"

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imagpose.data.prepare import Made, Person, Problem
+from imagpose.data.notes import Problem
+from imagpose.data.prepare import Made, Person
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pose import Pose, write_openpose_json
 

@@ -17,7 +17,8 @@ from small_people import contents, make_small, small_people
 
 from imagpose.data import rendered
 from imagpose.data.info import read_info, verify_dataset
-from imagpose.data.prepare import Person, Problem, write_dataset
+from imagpose.data.notes import Problem
+from imagpose.data.prepare import Person, write_dataset
 
 COUNTS = [2, 3, 1, 2, 2, 2, 3]
 SETTINGS = {"size": (40, 24)}

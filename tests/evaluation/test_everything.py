@@ -56,7 +56,7 @@ def made(monkeypatch) -> list[str]:
         return make
 
     for module in (items, figures):
-        for name in module.__all__:
+        for name in list(vars(module)):
             if name.startswith(("table", "figure")):
                 monkeypatch.setattr(module, name, stand_in(name))
     return calls

@@ -23,8 +23,6 @@ from typing import Any
 
 from imagpose.version import __version__
 
-__all__ = ["BUG", "DEBUG", "INPUT", "INTERRUPTED", "MACHINE", "exit_code_of", "explain"]
-
 DEBUG = "--debug"
 INPUT, MACHINE, BUG, INTERRUPTED = 2, 1, 70, 130
 

@@ -123,7 +123,8 @@ def augment(
     device: Device = None,
 ) -> None:
     """Enlarge a set: every person in poses of others, as a folder in Market-1501's layout with manifest.csv."""
-    from imagpose.evaluation.reid.augment import Augmentation, augment_with_model
+    from imagpose.evaluation.reid.augment import augment_with_model
+    from imagpose.evaluation.reid.gate import Augmentation
 
     asked = Augmentation(subset, sampling.seed, per_identity, camera, min_identity, min_pose)
     report = augment_with_model(

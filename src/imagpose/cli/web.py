@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["web"]
-
 
 def web(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",

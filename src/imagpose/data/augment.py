@@ -14,8 +14,6 @@ from PIL import Image, ImageOps
 
 from imagpose.pose import Pose
 
-__all__ = ["UNCHANGED", "AugmentSettings", "Change", "change_view", "draw_changes"]
-
 
 @dataclass(frozen=True)
 class AugmentSettings:

@@ -15,8 +15,6 @@ from imagpose.pictures import fit_view
 from imagpose.pixels import pictures_to_signed
 from imagpose.pose import Pose, draw_skeletons
 
-__all__ = ["ViewTensors", "fitted_mask", "fitted_view", "load_views"]
-
 
 @dataclass(frozen=True, eq=False)
 class ViewTensors:

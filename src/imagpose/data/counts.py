@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-__all__ = ["Count", "counts_table"]
-
 
 @dataclass(frozen=True)
 class Count:

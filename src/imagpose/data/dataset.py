@@ -19,8 +19,6 @@ from imagpose.data.info import INDEX, INDEX_SCHEMA, DatasetInfo, read_info, veri
 from imagpose.data.records import ViewRecord
 from imagpose.data.shards import naming_damage, open_shard, read_person
 
-__all__ = ["PersonDataset", "check_dataset"]
-
 _OPEN_SHARDS = 32
 _CHECKED_PEOPLE = 4
 

@@ -9,8 +9,6 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
-__all__ = ["FashionName", "parse_name"]
-
 _FLAT = re.compile(
     r"(?:deep)?fashion(?P<gender>MEN|WOMEN)(?P<category>[A-Za-z_]+?)id(?P<item>\d{8})(?P<colour>\d{2})_"
     r"(?P<number>\d)(?P<side>\w+)"

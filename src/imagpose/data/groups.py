@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["slot_views"]
-
 
 def slot_views(
     count: int, visible: np.ndarray, repeat_probability: float, rng: np.random.Generator

@@ -15,18 +15,6 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-__all__ = [
-    "INDEX",
-    "INDEX_SCHEMA",
-    "INFO",
-    "PROBLEMS",
-    "DatasetInfo",
-    "ShardInfo",
-    "read_info",
-    "sha256_of",
-    "verify_dataset",
-]
-
 INFO, INDEX, PROBLEMS = "info.json", "index.parquet", "problems.csv"
 INDEX_SCHEMA = pa.schema(
     [

@@ -35,10 +35,6 @@ from imagpose.data.info import (
 )
 from imagpose.io import locked_folder, partial_file, read_json, remove_written, write_json, write_text
 
-__all__ = [
-    "Note", "Problem", "clear", "finish", "finished_info", "noting", "preparing", "read_note", "write_note",
-]  # fmt: skip
-
 _STATE, _SETTINGS = "preparing", "settings.json"
 _SHARD = r"\w+-\d{5}-of-\d{5}\.parquet"
 _OWN = re.compile(rf"(?:{_SHARD}|{INDEX}|{PROBLEMS})(?:\.\d+\.partial)?|{INFO}\.\d+\.partial")

@@ -18,8 +18,6 @@ from imagpose.data.info import read_info
 from imagpose.data.shards import keypoints_of, naming_damage, open_shard
 from imagpose.io import partial_file
 
-__all__ = ["ViewPair", "pairs_by_rule", "pairs_of_dataset", "read_pairs", "sample_pairs", "stored_names", "write_pairs"]
-
 ViewPair = tuple[str, str]
 """Names of a source and of a target, "<identity>/<view>" in our own files."""
 

@@ -23,8 +23,6 @@ from imagpose.data.shards import write_shard
 from imagpose.io import check_output_folder, json_digest
 from imagpose.workers import in_order
 
-__all__ = ["Made", "Person", "Problem", "write_dataset"]
-
 
 @dataclass(frozen=True)
 class Person:

@@ -12,8 +12,6 @@ from imagpose.people.outfit import PART_NAMES
 from imagpose.pictures import DAMAGE, fit_view
 from imagpose.pose import Pose
 
-__all__ = ["ViewRecord", "fit_mask", "make_record"]
-
 
 @dataclass(frozen=True, eq=False)
 class ViewRecord:

@@ -17,11 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = [
-    "FOLDERS", "GENERATED_FROM", "JUNK", "MANIFEST", "UNFINISHED", "ReidPicture", "check_not_enlarged", "generated_names",
-    "labels_of", "list_pictures", "market_name", "subset",
-]  # fmt: skip
-
 MANIFEST = "manifest.csv"
 """What is generated in bounding_box_train, and from what; a column `file` at least."""
 UNFINISHED = "augment.part.csv"

@@ -15,8 +15,6 @@ from imagpose.data.reid import FOLDERS, market_name
 from imagpose.io import check_replaceable, result_folder
 from imagpose.pictures import load_picture
 
-__all__ = ["LOADERS", "LaidOut", "lay_out"]
-
 LOADERS = (1501, 6)
 """The most people and cameras that fast-reid's and torchreid's loaders of Market-1501 accept."""
 _READ = (".jpg", ".jpeg", ".png", ".bmp", ".webp")

@@ -26,8 +26,6 @@ from imagpose.pose import Pose, write_annotation_csv
 from imagpose.provenance import save_rendered
 from imagpose.workers import in_order
 
-__all__ = ["ANNOTATIONS", "HEIGHT", "WIDTH", "render_reid_people"]
-
 HEIGHT, WIDTH = 128, 64
 ANNOTATIONS = {"train": "market-annotation-train.csv", "gallery": "market-annotation-test.csv"}
 """Key points of the pictures, as the field's files hold those of Market-1501."""

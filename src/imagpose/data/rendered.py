@@ -14,8 +14,6 @@ from imagpose.people.render_set import check_numbers, render_identity
 from imagpose.people.splits import TEST_SEEDS, split_of
 from imagpose.people.world import RENDERER, check_style, find_world
 
-__all__ = ["prepare_people"]
-
 
 def prepare_people(
     first_seed: int, count: int, views: int, height: int, width: int, out: Path | str, *, test_people: int = 0,

@@ -20,8 +20,6 @@ import pyarrow.parquet as pq
 from imagpose.data.records import ViewRecord
 from imagpose.io import partial_file
 
-__all__ = ["SCHEMA", "keypoints_of", "naming_damage", "open_shard", "read_person", "write_shard"]
-
 _POINTS = 18 * 3
 _TEXT = {"dtype": "string", "_type": "Value"}
 _PIXELS = {"dtype": "int32", "_type": "Value"}

@@ -32,8 +32,6 @@ from imagpose.metrics.pixels import psnr, ssim
 from imagpose.metrics.statistics import Interval, bootstrap_ratio
 from imagpose.pixels import bytes_to_signed
 
-__all__ = ["ALTERED", "check_measures", "halve"]
-
 _Alter = Callable[[np.ndarray], np.ndarray]
 _NAMES = (
     "PCK@0.1", "OKS", "silhouette IoU", "identity rank-1", "gradient energy", "detail correlation", "features / copying",

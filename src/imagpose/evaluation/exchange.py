@@ -24,8 +24,6 @@ from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, 
 from imagpose.io import check_free_space, check_replaceable, result_folder, write_json, write_text
 from imagpose.pose import draw_skeleton, write_openpose_json
 
-__all__ = ["RULES", "write_requests", "import_pictures"]
-
 RULES = {"pidm": ("_2_",), "pcdms": ("_to_",), "cfld": ("_2_", "_to_"), "flat": ("_to_",)}
 """What stands between source and target, by archive."""
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 from imagpose.pictures import picture_size
 
-__all__ = ["ComparedPair", "check_readable", "check_sizes", "find_pairs", "list_pictures", "refuse"]
-
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 _SHOWN = 3
 

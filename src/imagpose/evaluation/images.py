@@ -33,8 +33,6 @@ from imagpose.evaluation.rows import cell_text, side_by_side
 from imagpose.evaluation.store import ValueStore
 from imagpose.io import claim_folder, locked_folder
 
-__all__ = ["ImageFolders", "evaluate_images"]
-
 _ROLES = ("generated", "reference", "train", "masks")  # in reports
 
 

@@ -35,13 +35,9 @@ from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
 from imagpose.metrics.keypoints import counted_points, oks, pck
 from imagpose.metrics.pixels import mask_iou
 from imagpose.pictures import picture_size
-from imagpose.pose.detection import PoseDetector, open_detector
+from imagpose.pose.detection import open_detector
+from imagpose.pose.detector import PoseDetector
 from imagpose.pose.keypoints import Pose
-
-__all__ = [
-    "JUDGED", "SPLIT", "JudgedPairs", "JudgedViews", "Photographs", "RenderedPeople", "equal_sizes", "judge_pairs",
-    "judge_views", "open_judged_views", "values_of_pairs",
-]  # fmt: skip
 
 JUDGED = ("pck", "oks", "iou", "rank1")
 """Measures of the clean protocol that need to know which view a picture should show."""

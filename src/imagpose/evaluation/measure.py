@@ -17,8 +17,6 @@ from imagpose.evaluation.rows import METRICS, PROTOCOLS, REAL, Metric, Row, dist
 from imagpose.evaluation.store import Files, ValueStore
 from imagpose.metrics.frechet import frechet_distance, gaussian
 
-__all__ = ["MeasureSettings", "Measures", "Yardstick", "measure_pairs"]
-
 _VERSION = "2"  # of what is computed, for the values that are kept
 _PIXEL_PART = 32
 # Which set is held against which.

@@ -50,8 +50,6 @@ from imagpose.pipeline.sampling import Sampling
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["AUTOENCODER", "COPY", "evaluate_model", "evaluate_on_people"]
-
 COPY, AUTOENCODER = "copy of the source", "autoencoder alone"
 """Methods without a model, as reports name them."""
 

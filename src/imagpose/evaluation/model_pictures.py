@@ -34,11 +34,6 @@ from imagpose.pipeline.sampling import Sampling
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = [
-    "MEAN_COLOURS", "Pictures", "answer_requests", "colour_parts", "draw_mean_colours", "find_made", "generate",
-    "reconstruct",
-]  # fmt: skip
-
 MEAN_COLOURS = "mean colours"
 """Method that fills the target's true parts with the source's mean colours."""
 

@@ -27,8 +27,6 @@ from imagpose.evaluation.report import (
 from imagpose.evaluation.rows import METRICS, REAL, Row, cell_text
 from imagpose.metrics.statistics import compare_paired
 
-__all__ = ["Method", "write_model_report"]
-
 Line = tuple[str, list[Row | None]]
 _SAME_FOR_ALL = ("_real", "features_copy", "features_autoencoder")  # ends of columns that no method decides
 

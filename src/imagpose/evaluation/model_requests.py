@@ -19,10 +19,6 @@ from imagpose.evaluation.judging import SPLIT
 from imagpose.pipeline.sampling import Sampling
 from imagpose.views import SCENARIOS, ViewGrid
 
-__all__ = [
-    "PAPER_GRID", "Asked", "ModelEvaluation", "DatasetRequest", "ask", "check_pairs", "plan_requests", "read_view_pairs",
-]  # fmt: skip
-
 PAPER_GRID = ViewGrid(2, 2)
 
 

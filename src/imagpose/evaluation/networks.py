@@ -26,11 +26,6 @@ from imagpose.metrics.field import cubic_resize
 from imagpose.metrics.perceptual import feature_distance, load_efficientnet
 from imagpose.pixels import bytes_to_signed, bytes_to_unit
 
-__all__ = [
-    "Network", "Networks", "Needs", "feature_values", "find_efficientnet", "find_fid", "find_field_inception", "find_lpips",
-    "find_networks", "lpips_values", "set_features",
-]  # fmt: skip
-
 _PYTORCH = "https://download.pytorch.org/models/"
 _TORCH_FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 _SIDE = 299  # pixels of an Inception network's input

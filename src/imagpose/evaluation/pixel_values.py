@@ -15,10 +15,6 @@ from imagpose.metrics.pixels import psnr, ssim
 from imagpose.people.outfit import PART_NAMES
 from imagpose.pictures import load_picture
 
-__all__ = [
-    "CLEAN_PIXELS", "FIELD_PIXELS", "BODY_PARTS", "clean_pixels", "field_pixels", "read_field_pair", "read_mask", "read_rgb",
-]  # fmt: skip
-
 BODY_PARTS = PART_NAMES[1:]
 """Parts whose colours are compared: all but the ground."""
 _OF_PERSON = ("ssim_mask", "psnr_mask", "gradient", "gradient_real", "detail")

@@ -37,8 +37,6 @@ from imagpose.pipeline.conditions import encode_image_tokens
 from imagpose.pixels import bytes_to_signed
 from imagpose.training.denoiser.cache import fingerprint
 
-__all__ = ["RecognisedPeople", "open_views"]
-
 _AT_ONCE = 16
 _VERSION = "1"  # of what is computed, for the values that are kept
 

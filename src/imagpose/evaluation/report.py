@@ -30,11 +30,6 @@ from imagpose.io import (
 from imagpose.pictures import load_picture
 from imagpose.version import __version__
 
-__all__ = [
-    "HOW_TO_READ", "Figure", "Strip", "build_page", "check_report_folder", "html_table", "library_versions",
-    "markdown_table", "notes_of", "pair_table", "pictured_strips", "versions_text", "write_report_files",
-]  # fmt: skip
-
 HOW_TO_READ = (
     "Means with their 95 % bootstrap interval, over people where they are known, else over pairs; n is the number of"
     " pictures counted. Only numbers of one protocol compare with each other."

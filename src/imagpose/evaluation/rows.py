@@ -11,18 +11,6 @@ from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.pixel_values import BODY_PARTS
 from imagpose.metrics.statistics import bootstrap_mean, bootstrap_ratio
 
-__all__ = [
-    "METRICS",
-    "PROTOCOLS",
-    "REAL",
-    "Metric",
-    "Row",
-    "cell_text",
-    "distance_row",
-    "mean_row",
-    "side_by_side",
-]
-
 PROTOCOLS = ("clean", "field")
 
 

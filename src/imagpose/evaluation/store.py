@@ -22,8 +22,6 @@ from imagpose.evaluation.folders import refuse
 from imagpose.io import partial_file
 from imagpose.workers import in_order
 
-__all__ = ["Files", "ValueStore"]
-
 Files = tuple[Path | None, ...]  # what one row of values is computed from
 
 

@@ -14,8 +14,6 @@ from torch.nn import functional
 from imagpose.judges.shipped import Judge, load_judge, working_batches
 from imagpose.judges.silhouette import find_foreground
 
-__all__ = ["IDENTITY_WEIGHTS", "IdentityNetwork", "embed_people", "first_ranks"]
-
 IDENTITY_WEIGHTS = Path(__file__).parent / "weights" / "identity.safetensors"
 _CHANNELS = (48, 96, 144, 192)
 _WIDTH = 128

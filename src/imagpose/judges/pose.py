@@ -20,11 +20,6 @@ from imagpose.judges.shipped import Judge, ascend, convolutions, descend, load_j
 from imagpose.pixels import Padding, pad_views
 from imagpose.pose.keypoints import MIRRORED
 
-__all__ = [
-    "HEATMAP_STRIDE", "POSE_WEIGHTS", "PoseEstimator", "Reach", "find_keypoints", "heatmap_loss", "keypoints_from_heatmaps",
-    "move",
-]  # fmt: skip
-
 POSE_WEIGHTS = Path(__file__).parent / "weights" / "pose_estimator.safetensors"
 NUM_KEYPOINTS = 18
 HEATMAP_STRIDE = 4  # pixels per cell of a heatmap

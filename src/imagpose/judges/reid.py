@@ -25,16 +25,6 @@ from transformers import ResNetConfig, ResNetModel
 from imagpose.io import read_json, write_json
 from imagpose.pixels import bytes_to_signed, signed_to_unit
 
-__all__ = [
-    "ARCHITECTURES",
-    "ReidNetwork",
-    "embed_pictures",
-    "is_reid_network",
-    "load_reid_network",
-    "resized",
-    "take_backbone_weights",
-]
-
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of pixels in [0, 1]
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "resnet50": {"depths": [3, 4, 6, 3], "hidden_sizes": [256, 512, 1024, 2048], "layer_type": "bottleneck"},

@@ -18,10 +18,6 @@ from torch.nn import functional
 
 from imagpose.pixels import bytes_to_signed
 
-__all__ = [
-    "Judge", "ascend", "convolutions", "descend", "load_judge", "resize", "save_judge", "working_batches", "working_size",
-]  # fmt: skip
-
 _SMALLEST, _HIGHEST = 16, 4096  # pixels of a side, of the height that a file may state
 _BATCH = 32  # pictures of 128 pixels' height at a time; fewer of larger ones
 

@@ -18,8 +18,6 @@ from torch import nn
 from imagpose.judges.shipped import Judge, ascend, convolutions, descend, load_judge, resize, working_batches
 from imagpose.pixels import pad_views
 
-__all__ = ["SILHOUETTE_WEIGHTS", "SilhouetteNetwork", "emptied", "find_foreground", "soft_iou"]
-
 SILHOUETTE_WEIGHTS = Path(__file__).parent / "weights" / "silhouette.safetensors"
 _CHANNELS = (16, 32, 56, 80, 96)
 _MARGIN = 12  # pixels at the side of a picture, which seldom show the person

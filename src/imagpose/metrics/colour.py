@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from skimage.color import deltaE_cie76, rgb2lab
 
-__all__ = ["SMALLEST_PART", "part_colour_errors"]
-
 SMALLEST_PART = 100
 """Pixels that a part must have to count: the mean of fewer is decided by its rim."""
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["detail_correlation", "gradient_energy", "luminance"]
-
 _REC_601 = np.array([0.299, 0.587, 0.114])
 _BAND = (1.0, 4.0)  # pixels: sigmas of the Gaussians between which detail lies
 

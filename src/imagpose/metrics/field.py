@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 from skimage.metrics import structural_similarity
 
-__all__ = ["WINDOW", "cubic_resize", "field_ssim", "field_ssim_window"]
-
 WINDOW = 51  # side of the uniform window, pixels
 
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from imagpose.pose.keypoints import KEYPOINT_NAMES
 
-__all__ = ["COCO_SIGMAS", "PCK_SHARE", "counted_points", "oks", "pck"]
-
 PCK_SHARE = 0.1
 """A key point is found within this share of the longer side of the box around the key points that count."""
 

@@ -20,8 +20,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["EfficientNetLite0", "feature_distance", "load_efficientnet", "masked_distance", "stage_features"]
-
 STAGES = (0, 2, 4, 10)
 """Blocks whose outputs are compared."""
 

@@ -12,8 +12,6 @@ from imagpose.metrics.detail import detail_correlation, gradient_energy
 from imagpose.metrics.pixels import psnr, ssim
 from imagpose.pixels import bytes_to_signed
 
-__all__ = ["measure_pictures"]
-
 
 def measure_pictures(
     outputs: Sequence[np.ndarray],

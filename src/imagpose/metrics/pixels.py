@@ -7,8 +7,6 @@ import math
 import numpy as np
 from skimage.metrics import structural_similarity
 
-__all__ = ["mask_iou", "psnr", "ssim"]
-
 
 def psnr(picture: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio in dB: 10 log10(255^2 / mean squared error over pixels and channels).

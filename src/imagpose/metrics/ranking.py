@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Labels", "Ranking", "rank_gallery", "separability"]
-
 _AT_ONCE = 8_000_000  # distances held at a time
 
 

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-__all__ = [
-    "FEWEST_PEOPLE", "Comparison", "Interval", "bootstrap_mean", "bootstrap_ratio", "compare_paired", "difference_bounds",
-]  # fmt: skip
-
 FEWEST_PEOPLE = 8
 """Whose bootstrap says something: of 1,500 draws of as many people each bound missed 2.5 %, of 6 people 4 %, of 3 13 %."""
 

@@ -18,8 +18,6 @@ from torch.nn import functional
 
 from imagpose.models.diffusers_hooks import VersionedConfig, register_to_config, set_tile_size
 
-__all__ = ["PatchAutoencoderKL", "autoencoder_class", "decode_latents", "encode_latents", "spatial_factor"]
-
 
 class PatchAutoencoderKL(VersionedConfig, AutoencoderKL):
     """Pixels (b, 3, H, W) in [-1, 1] to a posterior of latents (b, latent_channels, H / f, W / f), and back.

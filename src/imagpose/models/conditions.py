@@ -9,8 +9,6 @@ from diffusers.models.embeddings import get_timestep_embedding
 
 from imagpose.views import ViewGrid, tile
 
-__all__ = ["guidance_embedding", "image_condition", "null_features", "unet_input"]
-
 
 def image_condition(
     latents: torch.Tensor, mask: torch.Tensor, stand_ins: torch.Tensor, grid: ViewGrid, in_channels: int

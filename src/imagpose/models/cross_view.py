@@ -16,8 +16,6 @@ from torch import nn
 from imagpose.models.diffusers_hooks import CheckpointedModule
 from imagpose.views import ViewGrid, tile, untile
 
-__all__ = ["CrossViewAttention"]
-
 
 class SlotEncoding(nn.Module):
     """Sinusoidal codes of the slot index, one table per attention layer, all alike when fresh.

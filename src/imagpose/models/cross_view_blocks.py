@@ -24,8 +24,6 @@ from torch import nn
 from imagpose.models.cross_view import CrossViewAttention
 from imagpose.views import ViewGrid
 
-__all__ = ["BLOCK_TYPES", "PLACEMENTS", "VIEW_GRID", "CrossViewSite", "CrossViewTransformer2DModel", "add_cross_view"]
-
 BLOCK_TYPES = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D", "DownBlock2D", "UNetMidBlock2DCrossAttn", "UpBlock2D")
 PLACEMENTS = ("cross_attention", "every_block")
 VIEW_GRID = "view_grid"

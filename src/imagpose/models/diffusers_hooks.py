@@ -15,8 +15,6 @@ from torch import nn
 
 from imagpose.version import __version__
 
-__all__ = ["CheckpointedModule", "VersionedConfig", "init_keys", "name_library", "register_to_config", "set_tile_size"]
-
 Arguments = ParamSpec("Arguments")
 
 

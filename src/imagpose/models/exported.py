@@ -30,8 +30,6 @@ from imagpose.views import ViewGrid
 if TYPE_CHECKING:
     from imagpose.models.unet import IMAGPoseUNet
 
-__all__ = ["ExportedUNet", "exported_folder", "is_installed"]
-
 _MOST_BYTES = 8 * 2**30
 """Of all exported networks on disk; one of Stable Diffusion 1.5's size has 3.5 GB."""
 _MOST_PROGRAMS = 2

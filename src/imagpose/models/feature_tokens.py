@@ -11,8 +11,6 @@ from torch import nn
 
 from imagpose.models.diffusers_hooks import VersionedConfig, register_to_config
 
-__all__ = ["FeatureTokens", "FeatureTokensOutput"]
-
 TEXTURE_RANGES = ("signed", "unit")
 
 

@@ -12,8 +12,6 @@ from imagpose.models.folder import ModelFiles, failures_of
 from imagpose.models.loading import PresetFiles
 from imagpose.models.presets import BASES, IMAGE_ENCODERS, ImageEncoder, Preset
 
-__all__ = ["check_base", "check_image_encoder"]
-
 _STABLE_DIFFUSION: dict[str, Any] = {"block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2}
 _ENCODER_SIZES = {"hidden_size": "width", "num_hidden_layers": "layers", "patch_size": "patch"}
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from imagpose.models.folder import resolve_model
 
-__all__ = ["BASES", "DATA", "IMAGE_ENCODERS", "model_card", "model_licence"]
-
 _OWN = "Apache-2.0 (imagpose)"
 BASES = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "CreativeML Open RAIL-M: its use restrictions go with every derivative",

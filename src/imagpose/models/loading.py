@@ -37,16 +37,6 @@ from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import PredictionType, Preset, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet
 
-__all__ = [
-    "PresetNetworks",
-    "load_autoencoder",
-    "load_image_encoder",
-    "load_image_processor",
-    "load_networks",
-    "pipeline_encoder",
-    "preset_files",
-]
-
 _DIFFUSERS_WEIGHTS = (("diffusion_pytorch_model", ".safetensors"), ("diffusion_pytorch_model", ".bin"))
 _TRANSFORMERS_WEIGHTS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
 _CLIP = ("clip", "clip_vision_model")

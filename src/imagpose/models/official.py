@@ -13,16 +13,6 @@ from collections.abc import Mapping
 
 import torch
 
-__all__ = [
-    "OFFICIAL_CROSS_VIEW",
-    "denoiser_from_official",
-    "denoiser_to_official",
-    "pose_encoder_from_official",
-    "pose_encoder_to_official",
-    "texture_from_official",
-    "texture_to_official",
-]
-
 Weights = dict[str, torch.Tensor]
 
 OFFICIAL_CROSS_VIEW = {

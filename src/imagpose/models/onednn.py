@@ -11,8 +11,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["is_available", "route_by_onednn"]
-
 _FEWEST_ROWS = 16
 """Below, a product is bound by reading the weights, and MKL reads them as they lie."""
 

@@ -12,8 +12,6 @@ from torch.nn import functional
 
 from imagpose.models.diffusers_hooks import VersionedConfig, register_to_config
 
-__all__ = ["PoseEncoder", "PoseEncoderOutput"]
-
 
 @dataclass
 class PoseEncoderOutput(BaseOutput):

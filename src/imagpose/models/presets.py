@@ -17,23 +17,6 @@ from imagpose.models.official import OFFICIAL_CROSS_VIEW
 from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.unet import IMAGPoseUNet
 
-__all__ = [
-    "ABLATIONS",
-    "BASES",
-    "IMAGE_ENCODERS",
-    "PRESETS",
-    "STABLE_DIFFUSION_VAE",
-    "Ablation",
-    "Base",
-    "Denoiser",
-    "ImageEncoder",
-    "OwnNetworks",
-    "Preset",
-    "PredictionType",
-    "build_denoiser",
-    "find_preset",
-]
-
 PredictionType = Literal["epsilon", "v_prediction"]
 ImageLevel = Literal["latents", "mask", "none"]
 

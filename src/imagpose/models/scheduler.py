@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler
 
-__all__ = ["SCHEDULERS", "build_scheduler", "named_scheduler"]
-
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "ddpm": "DDPMScheduler",

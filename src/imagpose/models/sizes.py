@@ -29,8 +29,6 @@ from imagpose.models.presets import (
     find_preset,
 )
 
-__all__ = ["build_empty", "count_parameters", "size_table"]
-
 _HEAD = (
     "preset", "base", "image encoder", "width", "UNet", "CVA", "pose encoder", "feature tokens", "VAE", "image encoder",
 )  # fmt: skip

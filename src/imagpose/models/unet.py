@@ -18,8 +18,6 @@ from imagpose.models.cross_view_blocks import BLOCK_TYPES, PLACEMENTS, VIEW_GRID
 from imagpose.models.diffusers_hooks import VersionedConfig, init_keys, register_to_config
 from imagpose.views import ViewGrid, tile, untile
 
-__all__ = ["IMAGPoseUNet"]
-
 VIEW_LAYOUTS = ("canvas", "batch")
 
 register_constant(ViewGrid)  # torch.export takes it among the arguments, as part of the program

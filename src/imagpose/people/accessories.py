@@ -14,16 +14,6 @@ from imagpose.people.solids import Solid, box, ellipsoid, ring
 from imagpose.people.surface import Piece, cut_surface
 from imagpose.people.template import Template, smoothstep
 
-__all__ = [
-    "LENS_CENTRE",
-    "LENS_HALF_AXES",
-    "LENS_INNER",
-    "Accessories",
-    "accessory_pieces",
-    "accessory_solids",
-    "sample_accessories",
-]
-
 _HAT_COLOURS: tuple[Colour, ...] = (
     (0.12, 0.12, 0.14), (0.80, 0.12, 0.14), (0.12, 0.26, 0.60), (0.94, 0.92, 0.88), (0.14, 0.45, 0.28), (0.96, 0.72, 0.14),
 )  # fmt: skip

@@ -14,8 +14,6 @@ import numpy as np
 from imagpose.people.camera import Projection
 from imagpose.people.shoot import BACKDROPS, Shoot
 
-__all__ = ["Ground", "paint_backdrop", "shade", "towards_camera"]
-
 _SHADOW_CELLS, _SHADOW_CELL = 88, 0.04
 _AMBIENT, _KEY, _FILL = 0.36, 0.72, 0.16
 

@@ -14,8 +14,6 @@ import numpy as np
 from safetensors import safe_open
 from scipy.sparse import csr_matrix
 
-__all__ = ["LIMB_NAMES", "Body", "RestBody", "load_body", "vertex_normals"]
-
 LIMB_NAMES = (
     "torso", "head", "right_upper_arm", "right_forearm", "left_upper_arm", "left_forearm", "right_thigh", "right_shin",
     "left_thigh", "left_shin",

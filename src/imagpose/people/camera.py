@@ -15,8 +15,6 @@ import numpy as np
 
 from imagpose.people.world import check_style, find_world
 
-__all__ = ["FRAMINGS", "Camera", "Projection", "ViewSpec", "frame_person", "sample_camera", "sample_view_specs", "turn"]
-
 # "full" frames the whole body, "upper" from the head to the middle of the thighs, "close" from the head to the waist.
 FRAMINGS = ("full", "upper", "close")
 _NECK, _HIPS, _KNEES = 1, (8, 11), (9, 12)

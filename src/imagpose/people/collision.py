@@ -11,8 +11,6 @@ import numpy as np
 
 from imagpose.people.kinematics import SIDES, BoneMotions, Rig, Rotations
 
-__all__ = ["BodyCapsules", "leg_penetration", "measure_capsules", "penetration", "segment_distances"]
-
 # Radii in metres of the template; the trunk is measured on each identity, limbs are scaled by its girths.
 _RADII = {"head": 0.085, "upper_arm": 0.045, "forearm": 0.036, "hand": 0.022, "thigh": 0.075, "shin": 0.05}
 _TRUNK_LEVELS = {"chest": ("spine02", 0.27), "waist": ("spine04", 0.62), "hips": ("root", 0.97)}

@@ -16,8 +16,6 @@ from imagpose.people.body import load_body
 from imagpose.people.prints import Colour, luma
 from imagpose.people.template import load_template, smoothstep
 
-__all__ = ["BEARDS", "HAIRS", "MOUTHS", "SKINS", "Face", "calm_normals", "paint_skin", "sample_face"]
-
 SKINS: tuple[Colour, ...] = (
     (0.96, 0.82, 0.73), (0.91, 0.73, 0.59), (0.83, 0.63, 0.48), (0.71, 0.51, 0.37), (0.56, 0.39, 0.28), (0.44, 0.29, 0.21),
     (0.34, 0.22, 0.16),

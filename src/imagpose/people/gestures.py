@@ -14,8 +14,6 @@ import numpy as np
 from imagpose.people.collision import BodyCapsules
 from imagpose.people.kinematics import SIDES, BoneMotions, Rig, two_bone_directions, unit
 
-__all__ = ["GESTURES", "Directions", "Performer", "Gesture", "noise"]
-
 _TORSO = "spine01"
 Directions = tuple[np.ndarray, np.ndarray]
 

@@ -10,8 +10,6 @@ from imagpose.people.solids import Solid, ellipsoid
 from imagpose.people.surface import Piece, cut_surface, signed_distance
 from imagpose.people.template import Template, smoothstep
 
-__all__ = ["HAIR_STYLES", "hair_pieces", "hair_solids", "sample_hair_style"]
-
 # Style -> thickness on the scalp in metres.
 HAIR_STYLES: dict[str, float] = {
     "bald": 0.0,

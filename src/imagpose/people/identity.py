@@ -20,8 +20,6 @@ from imagpose.people.solids import Solid
 from imagpose.people.surface import Piece
 from imagpose.people.template import ATTRIBUTES, load_template
 
-__all__ = ["Identity", "make_identity"]
-
 # OpenPose key point -> (COCO joint, bones that carry it in equal shares); the neck is the middle of the shoulders.
 _HEAD = {name: (name, ("head",)) for name in ("nose", "right_eye", "left_eye", "right_ear", "left_ear")}
 _LIMB_BONES = {

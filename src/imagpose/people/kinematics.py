@@ -16,19 +16,6 @@ import numpy as np
 
 from imagpose.people.skinning import turn_bone
 
-__all__ = [
-    "SIDES",
-    "BoneMotions",
-    "RigidMotion",
-    "Rotations",
-    "Rig",
-    "arm_rotations",
-    "leg_rotations",
-    "rotation",
-    "two_bone_directions",
-    "unit",
-]
-
 Rotations = dict[str, np.ndarray]
 RigidMotion = tuple[np.ndarray, np.ndarray]
 # Sign of x of each side in the body's axes, by the suffix of its bones' names.

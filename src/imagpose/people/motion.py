@@ -22,17 +22,6 @@ from imagpose.people.kinematics import (
 )
 from imagpose.people.stances import STANCES, Stance, stance_rotations
 
-__all__ = [
-    "DEEP_KINDS",
-    "KINDS",
-    "MAX_PENETRATION",
-    "Motion",
-    "Posture",
-    "interpolate_rotations",
-    "sample_motion",
-    "solve_motion",
-]
-
 MAX_PENETRATION = 0.01
 _ATTEMPTS = 12
 _WIDER = 0.012  # of the leg, per attempt

@@ -21,8 +21,6 @@ from imagpose.people.solids import Solid, ellipsoid
 from imagpose.people.surface import Piece, cut_surface
 from imagpose.people.template import Template, smoothstep
 
-__all__ = ["PART_NAMES", "PART_OF_MATERIAL", "Material", "Outfit", "garment_pieces", "garment_solids", "sample_outfit"]
-
 
 class Material(IntEnum):
     """What a face of the mesh is made of."""

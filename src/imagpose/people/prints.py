@@ -12,22 +12,6 @@ from functools import cache
 
 import numpy as np
 
-__all__ = [
-    "GARMENT_COLOURS",
-    "MOTIFS",
-    "PATTERNS",
-    "Cloth",
-    "Colour",
-    "Print",
-    "contrasting",
-    "luma",
-    "paint",
-    "sample_bottom_print",
-    "sample_plain",
-    "sample_top_print",
-    "sample_unlike",
-]
-
 Colour = tuple[float, float, float]
 
 GARMENT_COLOURS: tuple[Colour, ...] = (

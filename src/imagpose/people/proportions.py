@@ -14,8 +14,6 @@ import numpy as np
 
 from imagpose.people.body import Body, RestBody, load_body
 
-__all__ = ["LIMB_SEGMENTS", "Build", "apply_build", "limb_girths", "sample_build"]
-
 LOWEST_STATURE, HIGHEST_STATURE = 1.50, 1.95
 _STATURE = {True: (1.629, 0.064), False: (1.756, 0.069)}  # female -> mean, standard deviation, metres
 # Standard deviations of the logarithms of the factors; the baked adults' own spread is added to them.

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["VisibilityBuffer", "rasterize"]
-
 # Pixel centres that lie on an edge shared by two triangles may fall outside of both by rounding; this slack closes the
 # crack (both triangles then cover the centre, and the usual depth rule decides).
 EDGE_SLACK = 1e-5

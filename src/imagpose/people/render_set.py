@@ -25,8 +25,6 @@ from imagpose.pose import write_openpose_json
 from imagpose.provenance import save_rendered
 from imagpose.workers import in_order
 
-__all__ = ["check_numbers", "iterate_views", "render_identity", "render_set"]
-
 _MARK = "set.json"
 
 

@@ -23,8 +23,6 @@ from imagpose.people.visibility import keypoint_confidence
 from imagpose.people.world import find_world
 from imagpose.pose import Pose
 
-__all__ = ["View", "interpolate_motions", "motion_of", "pose_motion", "render_view"]
-
 SUPERSAMPLING = 2
 _SEAT = 255  # material id of the stool, which belongs to the scene and not to the person
 # The inner side of these is never seen; two thirds of all triangles are skin.

@@ -13,8 +13,6 @@ from imagpose.people.outfit import Material, Outfit
 from imagpose.people.prints import Cloth, Colour, paint
 from imagpose.people.template import ATTRIBUTES, smoothstep
 
-__all__ = ["Look", "surface_colours"]
-
 _COLUMN = {name: column for column, name in enumerate(ATTRIBUTES)}
 # Metres of cloth per radian around the trunk, an arm, a leg.
 _TRUNK, _ARM, _LEG = 0.15, 0.05, 0.075

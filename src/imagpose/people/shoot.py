@@ -14,8 +14,6 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["BACKDROPS", "Shoot", "Texture", "lattice_noise", "make_shoot", "stool"]
-
 _LATTICE = 32
 
 

@@ -10,8 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     from imagpose.people.identity import Identity
 
-__all__ = ["PosedMesh", "bone_transforms", "normalize", "pose_identity", "turn_bone"]
-
 
 @dataclass(frozen=True, eq=False)
 class PosedMesh:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["Solid", "box", "ellipsoid", "ring"]
-
 
 @dataclass(frozen=True, eq=False)
 class Solid:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["RESERVED_FROM", "TEST_SEEDS", "TRAIN_SEEDS", "VALIDATION_SEEDS", "split_of"]
-
 TRAIN_SEEDS = range(1_000_000)
 VALIDATION_SEEDS = range(1_000_000, 2_000_000)
 TEST_SEEDS = range(2_000_000, 3_000_000)

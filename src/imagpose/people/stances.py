@@ -14,8 +14,6 @@ import numpy as np
 
 from imagpose.people.kinematics import SIDES, Rig, Rotations, leg_rotations, rotation
 
-__all__ = ["STANCES", "Foot", "Stance", "stance_rotations"]
-
 _HEEL_BEHIND_ANKLE = 0.05
 _SPINE = ("spine05", "spine04", "spine03", "spine02", "spine01")
 

@@ -19,8 +19,6 @@ from imagpose.people.outfit import Material
 from imagpose.people.shoot import Shoot, lattice_noise
 from imagpose.people.world import STYLE_NAMES
 
-__all__ = ["Seen", "draw_view"]
-
 _PAPER = np.array([0.96, 0.945, 0.91], np.float32)
 _TOON_LINE = np.array([0.09, 0.07, 0.09], np.float32)
 _INK_TONE = np.array([0.45, 0.40, 0.15], np.float32)  # red apart from blue, which are equally bright

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Piece", "cut_surface", "signed_distance"]
-
 
 @dataclass(frozen=True, eq=False)
 class Piece:

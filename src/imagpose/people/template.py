@@ -9,8 +9,6 @@ import numpy as np
 
 from imagpose.people.body import load_body, vertex_normals
 
-__all__ = ["ATTRIBUTES", "Template", "load_template", "smoothstep"]
-
 # Columns of the attributes that every mesh vertex carries and that the shader reads per pixel.
 ATTRIBUTES = (
     "x", "y", "z", "normal_y", "along_arm", "around_arm_cos", "around_arm_sin", "arm",

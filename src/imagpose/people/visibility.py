@@ -11,8 +11,6 @@ import numpy as np
 from imagpose.people.body import LIMB_NAMES
 from imagpose.people.raster import VisibilityBuffer
 
-__all__ = ["HIDDEN", "OUTSIDE", "VISIBLE", "keypoint_confidence"]
-
 VISIBLE, HIDDEN, OUTSIDE = 1.0, 0.5, 0.0
 
 # Per key point of the OpenPose order: limbs on which it may be seen, and the greatest depth (metres) below the surface.

@@ -12,8 +12,6 @@ from types import MappingProxyType
 
 import numpy as np
 
-__all__ = ["HELD_OUT_STYLE", "RENDERER", "STYLE_NAMES", "WORLDS", "World", "check_style", "find_world"]
-
 RENDERER = 3
 """Raised by one with every change that alters what a seed shows: caches of views that were rendered before are refused."""
 STYLE_NAMES = ("photographic", "toon", "ink", "low-poly", "watercolour")

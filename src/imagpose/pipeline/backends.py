@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from imagpose.pipeline.conditions import JointConditions
     from imagpose.views import ViewGrid
 
-__all__ = ["Backend", "Work"]
-
 Evaluate = Callable[..., tuple[torch.Tensor]]
 
 _WORTH_EXPORT = 5e13

@@ -18,17 +18,6 @@ from imagpose.pipeline.requests import Request
 from imagpose.provenance import Origin, Signature, check_format, save_generated
 from imagpose.views import Canvas
 
-__all__ = [
-    "CanvasJob",
-    "Generators",
-    "IMAGPosePipelineOutput",
-    "check_latents",
-    "draw_jobs",
-    "join_pictures",
-    "origins",
-    "per_request",
-]
-
 Generators = torch.Generator | list[torch.Generator] | None
 
 

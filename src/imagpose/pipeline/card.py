@@ -10,8 +10,6 @@ import torch
 
 from imagpose.version import __version__
 
-__all__ = ["is_template", "pipeline_card"]
-
 _UNKNOWN = """---
 license: other
 library_name: diffusers

@@ -29,11 +29,6 @@ from imagpose.pixels import bytes_to_unit, encoder_pixels, pad_views, pictures_t
 from imagpose.pose import WarpSource, draw_skeletons, warp
 from imagpose.views import Canvas, ViewGrid, tile, untile
 
-__all__ = [
-    "ConditionEncoder", "JointConditions", "encode_image_tokens", "encode_texture", "encode_views", "in_parts",
-]  # fmt: skip
-
-
 _UNKNOWN_POSES = (
     "no pose of a source is known, and this model moves sources into the target's pose: without it the person will be less"
     " like the photo (source_poses, --source-pose)"

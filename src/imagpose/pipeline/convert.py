@@ -43,8 +43,6 @@ from imagpose.models.presets import BASES, IMAGE_ENCODERS
 from imagpose.models.scheduler import build_scheduler
 from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["from_official", "to_official"]
-
 _MOTION = ".motion_modules."
 _IN_CHANNELS = 9
 

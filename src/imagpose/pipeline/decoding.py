@@ -15,8 +15,6 @@ from imagpose.pipeline.finite import check_decoded
 from imagpose.pixels import Padding, signed_to_pictures, signed_to_unit
 from imagpose.views import tile, untile
 
-__all__ = ["CanvasDecoder"]
-
 
 @dataclass(frozen=True, eq=False)
 class CanvasDecoder:

@@ -14,8 +14,6 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["offer_pipeline"]
-
 _LIBRARY = "diffusers"
 
 

@@ -11,8 +11,6 @@ from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
 from imagpose.models.diffusers_hooks import VersionedConfig
 from imagpose.pipeline.card import is_template, pipeline_card
 
-__all__ = ["LatentPipeline"]
-
 
 class LatentPipeline(VersionedConfig, DiffusionPipeline, StableDiffusionMixin):
     """A pipeline of a VAE and a UNet. FreeU and fused projections are diffusers' own."""

@@ -9,8 +9,6 @@ from diffusers import AutoencoderKL
 
 from imagpose.pipeline.conditions import JointConditions
 
-__all__ = ["FiniteSteps", "check_decoded"]
-
 _HALF = "load the model with dtype=torch.bfloat16 or torch.float32, float16 holds no number above 65504"
 _USUAL_SCALE = 20.0
 _NAMES = {

@@ -15,8 +15,6 @@ from imagpose.pipeline.sampling import Sampling
 if TYPE_CHECKING:
     from imagpose.models.unet import IMAGPoseUNet
 
-__all__ = ["GuidedUNet"]
-
 
 class GuidedUNet:
     """Predictions for some canvases, one step after the other.

@@ -19,17 +19,6 @@ if TYPE_CHECKING:
 
     from imagpose.pipeline.pipeline import IMAGPosePipeline
 
-__all__ = [
-    "BACKENDS",
-    "DTYPES",
-    "check_backend",
-    "check_dtype",
-    "load_pipeline",
-    "networks_of",
-    "precision_of",
-    "settled_sampling",
-]
-
 BACKENDS = ("auto", "torch", "compile", "openvino")
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 

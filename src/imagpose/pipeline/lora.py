@@ -14,8 +14,6 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
 from imagpose.models import IMAGPoseUNet
 
-__all__ = ["LoraAdapters"]
-
 
 class LoraAdapters(StableDiffusionLoraLoaderMixin):
     """What diffusers' pipelines have: `load_lora_weights`, `save_lora_weights`, `set_adapters`, `fuse_lora`, ..."""

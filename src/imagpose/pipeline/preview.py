@@ -12,8 +12,6 @@ from imagpose.pipeline.pipeline import IMAGPosePipeline
 from imagpose.pixels import Padding, signed_to_pictures
 from imagpose.views import ViewGrid, untile
 
-__all__ = ["clean_latents", "preview_views"]
-
 
 def clean_latents(scheduler: Any, step: int, before: torch.Tensor | None, after: torch.Tensor) -> torch.Tensor:
     """The latents without noise that a step of deterministic DDIM pointed at, from those before and after it.

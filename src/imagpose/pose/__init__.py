@@ -2,7 +2,8 @@
 
 from imagpose.pose.drawing import SKELETONS, draw_skeleton, draw_skeletons
 from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, Pose
-from imagpose.pose.reading import PoseFile, PoseOptions, read_pose, read_pose_file, read_poses
+from imagpose.pose.reading import PoseFile, read_pose, read_pose_file, read_poses
+from imagpose.pose.settling import PoseOptions
 from imagpose.pose.skeleton_picture import read_skeleton_picture
 from imagpose.pose.text_kinds import read_annotation_csv
 from imagpose.pose.warping import WarpSource, warp

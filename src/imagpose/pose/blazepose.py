@@ -28,8 +28,6 @@ from imagpose.pose.detector import USABLE_POINTS, PoseDetector, largest_first
 from imagpose.pose.keypoints import Pose
 from imagpose.pose.layouts import LAYOUTS, to_body, with_neck
 
-__all__ = ["ANCHORS", "BlazePose", "Square", "decode_people", "refine", "square_around"]
-
 Network = Callable[[np.ndarray], list[np.ndarray]]
 
 _PERSON_INPUT, _LANDMARK_INPUT = 224, 256

@@ -15,8 +15,6 @@ from pathlib import Path
 from imagpose.io import partial_file
 from imagpose.pose.detector import networks_folder
 
-__all__ = ["install", "network_files"]
-
 _PACKAGE = "mediapipe==0.10.14"
 _TAGS = ("--platform=manylinux2014_x86_64", "--python-version=3.11", "--implementation=cp", "--abi=cp311")
 # In the wheel, with the SHA-256 of each: the person detector, the landmarks.

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["MIN_CONFIDENCE", "UNITS", "choose_person", "drop_missing", "find_units", "nearest_person", "to_pixels"]
-
 UNITS = ("pixels", "fractions", "signed")  # of the frame: pixels, [0, 1], [-1, 1]
 MIN_CONFIDENCE = 0.1
 _BULK = 0.8  # share of the coordinates that decides

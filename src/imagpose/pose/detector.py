@@ -12,8 +12,6 @@ from PIL import Image
 
 from imagpose.pose.keypoints import Pose
 
-__all__ = ["USABLE_POINTS", "PoseDetector", "largest_first", "networks_folder"]
-
 USABLE_POINTS = 9
 """So many of the 18 key points must be sure for a crop's pose to be usable."""
 

@@ -19,17 +19,6 @@ from imagpose.pose.keypoints import LIMBS, Pose
 if TYPE_CHECKING:
     import torch
 
-__all__ = [
-    "COLOURS",
-    "HAND_BONES",
-    "LIMB_BRIGHTNESS",
-    "SKELETONS",
-    "draw_keypoints",
-    "draw_skeleton",
-    "draw_skeletons",
-    "stick_width",
-]
-
 COLOURS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
     (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255),

@@ -24,8 +24,6 @@ from imagpose.pose.json_results import (
 )
 from imagpose.pose.points import Record, hand_points, person_of, stated_size
 
-__all__ = ["JSON_KINDS", "from_array", "read_json"]
-
 _WRAPPERS = ("frames", "results", "poses", "data", "detections", "openpose", "pose")
 _LANDMARK_KEYS = ("pose_landmarks", "poseLandmarks", "landmarks", "keypoints", "landmark")
 _WORLD_KEYS = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")

@@ -10,18 +10,6 @@ from typing import Any
 
 from imagpose.pose.points import NOBODY, Person, Record, hand_points, person_of, short, stated_size
 
-__all__ = [
-    "PICTURE_KEYS",
-    "as_list",
-    "as_name",
-    "coco_annotations",
-    "coco_results",
-    "mmpose_people",
-    "mmpose_saved",
-    "present",
-    "ultralytics",
-]
-
 PICTURE_KEYS = ("image_id", "image_name", "file_name", "image", "img_name", "imgname", "frame_id", "frame")
 
 

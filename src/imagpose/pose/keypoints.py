@@ -8,8 +8,6 @@ import numpy as np
 
 from imagpose.pictures import MAX_PIXELS, MAX_SIDE, fitted_box
 
-__all__ = ["KEYPOINT_NAMES", "LIMBS", "MIRRORED", "Pose"]
-
 KEYPOINT_NAMES = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
     "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye",

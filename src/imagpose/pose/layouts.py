@@ -14,8 +14,6 @@ import numpy as np
 
 from imagpose.pose.keypoints import KEYPOINT_NAMES
 
-__all__ = ["LAYOUTS", "Layout", "from_names", "known_counts", "to_body", "to_hands", "with_neck"]
-
 _COCO_17 = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",

@@ -16,8 +16,6 @@ import numpy as np
 
 from imagpose.pose.keypoints import Pose
 
-__all__ = ["NamedPose", "library", "named_pose", "named_poses", "near_names"]
-
 _FILE = Path(__file__).parent / "library.json"
 
 

@@ -15,8 +15,6 @@ from imagpose.pictures import MAX_SIDE
 from imagpose.pose.keypoints import KEYPOINT_NAMES
 from imagpose.pose.layouts import LAYOUTS, from_names, known_counts, to_body, to_hands
 
-__all__ = ["NOBODY", "Person", "Record", "hand_points", "person_of", "short", "stated_size"]
-
 _CONFIDENCE_KEYS = ("confidence", "visibility", "score", "visible", "conf", "likelihood", "c", "v")
 _NAME_KEYS = ("name", "part", "bodypart")
 _SIZE_KEYS = (

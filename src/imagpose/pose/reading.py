@@ -27,8 +27,6 @@ from imagpose.pose.skeleton_picture import read_skeleton_picture
 from imagpose.pose.sniffing import Content, refusal, sniff
 from imagpose.pose.text_kinds import TEXT_KINDS, read_text
 
-__all__ = ["PoseFile", "PoseOptions", "ReadPose", "read_pose", "read_pose_file", "read_poses"]
-
 
 @dataclass(frozen=True)
 class PoseFile:

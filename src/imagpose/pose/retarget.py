@@ -24,23 +24,6 @@ import numpy as np
 
 from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, Pose
 
-__all__ = [
-    "LEAST_POINTS",
-    "LENGTH",
-    "PATHS",
-    "PLACES",
-    "RETARGETING_WEIGHTS",
-    "can_be_fitted",
-    "fitted_places",
-    "log_height",
-    "opinions",
-    "normalized",
-    "pooled_body",
-    "retarget",
-    "retarget_sequence",
-    "seen_features",
-]
-
 RETARGETING_WEIGHTS = Path(__file__).parent / "weights" / "retargeting.safetensors"
 PLACES = ("pose", "source")
 LEAST_POINTS = 5

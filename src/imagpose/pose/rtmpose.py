@@ -19,8 +19,6 @@ from imagpose.pose.detector import USABLE_POINTS, PoseDetector, networks_folder
 from imagpose.pose.keypoints import Pose
 from imagpose.pose.layouts import LAYOUTS, to_body, with_neck
 
-__all__ = ["DEVICES", "RTMPose", "detection_models"]
-
 DEVICES = ("cpu", "cuda")
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _NETWORKS = ("det", "pose")  # rtmlib's names of the two

@@ -17,8 +17,6 @@ import numpy as np
 
 from imagpose.pose.keypoints import Pose
 
-__all__ = ["SMOOTHING", "bridge_gaps", "one_euro", "savitzky_golay", "smooth_poses"]
-
 SMOOTHING = ("savgol", "one-euro", "none")
 _LONGEST_GAP, _WINDOW = 0.2, 0.3  # seconds
 _ORDER = 2  # a parabola passes through three frames: below about 12 frames a second nothing is smoothed

@@ -22,8 +22,6 @@ from imagpose.pose.keypoints import Pose
 from imagpose.pose.layouts import with_neck
 from imagpose.pose.points import Person, Record
 
-__all__ = ["NobodyFoundError", "PoseOptions", "ReadPose", "in_picture", "settle"]
-
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
 _OPENPOSE_ENDING = "_keypoints"
 _SHAPE_TOLERANCE = 0.02

@@ -13,8 +13,6 @@ import numpy as np
 from imagpose.pose.keypoints import LIMBS
 from imagpose.pose.skeleton_evidence import HUES, Disc, Evidence, Stick
 
-__all__ = ["TRACE", "Reading", "arranged"]
-
 TRACE = 3.0  # radii: shorter sticks may be the edge of something else
 _EXCHANGED = 12  # R and B exchanged maps hue class k to 12 - k
 _TRACE_AREA = 0.2  # of a disc: less of a limb's hue is the edge of something else

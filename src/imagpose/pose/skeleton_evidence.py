@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["HUES", "Disc", "Evidence", "Stick", "collect_evidence"]
-
 HUES = 18
 _HUE_TOLERANCE = 0.46  # of a class's width
 _FAINTEST, _STICK_BRIGHTEST, _DISC_DARKEST = 55, 172, 180  # limbs have 153, joints 255

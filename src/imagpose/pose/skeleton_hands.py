@@ -11,8 +11,6 @@ from scipy import ndimage
 
 from imagpose.pose.skeleton_evidence import Evidence
 
-__all__ = ["hand_root"]
-
 _ROOT_HUES = (0, 4, 7, 11, 14)  # classes of the edges at the wrist; no other edge has them
 _BLUE = 12
 _ROOM = 3.0  # radii between the end of a limb and the hand that covers it

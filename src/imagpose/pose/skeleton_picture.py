@@ -17,8 +17,6 @@ from imagpose.pose.skeleton_arrangement import TRACE, Reading, arranged
 from imagpose.pose.skeleton_evidence import HUES, Disc, Evidence, collect_evidence
 from imagpose.pose.skeleton_hands import hand_root
 
-__all__ = ["read_skeleton_picture"]
-
 _LEAST_JOINTS, _LEAST_LIMBS, _LEAST_MARGIN = 4, 2, 0.3
 _LEAST_JOINED, _LEAST_EXPLAINED, _LEAST_COVERED = 0.45, 0.8, 0.6
 _MOST_TWICE, _MOST_UNCOVERED = 4, 2

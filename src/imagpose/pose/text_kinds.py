@@ -17,8 +17,6 @@ from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
 from imagpose.pose.layouts import LAYOUTS
 from imagpose.pose.points import Person, Record, person_of
 
-__all__ = ["TEXT_KINDS", "read_annotation_csv", "read_text"]
-
 TEXT_KINDS = ("annotation CSV (name:keypoints_y:keypoints_x)", "text with one point a line", "Ultralytics labels")
 _CSV_HEADER = "name:keypoints_y:keypoints_x"
 _LABEL_START = 5  # class, box

@@ -12,8 +12,6 @@ import numpy as np
 from imagpose.io import write_text
 from imagpose.pose.keypoints import Pose
 
-__all__ = ["to_openpose", "write_annotation_csv", "write_openpose_json", "write_txt"]
-
 _CSV_HEADER = "name:keypoints_y:keypoints_x"
 
 

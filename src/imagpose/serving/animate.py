@@ -30,13 +30,13 @@ from imagpose.serving.framing import Framed
 from imagpose.serving.generate import check_model, model_label, open_pipeline, request_record, warn_of_photographs
 from imagpose.serving.inputs import (
     GenerateInputs,
-    PictureLike,
     PoseLike,
     Targets,
     as_list,
     poses_digest,
     read_inputs,
 )
+from imagpose.serving.photos import PictureLike
 from imagpose.serving.sequences import DEFAULT_FPS, PoseSequence, PreparedSequence, prepare_sequence, read_sequence
 from imagpose.serving.settings import AnimateSettings
 from imagpose.views import ViewGrid, plan_sequence
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     import torch
 
     from imagpose.pipeline import IMAGPosePipeline
-
-__all__ = ["Animated", "animate", "draw_frames"]
 
 Tell = Callable[[int, int], None]
 """Is told the steps done, and those in all."""

@@ -14,8 +14,8 @@ from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.provenance import Origin, save_generated
-from imagpose.serving.generate import skeleton_size
 from imagpose.serving.page import Comparison, Example, build_page
+from imagpose.serving.results import skeleton_size
 from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
 from imagpose.views import ViewGrid, plan
 

@@ -17,8 +17,6 @@ from imagpose.pictures import load_picture
 from imagpose.pose import Pose, to_openpose
 from imagpose.pose.detection import DEFAULT_DETECTOR, open_detector
 
-__all__ = ["PICTURE_ENDINGS", "UNUSABLE", "Detected", "detect_files"]
-
 UNUSABLE = "unusable.txt"
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 

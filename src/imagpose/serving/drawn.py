@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = [
-    "AfterStep", "Prepared", "draw_poses", "draw_sample", "draw_together", "finished_outputs", "frame_sources", "prepare",
-]  # fmt: skip
-
 _OTHER_SHAPE = 0.2
 AfterStep = Callable[..., dict[str, Any]]
 """diffusers' callback: pipeline, number of the step, timestep, tensors."""

@@ -15,12 +15,11 @@ from imagpose.pose import PoseOptions, draw_skeleton, write_openpose_json
 from imagpose.pose.retarget import PLACES
 from imagpose.serving.drawn import frame_sources
 from imagpose.serving.fitting import fit_inputs
-from imagpose.serving.inputs import GenerateInputs, PictureLike, PoseLike, as_list, read_inputs, read_targets
+from imagpose.serving.inputs import GenerateInputs, PoseLike, as_list, read_inputs, read_targets
 from imagpose.serving.many import people_photos, person_inputs
+from imagpose.serving.photos import PictureLike
 from imagpose.serving.settings import GenerateSettings
 from imagpose.version import __version__
-
-__all__ = ["export_requests"]
 
 _DEFAULT_SIZE = (768, 512)
 

@@ -20,8 +20,6 @@ from imagpose.io import (
 )
 from imagpose.serving.results import RECORD
 
-__all__ = ["FilmPlaces", "frame_name"]
-
 
 def frame_name(number: int) -> str:
     """The file of a frame, counted from 0; its name counts from 1."""

@@ -11,8 +11,6 @@ from imagpose.serving.framing import Framed, detect_pose
 from imagpose.serving.inputs import GenerateInputs
 from imagpose.serving.settings import GenerateSettings
 
-__all__ = ["fit_inputs", "fit_sequence"]
-
 _NOT_ASKED = "no: not asked for"
 _NOT_KNOWN = "no: the person's pose is known in no source; give --source-pose, or see imagpose poses setup"
 

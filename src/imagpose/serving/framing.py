@@ -19,12 +19,8 @@ import numpy as np
 from PIL import Image
 
 from imagpose.pose import Pose, read_skeleton_picture
-from imagpose.pose.detection import DEFAULT_DETECTOR, PoseDetector, open_detector
-
-__all__ = [
-    "Framed", "detect_people", "detect_pose", "frame_photo", "people_in_photo", "person_box", "poses_in_picture",
-    "sequence_box",
-]  # fmt: skip
+from imagpose.pose.detection import DEFAULT_DETECTOR, open_detector
+from imagpose.pose.detector import PoseDetector
 
 _FILL = 0.88  # of the picture's height, as the people are framed that mini was trained on
 _AS_IT_IS = 0.75  # a frame of this share of the photo or more would change little

@@ -25,18 +25,17 @@ from imagpose.serving.framing import Framed
 from imagpose.serving.inputs import (
     CHECK_VIEW_SIZE,
     GenerateInputs,
-    PictureLike,
     PoseLike,
     as_list,
     poses_digest,
     read_inputs,
 )
+from imagpose.serving.photos import PictureLike
 from imagpose.serving.results import (
     Generated,
     Output,
     finished,
     request_sheet,
-    skeleton_size,
     versions,
     write_results,
 )
@@ -45,13 +44,6 @@ from imagpose.views import ViewGrid
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
-
-__all__ = [
-    "CHECK_VIEW_SIZE", "AfterStep", "GenerateInputs", "GenerateSettings", "Generated", "check_model", "check_request",
-    "generate", "generate_inputs", "model_label", "open_pipeline", "photographs_note", "picture_record", "read_inputs",
-    "request_digest",
-    "request_record", "skeleton_size", "versions", "warn_of_photographs",
-]  # fmt: skip
 
 
 def generate(

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageColor, ImageFilter
 
-__all__ = ["KEEP", "TRANSPARENT", "check_background", "person_masks", "put_on_ground"]
-
 KEEP, TRANSPARENT = "keep", "transparent"
 _EDGE = 0.7  # pixels by which a mask's edge is softened
 

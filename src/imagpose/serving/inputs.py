@@ -22,11 +22,6 @@ from imagpose.pose.settling import NobodyFoundError
 from imagpose.serving.detection import PICTURE_ENDINGS
 from imagpose.serving.photos import Photos, PictureLike
 
-__all__ = [
-    "CHECK_VIEW_SIZE", "POSE_ENDINGS", "GenerateInputs", "PictureLike", "PoseLike", "Targets", "as_list", "expand_poses",
-    "found_targets", "name_targets", "poses_digest", "read_inputs", "read_targets",
-]  # fmt: skip
-
 PoseLike: TypeAlias = "str | Path | Pose | NamedPose"
 """A file of any kind, a folder, a pattern, a name of the library, or a pose."""
 

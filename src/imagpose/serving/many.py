@@ -30,8 +30,6 @@ from imagpose.serving.settings import GenerateSettings
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["generate_people", "people_photos", "person_inputs"]
-
 
 def generate_people(
     photos: Path | str,

@@ -11,8 +11,6 @@ from PIL import Image
 
 from imagpose.pictures import load_picture, picture_size
 
-__all__ = ["Photos", "PictureLike"]
-
 PictureLike: TypeAlias = "str | Path | Image.Image | Any"
 """A path, or what `pictures.load_picture` takes."""
 

@@ -11,8 +11,6 @@ from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file, writ
 from imagpose.pose.library import NamedPose, library, named_poses, near_names
 from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
 
-__all__ = ["convert_file", "draw_file", "list_poses", "show_file"]
-
 _LONGEST_SIDE = 16_384
 
 

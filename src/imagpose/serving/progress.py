@@ -16,8 +16,6 @@ from imagpose.serving.inputs import GenerateInputs
 from imagpose.serving.settings import GenerateSettings
 from imagpose.views import plan
 
-__all__ = ["Watch"]
-
 _PREVIEWS = 5  # of a request
 
 

@@ -19,16 +19,6 @@ from imagpose.serving.scores import Scores
 from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
 from imagpose.version import __version__
 
-__all__ = [
-    "Generated",
-    "Output",
-    "finished",
-    "request_sheet",
-    "skeleton_size",
-    "versions",
-    "write_results",
-]
-
 RECORD, SHEET = "result.json", "sheet.png"
 _version = cache(version)  # 2 ms a package, too long for each request of a bulk job
 

@@ -18,8 +18,6 @@ from imagpose.metrics.keypoints import counted_points, pck
 from imagpose.pictures import fit_view
 from imagpose.pose import Pose
 
-__all__ = ["Scores", "score_pictures"]
-
 
 @dataclass(frozen=True)
 class Scores:

@@ -24,8 +24,6 @@ from imagpose.serving.framing import Framed, sequence_box
 from imagpose.serving.inputs import PoseLike, expand_poses
 from imagpose.serving.settings import AnimateSettings
 
-__all__ = ["PoseSequence", "PreparedSequence", "prepare_sequence", "read_sequence"]
-
 DEFAULT_FPS = 25.0
 _MOST_NOTES = 3
 _LEFT_OUT = "nobody in it; left out"

@@ -19,8 +19,6 @@ from imagpose.views import SCENARIOS, ViewGrid, fitting_grid
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["AnimateSettings", "GenerateSettings", "read_settings"]
-
 AUTO_GRID = "auto"
 _OF_FILMS = ("grid", "size", "crop", "retarget", "place")
 _OF_PICTURES = ("scenario", "samples", "keep_best", "min_score", "anchor", "background")

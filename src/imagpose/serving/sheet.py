@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Cell", "SheetSection", "draw_sheet"]
-
 WIDTH = 2000  # pixels; a section of more cells goes on in the next row
 GAP = 12
 CAPTION_HEIGHT = 20

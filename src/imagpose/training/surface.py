@@ -11,8 +11,6 @@ import torch
 
 from imagpose.pixels import Padding
 
-__all__ = ["CELL", "MULTIPLE", "pool_surface", "surface_grid"]
-
 CELL = 8
 """Pixels along a stored cell's side; where a latent is larger, cells are pooled (`half_views.fit_surface`)."""
 MULTIPLE = 64

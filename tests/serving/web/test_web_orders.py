@@ -12,7 +12,7 @@ from PIL import Image
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import read_pose_file
 from imagpose.pose.library import library
-from imagpose.serving.generate import GenerateSettings
+from imagpose.serving.settings import GenerateSettings
 from imagpose.serving.web.limits import Limits, inside, remove_old
 from imagpose.serving.web.orders import Photo, read_order
 

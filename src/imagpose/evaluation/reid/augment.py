@@ -56,8 +56,6 @@ from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose
 from imagpose.provenance import Origin, save_generated
 
-__all__ = ["Augmentation", "augment_set", "augment_with_model"]
-
 _GROUPS_AT_ONCE = 4
 _REPORT, _REJECTED = "augment.json", "rejected.csv"
 _COLUMNS = (

@@ -12,8 +12,6 @@ from imagpose.evaluation.reid.evaluate import Embed
 from imagpose.pictures import load_picture
 from imagpose.pose.library import library
 
-__all__ = ["PARTS", "STANDARD_POSES", "check_enriching", "enriching", "merge"]
-
 PARTS = ("query", "gallery")
 STANDARD_POSES = ("stand-01", "stand-04", "stand-02", "stand-08", "stand-03", "stand-06", "walk-02", "stand-05")
 """Of the library: a person who stands or walks, seen from eight sides."""

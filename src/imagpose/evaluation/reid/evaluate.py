@@ -22,8 +22,6 @@ from imagpose.metrics.ranking import Labels, Ranking, rank_gallery
 from imagpose.metrics.statistics import Interval, bootstrap_mean
 from imagpose.pictures import load_picture
 
-__all__ = ["SHIPPED", "Embed", "ReidResult", "evaluate_reid", "embed_files", "open_embedder", "write_result"]
-
 SHIPPED = "identity"
 """The network that ships with the package and was trained on rendered people; any other name is a folder of `reid train`."""
 PLACES = (1, 5, 10)

@@ -16,8 +16,6 @@ from imagpose.judges.pose import find_keypoints
 from imagpose.metrics.keypoints import counted_points, pck
 from imagpose.pose import Pose
 
-__all__ = ["Augmentation", "Gate"]
-
 
 @dataclass(frozen=True)
 class Augmentation:

@@ -9,8 +9,6 @@ import numpy as np
 
 from imagpose.data.reid import GENERATED_FROM, ReidPicture, market_name
 
-__all__ = ["CAMERAS", "PlannedGroup", "PlannedPicture", "counts_per_identity", "grouped", "plan_groups"]
-
 CAMERAS = ("source", "donor", "new")
 """Whose camera a generated picture is labelled with: the source's, the donor's of the pose, or one of its own."""
 _AT_ONCE = 3  # poses of one source: what a 2x2 canvas holds beside it

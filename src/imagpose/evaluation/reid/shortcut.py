@@ -18,8 +18,6 @@ from imagpose.metrics.ranking import separability
 from imagpose.pictures import load_picture
 from imagpose.pixels import bytes_to_signed
 
-__all__ = ["real_or_generated"]
-
 _SIZE, _MOST, _STEPS, _BATCH = (128, 64), 1000, 150, 32
 
 

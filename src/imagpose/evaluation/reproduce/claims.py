@@ -17,8 +17,6 @@ from imagpose.evaluation.reproduce.measured import Measured
 from imagpose.evaluation.rows import METRICS
 from imagpose.metrics.statistics import Interval, difference_bounds
 
-__all__ = ["MARGINS", "Claim", "Finding", "claim_table", "find_claims", "verdict"]
-
 MARGINS = {"ssim": 0.01, "psnr": 0.3, "lpips": 0.01, "pck": 0.02, "iou": 0.02, "rank1": 0.05}
 """Differences that do not matter, by measure. Of SSIM and LPIPS about the step from PCDMs to IMAGPose in the paper's Table 1
 (.0117 and .0081); the others are ours."""

@@ -23,8 +23,6 @@ from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.io import claim_folder, read_json, staged_folder, write_text
 from imagpose.pipeline.sampling import Sampling
 
-__all__ = ["Everything", "reproduce_all"]
-
 _STEPS, _TIMED = (5, 10, 20, 50), 5
 _TRAINED = ("table2", "table3", "table7")
 _PAGES = ("table1", "table2", "table3", "table7", "figure5", "figure7", "figure8", "figure9", "figure10", "figure12")

@@ -25,8 +25,6 @@ from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import draw_skeleton
 
-__all__ = ["figure5", "figure9", "figure10", "figure12", "generate_pictures"]
-
 _SCENARIOS = {
     "T1": "T1: one source, the target pose repeated",
     "T2": "T2: the source repeated, one pose",

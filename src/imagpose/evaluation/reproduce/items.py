@@ -22,8 +22,6 @@ from imagpose.models.folder import model_name
 from imagpose.models.presets import ABLATIONS, BASES, find_preset
 from imagpose.pipeline.loading import load_pipeline
 
-__all__ = ["OURS", "STAR", "figure7", "figure8", "table1", "table2", "table3", "table7"]
-
 OURS = "IMAGPose"
 _SCENARIOS = ("T1", "T2", "T3", "star")
 STAR = "IMAGPose*"

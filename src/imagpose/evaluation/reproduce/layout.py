@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Block", "draw_blocks"]
-
 _GAP, _BETWEEN = 4, 20  # pixels between pictures, and between blocks
 _TITLE, _HEAD = 26, 20  # pixels
 _HEIGHT = 192  # of a picture at most

@@ -34,8 +34,6 @@ from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import draw_skeleton
 from imagpose.views import ViewGrid
 
-__all__ = ["styles", "views"]
-
 _LAYOUTS = (("1:1", "1x2"), ("1:3", "2x2"), ("1:8", "3x3"), ("4:5", "3x3"), ("1:11", "3x4"))
 """Sources and targets on one canvas; the last is larger than any grid that mini is trained on."""
 _BASE = "1:3"

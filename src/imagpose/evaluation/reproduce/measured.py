@@ -22,17 +22,6 @@ from imagpose.pipeline.sampling import Sampling
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = [
-    "Measured",
-    "absent_metrics",
-    "read_measured",
-    "real_pictures",
-    "result_table",
-    "seconds_per_picture",
-    "shown_metrics",
-    "value_text",
-]
-
 _SHOWN = {
     "clean": ("ssim", "psnr", "lpips", "fid_train", "pck", "iou", "rank1"),
     "field": ("ssim", "lpips", "fid_train"),

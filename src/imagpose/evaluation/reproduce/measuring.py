@@ -29,8 +29,6 @@ from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.sampling import Sampling
 from imagpose.views import ViewGrid
 
-__all__ = ["Measuring", "evaluation_name"]
-
 _PAGE_BYTES = 1_000_000  # of a page and its plot
 
 

@@ -25,11 +25,6 @@ from imagpose.evaluation.rows import Metric
 from imagpose.io import write_json, write_text
 from imagpose.metrics.statistics import FEWEST_PEOPLE
 
-__all__ = [
-    "PicturePage", "ResultPage", "check_matplotlib", "draw_lines", "draw_speed", "machine_text", "write_page",
-    "write_picture_page",
-]  # fmt: skip
-
 _RIGHT = "---:"  # numbers stand to the right
 _COLOUR = "#3b6ea5"
 _MOST = 6

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["gap_to_decide", "people_needed", "seeds_needed"]
-
 _BOUND, _POWER = 1.959964, 0.841621  # quantiles of the normal distribution at 97.5 % and 80 %
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from imagpose.data.info import DatasetInfo
 
-__all__ = ["PublishedRow", "published_rows", "stored_as"]
-
 
 @dataclass(frozen=True)
 class PublishedRow:

@@ -31,8 +31,6 @@ from imagpose.training.configs import defaults_of, load_config
 from imagpose.training.denoiser import DenoiserConfig, train_denoiser
 from imagpose.training.reid import ReidConfig, train_reid
 
-__all__ = ["METHODS", "Table4", "make_table4"]
-
 METHODS = ("standard", "copies", "generated")
 _SHARES = (0.2, 0.4, 0.6, 0.8)
 _FRAME = (64, 128)  # width and height of Market-1501's pictures

@@ -14,8 +14,6 @@ from imagpose.evaluation.reproduce.page import machine_text
 from imagpose.io import staged_folder, write_text
 from imagpose.metrics.statistics import FEWEST_PEOPLE, bootstrap_mean, difference_bounds
 
-__all__ = ["Line", "PUBLISHED", "write_table4"]
-
 PUBLISHED = {
     "Standard": (33.4, 56.6, 64.9, 69.2),
     "PTN": (55.6, 57.3, 67.1, 72.5),

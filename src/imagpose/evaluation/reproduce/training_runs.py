@@ -19,8 +19,6 @@ from imagpose.training.denoiser import train_denoiser
 from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser.networks import frozen_files
 
-__all__ = ["TrainingRuns", "trained_parameters"]
-
 _TRAINED = ("unet", "pose_encoder", "feature_tokens")
 
 

@@ -30,8 +30,6 @@ from imagpose.evaluation.study.files import Key, SetItem, SingleItem
 from imagpose.io import json_digest, partial_folder, write_text
 from imagpose.pictures import fit_view, load_picture
 
-__all__ = ["StudySettings", "build_study"]
-
 _PAGE = Path(__file__).parent / "page.html"
 
 

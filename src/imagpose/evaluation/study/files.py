@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-__all__ = ["CODE_LENGTH", "Key", "SetItem", "Sheet", "SingleItem", "read_key", "read_sheet"]
-
 CODE_LENGTH = 60
 """Characters that a participant code has at most."""
 

@@ -13,8 +13,6 @@ from imagpose.evaluation.study.files import Key, Sheet, read_key, read_sheet
 from imagpose.io import result_folder, write_json, write_text
 from imagpose.metrics.statistics import Interval, bootstrap_mean
 
-__all__ = ["StudyResult", "score_study", "wilson_interval"]
-
 _NORMAL_QUANTILE = 1.959963984540054  # of 97.5 %
 
 

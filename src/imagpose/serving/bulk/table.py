@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imagpose.serving.inputs import POSE_ENDINGS, PictureLike, PoseLike
+from imagpose.serving.inputs import POSE_ENDINGS, PoseLike
+from imagpose.serving.photos import PictureLike
 
 __all__ = ["COLUMNS", "BulkRequest", "Refused", "check_ids", "read_table"]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from imagpose.pose import Pose, PoseOptions, read_pose_file, to_openpose
 from imagpose.pose.library import NamedPose, named_pose
-from imagpose.serving.generate import GenerateInputs, GenerateSettings, check_request, read_inputs
-from imagpose.serving.settings import read_settings
+from imagpose.serving.generate import check_request
+from imagpose.serving.inputs import GenerateInputs, read_inputs
+from imagpose.serving.settings import GenerateSettings, read_settings
 from imagpose.serving.web.limits import Limits, inside
 
 __all__ = ["Order", "Photo", "read_order"]

@@ -30,8 +30,9 @@ from imagpose.pose.library import library
 from imagpose.serving.demo import PEOPLE_FOLDER
 from imagpose.serving.detection import PICTURE_ENDINGS
 from imagpose.serving.framing import people_in_photo, poses_in_picture
-from imagpose.serving.generate import generate_inputs, photographs_note, skeleton_size
+from imagpose.serving.generate import generate_inputs, photographs_note
 from imagpose.serving.progress import Watch
+from imagpose.serving.results import skeleton_size
 from imagpose.serving.settings import GenerateSettings
 from imagpose.serving.web.desk import Desk, Job
 from imagpose.serving.web.limits import Limits, inside, remove_old

@@ -12,8 +12,6 @@ from imagpose.pixels import pictures_to_signed
 from imagpose.training.cache import ViewCache
 from imagpose.training.configs import StoredViewsConfig, ViewCacheConfig
 
-__all__ = ["StoredViews", "open_views"]
-
 
 class StoredViews:
     """Read access to a data set as `ViewCache` gives it to rendered people; a picture counts as an identity of one view.

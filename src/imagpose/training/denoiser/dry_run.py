@@ -33,8 +33,6 @@ from imagpose.training.denoiser.draw import canvases_of
 from imagpose.training.processes import accumulating
 from imagpose.views import ViewGrid, view_multiple
 
-__all__ = ["Made", "StepNeeds", "dry_run", "step_needs"]
-
 GPUS = {"RTX 3090, 24 GB": 71.0, "RTX 4090, 24 GB": 165.0, "A100, 80 GB": 312.0, "H100, 80 GB": 989.0}
 """TFLOP/s of dense bf16 products with sums in fp32, as their maker says."""
 SHARE = 0.2

@@ -15,8 +15,6 @@ from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.stage import DenoiserStage
 from imagpose.training.run import Trainer
 
-__all__ = ["LoraConfig", "LoraStage", "train_lora"]
-
 
 class LoraConfig(DenoiserConfig):
     """A denoiser's run whose adapter alone is trained; the model that it belongs to is `initial`."""

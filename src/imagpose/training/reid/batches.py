@@ -12,8 +12,6 @@ from torch.nn import functional
 from imagpose.judges.reid import MEAN
 from imagpose.training.stage import keyed_rng
 
-__all__ = ["IdentityBatches", "augment"]
-
 _AREA, _FLATTEST, _TRIES = (0.02, 0.4), 0.3, 100
 
 

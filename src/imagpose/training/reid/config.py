@@ -12,8 +12,6 @@ from pydantic import Field, model_validator
 
 from imagpose.training.configs import Decay, Fraction, LearningRateSchedule, Positive, RunConfig
 
-__all__ = ["ReidConfig"]
-
 
 class ReidConfig(RunConfig):
     """A re-identification network on a set in Market-1501's layout; `batch_size` counts pictures."""

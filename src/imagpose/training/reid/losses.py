@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["CentreLoss", "batch_hard_triplet"]
-
 _CENTRE_RATE = 0.5  # of the centres' own gradient descent
 
 

@@ -20,8 +20,6 @@ from imagpose.training.reid.losses import CentreLoss, batch_hard_triplet
 from imagpose.training.run import Trainer, prepare_run
 from imagpose.training.stage import Batch, Stage, keyed_rng
 
-__all__ = ["ReidStage", "train_reid", "training_pictures"]
-
 
 def training_pictures(config: ReidConfig) -> tuple[list[ReidPicture], list[ReidPicture]]:
     """The real pictures of the subset, and the generated ones, of which as many as the configuration wants.

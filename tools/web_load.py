@@ -108,8 +108,8 @@ def load(
     """
     found = []
     with (
-        mock.patch("imagpose.serving.web.studio.generate_inputs", stand_in(seconds)),
-        mock.patch("imagpose.serving.web.studio.watch"),
+        mock.patch("imagpose.serving.web.work.generate_inputs", stand_in(seconds)),
+        mock.patch("imagpose.serving.web.work.watch"),
         mock.patch("imagpose.serving.web.studio.load_pipeline", return_value=mock.MagicMock(config={})),
         open_page(Address(port=0), ["mini"], Limits(waiting=waiting), "cpu") as page,
     ):

@@ -22,6 +22,7 @@ from imagpose.xmp import LONGEST_PACKET
 FILM_FORMATS = {".mp4": "MP4", ".gif": "GIF"}
 LONGEST_GIF = 1000  # frames; Pillow holds them all
 LEAST_FPS, MOST_FPS = 0.01, 240  # below 0.0015 a GIF's delay exceeds its 16 bits, below 0.0005 an MP4's rate becomes 0
+_MOST_CLIP_PIXELS = 2**26  # of a frame, for the decoder: 8K has 2**25
 _SHORTEST_DELAY = 0.02  # seconds; browsers slow down what is faster
 # A constant rate factor of 18 is taken for indistinguishable; x264's own choices differed in one film of twenty.
 _SETTINGS = {"crf": "16", "x264-params": "cpu-independent=1"}
@@ -166,14 +167,29 @@ def clip_rate(path: Path) -> float:
     return float(rate)
 
 
+def clip_shape(path: Path) -> tuple[int | None, int, int]:
+    """What a clip states of itself: how many frames it has, None where that is not said; their height and width.
+
+    Raises:
+        ValueError: as `clip_rate`.
+    """
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        frames = stream.frames
+        if not frames and container.duration and stream.average_rate:
+            frames = round(float(container.duration / 1_000_000 * stream.average_rate))  # microseconds
+        return frames or None, stream.codec_context.height, stream.codec_context.width
+
+
 def clip_frames(path: Path) -> Iterator[Image.Image]:
     """The frames of a clip, RGB, one after the other, upright: phones store them lying, and say so.
 
     Raises:
-        ValueError: as `clip_rate`, or it is damaged; the message names the file.
+        ValueError: as `clip_rate`, or it is damaged, or frames have more than 67 million pixels; the message names the file.
     """
     av = _import_av()
     with _opened(path) as container:
+        container.streams.video[0].codec_context.options = {"max_pixels": str(_MOST_CLIP_PIXELS)}
         try:
             for frame in container.decode(video=0):
                 yield frame.to_image().rotate(frame.rotation, expand=True)

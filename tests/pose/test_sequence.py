@@ -10,7 +10,7 @@ import pytest
 
 from imagpose.pose import Pose, PoseOptions, read_pose_file, to_openpose
 from imagpose.pose.choice import nearest_person
-from imagpose.pose.sequence import bridge_gaps, one_euro, savitzky_golay, smooth_poses
+from imagpose.pose.sequence import bridge_gaps, fill_between, one_euro, poses_between, savitzky_golay, smooth_poses
 from imagpose.pose.settling import NobodyFoundError
 
 FPS = 25.0
@@ -176,3 +176,62 @@ def test_the_nearest_person_is_found_by_points_that_both_have():
     near[:5, 2] = far[:5, 2] = 0  # nothing in common: the larger one
     far[5:, :2] = np.random.default_rng(0).uniform(20, 80, (13, 2))
     assert nearest_person([near, far], last) == 1
+
+
+def some_pose(seed: int, hands: bool = False) -> Pose:
+    rng = np.random.default_rng(seed)
+    points = np.concatenate([rng.uniform(20, 180, (60, 2)), rng.uniform(0.5, 1, (60, 1))], 1)
+    return Pose(points[:18], 200, 300, points[18:].reshape(2, 21, 3) if hands else None)
+
+
+def test_between_two_poses_joints_turn_and_the_trunk_goes_straight():
+    first, second = some_pose(0), some_pose(1)
+    start, end = first.keypoints.copy(), second.keypoints.copy()
+    for points, angle, length in ((start, 0.2, 40), (end, 0.2 + math.pi / 2, 60)):  # a quarter of a turn
+        points[3, :2] = points[2, :2] + length * np.array([math.cos(angle), math.sin(angle)])
+    first, second = Pose(start, 200, 300), Pose(end, 200, 300)
+    (middle,) = poses_between(first, second, 1)
+    np.testing.assert_allclose(
+        middle.keypoints[[1, 2, 8, 0, 16], :2], ((start + end) / 2)[[1, 2, 8, 0, 16], :2], rtol=1e-6
+    )
+    arm = middle.keypoints[3, :2] - middle.keypoints[2, :2]
+    np.testing.assert_allclose(
+        arm, 50 * np.array([math.cos(0.2 + math.pi / 4), math.sin(0.2 + math.pi / 4)]), atol=1e-4
+    )
+    np.testing.assert_allclose(middle.keypoints[:, 2], np.minimum(start[:, 2], end[:, 2]), rtol=1e-6)
+
+
+def test_the_way_back_is_the_way_there():
+    first, second = some_pose(2, hands=True), some_pose(3, hands=True)
+    there, back = poses_between(first, second, 4), poses_between(second, first, 4)[::-1]
+    for one, other in zip(there, back, strict=True):
+        np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-3)
+        np.testing.assert_allclose(one.hands, other.hands, atol=1e-3)
+
+
+def test_a_body_that_only_moves_keeps_its_shape():
+    first = some_pose(4, hands=True)
+    second = first.crop(-30, 12, 200, 300)
+    for number, pose in enumerate(poses_between(first, second, 4), 1):
+        moved = first.crop(-30 * number / 5, 12 * number / 5, 200, 300)
+        np.testing.assert_allclose(pose.keypoints, moved.keypoints, atol=1e-3)
+        np.testing.assert_allclose(pose.hands, moved.hands, atol=1e-3)
+
+
+def test_what_one_of_two_poses_lacks_is_missing_in_between():
+    points = some_pose(5).keypoints.copy()
+    points[[2, 9], 2] = 0
+    (middle,) = poses_between(some_pose(6, hands=True), Pose(points, 200, 300), 1)
+    assert np.flatnonzero(~middle.visible).tolist() == [2, 9] and middle.hands is None
+    straight = (some_pose(6).keypoints[3, :2] + points[3, :2]) / 2  # nothing is left to turn about
+    np.testing.assert_allclose(middle.keypoints[3, :2], straight, rtol=1e-6)
+
+
+def test_a_sequence_is_filled_around_its_own_poses_and_not_beside_unknown_ones():
+    poses = [some_pose(0), some_pose(1), None, some_pose(2)]
+    filled = fill_between(poses, 3)
+    assert [filled[place] for place in (0, 4, 8, 12)] == poses and len(filled) == 13
+    assert [pose is None for pose in filled] == [False] * 5 + [True] * 7 + [False]
+    assert fill_between(poses, 0) == poses and fill_between([], 3) == []
+    with pytest.raises(ValueError, match="frame 2 of the sequence has 150x100"):
+        fill_between([some_pose(0), some_pose(1).resize(100, 150)], 1)

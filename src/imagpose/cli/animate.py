@@ -49,6 +49,9 @@ def animate(
     source: Source = None,
     source_pose: SourcePose = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second; default: the clip's, or 25.")] = None,
+    between: Annotated[
+        int, typer.Option(help="Poses put between each two that follow one another: a film from a few poses.")
+    ] = 0,
     smooth: Annotated[str, typer.Option(help="Smoothing of the poses: savgol, one-euro or none.")] = "savgol",
     grid: Annotated[
         str | None, typer.Option(help="Rows x columns of the joint canvas; more frames at once; default 2x2.")
@@ -74,8 +77,8 @@ def animate(
     done = make_film(
         source or (), poses, source_pose or (), out=out, model=model, reading=reading, device=device, dtype=dtype,
         backend=backend,
-        overwrite=overwrite, signature=read_signature(c2pa_certificate, c2pa_key), fps=fps, smooth=smooth, grid=grid,
-        overlap=overlap, size=None if size is None else parse_size(size), crop=not no_crop, retarget=retarget, place=place,
-        sampling=sampling,
+        overwrite=overwrite, signature=read_signature(c2pa_certificate, c2pa_key), fps=fps, between=between, smooth=smooth,
+        grid=grid, overlap=overlap, size=None if size is None else parse_size(size), crop=not no_crop, retarget=retarget,
+        place=place, sampling=sampling,
     )  # fmt: skip
     typer.echo(f"{done.out}: {done.num_frames} frames, {done.record['fps']:g} a second")

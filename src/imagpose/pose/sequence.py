@@ -1,4 +1,4 @@
-"""Poses of one person in the frames of a film: short gaps bridged, places smoothed. Knows no model.
+"""Poses of one person in the frames of a film: others put between, short gaps bridged, places smoothed. Knows no model.
 
 Savitzky-Golay fits a parabola to the frames around each one, by least squares, and takes its value: nothing lags behind, and
 motion at a constant acceleration stays as it is. One Euro is a causal low-pass filter, x_k = a x'_k + (1 - a) x_(k-1) with
@@ -15,12 +15,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from imagpose.pose.keypoints import Pose
+from imagpose.pose.keypoints import LIMBS, Pose
 
 SMOOTHING = ("savgol", "one-euro", "none")
 _LONGEST_GAP, _WINDOW = 0.2, 0.3  # seconds
 _ORDER = 2  # a parabola passes through three frames: below about 12 frames a second nothing is smoothed
 _CUTOFF, _SPEED_CUTOFF = 1.0, 1.0  # Hz
+_TURNING = (3, 4, 6, 7, 9, 10, 12, 13)  # elbows, wrists, knees and ankles
+_WRISTS = (7, 4)  # of the left and the right hand
 _BETA = 4.0  # Hz for each body height a second: a quick hand, at 3 of them, is cut off at 13 Hz
 
 
@@ -49,18 +51,74 @@ def smooth_poses(poses: Sequence[Pose | None], fps: float, method: str = SMOOTHI
     if not known:
         return list(poses)
     first = known[0]
-    for number, pose in enumerate(poses, 1):
-        if pose is not None and (pose.width, pose.height) != (first.width, first.height):
-            raise ValueError(
-                f"frame {number} of the sequence has {pose.height}x{pose.width}, the first {first.height}x{first.width}"
-                " (height x width): the frames of a sequence have one size"
-            )
+    _check_frames(poses)
     points = bridge_gaps(np.stack([_all_points(pose) for pose in poses]), max(1, round(_LONGEST_GAP * fps)))
     if method == "savgol":
         points = savitzky_golay(points, round(_WINDOW * fps) | 1)
     elif method == "one-euro":
         points = one_euro(points, fps, float(np.median([_extent(pose) for pose in known])))
     return [_as_pose(frame, first.width, first.height) for frame in points]
+
+
+def _check_frames(poses: Sequence[Pose | None]) -> None:
+    """Raises `ValueError` where the frames of a sequence differ in size."""
+    known = [(number, pose) for number, pose in enumerate(poses, 1) if pose is not None]
+    for number, pose in known:
+        first = known[0][1]
+        if (pose.width, pose.height) != (first.width, first.height):
+            raise ValueError(
+                f"frame {number} of the sequence has {pose.height}x{pose.width}, the first {first.height}x{first.width}"
+                " (height x width): the frames of a sequence have one size"
+            )
+
+
+def fill_between(poses: Sequence[Pose | None], count: int) -> list[Pose | None]:
+    """A sequence with `count` poses put between each two that follow one another, see `poses_between`.
+
+    Args:
+        poses: all in one frame size; None: nobody is known to be in it, nor in what is put beside it.
+        count: from 0.
+
+    Returns:
+        (n - 1) * (count + 1) + 1 poses; none of none.
+
+    Raises:
+        ValueError: frames of different sizes.
+    """
+    if count == 0:
+        return list(poses)
+    _check_frames(poses)
+    filled = list(poses[:1])
+    for first, second in pairwise(poses):
+        filled += [None] * count if first is None or second is None else poses_between(first, second, count)
+        filled.append(second)
+    return filled
+
+
+def poses_between(first: Pose, second: Pose, count: int) -> list[Pose]:
+    """Poses on the way from one to another, equally far apart in time, in the frame of the first.
+
+    Neck, shoulders, hips and face go along straight lines, as they seem to when a body turns. Elbows, wrists, knees and
+    ankles turn about the joint before them, the shorter way, while its distance changes evenly: along straight lines an
+    arm that swings would shrink in between. Hands go with their wrists. A point that one of the two poses lacks is missing.
+    """
+    ends = np.stack([_all_points(first), _all_points(second)])
+    share = np.linspace(0, 1, count + 2)[1:-1, None]
+    points = np.empty((count, 60, 3))
+    points[..., :2] = ends[0, :, :2] + share[..., None] * (ends[1] - ends[0])[:, :2]
+    points[..., 2] = np.where((ends[..., 2] > 0).all(0), ends[..., 2].min(0), 0)
+    for before, joint in LIMBS:
+        if joint in _TURNING and points[:, (before, joint), 2].all():
+            away = ends[:, joint, :2] - ends[:, before, :2]
+            length, angle = np.hypot(*away.T), np.arctan2(away[:, 1], away[:, 0])
+            turn = (angle[1] - angle[0] + np.pi) % (2 * np.pi) - np.pi
+            length, angle = length[0] + share * (length[1] - length[0]), angle[0] + share * turn
+            points[:, joint, :2] = points[:, before, :2] + length * np.concatenate([np.cos(angle), np.sin(angle)], 1)
+    for side, wrist in enumerate(_WRISTS):
+        straight = ends[0, wrist, :2] + share * (ends[1] - ends[0])[wrist, :2]
+        points[:, 18 + 21 * side : 39 + 21 * side, :2] += (points[:, wrist, :2] - straight)[:, None]
+    found = (_as_pose(frame, first.width, first.height) for frame in points)
+    return [Pose(np.zeros((18, 3)), first.width, first.height) if pose is None else pose for pose in found]
 
 
 def bridge_gaps(points: np.ndarray, longest: int) -> np.ndarray:

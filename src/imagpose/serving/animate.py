@@ -110,13 +110,8 @@ def animate(
     if signature is not None:
         signature.check()
     inputs = read_inputs(as_list(sources), Targets([], [], [], []), as_list(source_poses), reading)
-    sequence = read_sequence(as_list(poses), reading)  # last, since a clip's poses take time
-    fps = asked.fps or sequence.fps or DEFAULT_FPS
-    known = sum(pose is not None for pose in sequence.poses)
-    grid = asked.drawing.view_grid(len(inputs.sources), known)
-    plan_sequence(len(inputs.sources), known, grid, asked.overlap)
-    if places.is_film:
-        check_film(places.out, fps, len(sequence.poses))
+    sequence = read_sequence(as_list(poses), reading).filled(asked.between)  # last, since a clip's poses take time
+    fps, grid = check_sequence(inputs, sequence, asked, places)
     asked = replace(asked, drawing=asked.drawing.settled(model))
     request = _request(inputs, sequence, asked, fps, model=model_label(model), dtype=dtype, backend=backend)
     record = places.finished(request)
@@ -131,6 +126,55 @@ def animate(
         record = film.make(seconds, overwrite)
     places.clear(request)
     return Animated(places.out, record["frames"], record)
+
+
+def animate_inputs(
+    pipeline: IMAGPosePipeline,
+    inputs: GenerateInputs,
+    sequence: PoseSequence,
+    settings: AnimateSettings,
+    *,
+    out: Path,
+    tell: Tell | None = None,
+) -> Animated:
+    """What `animate` gives, by a pipeline that is loaded, from photos and a sequence that are read.
+
+    Args:
+        inputs: the photos; its target poses are not looked at.
+        sequence: as it was read; poses are put between by the settings.
+        out, tell: as of `animate`; nothing lies at `out` yet.
+
+    Raises:
+        ValueError, OSError: as `animate`.
+    """
+    places, sequence = FilmPlaces(out), sequence.filled(settings.between)
+    fps, grid = check_sequence(inputs, sequence, settings, places)
+    asked = replace(settings, drawing=settings.drawing.settled(pipeline))
+    request = _request(inputs, sequence, asked, fps, model=model_label(pipeline), dtype=None, backend=None)
+    places.check(request, False)
+    record = _Film(pipeline, inputs, sequence, asked, grid, fps, places, request, None, tell).make(0.0, False)
+    places.clear(request)
+    return Animated(places.out, record["frames"], record)
+
+
+def check_sequence(
+    inputs: GenerateInputs, sequence: PoseSequence, settings: AnimateSettings, places: FilmPlaces
+) -> tuple[float, ViewGrid]:
+    """Lay a film out without a model: its frames a second, and the grid of its canvases.
+
+    Args:
+        sequence: with all poses in between.
+
+    Raises:
+        ValueError: photos, frames, overlap and grid do not go together, or the film's format cannot hold it.
+    """
+    fps = settings.fps or sequence.fps or DEFAULT_FPS
+    known = sum(pose is not None for pose in sequence.poses)
+    grid = settings.drawing.view_grid(len(inputs.sources), known)
+    plan_sequence(len(inputs.sources), known, grid, settings.overlap)
+    if places.is_film:
+        check_film(places.out, fps, len(sequence.poses))
+    return fps, grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +282,7 @@ def draw_frames(
     console, written = Console(stderr=True), 0
     pipeline.set_progress_bar_config(disable=True)
     for number, (finished, new) in enumerate(
-        track(canvases, "canvases", console=console, disable=not console.is_terminal)
+        track(canvases, "canvases", console=console, disable=tell is not None or not console.is_terminal)
     ):
         files = [[places.frame(own) for own in range(sequence.places[place], ends[place])] for place in new]
         if all(file.is_file() for held in files for file in held):

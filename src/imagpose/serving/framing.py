@@ -29,6 +29,7 @@ _FEWEST_POINTS = 5
 _NECK, _FACE, _ANKLES = 1, (0, 14, 15, 16, 17), (10, 13)
 _ONE_AT_A_TIME = threading.Lock()  # the web page detects while a request is worked on
 _REMEMBERED = 1024  # photos; their poses take some hundred kilobytes
+_NOT_HERE = "poses are not detected here: the extra pose and its networks are missing (imagpose poses setup)"
 _HEAD = 0.13  # of the spread of the key points, where neck or face are missing
 
 
@@ -159,7 +160,7 @@ def people_in_photo(picture: Image.Image) -> tuple[list[Pose], str]:
     """The poses of the people in a photo, the largest first, if any; and what a user should know."""
     found = detect_people(picture)
     if found is None:
-        return [], "poses are not detected here: the extra pose and its networks are missing (imagpose poses setup)"
+        return [], _NOT_HERE
     if not found:
         return [], "nobody was found in the photo"
     return found, f"{len(found)} people; the largest is taken" if len(found) > 1 else ""
@@ -184,6 +185,12 @@ class _Remembering:
         if len(self._found) > _REMEMBERED:
             self._found.popitem(last=False)
         return list(self._found[own])
+
+
+def check_detector() -> None:
+    """Raises `ValueError` where no detector is installed."""
+    if _detector() is None:
+        raise ValueError(_NOT_HERE)
 
 
 @cache

@@ -169,8 +169,6 @@ def picture_record(
         together: requests that shared a call.
         signed: whether the pictures are.
     """
-    import torch
-
     inputs, settings, model = request.inputs, request.settings, model_label(pipeline)
     grid = settings.view_grid(len(inputs.sources), len(inputs.poses))
     return {
@@ -180,7 +178,6 @@ def picture_record(
         "settings": {"model": model, **settings.record()},
         "outputs": [_recorded(own, inputs) for own in outputs],
         "requests_at_once": together,
-        "threads": torch.get_num_threads(),
         "seconds": dict(seconds),
     }
 
@@ -194,6 +191,8 @@ def request_record(
     grid: ViewGrid,
 ) -> dict[str, Any]:
     """What the records of pictures and of films say alike: inputs, model, and what the result depends on."""
+    import torch
+
     return {
         "marked": generated_by(model_label(pipeline)),
         "licence": model_licence(str(pipeline.name_or_path)) if pipeline.name_or_path else None,
@@ -208,6 +207,7 @@ def request_record(
         "dtype": precision_of(pipeline),
         "backend": pipeline.backend.record(),
         "canvases_at_once": AT_ONCE,
+        "threads": torch.get_num_threads(),
     }
 
 

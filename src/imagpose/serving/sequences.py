@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imagpose.films import clip_frames, clip_rate, is_clip
@@ -17,7 +17,7 @@ from imagpose.pose import Pose, PoseOptions, read_pose_file
 from imagpose.pose.choice import nearest_person
 from imagpose.pose.detection import DEFAULT_DETECTOR, open_detector
 from imagpose.pose.library import NamedPose
-from imagpose.pose.sequence import smooth_poses
+from imagpose.pose.sequence import fill_between, smooth_poses
 from imagpose.pose.settling import NobodyFoundError
 from imagpose.serving.fitting import fit_sequence
 from imagpose.serving.framing import Framed, sequence_box
@@ -38,12 +38,22 @@ class PoseSequence:
         fps: frames a second of the clip; None where files say nothing of it.
         origins: the files.
         said: what was read, in lines.
+        notes: what a user should know of it.
     """
 
     poses: list[Pose | None]
     fps: float | None
     origins: list[str]
     said: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    def filled(self, between: int) -> PoseSequence:
+        """The sequence with so many poses put between each two; see `pose.sequence.fill_between`.
+
+        Raises:
+            ValueError: frames of different sizes.
+        """
+        return replace(self, poses=fill_between(self.poses, between))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +73,16 @@ class PreparedSequence:
     said: dict[str, str]
 
 
-def read_sequence(given: Sequence[PoseLike], reading: PoseOptions | None = None) -> PoseSequence:
+def read_sequence(
+    given: Sequence[PoseLike], reading: PoseOptions | None = None, tell: Callable[[int], None] | None = None
+) -> PoseSequence:
     """Read poses frame by frame; of several people in a frame, the one who was followed so far.
 
     Args:
         given: files of frames, folders or patterns of files (in the order of the numbers in their names), clips, names of
             the library, or poses.
         reading: what settles units, frame and person; of a clip the person's number in the first frame, the largest first.
+        tell: called after each frame of a clip with the number of frames so far; what it raises ends the reading.
 
     Raises:
         ValueError, OSError: there is none, a file is missing or not what it should be, or a clip needs an extra.
@@ -95,7 +108,10 @@ def read_sequence(given: Sequence[PoseLike], reading: PoseOptions | None = None)
             origins.append(str(file))
             if Path(file).is_file() and is_clip(Path(file)):
                 rates.append(clip_rate(Path(file)))
-                poses += _clip_poses(Path(file), last, options.person)
+                for pose in _clip_poses(Path(file), last, options.person):
+                    poses.append(pose)
+                    if tell is not None:
+                        tell(len(poses))
                 said.append(f"{file}: a clip of {rates[-1]:g} frames a second, poses by {DEFAULT_DETECTOR}")
             else:
                 poses += _file_poses(file, replace(options, last=last), said, notes)
@@ -160,7 +176,7 @@ def _without_ends(
         warnings.warn(note, UserWarning, stacklevel=4)
     if len(notes) > _MOST_NOTES:
         warnings.warn(f"and {len(notes) - _MOST_NOTES} notes more of this kind", UserWarning, stacklevel=4)
-    return PoseSequence(poses[known[0] : known[-1] + 1], fps, origins, said)
+    return PoseSequence(poses[known[0] : known[-1] + 1], fps, origins, said, notes)
 
 
 def prepare_sequence(

@@ -23,6 +23,7 @@ AUTO_GRID = "auto"
 _OF_FILMS = ("grid", "size", "crop", "retarget", "place")
 _OF_PICTURES = ("scenario", "samples", "keep_best", "min_score", "anchor", "background")
 _MOST_SAMPLES = 1000
+_MOST_BETWEEN = 1000
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ class AnimateSettings:
     """Settings of `animate`; the command's options have the same names.
 
     Attributes:
+        between: poses put between each two that follow one another, see `pose.sequence.poses_between`.
         overlap: finished frames on each canvas, beside the sources: the first, then the latest ones.
         smooth: one of `pose.sequence.SMOOTHING`.
         fps: frames a second; None: the clip's, or 25.
@@ -145,12 +147,19 @@ class AnimateSettings:
         ValueError: a value is not legal.
     """
 
+    between: int = 0
     overlap: int = 1
     smooth: str = SMOOTHING[0]
     fps: float | None = None
     drawing: GenerateSettings = field(default_factory=GenerateSettings)
 
     def __post_init__(self) -> None:
+        if (
+            isinstance(self.between, bool)
+            or not isinstance(self.between, int)
+            or not 0 <= self.between <= _MOST_BETWEEN
+        ):
+            raise ValueError(f"between is {self.between!r}; a whole number from 0 to {_MOST_BETWEEN} expected")
         if isinstance(self.overlap, bool) or not isinstance(self.overlap, int) or self.overlap < 0:
             raise ValueError(f"overlap is {self.overlap!r}; a number of finished frames from 0 expected")
         if self.smooth not in SMOOTHING:
@@ -166,7 +175,7 @@ class AnimateSettings:
             ValueError: no setting has this name, or as the class.
         """
         shared = {*_OF_FILMS, *(own.name for own in fields(Sampling)), "sampling"}
-        known = {"overlap", "smooth", "fps"} | shared
+        known = {"between", "overlap", "smooth", "fps"} | shared
         if unknown := sorted(set(values) - known):
             raise ValueError(f"no setting of a film is named {unknown[0]!r}; known are {', '.join(sorted(known))}")
         own = {name: value for name, value in values.items() if name not in shared}
@@ -175,7 +184,8 @@ class AnimateSettings:
     def record(self) -> dict[str, Any]:
         """All settings, flat, as JSON holds them."""
         drawn = {name: value for name, value in self.drawing.record().items() if name not in _OF_PICTURES}
-        return {"overlap": self.overlap, "smooth": self.smooth, "fps": self.fps, **drawn}
+        own = {"between": self.between, "overlap": self.overlap, "smooth": self.smooth, "fps": self.fps}
+        return {**own, **drawn}
 
 
 def read_settings(values: Mapping[str, Any], known: Collection[str] | None = None) -> dict[str, Any]:
@@ -183,7 +193,7 @@ def read_settings(values: Mapping[str, Any], known: Collection[str] | None = Non
 
     Args:
         values: None and "" stand for the default, and are left out.
-        known: names that may be given; None: all.
+        known: names that may be given, those of `AnimateSettings` among them; None: all of `GenerateSettings`.
 
     Raises:
         ValueError: no setting has this name, or its value is of another kind.
@@ -192,7 +202,7 @@ def read_settings(values: Mapping[str, Any], known: Collection[str] | None = Non
     given = {name: value for name, value in values.items() if value not in (None, "")}
     if unknown := sorted(set(given) - set(names)):
         raise ValueError(f"no setting is named {unknown[0]!r}; known are {', '.join(names)}")
-    return {name: _READ[name](name, value) for name, value in given.items()}
+    return {name: _READ_ALL[name](name, value) for name, value in given.items()}
 
 
 def _text(name: str, value: Any) -> str:
@@ -231,3 +241,4 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "guidance_scale": _number, "guidance": _text, "guidance_interval": _interval, "guidance_every": _whole,
     "scheduler": _text, "seed": _whole,
 }  # fmt: skip
+_READ_ALL = {**_READ, "between": _whole, "overlap": _whole, "smooth": _text, "fps": _number}

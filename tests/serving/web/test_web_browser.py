@@ -13,6 +13,7 @@ import pytest
 
 from imagpose.models import IMAGPoseUNet
 from imagpose.pose import read_pose
+from imagpose.provenance import read_marks
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 380, "height": 760}
 WAIT = 60_000  # milliseconds: a shared machine may be slow, a quick one waits for nothing
@@ -126,6 +127,36 @@ def test_a_request_can_be_cancelled_and_the_next_one_is_made(open_tab, monkeypat
     tab.keyboard.press("Tab")
     press(tab, "Generate")
     tab.get_by_text(re.compile(r"1 picture in")).wait_for()
+
+
+def test_the_strip_becomes_a_film_that_plays(open_tab, tmp_path):
+    pytest.importorskip("av", reason="needs the extra video")
+    tab = open_tab()
+    press(tab, "Rendered person 2")
+    tab.get_by_role("radio", name="Pictures").focus()
+    tab.keyboard.press("ArrowRight")
+    tab.get_by_text("One target pose makes no film: add another.").wait_for()
+    tab.get_by_role("button", name=re.compile("^Add walk-03")).click()
+    tab.get_by_label("Frames between two poses").fill("300")
+    tab.keyboard.press("Tab")
+    tab.get_by_text("2 poses: 302 frames, 25.2 s; at most 250 frames are taken").wait_for()
+    press(tab, "Generate")
+    tab.locator('[data-state="failed"]').get_by_text("302 frames: this page takes at most 250").wait_for()
+    tab.get_by_label("Frames between two poses").fill("2")
+    tab.keyboard.press("Tab")
+    tab.get_by_text("2 poses: 4 frames, 0.3 s").wait_for()
+    set_steps(tab, 2)
+    assert not tab.get_by_label("Background").is_visible() and tab.get_by_label("View grid").is_visible()
+    press(tab, "Generate")
+    tab.get_by_text(re.compile(r"A film of 4 frames in")).wait_for()
+    tab.wait_for_function("document.querySelector('video')?.readyState >= 2")
+    assert tab.locator("video").evaluate("video => video.duration") == pytest.approx(4 / 12, abs=0.02)
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name="Download the film (MP4)").click()
+    download.value.save_as(tmp_path / "film.mp4")
+    assert read_marks(tmp_path / "film.mp4").generated
+    tab.reload()
+    tab.get_by_text("2 poses: 4 frames, 0.3 s").wait_for()
 
 
 def test_what_is_wrong_is_said_on_the_page_each_time(open_tab):

@@ -20,8 +20,9 @@ class Limits:
 
     Attributes:
         file_bytes: of one uploaded file.
-        picture_pixels: of one photo.
+        picture_pixels: of one photo, or frame of a clip.
         photos, poses, pictures: of one request.
+        frames: of one film.
         steps: of sampling.
         side: of a generated picture, in pixels.
         views: slots of a joint canvas.
@@ -35,6 +36,7 @@ class Limits:
     photos: int = 8
     poses: int = 16
     pictures: int = 32
+    frames: int = 250
     steps: int = 100
     side: int = 1024
     views: int = 16
@@ -52,6 +54,10 @@ class Limits:
         """Raises `ValueError` if a photo is too large, in bytes or in pixels, by its header alone."""
         self.check_file(path)
         width, height = picture_size(path)
+        self.check_pixels(path, height, width)
+
+    def check_pixels(self, path: Path, height: int, width: int) -> None:
+        """Raises `ValueError` if a picture in a file has too many pixels."""
         if width * height > self.picture_pixels:
             raise ValueError(
                 f"{path.name} has {height}x{width} pixels; at most {self.picture_pixels / 1e6:g} million are taken"
@@ -71,6 +77,7 @@ class Limits:
         photos: int = 0,
         poses: int = 0,
         pictures: int = 0,
+        frames: int = 0,
         steps: int = 0,
         size: tuple[int, int] | None = None,
         views: int = 0,
@@ -80,6 +87,7 @@ class Limits:
             "photos": (photos, self.photos),
             "target poses": (poses, self.poses),
             "pictures": (pictures, self.pictures),
+            "frames": (frames, self.frames),
             "steps": (steps, self.steps),
             "pixels a side": (max(size or (0,)), self.side),
             "slots of the grid": (views, self.views),

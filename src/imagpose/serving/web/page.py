@@ -1,4 +1,4 @@
-"""The page: three components of ours and the settings, laid out by Gradio; and the same as calls for programs.
+"""The page: components of ours and the settings, laid out by Gradio.
 
 The components are HTML and scripts of the folder `assets`, without a build step and without anything from elsewhere.
 """
@@ -9,16 +9,19 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from imagpose.films import FILM_FORMATS, check_film
 from imagpose.pose.drawing import COLOURS
 from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, MIRRORED
+from imagpose.serving.web.calls import add_calls
 from imagpose.serving.web.desk import BusyError, Job
-from imagpose.serving.web.orders import Photo
+from imagpose.serving.web.orders import FILM_SETTINGS, Photo
 from imagpose.serving.web.studio import Studio
 from imagpose.version import __version__
 
@@ -68,7 +71,7 @@ def _component(name: str, **options: Any) -> gr.HTML:
 def build_page(studio: Studio) -> gr.Blocks:
     """The page of a studio.
 
-    Its calls for programs are `generate`, `detect` and `read_poses`.
+    Its calls for programs are those of `calls.add_calls`.
     """
     with gr.Blocks(title="imagpose", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
@@ -92,7 +95,13 @@ def build_page(studio: Studio) -> gr.Blocks:
                     server_functions=[_told(studio.read, "read")],
                 )
             with gr.Column(elem_id="imagpose-right", min_width=300):
-                action = _component("action", server_functions=[_told(studio.desk.cancel, "cancel")])
+                action = _component(
+                    "action",
+                    value={"kind": "pictures"},
+                    formats=_film_formats(),
+                    limit=studio.limits.frames,
+                    server_functions=[_told(studio.desk.cancel, "cancel"), _told(studio.look_at_sequence, "look")],
+                )
                 with gr.Accordion("Settings", open=False, elem_id="imagpose-settings"):
                     settings = _settings(studio)
                     settings["model"].change(
@@ -101,9 +110,9 @@ def build_page(studio: Studio) -> gr.Blocks:
                     )  # fmt: skip
                 results = _component("results", value={})
 
-        async def generate(person: Any, poses: Any, *values: Any) -> AsyncIterator[dict[str, Any]]:
+        async def generate(person: Any, poses: Any, film: Any, *values: Any) -> AsyncIterator[dict[str, Any]]:
             request = secrets.token_hex(8)  # the script hears only of values that differ from the last one
-            async for told in _generated(studio, person, poses, dict(zip(settings, values, strict=True))):
+            async for told in _generated(studio, person, poses, film, dict(zip(settings, values, strict=True))):
                 yield {**told, "request": request}
 
         def refused() -> dict[str, Any]:
@@ -111,11 +120,11 @@ def build_page(studio: Studio) -> gr.Blocks:
             return {"state": "failed", "message": "the request was refused", "request": secrets.token_hex(8)}
 
         asked = action.generate(
-            generate, [person, editor, *settings.values()], [results], show_progress="hidden", concurrency_limit=None,
-            api_name="page", api_visibility="private", trigger_mode="multiple",
+            generate, [person, editor, action, *settings.values()], [results], show_progress="hidden",
+            concurrency_limit=None, api_name="page", api_visibility="private", trigger_mode="multiple",
         )  # fmt: skip
         asked.failure(refused, None, [results], show_progress="hidden", queue=False, api_visibility="private")
-        _calls(studio)
+        add_calls(studio)
     for block in page.blocks.values():
         _keep_local(block)
     page.queue(max_size=1000, default_concurrency_limit=8)
@@ -136,33 +145,65 @@ def _keep_local(block: Any) -> None:
 
 def _settings(studio: Studio) -> dict[str, gr.components.Component]:
     """The settings by the names of `read_order`."""
-    models, row = list(studio.models), "im-row"
+    models, row, pictures = list(studio.models), "im-row", "im-of-pictures"
     steps, guidance = studio.usual_sampling(models[0])
     return {
-        "scenario": gr.Dropdown(_SCENARIOS, value=_ANY, label="Scenario", elem_classes=row),
+        "scenario": gr.Dropdown(_SCENARIOS, value=_ANY, label="Scenario", elem_classes=[row, pictures]),
         "steps": gr.Slider(1, studio.limits.steps, steps, step=1, label="Steps", elem_classes=row),
         "guidance_scale": gr.Slider(1, 8, guidance, step=0.1, label="Guidance", elem_classes=row),
         "grid": gr.Textbox("2x2", label="View grid", info="Rows x columns, or auto"),
         "seed": gr.Number(0, precision=0, label="Seed", info="Same seed, same pictures"),
         "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width"),
         "model": gr.Dropdown(models, value=models[0], label="Model", info="What draws the pictures"),
-        "samples": gr.Slider(1, 8, 1, step=1, label="Samples", info="Pictures of each pose", elem_classes=row),
+        "samples": gr.Slider(
+            1, 8, 1, step=1, label="Samples", info="Pictures of each pose", elem_classes=[row, pictures]
+        ),
         "background": gr.Textbox(
-            "keep", label="Background", info="keep, transparent, or a colour like #ffffff", elem_classes=row
+            "keep", label="Background", info="keep, transparent, or a colour like #ffffff", elem_classes=[row, pictures]
         ),
         "crop": gr.Checkbox(True, label="Frame photos around the person", elem_classes=row),
         "retarget": gr.Checkbox(False, label="Fit poses to the person's body", elem_classes=row),
     }
 
 
+def _film_formats() -> list[str]:
+    """What films can be written as here, without the dot, the default first."""
+    formats = []
+    for ending in FILM_FORMATS:
+        with suppress(ValueError):  # its extra is missing
+            check_film(Path(f"film{ending}"), 1)
+            formats.append(ending[1:])
+    return formats
+
+
+def _submitted(studio: Studio, person: Any, poses: Any, film: Any, settings: dict[str, Any]) -> Job:
+    """The request of the page's values, in the line.
+
+    Raises:
+        KeyError, TypeError: they are not what the page sends.
+        ValueError, BusyError: as `Studio.submit` and `submit_film`.
+    """
+    photos = [Photo(str(own["path"]), own.get("pose")) for own in person["photos"]]
+    if film["kind"] != "film":
+        settings["scenario"] = None if settings["scenario"] == _ANY else settings["scenario"]
+        return studio.submit(photos, poses["poses"], {**settings, "units": "pixels"})
+    asked = {name: value for name, value in settings.items() if name in (*FILM_SETTINGS, "model")}
+    asked |= {name: film.get(name) for name in ("fps", "format")}
+    if film["from"] == "strip":
+        return studio.submit_film(
+            photos, poses["poses"], None, {**asked, "between": film["between"], "units": "pixels"}
+        )
+    if not film.get("path"):
+        raise ValueError("no sequence: add a file of frames or a clip, or take the target poses")
+    return studio.submit_film(photos, [], str(film["path"]), {**asked, "frame": film.get("frame")})
+
+
 async def _generated(
-    studio: Studio, person: Any, poses: Any, settings: dict[str, Any]
+    studio: Studio, person: Any, poses: Any, film: Any, settings: dict[str, Any]
 ) -> AsyncIterator[dict[str, Any]]:
     """What the results show, from the moment of the request to its end."""
     try:
-        photos = [Photo(str(own["path"]), own.get("pose")) for own in person["photos"]]
-        settings["scenario"] = None if settings["scenario"] == _ANY else settings["scenario"]
-        job = await asyncio.to_thread(studio.submit, photos, poses["poses"], {**settings, "units": "pixels"})
+        job = await asyncio.to_thread(_submitted, studio, person, poses, film, settings)
     except (KeyError, TypeError):
         yield {"state": "failed", "message": "the page sent something else than photos and poses: reload it"}
         return
@@ -192,17 +233,23 @@ def _ended(job: Job) -> dict[str, Any]:
     if job.state == "cancelled":
         return {"state": "cancelled"}
     result = job.result
-    items = zip(result["pictures"], result["skeletons"], result["scores"], strict=True)
-    return {
+    told = {
         "state": "done",
-        "items": [
-            {"picture": _file(picture), "skeleton": _file(skeleton), "scores": scores}
-            for picture, skeleton, scores in items
-        ],
         "source": _file(result["sources"][0]),
         "zip": _file(result["files"][-1]),
         "seconds": result["seconds"],
         "note": result["note"],
+    }
+    if "frames" in result:
+        film = {"film": _file(result["files"][0]), "frames": result["frames"], "fps": result["fps"]}
+        return {**told, **film, "skeletons": [_file(path) for path in result["skeletons"]]}
+    items = zip(result["pictures"], result["skeletons"], result["scores"], strict=True)
+    return {
+        **told,
+        "items": [
+            {"picture": _file(picture), "skeleton": _file(skeleton), "scores": scores}
+            for picture, skeleton, scores in items
+        ],
     }
 
 
@@ -222,46 +269,3 @@ def _told(function: Any, name: str) -> Any:
 
     told.__name__ = name
     return told
-
-
-def _calls(studio: Studio) -> None:
-    """The calls for programs, whose inputs and outputs are components that nobody sees."""
-    photos = gr.File(label="photos", file_count="multiple", visible=False)
-    poses = gr.JSON(label="poses", visible=False)
-    options = gr.JSON(label="settings", visible=False)
-    written = gr.File(label="files", file_count="multiple", visible=False)
-    found = gr.JSON(label="found", visible=False)
-    one = gr.File(label="file", visible=False)
-
-    async def generate(photos: list[str] | None, poses: Any, settings: Any) -> list[str]:
-        given = [Photo(path) for path in photos or ()]
-        try:
-            if not isinstance(poses, list) or not isinstance(settings or {}, dict):
-                raise ValueError("a list of photos, a list of poses and an object of settings expected")
-            job = await asyncio.to_thread(studio.submit, given, poses, settings or {})
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        try:
-            while not job.ended.is_set():
-                job.look()
-                await asyncio.sleep(_LOOK_EVERY)
-        finally:
-            job.cancel()
-        if job.state != "done":
-            raise gr.Error(" ".join(str(job.error or "cancelled").split()), print_exception=False)
-        files: list[str] = job.result["files"]
-        return files
-
-    def asked(function: Any) -> Any:
-        def ask(path: str) -> Any:
-            try:
-                return function(path)
-            except (ValueError, TypeError) as error:
-                raise gr.Error(str(error), print_exception=False) from None
-
-        return ask
-
-    button = gr.Button("calls", visible=False)
-    button.click(generate, [photos, poses, options], [written], api_name="generate", concurrency_limit=None)
-    button.click(asked(studio.detect), [one], [found], api_name="detect")
-    button.click(asked(studio.read), [one], [found], api_name="read_poses")

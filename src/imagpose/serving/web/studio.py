@@ -5,43 +5,34 @@ Everything that a browser sends is checked here. A refusal is a `ValueError` who
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import os
 import re
 import secrets
 import shutil
 import time
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
+from imagpose.films import clip_rate, clip_shape, is_clip
 from imagpose.io import LOCK_FILE
 from imagpose.pictures import load_picture, parse_size
 from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling
-from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose, read_pose_file, to_openpose
+from imagpose.pose import PoseOptions, read_pose, read_pose_file, to_openpose
 from imagpose.pose.library import library
 from imagpose.serving.demo import PEOPLE_FOLDER
 from imagpose.serving.detection import PICTURE_ENDINGS
 from imagpose.serving.framing import people_in_photo, poses_in_picture
-from imagpose.serving.generate import generate_inputs, photographs_note
-from imagpose.serving.progress import Watch
-from imagpose.serving.results import skeleton_size
-from imagpose.serving.settings import GenerateSettings
+from imagpose.serving.generate import photographs_note
 from imagpose.serving.web.desk import Desk, Job
 from imagpose.serving.web.limits import Limits, inside, remove_old
-from imagpose.serving.web.orders import Order, Photo, read_order
+from imagpose.serving.web.orders import FilmOrder, Order, Photo, read_film_order, read_film_poses, read_order
+from imagpose.serving.web.work import make_film, make_pictures
 
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
-
-__all__ = ["Studio", "write_archive"]
 
 _BACKEND = "torch"  # "auto" would choose by what earlier requests left on the disk: equal requests, other bytes
 _IN_THE_PAGES_WORDS = {  # what is said for the command line
@@ -67,6 +58,7 @@ class Studio:
         self.desk = Desk(limits.waiting)
         self._device = device
         self._pipelines: dict[str, IMAGPosePipeline] = {}
+        self._needed: dict[Job, set[Path]] = {}  # files of requests that wait or are worked on
         self.people_folder = self.folder / "people"
         shutil.copytree(PEOPLE_FOLDER, self.people_folder, dirs_exist_ok=True)
 
@@ -76,7 +68,11 @@ class Studio:
 
     def remove_old_files(self) -> None:
         """Remove uploads and results that are old enough."""
-        remove_old(self.folder, self.limits.kept_seconds, keep={self.people_folder, self.folder / LOCK_FILE})
+        for job in list(self._needed):
+            if job.ended.is_set():
+                self._needed.pop(job, None)
+        always = {self.people_folder, self.folder / LOCK_FILE}
+        remove_old(self.folder, self.limits.kept_seconds, keep=always.union(*list(self._needed.values())))
 
     def usual_sampling(self, model: str) -> tuple[int | None, float | None]:
         """The steps and the scale of guidance of one of the page's models, where a request does not say them."""
@@ -144,6 +140,8 @@ class Studio:
             file = inside(self.folder, path)
             self.limits.check_file(file)
             options = PoseOptions(frame=parse_size(frame) if frame.strip() else None)
+            if is_clip(file):
+                raise ValueError(f"{file.name}: a video; a film can be made of it: choose Film")
             if file.suffix.lower() in PICTURE_ENDINGS:
                 self.limits.check_photo(file)
                 try:
@@ -155,11 +153,31 @@ class Studio:
                 read = read_pose_file(file, options)
                 poses, notes = read.poses, [self._plain(note) for note in read.notes]
         if len(poses) > self.limits.poses:
-            notes.append(f"{len(poses)} poses; the first {self.limits.poses} are taken")
+            notes.append(f"{len(poses)} poses; the first {self.limits.poses} are taken, a film takes more")
         return {"poses": [to_openpose(pose) for pose in poses[: self.limits.poses]], "notes": notes}
 
+    def look_at_sequence(self, path: str, frame: str = "") -> dict[str, Any]:
+        """What a film could be made from: a file of frames, or a clip.
+
+        Args:
+            path: of a file inside the page's folder.
+            frame: height x width of the frame of key points whose file states none.
+
+        Returns:
+            "frames" (None: a clip that does not say), "fps" of a clip, and "notes".
+
+        Raises:
+            ValueError: it is neither, or too large or too long.
+        """
+        with self._refusing():
+            options = PoseOptions(frame=parse_size(frame) if frame.strip() else None)
+            found = read_film_poses(inside(self.folder, path), options, self.limits)
+            if isinstance(found, Path):
+                return {"frames": clip_shape(found)[0], "fps": clip_rate(found), "notes": []}
+        return {"frames": len(found.poses), "fps": None, "notes": [self._plain(note) for note in found.notes]}
+
     def submit(self, photos: Sequence[Photo], poses: Sequence[Any], settings: Mapping[str, Any]) -> Job:
-        """Put a request into the line; its result is what `_work` returns.
+        """Put a request for pictures into the line; its result is what `_work` returns.
 
         Raises:
             ValueError: as `read_order`.
@@ -167,10 +185,33 @@ class Studio:
         """
         with self._refusing():
             order = read_order(photos, poses, settings, folder=self.folder, models=self.models, limits=self.limits)
-            for photo in order.photos:  # the ZIP takes them when the request is done
-                os.utime(self.folder / photo.relative_to(self.folder).parts[0])
+        return self._submit(order, order.photos)
+
+    def submit_film(
+        self, photos: Sequence[Photo], poses: Sequence[Any], sequence: str | None, settings: Mapping[str, Any]
+    ) -> Job:
+        """Put a request for a film into the line; its result is what `_work` returns.
+
+        Raises:
+            ValueError: as `read_film_order`.
+            BusyError: too many wait.
+        """
+        with self._refusing():
+            order = read_film_order(
+                photos, poses, sequence, settings, folder=self.folder, models=self.models, limits=self.limits
+            )
+        return self._submit(order, [*order.photos, *([order.sequence] if isinstance(order.sequence, Path) else [])])
+
+    def _submit(self, order: Order | FilmOrder, files: Sequence[Path]) -> Job:
+        """Put a checked request into the line; its files stay until it ends, however long it waits and takes."""
+        folder = self.folder / f"result-{secrets.token_urlsafe(16)}"
+        own = {self.folder / file.relative_to(self.folder).parts[0] for file in files} - {self.people_folder}
+        for entry in own:
+            os.utime(entry)
         self.remove_old_files()
-        return self.desk.submit(lambda job: self._work(order, job))
+        job = self.desk.submit(lambda job: self._work(order, folder, job))
+        self._needed[job] = own | {folder}
+        return job
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -193,77 +234,33 @@ class Studio:
             self._pipelines[model].set_progress_bar_config(disable=True)
         return self._pipelines[model]
 
-    def _work(self, order: Order, job: Job) -> dict[str, Any]:
-        """Generate, on the desk's thread.
+    def _work(self, order: Order | FilmOrder, folder: Path, job: Job) -> dict[str, Any]:
+        """Make what is asked for, on the desk's thread; what is unfinished does not stay.
 
         Returns:
-            paths: "pictures", "skeletons", "sources", "files" (what the command line writes too, and last the ZIP); and
-            "scores", "seconds", "note".
+            what `make_pictures` or `make_film` does, with texts as paths; "sources", "seconds" and "note".
         """
         started = time.monotonic()
         pipeline = self._pipeline(order.model)
-        settings = order.settings.settled(pipeline)
-        folder = self.folder / f"result-{secrets.token_urlsafe(16)}"
-        with self._refusing():
-            done = generate_inputs(
-                pipeline, order.inputs, settings, out=folder / "pictures", after_step=watch(order, settings, job)
-            )
-            archive = write_archive(folder / "imagpose.zip", order, done.files)
-        pictures = done.files[: len(done.images)]
-        skeletons = []
-        for name, pose in zip(order.inputs.names, order.inputs.poses, strict=True):
-            drawn = folder / f"{name}-skeleton.png"
-            draw_skeleton(pose, *skeleton_size(pose)).save(drawn)
-            skeletons += [drawn] * (len(pictures) // len(order.inputs.poses))  # one for each sample
-        named: dict[str, Any] = {
-            "pictures": pictures,
-            "skeletons": skeletons,
-            "sources": order.photos,
-            "files": [*done.files, archive],
-        }
+        try:
+            with self._refusing():
+                made = (
+                    make_pictures(order, pipeline, folder, job)
+                    if isinstance(order, Order)
+                    else make_film(order, pipeline, folder, job, self.limits)
+                )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         uploads = [photo for photo in order.photos if not photo.is_relative_to(self.people_folder)]
-        return {
-            **{name: [str(path) for path in own] for name, own in named.items()},
-            "scores": [own["scores"] for own in done.record["outputs"]],
-            "seconds": round(time.monotonic() - started, 1),
-            "note": self._plain(photographs_note(order.model, uploads) or ""),
+        notes = [made.get("note"), photographs_note(order.model, uploads)]
+        named = {
+            name: [str(path) for path in made[name]] for name in ("pictures", "skeletons", "files") if name in made
         }
-
-
-def watch(order: Order, settings: GenerateSettings, job: Job) -> Watch:
-    """The callback that tells of a job while it is worked on, with settled settings, and ends it when it is to end."""
-    previews: list[str | None] = [None] * len(order.inputs.poses)
-
-    def tell(done: int, total: int, new: Mapping[int, Image.Image]) -> None:
-        for number, picture in new.items():
-            previews[number] = _inline(picture)
-        job.news = {"step": done, "steps": total, "previews": list(previews)}
-
-    watching = Watch(order.inputs, settings, job.check, tell)
-    tell(0, watching.total, {})
-    return watching
-
-
-def _inline(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def write_archive(archive: Path, order: Order, files: Sequence[Path]) -> Path:
-    """Writes a ZIP with the pictures, `result.json`, and the photos and poses by the names that it records."""
-    names = order.inputs.files
-    kinds: dict[str, Sequence[Pose | None]] = {
-        "poses": order.inputs.poses,
-        "source_poses": order.inputs.source_poses or (),
-    }
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
-        for file in files:
-            target.write(file, file.name)
-        for photo, name in zip(order.photos, names["sources"], strict=True):
-            target.write(photo, name)
-        for kind, poses in kinds.items():
-            for pose, name in zip(poses, names[kind], strict=True):
-                assert pose is not None  # `read_order` takes the poses of all photos, or of none
-                target.writestr(name, json.dumps(to_openpose(pose)) + "\n")
-    return archive
+        return {
+            **made,
+            **named,
+            "sources": [str(photo) for photo in order.photos],
+            "seconds": round(time.monotonic() - started, 1),
+            "note": self._plain(". ".join(note for note in notes if note)),
+        }

@@ -39,6 +39,8 @@ function travel(from, to) {
 function save() {
   props.value = { poses: poses.map(im.toOpenPose) };
   im.keep("poses", { poses, current });
+  im.poses = poses.length;
+  im.tell("poses");
   draw();
 }
 
@@ -278,27 +280,12 @@ async function read(files) {
 
 // ---- controls
 
-function setMode(chosen) {
+const setMode = im.radios(find(".im-modes"), "mode", (chosen) => {
   mode = chosen;
   stage.dataset.mode = mode;
-  for (const button of find(".im-modes").children) {
-    const isChosen = button.dataset.mode === mode;
-    button.setAttribute("aria-checked", isChosen);
-    button.tabIndex = isChosen ? 0 : -1;
-  }
   if (poses.length) drawStage();
-}
-
-find(".im-modes").addEventListener("click", (event) => { if (event.target.dataset.mode) setMode(event.target.dataset.mode); });
-find(".im-modes").addEventListener("keydown", (event) => {
-  const turn = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-  if (!turn) return;
-  event.preventDefault();
-  const buttons = [...find(".im-modes").children];
-  const next = buttons[(buttons.findIndex((button) => button.dataset.mode === mode) + turn + buttons.length) % buttons.length];
-  setMode(next.dataset.mode);
-  next.focus();
 });
+
 select.replaceChildren(...im.names.map((_, k) => im.node("option", { value: k, text: im.label(k) })));
 select.addEventListener("change", () => choose(Number(select.value)));
 const actions = {

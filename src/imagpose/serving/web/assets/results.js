@@ -15,21 +15,38 @@ function made(item, index) {
   return picture;
 }
 
+function filmed({ film, frames, fps, source, skeletons }) {
+  const name = film.orig_name, label = `Film: ${frames} frames, ${(frames / fps).toFixed(1)} s`;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const shown = name.endsWith(".gif")
+    ? im.node("img", { src: film.url, alt: label })
+    : im.node("video", { src: film.url, "aria-label": label, controls: "", loop: "", playsinline: "", preload: "auto" });
+  if (shown.localName === "video") Object.assign(shown, { muted: true, autoplay: !still }); // only what is muted starts alone
+  const caption = im.node("figcaption", { text: label });
+  const link = im.node("a", { class: "im-zip", href: film.url, download: name, text: `Download the film (${name.split(".").pop().toUpperCase()})` });
+  return im.node("article", { class: "im-item" }, [
+    im.node("figure", { class: "im-made" }, [shown, caption, link]),
+    im.node("div", { class: "im-beside" }, [
+      figure(source.url, "Photo", ""), ...skeletons.map(({ url }, index) => figure(url, index ? "Last pose" : "First pose", "")),
+    ]),
+  ]);
+}
+
 function show(value) {
   zip.hidden = value.state !== "done";
-  if (value.state === "done") {
+  if (value.state === "done" && value.film) items.replaceChildren(filmed(value));
+  else if (value.state === "done") {
     items.replaceChildren(...value.items.map((item, index) => im.node("article", { class: "im-item" }, [
       made(item, index),
       im.node("div", { class: "im-beside" }, [figure(value.source.url, "Photo", ""), figure(item.skeleton.url, "Pose", "")]),
     ])));
-    zip.href = value.zip.url;
-    zip.download = "imagpose.zip";
   } else if (value.state === "running" && value.previews?.some(Boolean)) {
     const shown = value.previews.map((source, index) => [source, index]).filter(([source]) => source);
     items.replaceChildren(...shown.map(([source, index]) => im.node("article", { class: "im-item im-preview" }, [
-      figure(source, `Preview ${index + 1}`, "im-made"),
+      figure(source, value.frames === undefined ? `Preview ${index + 1}` : `Frame ${value.frames}`, "im-made"),
     ])));
   } else if (value.state !== "running") items.replaceChildren();
+  if (value.state === "done") Object.assign(zip, { href: value.zip.url, download: "imagpose.zip" });
 }
 
 im.hear("state", show);

@@ -78,6 +78,30 @@
     try { return JSON.parse(sessionStorage.getItem(`imagpose-${name}`)); } catch { return null; }
   };
 
+  // A group of radio buttons whose values are in `data-<name>`; gives the function that chooses one, and tells `take`.
+  im.radios = (group, name, take) => {
+    const buttons = [...group.children];
+    const choose = (value) => {
+      for (const button of buttons) {
+        const isChosen = button.dataset[name] === value;
+        button.setAttribute("aria-checked", isChosen);
+        button.tabIndex = isChosen ? 0 : -1;
+      }
+      take(value);
+    };
+    group.addEventListener("click", (event) => { if (event.target.dataset[name]) choose(event.target.dataset[name]); });
+    group.addEventListener("keydown", (event) => {
+      const turn = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!turn) return;
+      event.preventDefault();
+      const chosen = buttons.findIndex((button) => button.getAttribute("aria-checked") === "true");
+      const next = buttons[(chosen + turn + buttons.length) % buttons.length];
+      choose(next.dataset[name]);
+      next.focus();
+    });
+    return choose;
+  };
+
   // Files that are dropped on an element, or chosen in its file field, go to `take`.
   im.dropZone = (zone, take) => {
     const input = zone.querySelector("input[type=file]");

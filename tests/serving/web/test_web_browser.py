@@ -152,7 +152,7 @@ def test_the_strip_becomes_a_film_that_plays(open_tab, tmp_path):
     tab.wait_for_function("document.querySelector('video')?.readyState >= 2")
     assert tab.locator("video").evaluate("video => video.duration") == pytest.approx(4 / 12, abs=0.02)
     with tab.expect_download() as download:
-        tab.get_by_role("link", name="Download the film (MP4)").click()
+        tab.get_by_role("link", name="Download MP4").click()
     download.value.save_as(tmp_path / "film.mp4")
     assert read_marks(tmp_path / "film.mp4").generated
     tab.reload()

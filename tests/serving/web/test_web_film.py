@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -250,3 +251,18 @@ def test_files_of_a_request_stay_until_it_has_ended(studio, own, pose_json):
     assert ended(job).state == "done", job.error
     studio.remove_old_files()
     assert not own.exists() and Path(job.result["files"][0]).is_file()
+
+
+def test_the_example_of_the_docs_runs_as_it_stands(served, photo, tmp_path, monkeypatch):
+    page = Path(__file__).parents[3] / "docs" / "web.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    example = next(own for own in blocks if "/animate" in own)
+    there = "http://127.0.0.1:7860"
+    assert there in example
+    Image.open(photo).save(tmp_path / "front.jpg")
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, str] = {}
+    exec(example.replace(there, served.local_url), found)
+    with Image.open(found["film"]) as film:
+        assert film.n_frames == 13 == json.loads(Path(found["record"]).read_text())["frames"]
+    assert zipfile.is_zipfile(found["archive"])

@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BusyError", "CancelledError", "Desk", "Job"]
-
 _PATIENCE = 60.0  # seconds without anybody who looks at a job, after which its page is taken for closed
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from imagpose.serving.web.limits import Limits
 
-__all__ = ["Gate"]
-
 # Gradio fetches such addresses and passes on what they give
 _ELSEWHERE = ("/file=http:", "/file=https:", "/file/http:", "/file/https:", "/proxy=")
 _READ_AWAY_FOR = 20.0  # seconds at most

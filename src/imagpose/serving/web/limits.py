@@ -11,8 +11,6 @@ from pathlib import Path
 
 from imagpose.pictures import picture_size
 
-__all__ = ["Limits", "inside", "remove_old"]
-
 
 @dataclass(frozen=True)
 class Limits:

@@ -25,8 +25,6 @@ from imagpose.serving.web.orders import FILM_SETTINGS, Photo
 from imagpose.serving.web.studio import Studio
 from imagpose.version import __version__
 
-__all__ = ["HEAD", "STYLE", "THEME", "build_page"]
-
 _ASSETS = Path(__file__).parent / "assets"
 _LOOK_EVERY = 0.25  # seconds between looks at a job
 _ANY = "any"

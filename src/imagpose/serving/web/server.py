@@ -20,8 +20,6 @@ from imagpose.models.folder import model_name, resolve_model
 from imagpose.serving.web.gate import Gate
 from imagpose.serving.web.limits import Limits
 
-__all__ = ["Address", "open_page", "serve"]
-
 _USER = "imagpose"  # of the password
 _SWEEP_EVERY = 300.0  # seconds
 _FOLDERS = "imagpose-web-"

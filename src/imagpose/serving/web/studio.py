@@ -254,12 +254,9 @@ class Studio:
             raise
         uploads = [photo for photo in order.photos if not photo.is_relative_to(self.people_folder)]
         notes = [made.get("note"), photographs_note(order.model, uploads)]
-        named = {
-            name: [str(path) for path in made[name]] for name in ("pictures", "skeletons", "files") if name in made
-        }
+        paths = ("pictures", "skeletons", "files")
         return {
-            **made,
-            **named,
+            **{name: [str(path) for path in own] if name in paths else own for name, own in made.items()},
             "sources": [str(photo) for photo in order.photos],
             "seconds": round(time.monotonic() - started, 1),
             "note": self._plain(". ".join(note for note in notes if note)),

@@ -23,7 +23,7 @@ function filmed({ film, frames, fps, source, skeletons }) {
     : im.node("video", { src: film.url, "aria-label": label, controls: "", loop: "", playsinline: "", preload: "auto" });
   if (shown.localName === "video") Object.assign(shown, { muted: true, autoplay: !still }); // only what is muted starts alone
   const caption = im.node("figcaption", { text: label });
-  const link = im.node("a", { class: "im-zip", href: film.url, download: name, text: `Download the film (${name.split(".").pop().toUpperCase()})` });
+  const link = im.node("a", { class: "im-zip", href: film.url, download: name, text: `Download ${name.split(".").pop().toUpperCase()}` });
   return im.node("article", { class: "im-item" }, [
     im.node("figure", { class: "im-made" }, [shown, caption, link]),
     im.node("div", { class: "im-beside" }, [

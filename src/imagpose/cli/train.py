@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,32 +25,33 @@ Resume = Annotated[
 StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this time, for example 50m or 2h.")]
 
 
-@app.command(epilog="Example: imagpose train autoencoder --config configs/mini/autoencoder.yaml --resume latest")
-def autoencoder(
-    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
-) -> None:
-    """Stage 1: the patch autoencoder."""
-    from imagpose.training.autoencoder import train_autoencoder
+def _add(name: str, trainer: str, purpose: str, example: str = "") -> None:
+    """Add a command that trains and has no options of its own.
 
-    run_trainer(train_autoencoder, config, overrides, resume, stop_after)
+    Args:
+        trainer: `MODULE.FUNCTION` of `imagpose.training`, imported only when it runs.
+        example: what the example of its help has behind the configuration.
+    """
+
+    def command(
+        config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
+    ) -> None:
+        module, function = trainer.rsplit(".", 1)
+        run_trainer(
+            getattr(import_module(f"imagpose.training.{module}"), function), config, overrides, resume, stop_after
+        )
+
+    example = f"imagpose train {name} --config configs/mini/{name.replace('-', '_')}.yaml{example}"
+    app.command(name, help=purpose, epilog=f"Example: {example}")(command)
 
 
-@app.command(epilog="Example: imagpose train autoencoder-finish --config configs/mini/autoencoder_finish.yaml")
-def autoencoder_finish(
-    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
-) -> None:
-    """Last phase of stage 1: the decoder alone, by features and a discriminator; needs the extra 'perceptual'."""
-    from imagpose.training.autoencoder import train_autoencoder_finish
-
-    run_trainer(train_autoencoder_finish, config, overrides, resume, stop_after)
-
-
-@app.command(epilog="Example: imagpose train encoder --config configs/mini/encoder.yaml")
-def encoder(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
-    """Stage 2: the image encoder, by telling people apart."""
-    from imagpose.training.encoder import train_encoder
-
-    run_trainer(train_encoder, config, overrides, resume, stop_after)
+_add("autoencoder", "autoencoder.train_autoencoder", "Stage 1: the patch autoencoder.", " --resume latest")
+_add(
+    "autoencoder-finish",
+    "autoencoder.train_autoencoder_finish",
+    "Last phase of stage 1: the decoder alone, by features and a discriminator; needs the extra 'perceptual'.",
+)
+_add("encoder", "encoder.train_encoder", "Stage 2: the image encoder, by telling people apart.")
 
 
 @app.command(epilog="Example: imagpose train denoiser --config configs/mini/denoiser.yaml --stop-after 3h steps=20000")
@@ -92,56 +94,21 @@ def denoiser(
             raise typer.Exit(1)
 
 
-@app.command(epilog="Example: imagpose train lora --config configs/mini/lora.yaml")
-def lora(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
-    """An adapter of a trained denoiser for a few people's photos; needs the extra 'lora'."""
-    from imagpose.training.denoiser.lora import train_lora
-
-    run_trainer(train_lora, config, overrides, resume, stop_after)
-
-
-@app.command(epilog="Example: imagpose train fewstep --config configs/mini/fewstep.yaml --stop-after 2h")
-def fewstep(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
-    """A student that does in 4, 2 or 1 steps what a trained denoiser does in many, guidance inside."""
-    from imagpose.training.fewstep import train_fewstep
-
-    run_trainer(train_fewstep, config, overrides, resume, stop_after)
-
-
-@app.command(epilog="Example: imagpose train pose-estimator --config configs/mini/pose_estimator.yaml")
-def pose_estimator(
-    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
-) -> None:
-    """The network that evaluation finds key points with."""
-    from imagpose.training.judges import train_pose_estimator
-
-    run_trainer(train_pose_estimator, config, overrides, resume, stop_after)
-
-
-@app.command(epilog="Example: imagpose train silhouette --config configs/mini/silhouette.yaml")
-def silhouette(
-    config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None
-) -> None:
-    """The network that evaluation finds silhouettes with."""
-    from imagpose.training.judges import train_silhouette
-
-    run_trainer(train_silhouette, config, overrides, resume, stop_after)
-
-
-@app.command(epilog="Example: imagpose train identity --config configs/mini/identity.yaml")
-def identity(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
-    """The network that evaluation tells people apart with."""
-    from imagpose.training.judges import train_identity
-
-    run_trainer(train_identity, config, overrides, resume, stop_after)
-
-
-@app.command(epilog="Example: imagpose train decoder --config configs/mini/decoder.yaml")
-def decoder(config: Config, overrides: Overrides = None, resume: Resume = None, stop_after: StopAfter = None) -> None:
-    """Stage 4: the VAE's decoder, on what the denoiser generates."""
-    from imagpose.training.decoder import train_decoder
-
-    run_trainer(train_decoder, config, overrides, resume, stop_after)
+_add(
+    "lora",
+    "denoiser.lora.train_lora",
+    "An adapter of a trained denoiser for a few people's photos; needs the extra 'lora'.",
+)
+_add(
+    "fewstep",
+    "fewstep.train_fewstep",
+    "A student that does in 4, 2 or 1 steps what a trained denoiser does in many, guidance inside.",
+    " --stop-after 2h",
+)
+_add("pose-estimator", "judges.train_pose_estimator", "The network that evaluation finds key points with.")
+_add("silhouette", "judges.train_silhouette", "The network that evaluation finds silhouettes with.")
+_add("identity", "judges.train_identity", "The network that evaluation tells people apart with.")
+_add("decoder", "decoder.train_decoder", "Stage 4: the VAE's decoder, on what the denoiser generates.")
 
 
 @app.command(epilog="Example: imagpose train export --run runs/mini/denoiser --out mini")

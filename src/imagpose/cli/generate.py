@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagpose.cli.options import MANY_PANEL, Model, Overwrite, with_reading, with_settings
+from imagpose.cli.options import MANY_PANEL, Model, Overwrite, option, with_reading, with_settings
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions
@@ -15,41 +15,35 @@ if TYPE_CHECKING:
     from imagpose.serving.settings import GenerateSettings
 
 
-def _option(*names: str, help: str, panel: str | None = None) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel)
-
-
 _PLACE = "Model and files"
 Files = list[Path] | None
-Source = Annotated[Files, _option(help="Photo of the person, at least one; repeat for several.")]
+Source = Annotated[Files, option(help="Photo of the person, at least one; repeat for several.")]
 Poses = Annotated[
     list[str] | None,
-    _option(
+    option(
         help='Target poses, at least one: a file of any usual kind, a folder of them, a pattern in quotes ("dance/*.json"),'
         ' or names of the library (walk-03, "walk-*"); repeat for several.'
     ),
 ]
 SourcePose = Annotated[
-    Files, _option(help="Poses of the sources, one for each in the same order; default: PHOTO.json beside each.")
+    Files, option(help="Poses of the sources, one for each in the same order; default: PHOTO.json beside each.")
 ]
 Photos = Annotated[
     Path | None,
-    _option(
-        help="In place of --source: a folder with a folder of photos for each person; resumable.", panel=MANY_PANEL
-    ),
+    option(help="In place of --source: a folder with a folder of photos for each person; resumable.", panel=MANY_PANEL),
 ]
-Out = Annotated[Path, _option(help="Folder for <pose>.png, ..., sheet.png and result.json; new, or empty.")]
+Out = Annotated[Path, option(help="Folder for <pose>.png, ..., sheet.png and result.json; new, or empty.")]
 Mask = Annotated[
-    Files, _option(help="With --background: white where a source shows the person, one for each source (optional).")
+    Files, option(help="With --background: white where a source shows the person, one for each source (optional).")
 ]
-Device = Annotated[str | None, _option(help="cuda, cuda:1, mps or cpu; default: a GPU if there is one.", panel=_PLACE)]
+Device = Annotated[str | None, option(help="cuda, cuda:1, mps or cpu; default: a GPU if there is one.", panel=_PLACE)]
 Dtype = Annotated[
     str | None,
-    _option(help="fp32, bf16 or fp16; default fp32, and bf16 for the UNet on CPUs that multiply it.", panel=_PLACE),
+    option(help="fp32, bf16 or fp16; default fp32, and bf16 for the UNet on CPUs that multiply it.", panel=_PLACE),
 ]
 BackendName = Annotated[
     str | None,
-    _option(
+    option(
         "--backend",
         help="auto, torch, compile or openvino (extra openvino); default auto, by how much work it is.",
         panel=_PLACE,
@@ -57,9 +51,9 @@ BackendName = Annotated[
 ]
 Certificate = Annotated[
     Path | None,
-    _option(help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).", panel=_PLACE),
+    option(help="Your certificate and its chain (PEM): sign by C2PA (extra provenance).", panel=_PLACE),
 ]
-Key = Annotated[Path | None, _option(help="The certificate's private key (PEM, no password).", panel=_PLACE)]
+Key = Annotated[Path | None, option(help="The certificate's private key (PEM, no password).", panel=_PLACE)]
 
 
 @with_settings

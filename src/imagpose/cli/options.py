@@ -30,11 +30,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an ea
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
 
 
-MANY_PANEL, _CHOICE = "Many pictures", "Choosing"
-
-
-def _option(*names: str, help: str, metavar: str | None = None, panel: str | None = "Sampling") -> Any:
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)
+def option(*names: str, help: str, panel: str | None = None, **more: Any) -> Any:
+    """`typer.Option` of a panel of the help."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
 Size = Annotated[str | None, typer.Option(help="Height x width of the pictures; default: the model's views.")]
@@ -48,122 +46,85 @@ Place = Annotated[
     str, typer.Option(help="Where and how large the person stands: as in the pose, or as in the first source.")
 ]
 
+OptionTable = dict[str, tuple[Any, Any]]
+"""Annotation and default of options, by their parameters' names; `inspect.Parameter.empty`: an option must be given."""
+
+MANY_PANEL, _CHOICE, _READING_PANEL = "Many pictures", "Choosing", "Reading poses"
+
+
+def _row(kind: Any, default: Any, *names: str, help: str, panel: str | None = "Sampling", **more: Any) -> Any:
+    return Annotated[kind, option(*names, help=help, panel=panel, **more)], default
+
+
 # Fields of `serving.settings.GenerateSettings` but those of sampling: the options of every command that makes pictures.
-_SETTINGS: dict[str, tuple[Any, Any]] = {
+_SETTINGS: OptionTable = {
     "size": (Size, None),
-    "samples": (
-        Annotated[int, _option(help="Pictures of each pose, with seeds that follow one another.", panel=MANY_PANEL)],
-        1,
-    ),
-    "grid": (
-        Annotated[
-            str | None,
-            _option(help="Rows x columns of the joint canvas, or auto, which fits it; default 2x2.", panel=MANY_PANEL),
-        ],
+    "samples": _row(int, 1, help="Pictures of each pose, with seeds that follow one another.", panel=MANY_PANEL),
+    "grid": _row(
+        str | None,
         None,
+        help="Rows x columns of the joint canvas, or auto, which fits it; default 2x2.",
+        panel=MANY_PANEL,
     ),
-    "anchor": (
-        Annotated[
-            bool,
-            _option(
-                "--anchor", help="Good pictures of the first canvas become sources of the others.", panel=MANY_PANEL
-            ),
-        ],
+    "anchor": _row(
+        bool,
         False,
+        "--anchor",
+        help="Good pictures of the first canvas become sources of the others.",
+        panel=MANY_PANEL,
     ),
-    "keep_best": (
-        Annotated[
-            bool, _option("--keep-best", help="Of the samples, keep the one with the best score.", panel=_CHOICE)
-        ],
-        False,
+    "keep_best": _row(
+        bool, False, "--keep-best", help="Of the samples, keep the one with the best score.", panel=_CHOICE
     ),
-    "min_score": (
-        Annotated[float | None, _option(help="Mark pictures with less, from 0 to 1.", panel=_CHOICE)],
-        None,
-    ),
-    "background": (
-        Annotated[str, typer.Option(help="keep, transparent, or a colour such as #ffffff, behind the person.")],
-        "keep",
+    "min_score": _row(float | None, None, help="Mark pictures with less, from 0 to 1.", panel=_CHOICE),
+    "background": _row(
+        str, "keep", help="keep, transparent, or a colour such as #ffffff, behind the person.", panel=None
     ),
     "no_crop": (NoCrop, False),
     "retarget": (Retarget, True),
     "place": (Place, "pose"),
-    "scenario": (
-        Annotated[str | None, typer.Option(help="T1, T2, T3 or star; default: any number to any number.")],
-        None,
-    ),
+    "scenario": _row(str | None, None, help="T1, T2, T3 or star; default: any number to any number.", panel=None),
 }
-
-
-OptionTable = dict[str, tuple[Any, Any]]
-"""Annotation and default of options, by their parameters' names; `inspect.Parameter.empty`: an option must be given."""
 
 _BUILT = ("GenerateSettings", "Sampling", "PoseOptions", "Measuring")  # imported for type checking only
 # Fields of `pipeline.sampling.Sampling`: the options of every command that samples.
 SAMPLING: OptionTable = {
-    "steps": (Annotated[int | None, _option(help="Denoising steps; default: the model's own, mostly 20.")], None),
-    "guidance_scale": (
-        Annotated[
-            float | None,
-            _option(
-                "--guidance-scale", "--guidance", help="1 switches guidance off; default: the model's own, mostly 2."
-            ),
-        ],
+    "steps": _row(int | None, None, help="Denoising steps; default: the model's own, mostly 20."),
+    "guidance_scale": _row(
+        float | None,
         None,
+        "--guidance-scale",
+        "--guidance",
+        help="1 switches guidance off; default: the model's own, mostly 2.",
     ),
-    "guidance": (
-        Annotated[str, _option("--guidance-kind", help="feature (null F_C) or full (null F_C and F_I, Eq. 5).")],
-        "feature",
-    ),
-    "guidance_interval": (
-        Annotated[
-            tuple[float, float],
-            _option(metavar="LOW HIGH", help="Timesteps with guidance, from 0 (picture) to 1 (noise)."),
-        ],
+    "guidance": _row(str, "feature", "--guidance-kind", help="feature (null F_C) or full (null F_C and F_I, Eq. 5)."),
+    "guidance_interval": _row(
+        tuple[float, float],
         (0.0, 1.0),
+        metavar="LOW HIGH",
+        help="Timesteps with guidance, from 0 (picture) to 1 (noise).",
     ),
-    "guidance_every": (
-        Annotated[int, _option(help="Every so many guided steps evaluate the null branch; others reuse it.")],
-        1,
+    "guidance_every": _row(int, 1, help="Every so many guided steps evaluate the null branch; others reuse it."),
+    "scheduler": _row(
+        str | None, None, help="ddim, ddpm, dpm++, euler, euler-ancestral or unipc; default: the model's own."
     ),
-    "scheduler": (
-        Annotated[
-            str | None, _option(help="ddim, ddpm, dpm++, euler, euler-ancestral or unipc; default: the model's own.")
-        ],
-        None,
-    ),
-    "seed": (Annotated[int, _option(help="The same seed gives the same pictures.")], 0),
+    "seed": _row(int, 0, help="The same seed gives the same pictures."),
 }
-
 
 # Fields of `pose.PoseOptions`: the options of every command that reads poses.
 _READING: OptionTable = {
-    "units": (
-        Annotated[
-            str | None,
-            _option("--pose-units", help="pixels, fractions ([0, 1]) or signed ([-1, 1]).", panel="Reading poses"),
-        ],
+    "units": _row(
+        str | None, None, "--pose-units", help="pixels, fractions ([0, 1]) or signed ([-1, 1]).", panel=_READING_PANEL
+    ),
+    "frame": _row(
+        str | None,
         None,
+        "--pose-frame",
+        help="Height x width of the frame of files that state none.",
+        panel=_READING_PANEL,
     ),
-    "frame": (
-        Annotated[
-            str | None,
-            _option(
-                "--pose-frame", help="Height x width of the frame of files that state none.", panel="Reading poses"
-            ),
-        ],
-        None,
-    ),
-    "person": (
-        Annotated[
-            int | None, _option(help="Which of several people, from 1 in the file's order.", panel="Reading poses")
-        ],
-        None,
-    ),
-    "min_confidence": (
-        Annotated[float, _option(help="Key points of less confidence are missing.", panel="Reading poses")],
-        0.1,
-    ),
+    "person": _row(int | None, None, help="Which of several people, from 1 in the file's order.", panel=_READING_PANEL),
+    "min_confidence": _row(float, 0.1, help="Key points of less confidence are missing.", panel=_READING_PANEL),
 }
 
 

@@ -92,6 +92,10 @@ class PersonDataset:
             raise ValueError(f"{path} holds other views than {INDEX} says: copy both again")
         return records
 
+    def by_name(self, identity: int | str) -> dict[str, ViewRecord]:
+        """`views`, by their names "<identity>/<view>"."""
+        return {record.name: record for record in self.views(identity)}
+
     def check(self, identity: int) -> None:
         """Look at everything that is stored of an identity: key points, sizes, pictures, masks, parts, names.
 

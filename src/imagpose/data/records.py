@@ -100,6 +100,11 @@ class ViewRecord:
             raise ValueError(f"the stored parts of {self.name} hold {parts.max()}; 0 to {len(PART_NAMES) - 1} expected")
 
 
+def identity_of(name: str) -> str:
+    """The identity of a view, from the view's name."""
+    return name.rpartition("/")[0]
+
+
 def make_record(
     picture: Image.Image,
     pose: Pose,

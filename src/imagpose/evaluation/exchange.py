@@ -16,7 +16,7 @@ from pathlib import Path
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.deepfashion_names import parse_name
 from imagpose.data.pairs import ViewPair
-from imagpose.data.records import ViewRecord
+from imagpose.data.records import ViewRecord, identity_of
 from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.judging import SPLIT
 from imagpose.evaluation.model_pictures import Pictures
@@ -91,7 +91,7 @@ def _known_names(dataset: PersonDataset) -> dict[str, str]:
     for identity in dataset.identities:
         for record in dataset.views(identity):
             for name in _names(record):
-                found.setdefault(name, set()).add(f"{identity}/{record.view}")
+                found.setdefault(name, set()).add(record.name)
     return {name: own.pop() for name, own in found.items() if len(own) == 1}
 
 
@@ -110,7 +110,7 @@ def _pair(name: str, separators: Sequence[str], known: dict[str, str]) -> ViewPa
         for place in re.finditer(f"(?={separator})", name):  # a name may hold it several times
             sides = name[: place.start()], name[place.start() + len(separator) :]
             source, target = (known.get(re.sub(r"\.(jpg|png)$", "", own), "") for own in sides)
-            if source and target and source.rpartition("/")[0] == target.rpartition("/")[0]:
+            if source and target and identity_of(source) == identity_of(target):
                 return source, target
     return None
 
@@ -144,9 +144,9 @@ def write_requests(evaluation: ModelEvaluation, out: Path, overwrite: bool = Fal
     wanted = dict.fromkeys(name for request in requests for name in (*request.sources, *request.targets))
     with result_folder(out, overwrite) as new:
         views: dict[str, dict[str, str]] = {}
-        for identity in dict.fromkeys(name.rpartition("/")[0] for name in wanted):
-            for record in asked.dataset.views(identity):
-                if (name := f"{identity}/{record.view}") in wanted:
+        for identity in dict.fromkeys(identity_of(name) for name in wanted):
+            for name, record in asked.dataset.by_name(identity).items():
+                if name in wanted:
                     views[name] = _write_view(new, name, record)
         listed = [_listed(request) for request in requests]
         write_json(new / "requests.json", {"format": 1, "split": SPLIT, "views": views, "requests": listed})

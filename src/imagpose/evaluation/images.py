@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from imagpose.data.records import identity_of
 from imagpose.evaluation.folders import ComparedPair, check_readable, check_sizes, find_pairs, list_pictures
 from imagpose.evaluation.judging import JudgedPairs
 from imagpose.evaluation.measure import Measures, MeasureSettings, Yardstick, measure_pairs
@@ -74,7 +75,7 @@ def evaluate_images(folders: ImageFolders, out: Path, settings: MeasureSettings 
     protocols = settings.protocols
     pairs = find_pairs(folders.generated, folders.reference, folders.masks)
     if folders.data is not None:  # whose views are named "<identity>/<view>"
-        pairs = [replace(pair, person=pair.name.rpartition("/")[0]) for pair in pairs]
+        pairs = [replace(pair, person=identity_of(pair.name)) for pair in pairs]
     sizes = check_sizes(pairs, resizing="clean" not in protocols)
     train = None if folders.train is None else list(list_pictures(folders.train, "train").values())
     check_readable(train or ())

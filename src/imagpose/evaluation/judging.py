@@ -24,7 +24,7 @@ from rich.progress import track
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
-from imagpose.data.records import ViewRecord
+from imagpose.data.records import ViewRecord, identity_of
 from imagpose.evaluation.folders import ComparedPair, refuse
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.pixel_values import read_rgb
@@ -94,9 +94,9 @@ class JudgedViews(ABC):
 
     def record(self, name: str) -> ViewRecord | None:
         """The view "<identity>/<view>"; None where the split has none of this name."""
-        identity = name.rpartition("/")[0]
+        identity = identity_of(name)
         if name not in self._known and identity in self._identities:
-            self._known |= {f"{identity}/{own.view}": own for own in self.dataset.views(identity)}
+            self._known |= self.dataset.by_name(identity)
         return self._known.get(name)
 
     @property
@@ -200,7 +200,7 @@ class RenderedPeople(JudgedViews):
         names, found = [], []
         for identity in track(self.dataset.identities, "gallery", console=Console(stderr=True)):
             records = self.dataset.views(identity)
-            names += [f"{identity}/{own.view}" for own in records]
+            names += [own.name for own in records]
             found += [self.embed(run) for run in equal_sizes([np.asarray(own.decode()) for own in records])]
         return np.array(names), np.concatenate(found)
 
@@ -231,8 +231,8 @@ class RenderedPeople(JudgedViews):
     def first_ranks(self, embeddings: np.ndarray, judged: JudgedPairs) -> np.ndarray:
         """1 or 0 per pair and sample (pairs, samples, d), NaN where the gallery has no other view of the person."""
         names, gallery = self.gallery
-        owners = np.array([name.rpartition("/")[0] for name in names])
-        wanted = np.array([target.rpartition("/")[0] for target in judged.targets])
+        owners = np.array([identity_of(name) for name in names])
+        wanted = np.array([identity_of(target) for target in judged.targets])
         left_out = names[None] == np.array(judged.targets)[:, None]
         for number, sources in enumerate(judged.sources or ()):
             left_out[number] |= np.isin(names, sources)

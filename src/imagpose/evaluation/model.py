@@ -23,6 +23,7 @@ from rich.progress import Progress, track
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.info import read_info
 from imagpose.data.pairs import write_pairs
+from imagpose.data.records import identity_of
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.folders import ComparedPair, check_sizes
 from imagpose.evaluation.judging import JudgedPairs
@@ -121,7 +122,7 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
 
 def _missing_bytes(out: Path, asked: Asked, seeds: int) -> int:
     """What the pictures that are to be written take at least: PNG needs about a quarter of a rendered person's bytes."""
-    first = asked.dataset.views(asked.pairs[0][0].rpartition("/")[0])[0]
+    first = asked.dataset.views(identity_of(asked.pairs[0][0]))[0]
     views = len({name for pair in asked.measured for name in pair})
     generated = sum(len(own.targets) for requests in asked.requests.values() for own in requests)
     needed = (2 * views + seeds * generated) * first.height * first.width * 3 // 4
@@ -213,10 +214,10 @@ def _store_views(asked: Asked, pictures: Pictures) -> tuple[tuple[int, int], dic
     wanted = {name for pair in asked.measured for name in pair}
     sizes: set[tuple[int, int]] = set()
     styles: dict[str, str | None] = {}
-    for identity in dict.fromkeys(name.rpartition("/")[0] for name in wanted):
-        records = [own for own in asked.dataset.views(identity) if f"{own.identity}/{own.view}" in wanted]
+    for identity in dict.fromkeys(identity_of(name) for name in wanted):
+        records = [own for own in asked.dataset.views(identity) if own.name in wanted]
         sizes |= {(record.width, record.height) for record in records}
-        styles |= {f"{own.identity}/{own.view}": own.style for own in records}
+        styles |= {own.name: own.style for own in records}
         pictures.store_views(records)
     if len(sizes) > 1:
         shown = ", ".join(f"{width}x{height}" for width, height in sorted(sizes)[:3])
@@ -234,7 +235,7 @@ def _store_train(data: Path, pictures: Pictures) -> list[Path] | None:
         dataset.stream(), "training pictures", dataset.info.splits[_TRAIN].pictures, console=Console(stderr=True)
     ):
         pictures.store_views([record], _TRAIN)
-        files.append(pictures.view(f"{record.identity}/{record.view}", _TRAIN))
+        files.append(pictures.view(record.name, _TRAIN))
     return files
 
 
@@ -294,7 +295,7 @@ def _method(
             known(target, "parts"),
             pictures.view(sources[0]),
             pictures.view(target, "autoencoder"),
-            target.rpartition("/")[0],
+            identity_of(target),
             styles[target],
         )
         for (sources, target), files in zip(given, made, strict=True)

@@ -25,7 +25,7 @@ from PIL import Image
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import ViewPair
-from imagpose.data.records import ViewRecord
+from imagpose.data.records import ViewRecord, identity_of
 from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.model_requests import DatasetRequest
 from imagpose.io import partial_file
@@ -55,16 +55,15 @@ class Pictures:
     def generated(self, scenario: str, pair: ViewPair, number: int) -> Path:
         """File of what one run generated for a pair; `scenario` with its grid, as `DatasetRequest.name`."""
         (source, target) = (_text(name.rpartition("/")[2]) for name in pair)
-        return self.folder / _text(scenario) / _text(pair[0].rpartition("/")[0]) / f"{source}_to_{target}_{number}.png"
+        return self.folder / _text(scenario) / _text(identity_of(pair[0])) / f"{source}_to_{target}_{number}.png"
 
     def store_views(self, records: Iterable[ViewRecord], kind: str = "views") -> None:
         """Write pictures, and masks and part maps beside "views" where the records have them."""
         for record in records:
-            name = f"{record.identity}/{record.view}"
-            _save(record.decode(), self.view(name, kind))
+            _save(record.decode(), self.view(record.name, kind))
             for beside, name_of_map in (("masks", "mask"), ("parts", "parts")):
                 if kind == "views" and getattr(record, name_of_map) is not None:
-                    _save(record.stored(name_of_map), self.view(name, beside))
+                    _save(record.stored(name_of_map), self.view(record.name, beside))
 
 
 def _text(name: str) -> str:
@@ -143,10 +142,7 @@ def answer_requests(
     """The pictures of some requests of one scenario on one grid, one per pose, those of the targets first."""
     import torch
 
-    records = [
-        {f"{own.identity}/{own.view}": own for own in dataset.views(request.sources[0].rpartition("/")[0])}
-        for request in requests
-    ]
+    records = [dataset.by_name(identity_of(request.sources[0])) for request in requests]
     sources = [[own[name] for name in request.sources] for own, request in zip(records, requests, strict=True)]
     targets = [[own[name] for name in request.poses] for own, request in zip(records, requests, strict=True)]
     pictures: list[list[Image.Image]] = pipeline(

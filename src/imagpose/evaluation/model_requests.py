@@ -14,6 +14,7 @@ from pathlib import Path
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import ViewPair, pairs_of_dataset, sample_pairs
+from imagpose.data.records import identity_of
 from imagpose.evaluation.folders import refuse
 from imagpose.evaluation.judging import SPLIT
 from imagpose.pipeline.sampling import Sampling
@@ -146,9 +147,7 @@ def ask(evaluation: ModelEvaluation) -> Asked:
             or one that no pair of the list can be asked for in.
     """
     dataset = PersonDataset(evaluation.data, SPLIT)
-    views = {
-        identity: [f"{identity}/{record.view}" for record in dataset.views(identity)] for identity in dataset.identities
-    }
+    views = {identity: list(dataset.by_name(identity)) for identity in dataset.identities}
     listed = _listed_pairs(evaluation)
     check_pairs(listed, views)
     if evaluation.limit is not None and evaluation.limit < len(listed):
@@ -211,7 +210,7 @@ def check_pairs(pairs: Sequence[ViewPair], views: Mapping[str, Sequence[str]]) -
     known = {name for names in views.values() for name in names}
     strange = [name for pair in pairs for name in pair if name not in known]
     refuse(list(dict.fromkeys(strange)), "views of the list of pairs that the data set's test split does not have")
-    mixed = [f"{source} to {target}" for source, target in pairs if _identity(source) != _identity(target)]
+    mixed = [f"{source} to {target}" for source, target in pairs if identity_of(source) != identity_of(target)]
     refuse(mixed, "pairs of two identities")
 
 
@@ -239,16 +238,18 @@ def plan_requests(
     if scenario in ("T1", "T2"):
         return [DatasetRequest(scenario, (source,), (target,), grid=grid) for source, target in pairs], 0
     if scenario == "T3":
-        requests = [_three_sources(pair, views[_identity(pair[0])], grid) for pair in pairs]
+        requests = [_three_sources(pair, views[identity_of(pair[0])], grid) for pair in pairs]
         return [own for own in requests if own], sum(own is None for own in requests)
     targets: dict[str, list[str]] = {}
     for source, target in pairs:
         targets.setdefault(source, []).append(target)
     if counts is None:
         chunks = [(source, own) for source, listed in targets.items() for own in _chunks(listed, grid.num_views - 1)]
-        return [_star_request(source, own, views[_identity(source)], grid) for source, own in chunks], 0
+        return [_star_request(source, own, views[identity_of(source)], grid) for source, own in chunks], 0
     asked = int(counts[1]), int(counts[2])
-    own = [_sized_requests(source, listed, views[_identity(source)], asked, grid) for source, listed in targets.items()]
+    own = [
+        _sized_requests(source, listed, views[identity_of(source)], asked, grid) for source, listed in targets.items()
+    ]
     return [request for requests, _ in own for request in requests], sum(left_out for _, left_out in own)
 
 
@@ -290,7 +291,3 @@ def _sized_requests(
         name = f"{num_sources}:{num_targets}"
         requests.append(DatasetRequest(name, (source, *further), (*chunk, *new), companions, grid))
     return requests, left_out
-
-
-def _identity(name: str) -> str:
-    return name.rpartition("/")[0]

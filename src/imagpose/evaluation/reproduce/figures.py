@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import sample_pairs
-from imagpose.data.records import ViewRecord
+from imagpose.data.records import identity_of
 from imagpose.evaluation.model_pictures import Pictures, find_made, generate
 from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.items import OURS, STAR
@@ -158,7 +158,9 @@ def _answers(
     listed = asked.pairs if pairs is not None else sample_pairs(asked.pairs, len(asked.pairs))
     firsts = {name: _first_requests(requests, listed) for name, requests in asked.requests.items()}
     people = [
-        who for who in dict.fromkeys(_person(pair[0]) for pair in listed) if all(who in own for own in firsts.values())
+        who
+        for who in dict.fromkeys(identity_of(pair[0]) for pair in listed)
+        if all(who in own for own in firsts.values())
     ]
     if not people:
         raise ValueError(f"nobody in {measuring.data} has enough views for {', '.join(scenarios)}")
@@ -175,12 +177,8 @@ def _first_requests(requests: Sequence[DatasetRequest], listed: Sequence[tuple[s
     found: dict[str, DatasetRequest] = {}
     for pair in listed:
         if pair in of_pair:
-            found.setdefault(_person(pair[0]), of_pair[pair])
+            found.setdefault(identity_of(pair[0]), of_pair[pair])
     return found
-
-
-def _person(view: str) -> str:
-    return view.rpartition("/")[0]
 
 
 def generate_pictures(
@@ -201,9 +199,7 @@ def generate_pictures(
 
 
 def _answered(request: DatasetRequest, dataset: PersonDataset, pictures: Pictures) -> _Answered:
-    records: dict[str, ViewRecord] = {
-        f"{own.identity}/{own.view}": own for own in dataset.views(_person(request.sources[0]))
-    }
+    records = dataset.by_name(identity_of(request.sources[0]))
     return _Answered(
         sources=[records[name].decode() for name in request.sources],
         poses=[draw_skeleton(records[name].pose) for name in request.targets],

@@ -15,6 +15,7 @@ from PIL import Image
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import write_pairs
 from imagpose.data.prepare import Made, Person, write_dataset
+from imagpose.data.records import identity_of
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.model import COPY
 from imagpose.evaluation.model_pictures import Pictures
@@ -148,7 +149,7 @@ def _distances(measuring: Measuring, model: str, requests: Sequence[DatasetReque
     single = DatasetRequest("1:1", ("",), ("",), grid=_ALONE).name
     found: list[list[float]] = []
     for request in several:
-        records = {f"{own.identity}/{own.view}": own for own in dataset.views(request.sources[0].rpartition("/")[0])}
+        records = dataset.by_name(identity_of(request.sources[0]))
         kinds = [
             [load_picture(pictures.generated(request.name, pair, 0)) for pair in request.pairs],
             [load_picture(pictures.generated(single, pair, 0)) for pair in request.pairs],

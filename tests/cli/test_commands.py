@@ -68,7 +68,7 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
     assert result.code == 0 and "walk-03.png" in result.out
     assert seen == {
         "sources": [Path("b.png"), Path("a.png")], "poses": ["walk-*", "1.json"],
-        "source_poses": [Path("y.json"), Path("x.json")], "out": tmp_path, "model": "some/model", "scenario": "T1",
+        "source_poses": ["y.json", "x.json"], "out": tmp_path, "model": "some/model", "scenario": "T1",
         "grid": "2x3", "sampling": Sampling(7, 1.5, "full", (0.1, 0.9), "euler", 9, 3),
         "reading": PoseOptions("signed", (768, 512), 2, 0.3), "signature": None, "size": (256, 176), "samples": 4,
         "keep_best": True, "min_score": 0.5, "anchor": False, "background": "#ffffff",
@@ -98,7 +98,7 @@ def test_animate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
     assert result.code == 0 and "dance.gif: 12 frames, 12.5 a second" in result.out
     assert seen == {
         "sources": [Path("b.png"), Path("a.png")], "poses": ["2.json", "1.mp4"],
-        "source_poses": [Path("y.json"), Path("x.json")], "out": tmp_path / "dance.gif", "fps": 12.5, "smooth": "one-euro",
+        "source_poses": ["y.json", "x.json"], "out": tmp_path / "dance.gif", "fps": 12.5, "smooth": "one-euro",
         "grid": "3x3", "overlap": 2, "size": (256, 176), "crop": False, "retarget": False, "place": "source",
         "model": "some/model", "device": "cpu", "dtype": "bf16", "backend": "compile", "overwrite": True,
         "sampling": Sampling(seed=9), "reading": PoseOptions(person=2), "signature": Signature(Path("c.pem"), Path("k.pem")),
@@ -110,15 +110,16 @@ def test_animate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
 def test_photos_of_many_people_stand_in_place_of_sources(run, monkeypatch, tmp_path):
     seen = {}
 
-    def stand_in(photos, poses, **settings):
-        seen.update(photos=photos, poses=poses, samples=settings["samples"])
+    def stand_in(photos, poses, source_poses, **settings):
+        seen.update(photos=photos, poses=poses, source_poses=source_poses, samples=settings["samples"])
         return {"anna": [tmp_path / "anna" / "walk-03.png"]}
 
     monkeypatch.setattr("imagpose.serving.many.generate_people", stand_in)
     words = ["generate", "--photos", "people", "--pose", "walk-03", "--samples", 2, "--out", tmp_path]
+    words += ["--source-pose", "detect"]
     result = run(*words)
     assert result.code == 0 and "walk-03.png" in result.out
-    assert seen == {"photos": Path("people"), "poses": ["walk-03"], "samples": 2}
+    assert seen == {"photos": Path("people"), "poses": ["walk-03"], "source_poses": ["detect"], "samples": 2}
     refused = run(*words, "--source", "a.png")
     assert refused.code == 2 and "--photos" in refused.err
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagpose.pose import write_openpose_json
 from imagpose.pose.library import named_poses
 from imagpose.serving import drawn as drawn_module
 from imagpose.serving.generate import generate
@@ -165,6 +166,18 @@ def test_many_people_are_generated_like_each_alone_and_resumed(tiny, picture, ph
     assert again == files and len(asked) == 1
     with pytest.raises(ValueError, match="--overwrite"):
         generate_people(photos, WALKS[:2], out=out, model=tiny, steps=1, seed=1)
+
+
+def test_poses_beside_the_photos_of_many_people_can_be_left_aside(tiny, pose, photos, scored, tmp_path):
+    write_openpose_json(pose(3), photos / "ben" / "front.json")
+    known = {}
+    for name, given in (("beside", []), ("detect", ["detect"])):
+        generate_people(photos, WALKS[:1], given, out=tmp_path / name, model=tiny, steps=1)
+        (source,) = json.loads((tmp_path / name / "ben" / "result.json").read_text())["sources"]
+        known[name] = source["pose"]
+    assert known == {"beside": "given", "detect": None}
+    with pytest.raises(ValueError, match="or the word detect"):
+        generate_people(photos, WALKS[:1], ["ben.json"], out=tmp_path / "out", model=tiny, steps=1)
 
 
 def test_a_damaged_photo_stops_its_person_alone(tiny, photos, scored, tmp_path):

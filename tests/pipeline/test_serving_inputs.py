@@ -152,6 +152,29 @@ def test_the_pose_that_lies_beside_a_photo_is_its_own(dances, pose):
     assert read_inputs([Image.open(photo)], ["walk-03"]).source_poses is None
 
 
+def test_the_word_detect_reads_no_pose_from_beside_a_photo(dances):
+    """Once for all photos or in place of one; a file of this name is a path with a folder or an ending."""
+    photos = [dances / "a.png", dances / "b.png"]
+    shutil.copy(photos[0], photos[1])
+    shutil.copy(dances / "b.json", dances / "detect")
+    poses = [read_pose(dances / name).keypoints.tolist() for name in ("a.json", "b.json")]
+
+    def own(*given, count=2):
+        return [
+            pose and pose.keypoints.tolist() for pose in read_inputs(photos[:count], ["walk-03"], given).source_poses
+        ]
+
+    assert own() == poses
+    assert own("detect") == own("detect", "detect") == own(None, None) == [None, None]
+    assert own("detect", dances / "a.json") == [None, poses[0]] and own("detect", count=1) == [None]
+    assert own(str(dances / "detect"), count=1) == [poses[1]]
+    assert read_inputs(photos, ["walk-03"], ["detect"]).files["source_poses"] == ["detect", "detect"]
+    (dances / "a.json").write_text("{")
+    assert own("detect", count=1) == [None]
+    with pytest.raises(ValueError, match="3 source poses for 2 sources"):
+        own("detect", "detect", "detect")
+
+
 def test_what_is_wrong_with_a_pose_beside_a_photo_is_said_with_its_name(dances, pose, monkeypatch):
     """Each file is read once; one that holds nobody is left out, one that does not fit names the way out."""
     photo, seen = dances / "a.png", []
@@ -169,9 +192,7 @@ def test_what_is_wrong_with_a_pose_beside_a_photo_is_said_with_its_name(dances, 
     with pytest.warns(UserWarning, match=r"a\.json: .*left out"):
         assert read_inputs([photo], targets).source_poses is None
     write_openpose_json(pose(0).resize(90, 30), dances / "a.json")
-    with pytest.raises(
-        ValueError, match=r"a\.json: .*lies beside a\.png: --source-pose names another, or move it away"
-    ):
+    with pytest.raises(ValueError, match=r"a\.json: .*lies beside a\.png: --source-pose names another, or says detect"):
         read_inputs([photo], targets)
     given = read_inputs([photo], targets, [dances / "b.json"])
     assert given.files["source_poses"] == [str(dances / "b.json")]

@@ -26,7 +26,11 @@ Poses = Annotated[
     ),
 ]
 SourcePose = Annotated[
-    Files, option(help="Poses of the sources, one for each in the same order; default: PHOTO.json beside each.")
+    list[str] | None,  # "detect" and "./detect" would be one path
+    option(
+        help="Poses of the sources, one for each in the same order; default: PHOTO.json beside each. The word detect, once"
+        " for all or in place of one: from no file."
+    ),
 ]
 Photos = Annotated[
     Path | None,
@@ -87,9 +91,10 @@ def generate(
     if photos is None:
         files = generate_one(source or (), pose or (), source_pose or (), masks=mask or (), **options).files
     else:
-        if source or source_pose or mask:
-            raise ValueError("--photos stands in place of --source, --source-pose and --mask: leave them out")
-        files = [file for own in generate_people(photos, pose or (), **options).values() for file in own]
+        if source or mask:
+            raise ValueError("--photos stands in place of --source and --mask: leave them out")
+        people = generate_people(photos, pose or (), source_pose or (), **options)
+        files = [file for own in people.values() for file in own]
     for file in files:
         typer.echo(file)
 

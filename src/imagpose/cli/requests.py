@@ -42,8 +42,8 @@ def export(
     """Write sources, skeletons of any size, names and a JSON for each person, without a model."""
     from imagpose.serving.export import export_requests
 
-    if photos is not None and (source or source_pose):
-        raise ValueError("--photos stands in place of --source and --source-pose: leave them out")
+    if photos is not None and source:
+        raise ValueError("--photos stands in place of --source: leave that out")
     files = export_requests(
         {"person": source or []} if photos is None else photos, pose or (), source_pose or (), out=out,
         size=parse_size(size), crop=not no_crop, controlnet=controlnet, retarget=retarget, place=place, reading=reading,

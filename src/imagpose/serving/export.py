@@ -16,7 +16,7 @@ from imagpose.pose.retarget import PLACES
 from imagpose.serving.drawn import frame_sources
 from imagpose.serving.fitting import fit_inputs
 from imagpose.serving.inputs import GenerateInputs, PoseLike, as_list, read_inputs, read_targets
-from imagpose.serving.many import people_photos, person_inputs
+from imagpose.serving.many import check_source_poses, people_photos
 from imagpose.serving.photos import PictureLike
 from imagpose.serving.settings import GenerateSettings
 from imagpose.version import __version__
@@ -42,7 +42,7 @@ def export_requests(
 
     Args:
         sources: photos by the person's name; or a folder with a folder of photos for each person.
-        poses, source_poses, reading: as of `generate.generate`; source poses are of a single person.
+        poses, source_poses, reading: as of `generate.generate`; source poses of many people are none, or "detect".
         out: the folder.
         size: height and width of sources and skeletons.
         crop: frame the photos around the person; otherwise they are fitted whole.
@@ -61,9 +61,9 @@ def export_requests(
     check_replaceable(out, overwrite)
     targets = read_targets(as_list(poses), reading)
     if isinstance(sources, Path):
-        people = {name: person_inputs(files, targets, reading) for name, files in people_photos(sources).items()}
-    else:
-        people = {name: read_inputs(own, targets, source_poses, reading) for name, own in sources.items()}
+        check_source_poses(source_poses)
+        sources = people_photos(sources)
+    people = {name: read_inputs(own, targets, source_poses, reading) for name, own in sources.items()}
     with result_folder(out, overwrite) as folder:
         for person, inputs in people.items():
             _write_request(folder / person, person, inputs, settings, controlnet)

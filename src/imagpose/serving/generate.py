@@ -71,8 +71,9 @@ def generate(
         sources: photos of one person: paths, or what `pictures.load_picture` takes.
         poses: key-point files of any kind, folders of them, patterns, names of the library, or `Pose` objects; a file that
             holds several poses gives as many pictures.
-        source_poses: none, or one per source; None in it: not known. Unknown ones are detected, where photos are framed
-            and the detector is installed.
+        source_poses: none, which reads them from beside the photos; or one per source; or "detect", also in place of all:
+            it is read from no file, as with None. Unknown ones are detected, where photos are framed and the detector is
+            installed.
         out: folder for <pose>.png, ..., `sheet.png` and `result.json`; None: nothing is written.
         model: "mini", the folder of a saved pipeline, a Hub id, or a pipeline that is loaded.
         masks: none, or one per source, white where it shows the person; with another `background` than "keep" the ground

@@ -27,6 +27,7 @@ PoseLike: TypeAlias = "str | Path | Pose | NamedPose"
 
 CHECK_VIEW_SIZE = (256, 256)  # inputs are checked before the model says its own view size; any legal size serves
 POSE_ENDINGS = (".json", ".jsonl", ".csv", ".txt", ".npy")
+DETECT = "detect"  # as a source's pose: it is read from no file, also from none beside the photo
 RESERVED = "sheet"  # the name of the picture that shows all others
 _LONGEST_NAME = 180  # bytes; file systems take 255 for a name with its endings
 _PATTERN = "*?["
@@ -115,7 +116,8 @@ def read_inputs(
     """Read everything; target poses may have been read before, and `photos` knows photos of other requests.
 
     Where no source pose is given, a photo's is read from ``<photo>.json`` or ``<photo>_keypoints.json`` beside it, if that
-    holds poses; one that holds nobody is left out.
+    holds poses; one that holds nobody is left out. The word "detect" in place of a source's pose, or of all, prevents that:
+    the pose is not known, as with None, and is left to those who detect.
 
     Raises:
         ValueError, OSError: a list is empty or does not match, or a file is missing or not what it should be.
@@ -130,6 +132,8 @@ def read_inputs(
             raise ValueError(f"{source}: a folder; a source is one photo (--photos takes a folder of people)")
     if not isinstance(poses, Targets) and not poses:
         raise ValueError("no target pose: give at least one")
+    if len(source_poses) == 1 and _is_word(source_poses[0]):
+        source_poses = [DETECT] * len(sources)
     for name, given in (("source pose", source_poses), ("mask", masks)):
         if given and len(given) != len(sources):
             raise ValueError(f"{len(given)} {name}s for {len(sources)} sources: give one for each, or none")
@@ -254,7 +258,10 @@ def _read_source_poses(
     poses: list[Pose | None] = []
     said: list[str] = []
     for own, picture in zip(given, pictures, strict=False):
-        if own is None or isinstance(own, (Pose, NamedPose)):
+        if own is None or _is_word(own):
+            poses.append(None)
+            continue
+        if isinstance(own, (Pose, NamedPose)):
             poses.append(own.pose if isinstance(own, NamedPose) else own)
             continue
         read = own if isinstance(own, PoseFile) else _read_source_pose(own, picture, reading)
@@ -278,7 +285,7 @@ def _read_beside(photo: PictureLike, picture: Image.Image, reading: PoseOptions)
         except ValueError as error:
             if _UNKNOWN_KIND not in str(error):
                 raise ValueError(
-                    f"{error} (read because it lies beside {Path(photo).name}: --source-pose names another, or move it away)"
+                    f"{error} (read because it lies beside {Path(photo).name}: --source-pose names another, or says detect)"
                 ) from None
     return None
 
@@ -289,6 +296,10 @@ def _read_source_pose(file: str | Path, picture: Image.Image, reading: PoseOptio
     if len(read.poses) > 1:
         raise ValueError(f"{read.name}: {len(read.poses)} poses; a source has one")
     return read
+
+
+def _is_word(given: Any) -> bool:
+    return isinstance(given, str) and given == DETECT
 
 
 def _warn(read: PoseFile) -> None:

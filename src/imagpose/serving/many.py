@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from imagpose.serving.generate import (
     request_digest,
     warn_of_photographs,
 )
-from imagpose.serving.inputs import GenerateInputs, PoseLike, Targets, as_list, read_inputs, read_targets
+from imagpose.serving.inputs import DETECT, GenerateInputs, PoseLike, as_list, read_inputs, read_targets
 from imagpose.serving.results import RECORD, Generated, finished
 from imagpose.serving.settings import GenerateSettings
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 def generate_people(
     photos: Path | str,
     poses: PoseLike | Sequence[PoseLike],
+    source_poses: Sequence[PoseLike | None] = (),
     *,
     out: Path | str,
     model: str | IMAGPosePipeline = "mini",
@@ -54,6 +56,7 @@ def generate_people(
         photos: a folder with a folder of photos for each person. A photo's pose is read where ``<photo>.json`` or
             ``<photo>_keypoints.json`` lies beside it.
         poses: as of `generate`.
+        source_poses: none, or "detect", so that no pose is read from beside a photo.
         out: folder for ``<person>/<pose>.png``, ..., each person's sheet and record.
         model, reading, device, dtype, backend, overwrite, signature, settings: as of `generate`.
 
@@ -64,6 +67,7 @@ def generate_people(
         ValueError, OSError: nothing could be done; or the line names those who failed, the others are complete.
     """
     asked, out = GenerateSettings.of(settings), Path(out)
+    check_source_poses(source_poses)
     found = people_photos(Path(photos))
     targets = read_targets(as_list(poses), reading)
     _check_out(out)
@@ -72,6 +76,7 @@ def generate_people(
         signature.check()
     check_model(model, asked, device, dtype, backend)
     warn_of_photographs(model_label(model), [file for files in found.values() for file in files])
+    inputs_of = partial(read_inputs, poses=targets, source_poses=source_poses, reading=reading)
     files: dict[str, list[Path]] = {}
     failed: dict[str, str] = {}
     console = Console(stderr=True)
@@ -79,7 +84,7 @@ def generate_people(
         todo: list[str] = []
         for person, own in found.items():
             try:
-                done = _prepared(own, targets, asked, reading, out / person, model_label(model), dtype, overwrite)
+                done = _prepared(inputs_of(own), asked, out / person, model_label(model), dtype, overwrite)
             except (ValueError, OSError) as error:
                 failed[person] = str(error)
                 continue
@@ -91,10 +96,9 @@ def generate_people(
             pipeline, seconds = open_pipeline(model, asked, device, dtype, backend)
             pipeline.set_progress_bar_config(disable=True)
             for person in track(todo, "people", console=console, disable=not console.is_terminal):
-                inputs = person_inputs(found[person], targets, reading)
                 generated = generate_inputs(
-                    pipeline, inputs, asked, out=out / person, dtype=dtype, signature=signature, overwrite=overwrite,
-                    load_seconds=seconds,
+                    pipeline, inputs_of(found[person]), asked, out=out / person, dtype=dtype, signature=signature,
+                    overwrite=overwrite, load_seconds=seconds,
                 )  # fmt: skip
                 files[person], seconds = generated.files, 0.0
     if len(files) > len(todo):
@@ -120,6 +124,12 @@ def _check_out(out: Path) -> None:
     is_ours = (out / LOCK_FILE).is_file() or any((entry / RECORD).is_file() for entry in entries)
     if entries and not is_ours:
         raise ValueError(f"{out} holds files that this command did not write: choose a new or an empty folder")
+
+
+def check_source_poses(source_poses: Sequence[PoseLike | None]) -> None:
+    """Raises `ValueError` unless these can be those of many people: none, or the word "detect"."""
+    if any(own != DETECT for own in source_poses):
+        raise ValueError(f"source poses of many people lie beside their photos: give none, or the word {DETECT}")
 
 
 def people_photos(folder: Path) -> dict[str, list[Path]]:
@@ -149,16 +159,9 @@ def _photos(folder: Path) -> list[Path]:
     return [file for file in files if not (file.stem.endswith("_mask") and file.stem.removesuffix("_mask") in stems)]
 
 
-def person_inputs(photos: list[Path], targets: Targets, reading: PoseOptions | None) -> GenerateInputs:
-    """A person's photos, with the poses that lie beside them, and the target poses; errors as `inputs.read_inputs`."""
-    return read_inputs(photos, targets, reading=reading)
-
-
 def _prepared(
-    photos: list[Path],
-    targets: Targets,
+    inputs: GenerateInputs,
     settings: GenerateSettings,
-    reading: PoseOptions | None,
     out: Path,
     model: str,
     dtype: str | None,
@@ -169,7 +172,6 @@ def _prepared(
     Raises:
         ValueError, OSError: it cannot.
     """
-    inputs = person_inputs(photos, targets, reading)
     check_request(inputs, settings)
     done = None if overwrite else finished(out, request_digest(inputs, settings, model, dtype))
     if done is None:

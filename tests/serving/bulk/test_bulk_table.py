@@ -55,6 +55,26 @@ def test_the_same_rows_in_every_format(folder):
         assert [as_tuple(row) for row in read_table(folder / name)] == expected, name
 
 
+def test_detect_stands_for_source_poses_in_every_format_though_a_file_has_this_name(folder):
+    (folder / "detect").touch()
+    rows = [{"id": "a", "sources": ["in/0.png", "in/1.png"], "poses": ["walk-01"], "source_poses": own}
+            for own in (["detect"], ["detect", "in/0.json"])]  # fmt: skip
+    (folder / "t.csv").write_text(
+        "id,sources,poses,source_poses\n"
+        "a,in/0.png;in/1.png,walk-01,detect\nb,in/0.png;in/1.png,walk-01,detect;in/0.json\n"
+    )
+    (folder / "t.jsonl").write_text(
+        "\n".join(json.dumps({**row, "id": name}) for row, name in zip(rows, "ab", strict=True))
+    )
+    expected = [["detect"], ["detect", str(folder / "in" / "0.json")]]
+    for name in ("t.csv", "t.jsonl"):
+        table = read_table(folder / name)
+        assert [[*row.source_poses] for row in table] == expected and not check_bulk(folder / name)
+    (checked,) = check_rows(table[:1], Defaults(GenerateSettings(), None, "tiny", None))
+    inputs = read_inputs([folder / "in/0.png", folder / "in/1.png"], ["walk-01"], [None, None])
+    assert checked.digest == request_digest(inputs, GenerateSettings(), "tiny", None)
+
+
 def test_ids_that_are_numbers_are_ids(folder):
     table = pyarrow.table({"id": [1, 20], "sources": [["in/0.png"]] * 2, "poses": [["walk-01"]] * 2})
     pyarrow.parquet.write_table(table, folder / "t.parquet")

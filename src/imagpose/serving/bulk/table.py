@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imagpose.serving.inputs import POSE_ENDINGS, PoseLike
+from imagpose.serving.inputs import DETECT, POSE_ENDINGS, PoseLike
 from imagpose.serving.photos import PictureLike
 
 __all__ = ["COLUMNS", "BulkRequest", "Refused", "check_ids", "read_table"]
@@ -29,7 +29,7 @@ class BulkRequest:
         id: 1 to 120 letters, digits, dots, hyphens and underscores (no dot or hyphen first); its results are named after it.
         sources: photos of one person: paths, or pictures.
         poses: as of `generate`: files, folders, patterns, names of the library, or poses.
-        source_poses: none, or one for each source; None in it: not known.
+        source_poses: as of `generate`.
         seed: None: the job's.
         options: settings by name as JSON holds them ({"size": "256x176", "steps": 30}), in place of the job's; see
             `settings.read_settings`.
@@ -156,7 +156,10 @@ def _read_row(values: Mapping[str, Any], number: int, folder: Path) -> BulkReque
             name,
             [_source(own, folder) for own in _texts("sources", values.get("sources"))],
             [_pose(own, folder) for own in _texts("poses", values.get("poses"))],
-            [own and _pose(own, folder) for own in _texts("source_poses", values.get("source_poses"), optional=True)],
+            [
+                own if own in (None, DETECT) else _pose(own, folder)
+                for own in _texts("source_poses", values.get("source_poses"), optional=True)
+            ],
             _seed(values.get("seed")),
             _options(values.get("options")),
         )

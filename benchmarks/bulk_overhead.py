@@ -5,7 +5,8 @@
 Prints for each engine and number of workers: requests a second, and the overhead, which is the time of a request at one
 worker beyond the stand-in's own. The stand-in sleeps, so more workers than cores are no lie about the engine; what they
 compute beside it (photos decoded, PNG written) shares the cores. Starting the workers is not counted: the clock runs from
-the first answer to the last. Also prints the time that checking a row takes, and scoring a picture.
+the first answer to the last. Also prints the time that checking a row takes, scoring a picture, and the least that any
+program would need: to decode the photo and write the picture.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from bulk_stand_in import STAND_IN, StandIn, engine_of, write_table
+from bulk_stand_in import STAND_IN, StandIn, engine_of, stand_in_picture, write_table
+from imagpose.pictures import load_picture
 from imagpose.pose.library import library
 from imagpose.serving.bulk import BulkRequest, read_table
 from imagpose.serving.bulk.requests import Checked, Defaults, Task, check_rows, form_batches
 from imagpose.serving.bulk.store import open_store
 from imagpose.serving.bulk.worker import WorkerSettings
+from imagpose.serving.demo import PEOPLE_FOLDER
+from imagpose.serving.framing import detect_pose
 from imagpose.serving.scores import score_pictures
 from imagpose.serving.settings import GenerateSettings
 
@@ -68,9 +72,20 @@ def single_costs(table: Path) -> Iterator[tuple[str, float]]:
     started = time.perf_counter()
     check_rows(rows, defaults)
     yield "checking a row", (time.perf_counter() - started) / len(rows)
-    with Image.open(table.parent / "sources" / "0.png") as file:
-        picture = file.convert("RGB")
     poses = [next(iter(library().values())).pose]
+    started = time.perf_counter()
+    for number in range(len(rows)):
+        with Image.open(table.parent / "sources" / f"{number % 4}.png") as file:
+            picture = file.convert("RGB")
+        stand_in_picture([picture], poses[0], number, picture.height, picture.width).save(table.parent / "alone.png")
+    alone = (time.perf_counter() - started) / len(rows)
+    yield "nothing but a photo decoded and a picture written", alone
+    photos = [load_picture(file) for file in PEOPLE_FOLDER.glob("*/*.png")]
+    detect_pose(picture)
+    started = time.perf_counter()
+    for photo in photos:
+        detect_pose(photo)
+    yield "the person found in a new photo", (time.perf_counter() - started) / len(photos)
     score_pictures([picture], poses, [picture])
     started = time.perf_counter()
     for _ in range(5):

@@ -24,7 +24,7 @@ from imagpose.pose.library import library
 from imagpose.serving.bulk import run_bulk
 from imagpose.serving.bulk.engines import Engine, LocalEngine, RayEngine
 
-__all__ = ["FAILING_SEED", "KILLING_SEED", "STAND_IN", "StandIn", "engine_of", "write_table"]
+__all__ = ["FAILING_SEED", "KILLING_SEED", "STAND_IN", "StandIn", "engine_of", "stand_in_picture", "write_table"]
 
 FAILING_SEED, KILLING_SEED = 6_660_001, 6_660_002
 """Seeds at which a stand-in raises an error, and at which it kills its own process."""
@@ -77,7 +77,9 @@ class StandIn:
         time.sleep(self.seconds * len(set(seeds)))
         self.seeds += seeds
         requests = zip(sources, target_poses, seeds, strict=True)
-        return ([[_picture(given, pose, seed, height, width) for pose in poses] for given, poses, seed in requests],)
+        return (
+            [[stand_in_picture(given, pose, seed, height, width) for pose in poses] for given, poses, seed in requests],
+        )
 
     def _misbehave(self, seeds: Sequence[int]) -> None:
         if KILLING_SEED in seeds:
@@ -86,7 +88,8 @@ class StandIn:
             raise RuntimeError("the stand-in fails at this seed")
 
 
-def _picture(sources: Sequence[Image.Image], pose: Any, seed: int, height: int, width: int) -> Image.Image:
+def stand_in_picture(sources: Sequence[Image.Image], pose: Any, seed: int, height: int, width: int) -> Image.Image:
+    """What a stand-in answers to a source, or several, and a pose."""
     digest = hashlib.sha256(str(seed).encode())
     for own in sources:
         digest.update(own.tobytes())

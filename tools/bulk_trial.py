@@ -3,7 +3,7 @@
     python tools/bulk_trial.py --requests 10000 --engine ray --workers 2
     python tools/bulk_trial.py --requests 200 --model mini --format parquet
 
-Prints a line for each start of the command, and at last how many results are there, how often any is there twice, and how
+Prints a line for each kill, and at last how many results are there, how often any is there twice, and how
 many differ from what an answer without kills gives (with the stand-in every picture is compared, with mini a few). The exit
 code is 1 if anything is lost, doubled or other than it should be.
 """
@@ -98,38 +98,40 @@ def trial(
     Args:
         table, out: of the job.
         command: the words in front of both.
-        kills: how often; command and worker by turns.
-        longest: seconds after which it is killed at the latest, counted from its first result.
-        say: is told each start.
+        kills: how often; command and worker by turns. A command that lost a worker goes on.
+        longest: seconds after which one is killed at the latest, counted from the first result since the last kill.
+        say: is told each kill, and the end.
         seed: of the moments.
 
     Returns:
         The command's exit code at last.
     """
     moments = random.Random(seed)
-    for start in range(kills + 1):
-        process = subprocess.Popen([*command, str(table), "--out", str(out)], stdout=subprocess.DEVNULL)
-        before, what = _count(out), "ended"
-        if start < kills:
-            _wait_for_more(process, out, before)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(moments.uniform(0, longest))
-        if process.poll() is None and start < kills:
-            workers = workers_of(process.pid)
-            victim = moments.choice(workers) if workers and start % 2 else process.pid
-            what = "worker killed" if victim in workers else "command killed"
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
-        code = process.wait()
-        say(f"start {start + 1}: {what}, exit code {code}, {_count(out):,} folders or parts")
-        if code == 0:
+    words = [*command, str(table), "--out", str(out)]
+    process, starts = subprocess.Popen(words, stdout=subprocess.DEVNULL), 1
+    for kill in range(kills):
+        _wait_for_more(process, out, _count(out))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0, longest))
+        if process.poll() is not None:
             break
+        workers = workers_of(process.pid)
+        victim = moments.choice(workers) if workers and kill % 2 == 0 else process.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+        if victim == process.pid:
+            process.wait()
+        say(f"{'command' if victim == process.pid else 'worker'} killed, {_count(out):,} folders or parts")
+        if process.poll() is not None:
+            process, starts = subprocess.Popen(words, stdout=subprocess.DEVNULL), starts + 1
+    code = process.wait()
+    say(f"start {starts} ended with exit code {code}, {_count(out):,} folders or parts")
     return code
 
 
 def _wait_for_more(process: subprocess.Popen[bytes], out: Path, before: int) -> None:
     while process.poll() is None and _count(out) <= before:
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def _count(out: Path) -> int:
@@ -175,7 +177,7 @@ def verdict(table: Path, out: Path, model: str, form: str, steps: int) -> int:
     undisturbed = table.with_name("again.csv")
     compared = lines if model == "stand-in" else [lines[0], *lines[1 :: max(1, len(lines) // _COMPARED_OF_MINI)]]
     undisturbed.write_text("\n".join(compared) + "\n", encoding="utf-8")
-    again = table.with_name("again")
+    again, started = table.with_name("again"), time.monotonic()
     if model == "stand-in":
         run_bulk(
             undisturbed, again, model=STAND_IN, form=form, engine=engine_of("local", 1), open_model=partial(StandIn)
@@ -183,15 +185,18 @@ def verdict(table: Path, out: Path, model: str, form: str, steps: int) -> int:
     else:
         settings = GenerateSettings.of({"steps": steps, "crop": False, "retarget": False})
         run_bulk(undisturbed, again, model=model, form=form, settings=settings, device="cpu")
+    seconds = time.monotonic() - started
+    print(f"undisturbed in this process: {len(compared) - 1:,} requests in {seconds:.0f} s")
     expected = {(own_id, name): pixels for own_id, name, pixels in results(again, form)}
     lost = wanted - {own_id for own_id, _ in found}
     doubled = [key for key, count in often.items() if count > 1]
     other = [key for key, pixels in expected.items() if found.get(key) != pixels]
+    unfinished = list(out.rglob("*.partial"))
     print(
         f"{len(wanted):,} requests, {len(found):,} pictures: {len(lost)} lost, {len(doubled)} doubled,"
-        f" {len(other)} of {len(expected):,} compared differ"
+        f" {len(other)} of {len(expected):,} compared differ, {len(unfinished)} unfinished left"
     )
-    return 1 if lost or doubled or other else 0
+    return 1 if lost or doubled or other or unfinished else 0
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def _unfinished(path: Path) -> Iterator[Path]:
     known by that, and removed when `path` is written again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_left_overs(path)
+    clear_left_overs(path)
     room = Path(tempfile.mkdtemp(".partial", f".{_short(path.name)}-{os.getpid()}-", path.parent))
     with locked_folder(room):
         try:
@@ -91,7 +91,7 @@ def _close(room: Path, path: Path) -> None:
     shutil.rmtree(room, ignore_errors=True)
 
 
-def _clear_left_overs(path: Path) -> None:
+def clear_left_overs(path: Path) -> None:
     """Remove what killed processes left of their attempts to write `path`; see `_unfinished`."""
     ours = re.compile(rf"\.{re.escape(_short(path.name))}-(\d+)-\w{{8}}\.partial")
     for folder in path.parent.glob(".*.partial"):

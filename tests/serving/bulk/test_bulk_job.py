@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import subprocess
 from functools import partial
 
 import numpy as np
@@ -216,6 +217,27 @@ def test_of_rows_that_a_killed_overwrite_left_twice_the_later_count(tmp_path):
     assert sorted(pyarrow.parquet.read_table(part)["id"].to_pylist()) == ["r000000", "r000002", "r000003"]
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(part), out / "pictures-00002.parquet")
     assert len(ParquetStore(out).found()) == 4 and not part.exists()
+
+
+def test_what_killed_jobs_left_beside_their_results_is_gone_after_a_run(tmp_path):
+    """Of a first result: before the renaming and after it; of an overwritten one: between the two, and after them."""
+    table, out = write_table(tmp_path, 4), tmp_path / "out"
+    stand_in_job(table, out)
+    first = pictures_of(out, "files")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name, rooms in (("r000000", "new"), ("r000001", ""), ("r000002", "new old"), ("r000003", "old")):
+        (folder,) = out.glob(f"pictures/*/{name}")
+        room = folder.parent / f".{name}-{dead.pid}-abc_d3fg.partial"
+        room.mkdir()
+        (room / ".lock").touch()
+        for own in rooms.split():
+            shutil.copytree(folder, room / own)
+        if name in ("r000000", "r000002"):
+            shutil.rmtree(folder)
+    report, _ = stand_in_job(table, out)
+    assert report.made == ["r000000"] and len(report.kept) == 3 and not report.failed
+    assert pictures_of(out, "files") == first and not list(out.rglob("*.partial"))
 
 
 def test_files_of_others_where_a_result_belongs_are_kept_and_that_request_alone_fails(tmp_path):

@@ -90,7 +90,8 @@ def test_animate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
     words = [
         "animate", "--source", "b.png", "--source", "a.png", "--poses", "2.json", "--poses", "1.mp4",
         "--source-pose", "y.json", "--source-pose", "x.json", "--out", tmp_path / "dance.gif", "--fps", 12.5,
-        "--smooth", "one-euro", "--grid", "3x3", "--overlap", 2, "--size", "256x176", "--no-crop", "--no-retarget",
+        "--between", 3, "--smooth", "one-euro", "--grid", "3x3", "--overlap", 2, "--size", "256x176", "--no-crop",
+        "--no-retarget",
         "--place", "source", "--model", "some/model", "--device", "cpu", "--dtype", "bf16", "--backend", "compile",
         "--overwrite", "--seed", 9, "--person", 2, "--c2pa-certificate", "c.pem",
     ]  # fmt: skip
@@ -98,7 +99,7 @@ def test_animate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
     assert result.code == 0 and "dance.gif: 12 frames, 12.5 a second" in result.out
     assert seen == {
         "sources": [Path("b.png"), Path("a.png")], "poses": ["2.json", "1.mp4"],
-        "source_poses": ["y.json", "x.json"], "out": tmp_path / "dance.gif", "fps": 12.5, "smooth": "one-euro",
+        "source_poses": ["y.json", "x.json"], "out": tmp_path / "dance.gif", "fps": 12.5, "between": 3, "smooth": "one-euro",
         "grid": "3x3", "overlap": 2, "size": (256, 176), "crop": False, "retarget": False, "place": "source",
         "model": "some/model", "device": "cpu", "dtype": "bf16", "backend": "compile", "overwrite": True,
         "sampling": Sampling(seed=9), "reading": PoseOptions(person=2), "signature": Signature(Path("c.pem"), Path("k.pem")),

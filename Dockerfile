@@ -10,7 +10,7 @@
 FROM python:3.11-slim
 
 ARG TORCH_INDEX=""
-ARG EXTRAS=pose,provenance,web
+ARG EXTRAS=pose,provenance,video,web
 
 WORKDIR /opt/imagpose
 COPY constraints.txt ./

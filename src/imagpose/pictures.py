@@ -21,6 +21,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # What Pillow raises for damaged files, depending on the format and the damage.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
 _LYING = (5, 6, 7, 8)  # EXIF orientations that turn a picture by 90 degrees
+_LONGEST_SIZE = 40  # letters of a text with height and width
 
 
 def load_picture(source: Any, data: bytes | None = None) -> Image.Image:
@@ -151,8 +152,8 @@ def parse_size(text: str) -> tuple[int, int]:
         ValueError: the text has another form.
     """
     height, separator, width = text.lower().partition("x")
-    if not (separator and height.isdecimal() and width.isdecimal()):
-        raise ValueError(f"size is {text!r}; height x width expected, for example 256x176")
+    if not (separator and height.isdecimal() and width.isdecimal()) or len(text) > _LONGEST_SIZE:
+        raise ValueError(f"size is {text[:_LONGEST_SIZE]!r}; height x width expected, for example 256x176")
     return int(height), int(width)
 
 

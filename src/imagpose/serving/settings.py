@@ -214,7 +214,7 @@ def _size(name: str, value: Any) -> tuple[int, int]:
 
 
 def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer():
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     return int(value)
 

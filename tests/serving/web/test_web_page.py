@@ -179,6 +179,27 @@ def test_refusals_reach_the_program_as_one_line(client, photo, pose_json):
             generate(client, [photo], poses, **settings)
 
 
+def test_calls_of_another_shape_are_refused_in_a_line(served, client, photo, capfd):
+    def ask(call, *inputs):
+        body = json.dumps({"data": inputs}).encode()
+        asked = urllib.request.Request(
+            f"{served.local_url}gradio_api/call/{call}", body, {"Content-Type": "application/json"}
+        )
+        event = json.load(urllib.request.urlopen(asked))["event_id"]
+        told = urllib.request.urlopen(f"{served.local_url}gradio_api/call/{call}/{event}").read().decode()
+        return json.loads(told.split("data: ")[1])["error"]
+
+    file = {"path": str(photo), "meta": {"_type": "gradio.FileData"}}
+    shape = "a list of photos, a list of poses, settings expected, files uploaded before"
+    assert shape in ask("generate", file, ["walk-03"], {})  # one photo without a list
+    assert shape in ask("generate", [file], ["walk-03"], {})  # never uploaded
+    assert shape in ask("generate", [file], ["walk-03"])
+    assert "a list of poses" in ask("generate", [], "walk-03", {})
+    assert ask("detect", None) == ask("read_poses", None) == "no file: upload one first"
+    assert "a file expected" in ask("detect", 5)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_file_of_poses_is_read(client, pose, tmp_path):
     write_openpose_json([pose(0).resize(160, 320), pose(1).resize(160, 320)], tmp_path / "dance.json")
     found = client.predict(gradio_client.handle_file(str(tmp_path / "dance.json")), api_name="/read_poses")

@@ -20,13 +20,13 @@ def add_calls(studio: Studio) -> None:
 
     Their inputs and outputs are components that nobody sees.
     """
-    photos = gr.File(label="photos", file_count="multiple", visible=False)
-    poses = gr.JSON(label="poses", visible=False)
-    sequence = gr.File(label="sequence", visible=False)
+    photos = gr.File(label="a list of photos", file_count="multiple", visible=False)
+    poses = gr.JSON(label="a list of poses", visible=False)
+    sequence = gr.File(label="a sequence or null", visible=False)
     options = gr.JSON(label="settings", visible=False)
     written = gr.File(label="files", file_count="multiple", visible=False)
     found = gr.JSON(label="found", visible=False)
-    one = gr.File(label="file", visible=False)
+    one = gr.File(label="a file", visible=False)
 
     async def generate(photos: list[str] | None, poses: Any, settings: Any) -> list[str]:
         given = [Photo(path) for path in photos or ()]
@@ -44,7 +44,7 @@ def add_calls(studio: Studio) -> None:
         def ask(path: str) -> Any:
             try:
                 return function(path)
-            except (ValueError, TypeError) as error:
+            except ValueError as error:
                 raise _error(error) from None
 
         return ask

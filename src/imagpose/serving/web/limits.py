@@ -95,12 +95,14 @@ class Limits:
                 raise ValueError(f"{value} {name}: this page takes at most {most}")
 
 
-def inside(folder: Path, path: str | Path) -> Path:
+def inside(folder: Path, path: object) -> Path:
     """A path that a browser sent, if it is a file inside `folder`.
 
     Raises:
         ValueError: it leads elsewhere, or there is no such file (any more).
     """
+    if not isinstance(path, (str, Path)):
+        raise ValueError("no file: upload one first")
     found = Path(path).resolve()
     if not found.is_relative_to(folder.resolve()) or not found.is_file():
         raise ValueError(

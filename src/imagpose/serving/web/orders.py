@@ -248,7 +248,7 @@ def _poses(value: Any, reading: PoseOptions, name: str) -> list[Pose]:
             _check_shape(pose.height, pose.width)
         return [read_pose_file(to_openpose(pose), _PIXELS).poses[0] for pose in found]
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(f"{name}: {str(error).removeprefix('pose: ')}") from None
 
 
 def _check_shape(height: int, width: int) -> None:

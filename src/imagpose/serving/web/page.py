@@ -28,6 +28,8 @@ from imagpose.version import __version__
 _ASSETS = Path(__file__).parent / "assets"
 _LOOK_EVERY = 0.25  # seconds between looks at a job
 _ANY = "any"
+_PAGE = "page"  # name of the call that the page's button makes
+_OF_THE_PAGE = "the page sent something else than it should: reload it"
 _SCENARIOS = [
     ("any to any", _ANY),
     ("T1: one photo, one pose a canvas, best kept by the seed", "T1"),
@@ -71,7 +73,7 @@ def build_page(studio: Studio) -> gr.Blocks:
 
     Its calls for programs are those of `calls.add_calls`.
     """
-    with gr.Blocks(title="imagpose", analytics_enabled=False, fill_width=True) as page:
+    with _Page(title="imagpose", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(
             _asset("header.html").replace("VERSION", __version__), apply_default_css=False, elem_id="imagpose-header"
         )
@@ -119,7 +121,7 @@ def build_page(studio: Studio) -> gr.Blocks:
 
         asked = action.generate(
             generate, [person, editor, action, *settings.values()], [results], show_progress="hidden",
-            concurrency_limit=None, api_name="page", api_visibility="private", trigger_mode="multiple",
+            concurrency_limit=None, api_name=_PAGE, api_visibility="private", trigger_mode="multiple",
         )  # fmt: skip
         asked.failure(refused, None, [results], show_progress="hidden", queue=False, api_visibility="private")
         add_calls(studio)
@@ -127,6 +129,20 @@ def build_page(studio: Studio) -> gr.Blocks:
         _keep_local(block)
     page.queue(max_size=1000, default_concurrency_limit=8)
     return page
+
+
+class _Page(gr.Blocks):
+    """Gradio's page, which says in a line why it does not take a request; Gradio itself would say nothing, and log."""
+
+    async def preprocess_data(self, block_fn: Any, *given: Any, **options: Any) -> Any:
+        try:
+            return await super().preprocess_data(block_fn, *given, **options)
+        except gr.Error:
+            raise
+        except Exception:
+            needed = ", ".join(block.label for block in block_fn.inputs if block.label)
+            text = f"{needed} expected, files uploaded before (gradio_api/info says more)"
+            raise gr.Error(_OF_THE_PAGE if block_fn.api_name == _PAGE else text, print_exception=False) from None
 
 
 def _keep_local(block: Any) -> None:
@@ -203,7 +219,7 @@ async def _generated(
     try:
         job = await asyncio.to_thread(_submitted, studio, person, poses, film, settings)
     except (KeyError, TypeError):
-        yield {"state": "failed", "message": "the page sent something else than photos and poses: reload it"}
+        yield {"state": "failed", "message": _OF_THE_PAGE}
         return
     except BusyError as error:
         yield {"state": "busy", "message": str(error)}
@@ -262,8 +278,10 @@ def _told(function: Any, name: str) -> Any:
     def told(arguments: Any) -> dict[str, Any]:
         try:
             return {"value": function(*map(str, arguments))}
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             return {"error": " ".join(str(error).split())}
+        except TypeError:
+            return {"error": _OF_THE_PAGE}
 
     told.__name__ = name
     return told

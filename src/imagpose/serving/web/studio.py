@@ -38,6 +38,7 @@ _BACKEND = "torch"  # "auto" would choose by what earlier requests left on the d
 _IN_THE_PAGES_WORDS = {  # what is said for the command line
     r"--pose-frame HEIGHTxWIDTH(, or put its picture beside it)?": "give the frame, height x width",
     r"say which: --pose-units": "convert it by `imagpose poses convert` with --pose-units",
+    r" \(--pose-units pixels.*$": "",
     r" \(--[\w-]+\)": "",
 }
 _VIEW_NAMES = ("front", "back", "side")  # the first views of every person that ships, see tools/make_demo_people.py

@@ -325,6 +325,13 @@ def test_photos_and_files_are_taken_and_refused(open_tab, tmp_path: Path, pose, 
     tab.get_by_label("Add poses from files").set_input_files(tmp_path / "dance.json")
     tab.get_by_text("dance.json: 2 poses").wait_for()
     assert tab.locator(".im-strip button").count() == 3
+    write_openpose_json([pose(0).resize(160, 320)] * 18, tmp_path / "long.json")
+    tab.get_by_label("Add poses from files").set_input_files(tmp_path / "long.json")
+    tab.get_by_text(
+        "long.json: 16 poses; 18 poses; the first 16 are taken, a film takes 250; at most 16 target poses"
+    ).wait_for()
+    for _ in range(13):
+        press(tab, "Delete")
     (tmp_path / "frameless.txt").write_text("\n".join(f"{10 + 9 * k} {20 + 13 * k}" for k in range(18)))
     tab.get_by_label("Add poses from files").set_input_files(tmp_path / "frameless.txt")
     tab.get_by_label("Frame of key points, height x width").fill("400x300")

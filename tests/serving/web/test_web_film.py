@@ -240,6 +240,13 @@ def test_a_film_can_be_cancelled_and_leaves_nothing(studio, own, pose_json, monk
     assert not list(studio.folder.glob("result-*"))
 
 
+def test_where_results_take_all_the_room_no_more_are_made(tiny_model, photo, pose_json, tmp_path):
+    studio = Studio(tmp_path, {"tiny": tiny_model}, Limits(kept_bytes=1000), "cpu")
+    with pytest.raises(ValueError, match="no room for more files"):
+        studio.submit([Photo(photo)], [pose_json(0)], {"units": "pixels"})
+    studio.close()
+
+
 def test_files_of_a_request_stay_until_it_has_ended(studio, own, pose_json):
     before = studio.desk.submit(lambda job: time.sleep(0.6))
     job = studio.submit_film(

@@ -275,7 +275,7 @@ def test_uploads_end_where_the_folder_is_full(tiny_model):
         with pytest.raises(urllib.error.HTTPError) as refused:
             for taken in range(20):
                 upload(page, bytes([taken]) * 100_000)
-        assert refused.value.code == 413 and "no room for more uploads" in refused.value.read().decode() and taken > 1
+        assert refused.value.code == 413 and "no room for more files" in refused.value.read().decode() and taken > 1
         unstated = urllib.request.Request(f"{page.local_url}gradio_api/upload", iter([b"text"]), method="POST")
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(unstated)

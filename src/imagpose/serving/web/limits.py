@@ -26,7 +26,7 @@ class Limits:
         views: slots of a joint canvas.
         waiting: requests that may wait beside the one that is worked on.
         kept_seconds: how long files stay.
-        kept_bytes: of all files together, above which uploads are refused.
+        kept_bytes: of all files together, above which uploads and requests are refused.
     """
 
     file_bytes: int = 20 * 2**20
@@ -62,13 +62,13 @@ class Limits:
             )
 
     def check_room(self, folder: Path, more: int) -> None:
-        """Raises `ValueError` if a folder of uploads cannot take so many bytes more."""
+        """Raises `ValueError` if a folder of uploads and results cannot take so many bytes more."""
         there = 0
         for path in folder.rglob("*"):
             with suppress(FileNotFoundError):  # removed in the meantime
                 there += path.stat().st_size
         if there + more > self.kept_bytes:
-            raise ValueError("no room for more uploads; old ones are removed after a while, try again later")
+            raise ValueError("no room for more files; old ones are removed after a while, try again later")
 
     def check_request(
         self,

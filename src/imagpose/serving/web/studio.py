@@ -154,7 +154,9 @@ class Studio:
                 read = read_pose_file(file, options)
                 poses, notes = read.poses, [self._plain(note) for note in read.notes]
         if len(poses) > self.limits.poses:
-            notes.append(f"{len(poses)} poses; the first {self.limits.poses} are taken, a film takes more")
+            notes.append(
+                f"{len(poses)} poses; the first {self.limits.poses} are taken, a film takes {self.limits.frames}"
+            )
         return {"poses": [to_openpose(pose) for pose in poses[: self.limits.poses]], "notes": notes}
 
     def look_at_sequence(self, path: str, frame: str = "") -> dict[str, Any]:
@@ -204,12 +206,19 @@ class Studio:
         return self._submit(order, [*order.photos, *([order.sequence] if isinstance(order.sequence, Path) else [])])
 
     def _submit(self, order: Order | FilmOrder, files: Sequence[Path]) -> Job:
-        """Put a checked request into the line; its files stay until it ends, however long it waits and takes."""
+        """Put a checked request into the line; its files stay until it ends, however long it waits and takes.
+
+        Raises:
+            ValueError: uploads and results take all the room that there is.
+            BusyError: too many wait.
+        """
         folder = self.folder / f"result-{secrets.token_urlsafe(16)}"
         own = {self.folder / file.relative_to(self.folder).parts[0] for file in files} - {self.people_folder}
         for entry in own:
             os.utime(entry)
         self.remove_old_files()
+        with self._refusing():
+            self.limits.check_room(self.folder, 0)
         job = self.desk.submit(lambda job: self._work(order, folder, job))
         self._needed[job] = own | {folder}
         return job

@@ -75,6 +75,7 @@ def make_film(order: FilmOrder, pipeline: IMAGPosePipeline, folder: Path, job: J
     Raises:
         ValueError: a clip shows nobody, or has more frames than the limit.
     """
+    job.news = {"step": 0}
     given = order.sequence if isinstance(order.sequence, PoseSequence) else _found(order, order.sequence, limits, job)
     file, film = folder / SEQUENCE, folder / order.name
     file.parent.mkdir(parents=True)
@@ -106,7 +107,7 @@ def _found(order: FilmOrder, clip: Path, limits: Limits, job: Job) -> PoseSequen
         job.check()
         if (frames - 1) * (order.settings.between + 1) + 1 > limits.frames:
             raise ValueError(f"more than {limits.frames} frames: this page takes at most {limits.frames}")
-        job.news = {"read": frames}
+        job.news = {"step": 0, "read": frames}
 
     found = read_sequence([clip], tell=tell)
     if len(found.poses) < 2:

@@ -29,19 +29,17 @@ function draw() {
   find(".im-length").textContent = isFilm ? length() : "";
 }
 
-const count = (number, one, many) => `${number} ${number === 1 ? one : many}`;
-
 function length() {
   if (note) return note;
   const isStrip = film.from === "strip", fps = film.fps[film.from] ?? film.file?.fps ?? 25;
   if (!isStrip && !film.file) return `At most ${props.limit} frames.`;
   const poses = isStrip ? im.poses ?? 1 : film.file.frames;
   if (isStrip && poses < 2) return "One target pose makes no film: add another.";
-  const what = isStrip ? count(poses, "pose", "poses") : film.file.name;
+  const what = isStrip ? im.count(poses, "pose") : film.file.name;
   if (!poses) return what;
   const frames = isStrip ? (poses - 1) * (film.between + 1) + 1 : poses;
   const most = frames > props.limit ? `; at most ${props.limit} frames are taken` : "";
-  return `${what}: ${count(frames, "frame", "frames")}, ${(frames / fps).toFixed(1)} s${most}`;
+  return `${what}: ${im.count(frames, "frame")}, ${(frames / fps).toFixed(1)} s${most}`;
 }
 
 async function take([file]) {
@@ -58,8 +56,8 @@ async function take([file]) {
     note = notes.length ? `${length()}; ${notes.join("; ")}` : "";
   } catch (error) {
     note = error.message || String(error);
-    if (/frame, height/.test(note)) find(".im-frame").hidden = false;
   }
+  find(".im-frame").hidden = !film.frame && !/frame, height/.test(note);
   save();
 }
 
@@ -83,13 +81,13 @@ const TEXTS = {
   asked: () => "Asking …",
   waiting: (value) => (value.place ? `Waiting: ${value.place} before you` : "Starting …"),
   running: (value) => {
-    if (value.read && !value.step) return `Finding poses: ${count(value.read, "frame", "frames")}`;
-    if (!value.step) return "Loading the model …";
-    const frames = value.frames === undefined ? "" : `, ${count(value.frames, "frame", "frames")} finished`;
+    if (value.read && !value.step) return `Finding poses: ${im.count(value.read, "frame")}`;
+    if (!value.step) return value.step === undefined ? "Loading the model …" : "Preparing …";
+    const frames = value.frames === undefined ? "" : `, ${im.count(value.frames, "frame")} finished`;
     if (value.step < value.steps) return `Step ${value.step} of ${value.steps}${frames}`;
     return value.frames === undefined ? "Looking at the pictures …" : "Writing the film …";
   },
-  done: (value) => `${value.film ? `A film of ${count(value.frames, "frame", "frames")}` : count(value.items.length, "picture", "pictures")} in ${value.seconds} s. ${value.note}`,
+  done: (value) => `${value.film ? `A film of ${im.count(value.frames, "frame")}` : im.count(value.items.length, "picture")} in ${value.seconds} s. ${value.note}`,
   cancelled: () => "Cancelled.",
   failed: (value) => value.message,
   busy: (value) => value.message,

@@ -250,10 +250,11 @@ function draw() {
   for (const button of find(".im-library").children) button.disabled = isFull;
 }
 
+// Add target poses as far as there is room; gives what there is to say.
 function add(added) {
   const room = props.limit - poses.length;
-  if (added.length > room) say(`At most ${props.limit} target poses.`);
   if (room > 0) change(() => { poses.push(...copy(added.slice(0, room))); current = poses.length - 1; });
+  return added.length > room ? `at most ${props.limit} target poses` : "";
 }
 
 function swap(other) {
@@ -268,8 +269,8 @@ async function read(files) {
       const { path } = await upload(file);
       const told = await server.read([path, find(".im-frame input").value]);
       if (told.error) throw new Error(told.error);
-      say([`${file.name}: ${told.value.poses.length} ${told.value.poses.length === 1 ? "pose" : "poses"}`, ...told.value.notes].join("; "));
-      add(told.value.poses.map(im.fromOpenPose));
+      const { poses: found, notes } = told.value, full = add(found.map(im.fromOpenPose));
+      say([`${file.name}: ${im.count(found.length, "pose")}`, ...notes, full].filter(Boolean).join("; "));
     } catch (error) {
       say(error.message || String(error));
       find(".im-frame").hidden = !/frame/.test(error.message || "");
@@ -310,12 +311,12 @@ function drawLibrary() {
   const kind = find(".im-kind").value;
   find(".im-library").replaceChildren(...LIBRARY.filter((own) => kind === "all" || own.name.startsWith(`${kind}-`)).map((own) => im.node("button", {
     type: "button", "aria-label": `Add ${own.name}: ${own.text}`, title: `${own.name}: ${own.text}`, disabled: poses.length >= props.limit,
-    onclick: () => { say(""); add([own.pose]); },
+    onclick: () => say(add([own.pose])),
   }, [im.skeleton(own.pose, null, 0.022)])));
 }
 
 im.dropZone(find(".im-from .im-drop"), read);
-im.hear("pose", (given) => add([im.fromOpenPose(given)]));
+im.hear("pose", (given) => say(add([im.fromOpenPose(given)])));
 new ResizeObserver(() => { if (svg) drawStage(); }).observe(stage);
 
 const kept = im.kept("poses");

@@ -78,6 +78,8 @@
     try { return JSON.parse(sessionStorage.getItem(`imagpose-${name}`)); } catch { return null; }
   };
 
+  im.count = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
+
   // A group of radio buttons whose values are in `data-<name>`; gives the function that chooses one, and tells `take`.
   im.radios = (group, name, take) => {
     const buttons = [...group.children];

@@ -201,6 +201,14 @@ def test_between_two_poses_joints_turn_and_the_trunk_goes_straight():
     np.testing.assert_allclose(middle.keypoints[:, 2], np.minimum(start[:, 2], end[:, 2]), rtol=1e-6)
 
 
+def test_a_limb_turns_the_shorter_way():
+    start, end = some_pose(0).keypoints.copy(), some_pose(0).keypoints.copy()
+    for points, angle in ((start, math.radians(170)), (end, math.radians(-170))):
+        points[9, :2] = points[8, :2] + 40 * np.array([math.cos(angle), math.sin(angle)])
+    (middle,) = poses_between(Pose(start, 200, 300), Pose(end, 200, 300), 1)
+    np.testing.assert_allclose(middle.keypoints[9, :2] - middle.keypoints[8, :2], (-40, 0), atol=1e-4)
+
+
 def test_the_way_back_is_the_way_there():
     first, second = some_pose(2, hands=True), some_pose(3, hands=True)
     there, back = poses_between(first, second, 4), poses_between(second, first, 4)[::-1]

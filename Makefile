@@ -10,7 +10,7 @@ help:
 	@echo "make demo   install, generate pictures of held-out people, write demo/index.html"
 	@echo "make test   install, run all tests"
 	@echo "make lint   ruff and mypy"
-	@echo "make bench  print the speeds of the UNet, of rendering and of training on this machine"
+	@echo "make bench  one table of speeds on this machine: UNet, rendering, training, first picture; bench.json"
 	@echo "make mini   train mini from wherever it stands (days on two cores), see docs/training.md"
 	@echo "make clean  remove the virtual environment and what tools leave behind"
 
@@ -40,10 +40,7 @@ lint: $(DEVELOPMENT)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python benchmarks/unet_speed.py
-	$(BIN)/python benchmarks/render_speed.py
-	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/training_loop.py
+	$(BIN)/python benchmarks/bench.py --out bench.json
 
 mini: $(READY)
 	tools/train_mini.sh

@@ -71,6 +71,23 @@ class Loop:
         return time.perf_counter() - started, networks
 
 
+def measure(folder: Path, steps: int, batch: int, identities: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Of both loops, with caches first: canvases per second, and the share of a step outside the networks."""
+    prepare_people(0, identities, 8, HEIGHT, WIDTH, folder / "people")
+    loops = {
+        title: Loop(build(folder, batch, cached), batch)
+        for title, cached in (("with caches", True), ("pictures encoded in every step", False))
+    }
+    times: dict[str, list[tuple[float, float]]] = {title: [] for title in loops}
+    for turn in range(steps + 2):
+        for title, loop in loops.items():
+            measured = loop.step()
+            if turn >= 2:
+                times[title].append(measured)
+    rates = {title: batch / median(whole for whole, _ in own) for title, own in times.items()}
+    return rates, {title: median(1 - networks / whole for whole, networks in own) for title, own in times.items()}
+
+
 def main() -> None:
     """Print one line per loop and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -81,27 +98,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare_people(0, arguments.identities, 8, HEIGHT, WIDTH, folder / "people")
-        loops = {
-            title: Loop(build(folder, arguments.batch, cached), arguments.batch)
-            for title, cached in (("with caches", True), ("pictures encoded in every step", False))
-        }
-        times: dict[str, list[tuple[float, float]]] = {title: [] for title in loops}
-        for turn in range(arguments.steps + 2):
-            for title, loop in loops.items():
-                measured = loop.step()
-                if turn >= 2:
-                    times[title].append(measured)
+        rates, outside = measure(Path(name), arguments.steps, arguments.batch, arguments.identities)
     print(
         f"{platform.machine()}, {arguments.threads} thread(s), bf16 autocast, 2x2 canvases of {HEIGHT}x{WIDTH} views,"
         f" batch {arguments.batch}, medians of {arguments.steps} steps"
     )
-    rates = {}
-    for title, own in times.items():
-        rates[title] = arguments.batch / median(whole for whole, _ in own)
-        outside = median(1 - networks / whole for whole, networks in own)
-        print(f"{title:32s} {rates[title]:5.1f} canvases/s, outside the networks {outside:.1%}")
+    for title, rate in rates.items():
+        print(f"{title:32s} {rate:5.1f} canvases/s, outside the networks {outside[title]:.1%}")
     first, second = rates.values()
     print(f"ratio {first / second:.2f}")
 

@@ -383,3 +383,8 @@ def _differing(found: Any, wanted: Mapping[str, Any], defaults: Any) -> list[str
         elif name not in held or held[name] != value:
             names.append(name)
     return names
+
+
+def cache_folder() -> Path:
+    """``imagpose`` below the user's folder of caches (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imagpose"

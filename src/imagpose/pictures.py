@@ -16,6 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 MIN_SIDE, MAX_SIDE, MAX_PIXELS = 16, 20_000, 100_000_000
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 # Pillow's other formats are rare, and some of them start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # What Pillow raises for damaged files, depending on the format and the damage.

@@ -60,7 +60,7 @@ def test_a_view_as_the_model_knows_it_stays_as_it_is(kind, yaw):
 def test_every_pose_of_the_library_lies_in_its_box():
     for own in library().values():
         pose = own.pose.crop(-300, -200, 1000, 900 if own.pose.inside[[10, 13]].any() else 712)
-        left, top, right, bottom = person_box(pose, SHAPE)
+        left, top, right, bottom = person_box([pose], SHAPE)
         points = pose.keypoints[pose.inside, :2]
         assert left <= points[:, 0].min() and points[:, 0].max() <= right, own.name
         assert top < points[:, 1].min() and points[:, 1].max() <= bottom, own.name
@@ -70,7 +70,7 @@ def test_every_pose_of_the_library_lies_in_its_box():
 def test_too_few_points_say_nothing():
     points = np.zeros((18, 3), np.float32)
     points[:4] = (50, 60, 1)
-    assert person_box(Pose(points, 600, 400), SHAPE) is None
+    assert person_box([Pose(points, 600, 400)], SHAPE) is None
 
 
 def test_without_a_detector_the_photo_stays_whole(monkeypatch):

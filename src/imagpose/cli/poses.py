@@ -39,10 +39,10 @@ def list_(
 @with_reading
 def show(reading: PoseOptions, files: PoseFiles) -> None:
     """Print what is read from files: format, units, frame, person, joints."""
-    from imagpose.serving.poses import show_file
+    from imagpose.pose import read_pose_file
 
     for file in files:
-        for line in show_file(file, reading):
+        for line in read_pose_file(file, reading).lines():
             typer.echo(line)
 
 

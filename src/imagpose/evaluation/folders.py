@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagpose.pictures import picture_size
+from imagpose.pictures import PICTURE_ENDINGS, picture_size
 
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 _SHOWN = 3
 
 
@@ -58,14 +57,14 @@ def list_pictures(folder: Path, role: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     twice = []
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in _ENDINGS or path.name.startswith(".") or not path.is_file():
+        if path.suffix.lower() not in PICTURE_ENDINGS or path.name.startswith(".") or not path.is_file():
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             twice.append(f"{found[name]} and {path.name}")
         found[name] = path
     if not found:
-        raise ValueError(f"folder of {role} pictures {folder} holds no picture ({', '.join(_ENDINGS)})")
+        raise ValueError(f"folder of {role} pictures {folder} holds no picture ({', '.join(PICTURE_ENDINGS)})")
     refuse(twice, f"{role} pictures of one name")
     return found
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from imagpose.io import check_free_space, json_digest, partial_folder
+from imagpose.io import cache_folder, check_free_space, json_digest, partial_folder
 from imagpose.version import __version__
 from imagpose.views import ViewGrid
 
@@ -57,9 +57,8 @@ def _core() -> Any:
 
 
 def exported_folder() -> Path:
-    """Where exported networks are kept: ``imagpose/exported`` below the user's folder of caches
-    (``$XDG_CACHE_HOME``, else ``~/.cache``). It may be removed at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imagpose" / "exported"
+    """Where exported networks are kept: ``exported`` in `io.cache_folder`. It may be removed at any time."""
+    return cache_folder() / "exported"
 
 
 class ExportedUNet:

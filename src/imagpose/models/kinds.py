@@ -34,7 +34,7 @@ def check_base(preset: Preset, files: PresetFiles) -> None:
         with failures_of(given.folder):
             found = UNet2DConditionModel.load_config(given.folder)
     kinds = {base.title: _base_sizes(base.unet) for base in BASES.values()}
-    sizes = {name: _plain(found.get(name)) for name in kinds[preset.base.title]}
+    sizes = {name: as_stored(found.get(name)) for name in kinds[preset.base.title]}
     if sizes != kinds[preset.base.title]:
         known = next((title for title, own in kinds.items() if own == sizes), None)
         raise ValueError(_refusal(preset, "base", given, preset.base.title, known, sizes))
@@ -88,5 +88,6 @@ def _refusal(
     )
 
 
-def _plain(value: Any) -> Any:
+def as_stored(value: Any) -> Any:
+    """A setting as it comes back from JSON, so that it can be compared."""
     return list(value) if isinstance(value, (list, tuple)) else value

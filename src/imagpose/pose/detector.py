@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from imagpose.io import cache_folder
 from imagpose.pose.keypoints import Pose
 
 USABLE_POINTS = 9
@@ -59,6 +59,5 @@ def largest_first(poses: list[Pose]) -> list[Pose]:
 
 
 def networks_folder() -> Path:
-    """Where the files of networks lie, and can be put by hand: ``imagpose/pose`` below the user's folder of caches
-    (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imagpose" / "pose"
+    """Where the files of networks lie, and can be put by hand: ``pose`` in `io.cache_folder`."""
+    return cache_folder() / "pose"

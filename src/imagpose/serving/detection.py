@@ -13,12 +13,11 @@ from rich.console import Console
 from rich.progress import track
 
 from imagpose.io import check_new_files, check_output_folder, staged_folder, write_text
-from imagpose.pictures import load_picture
+from imagpose.pictures import PICTURE_ENDINGS, load_picture
 from imagpose.pose import Pose, to_openpose
 from imagpose.pose.detection import DEFAULT_DETECTOR, open_detector
 
 UNUSABLE = "unusable.txt"
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 
 
 @dataclass(frozen=True)

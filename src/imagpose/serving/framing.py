@@ -69,7 +69,7 @@ def frame_photo(picture: Image.Image, pose: Pose | None, mask: Image.Image | Non
     if pose is None:
         return Framed(picture, None, mask, None, None)
     pose = pose.resize(*picture.size)
-    box = person_box(pose, height / width)
+    box = person_box([pose], height / width)
     if box is None:
         return Framed(picture, pose, mask, None, pose_from)
     left, top, right, bottom = box
@@ -77,26 +77,16 @@ def frame_photo(picture: Image.Image, pose: Pose | None, mask: Image.Image | Non
     return Framed(picture.crop(box), cut, None if mask is None else mask.crop(box), box, pose_from)
 
 
-def person_box(pose: Pose, shape: float) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of the part of the pose's frame around its person.
+def person_box(poses: Iterable[Pose], shape: float) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of the part of the poses' frame around their person, in all frames of a still camera.
 
     Args:
-        pose: in the photo's frame.
+        poses: in the photo's frame, or in those of a film.
         shape: height over width of the view.
 
     Returns:
-        The box, within the frame and as near to `shape` as the frame allows; None where fewer than five points lie in the
-        frame, or where the box is nearly the whole frame.
-    """
-    return sequence_box([pose], shape)
-
-
-def sequence_box(poses: Iterable[Pose], shape: float) -> tuple[int, int, int, int] | None:
-    """The box of `person_box` that holds a person in all frames of a film, whose camera stands still.
-
-    Args:
-        poses: in frames of one size.
-        shape: height over width of the view.
+        The box, within the frame and as near to `shape` as the frame allows; None where fewer than five points of each
+        pose lie in the frame, or where the box is nearly the whole frame.
     """
     shown = [pose for pose in poses if np.count_nonzero(pose.inside) >= _FEWEST_POINTS]
     if not shown:

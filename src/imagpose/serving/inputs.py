@@ -15,11 +15,10 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
-from imagpose.pictures import load_picture
+from imagpose.pictures import PICTURE_ENDINGS, load_picture
 from imagpose.pose import Pose, PoseFile, PoseOptions, read_pose_file
 from imagpose.pose.library import NamedPose, named_poses
 from imagpose.pose.settling import NobodyFoundError
-from imagpose.serving.detection import PICTURE_ENDINGS
 from imagpose.serving.photos import Photos, PictureLike
 
 PoseLike: TypeAlias = "str | Path | Pose | NamedPose"

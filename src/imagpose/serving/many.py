@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import track
 
 from imagpose.io import LOCK_FILE, check_output_folder, check_replaceable, locked_folder
+from imagpose.pictures import PICTURE_ENDINGS
 from imagpose.pose import PoseOptions
 from imagpose.provenance import Signature
-from imagpose.serving.detection import PICTURE_ENDINGS
 from imagpose.serving.generate import (
     check_model,
     check_request,

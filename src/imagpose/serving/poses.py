@@ -1,4 +1,4 @@
-"""`imagpose poses`: the library listed, files of key points shown, drawn and converted."""
+"""`imagpose poses`: the library listed, files of key points drawn and converted."""
 
 from __future__ import annotations
 
@@ -41,11 +41,6 @@ def list_poses(patterns: Sequence[str] = (), sheet: Path | None = None, overwrit
         with partial_file(sheet) as partial:
             draw_sheet([SheetSection("poses of the library", cells)]).save(partial, format="PNG")
     return list(found.values())
-
-
-def show_file(file: Path, options: PoseOptions) -> list[str]:
-    """What is read from a file, in lines; see `pose.read_pose_file` for arguments and errors."""
-    return read_pose_file(file, options).lines()
 
 
 def draw_file(

@@ -20,7 +20,7 @@ from imagpose.pose.library import NamedPose
 from imagpose.pose.sequence import fill_between, smooth_poses
 from imagpose.pose.settling import NobodyFoundError
 from imagpose.serving.fitting import fit_sequence
-from imagpose.serving.framing import Framed, sequence_box
+from imagpose.serving.framing import Framed, person_box
 from imagpose.serving.inputs import PoseLike, expand_poses
 from imagpose.serving.settings import AnimateSettings
 
@@ -197,7 +197,7 @@ def prepare_sequence(
     if not places:
         raise ValueError("no frame of the sequence has a key point inside its frame")
     poses = [pose for pose in smoothed if pose is not None and pose.inside.any()]
-    box = sequence_box(poses, size[0] / size[1]) if settings.drawing.crop else None
+    box = person_box(poses, size[0] / size[1]) if settings.drawing.crop else None
     if box is not None:
         left, top, right, bottom = box
         poses = [pose.crop(left, top, right - left, bottom - top) for pose in poses]

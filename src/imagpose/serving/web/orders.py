@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from imagpose.films import FILM_FORMATS, check_film, clip_rate, clip_shape, is_clip
-from imagpose.pictures import parse_size
+from imagpose.pictures import PICTURE_ENDINGS, parse_size
 from imagpose.pose import Pose, PoseOptions, read_pose_file, to_openpose
 from imagpose.pose.library import NamedPose, named_pose
 from imagpose.serving.animate import check_sequence
-from imagpose.serving.detection import PICTURE_ENDINGS
 from imagpose.serving.film_places import FilmPlaces
 from imagpose.serving.framing import check_detector
 from imagpose.serving.generate import check_request

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from imagpose.films import clip_rate, clip_shape, is_clip
 from imagpose.io import LOCK_FILE
-from imagpose.pictures import load_picture, parse_size
+from imagpose.pictures import PICTURE_ENDINGS, load_picture, parse_size
 from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import PoseOptions, read_pose, read_pose_file, to_openpose
 from imagpose.pose.library import library
 from imagpose.serving.demo import PEOPLE_FOLDER
-from imagpose.serving.detection import PICTURE_ENDINGS
 from imagpose.serving.framing import people_in_photo, poses_in_picture
 from imagpose.serving.generate import photographs_note
 from imagpose.serving.web.desk import Desk, Job

@@ -116,7 +116,6 @@ class CachedData(CanvasData):
         return unpack_skeletons(self.get_each("skeletons", identities, views), height, width)
 
     def canvases(self, draw: CanvasDraw) -> Batch:
-        """See `CanvasData`."""
         pairs = np.repeat(draw.identities, draw.views.shape[1]), draw.views.reshape(-1)
         size = self.height, self.width, self.multiple
         shown = {
@@ -147,25 +146,20 @@ class RenderedData(CachedData):
         self._cache = ViewCache(config, kinds)
 
     def get_each(self, name: str, identities: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
-        """See `CachedData`."""
         return self._cache.get_each(name, identities, views)
 
     def name(self, identity: int) -> str:
-        """See `CanvasData`."""
         return f"seed {self._cache.config.first_seed + identity}"
 
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
-        """See `CanvasData`."""
         pair = np.array([identity]), np.array([view])
         picture, points = (self._cache.get(name, *pair)[0].numpy() for name in ("pictures", "keypoints"))
         return Image.fromarray(picture), Pose(points, self.width, self.height)
 
     def foreground(self, identity: int, view: int) -> np.ndarray:
-        """See `CanvasData`."""
         return self._cache.foreground(np.array([identity]), np.array([view]))[0].numpy()
 
     def parts(self, identity: int, view: int) -> np.ndarray:
-        """See `CanvasData`."""
         return self._cache.parts(np.array([identity]), np.array([view]))[0].numpy()
 
 
@@ -179,15 +173,12 @@ class DatasetViews(CanvasData):
         self.view_counts = self.dataset.view_counts
 
     def name(self, identity: int) -> str:
-        """See `CanvasData`."""
         return self.dataset.identities[identity]
 
     def view(self, identity: int, view: int) -> tuple[Image.Image, Pose]:
-        """See `CanvasData`."""
         return fitted_view(self.dataset.views(identity)[view], self.height, self.width)
 
     def foreground(self, identity: int, view: int) -> np.ndarray | None:
-        """See `CanvasData`."""
         return fitted_mask(self.dataset.views(identity)[view], self.height, self.width)
 
 
@@ -249,7 +240,6 @@ class CachedDataset(CachedData, DatasetViews):
         self._first = before - before[np.arange(len(before)) // BLOCK * BLOCK]
 
     def get_each(self, name: str, identities: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
-        """See `CachedData`."""
         return [
             self._shards[identity // BLOCK][name][self._first[identity] + view]
             for identity, view in zip(identities, views, strict=True)

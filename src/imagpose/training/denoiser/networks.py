@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler
 
 from imagpose.io import read_json
 from imagpose.models.folder import ModelFiles, resolve_model
-from imagpose.models.kinds import check_base
+from imagpose.models.kinds import as_stored, check_base
 from imagpose.models.loading import (
     PresetFiles,
     load_autoencoder,
@@ -169,12 +169,8 @@ def _check_fits(config: DenoiserConfig, trained: IMAGPosePipeline, initial: str)
     wanted["pose_channels"] = config.pose_channels or preset.pose_channels
     found["pose_channels"] = trained.pose_encoder.config.block_channels
     for name, value in wanted.items():
-        if _plain(found[name]) != _plain(value):
+        if as_stored(found[name]) != as_stored(value):
             raise ValueError(
-                f"initial {initial} does not fit preset {config.preset}: {name} is {_plain(found[name])},"
-                f" {_plain(value)} expected"
+                f"initial {initial} does not fit preset {config.preset}: {name} is {as_stored(found[name])},"
+                f" {as_stored(value)} expected"
             )
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value

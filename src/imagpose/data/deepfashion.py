@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from PIL import Image
 from imagpose.data.counts import Count
 from imagpose.data.deepfashion_names import FashionName, parse_name
 from imagpose.data.info import DatasetInfo
-from imagpose.data.notes import Problem, noting
+from imagpose.data.notes import Problem
 from imagpose.data.pairs import ViewPair, pairs_of_dataset, read_pairs, stored_names, write_pairs
-from imagpose.data.prepare import Made, Person, write_dataset
+from imagpose.data.prepare import Made, Person, make_views, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
 from imagpose.pose import Pose, read_annotation_csv, read_pose
@@ -223,26 +224,20 @@ def _make_person(
     fit: str,
     size: tuple[int, int],
 ) -> Made:
-    records: list[ViewRecord] = []
-    problems: list[Problem] = []
-    for file, view, points in person.views:
-        try:
-            with noting(problems, file):
-                picture = load_picture(root / file)
-                fitted = _fitted(picture, fit, size)
-                if detect is not None:
-                    found = detect_pose(picture, detect)
-                    pose = found.resize(size[1], size[0]) if fit == "resize" else _in_view(found, size)
-                elif poses is not None:
-                    pose = _in_view(read_pose(Path(poses) / points, frame=frame, units="pixels"), size)
-                else:
-                    pose = _in_view(Pose(np.array(points, np.float32), frame[1], frame[0]), size)
-            records.append(
-                make_record(fitted, pose, identity=person.identity, view=view, split=person.split, source_file=file)
-            )
-        except (OSError, ValueError) as error:
-            problems.append(Problem(file, str(error).replace(f"{root}{os.sep}", "").removeprefix(f"{file}: ")))
-    return records, problems
+    def make(file: str, entry: Any) -> ViewRecord:
+        _, view, points = entry
+        picture = load_picture(root / file)
+        fitted = _fitted(picture, fit, size)
+        if detect is not None:
+            found = detect_pose(picture, detect)
+            pose = found.resize(size[1], size[0]) if fit == "resize" else _in_view(found, size)
+        elif poses is not None:
+            pose = _in_view(read_pose(Path(poses) / points, frame=frame, units="pixels"), size)
+        else:
+            pose = _in_view(Pose(np.array(points, np.float32), frame[1], frame[0]), size)
+        return make_record(fitted, pose, identity=person.identity, view=view, split=person.split, source_file=file)
+
+    return make_views(person, root, itemgetter(0), make)
 
 
 def _fitted(picture: Image.Image, fit: str, size: tuple[int, int]) -> Image.Image:

@@ -18,8 +18,8 @@ from typing import Any
 from PIL import Image
 
 from imagpose.data.info import DatasetInfo
-from imagpose.data.notes import Problem, noting
-from imagpose.data.prepare import Made, Person, write_dataset
+from imagpose.data.notes import Problem
+from imagpose.data.prepare import Made, Person, make_views, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
 from imagpose.pose import read_pose
@@ -149,53 +149,31 @@ def _has(name: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _make_person(person: Person, root: Path, size: tuple[int, int] | None, detect: str | None) -> Made:
-    """The views of an identity; a picture that cannot be stored is a problem."""
-    records: list[ViewRecord] = []
-    problems: list[Problem] = []
-    for name, pose_name, mask_name in person.views:
-        file = f"{person.identity}/{name}"
-        try:
-            with noting(problems, file, partial(_short, root=root, file=file)):
-                records.append(_make_view(person, root, name, pose_name, mask_name, size, detect))
-        except (OSError, ValueError) as error:
-            problems.append(Problem(file, _short(error, root, file)))
-    return records, problems
-
-
-def _short(message: object, root: Path, file: str) -> str:
-    """A message without the folder of the pictures, and without the name of the file that it is listed under."""
-    return str(message).replace(f"{root}{os.sep}", "").removeprefix(f"{file}: ")
-
-
-def _make_view(
-    person: Person,
-    root: Path,
-    name: str,
-    pose_name: str | None,
-    mask_name: str | None,
-    size: tuple[int, int] | None,
-    detect: str | None,
-) -> ViewRecord:
     folder = root / person.identity
-    picture = load_picture(folder / name)
-    if pose_name is not None:
-        pose = read_pose(folder / pose_name, picture=(picture.height, picture.width))
-    elif detect is not None:
-        pose = detect_pose(picture, detect)
-    else:
-        raise ValueError(_NO_POSE)
-    mask = None if mask_name is None else load_picture(folder / mask_name)
-    return make_record(
-        picture,
-        pose,
-        identity=person.identity,
-        view=os.path.splitext(name)[0],
-        split=person.split,
-        source_file=f"{person.identity}/{name}",
-        mask=mask,
-        size=size,
-        encoded=_as_stored(folder / name),
-    )
+
+    def make(file: str, view: Any) -> ViewRecord:
+        name, pose_name, mask_name = view
+        picture = load_picture(folder / name)
+        if pose_name is not None:
+            pose = read_pose(folder / pose_name, picture=(picture.height, picture.width))
+        elif detect is not None:
+            pose = detect_pose(picture, detect)
+        else:
+            raise ValueError(_NO_POSE)
+        mask = None if mask_name is None else load_picture(folder / mask_name)
+        return make_record(
+            picture,
+            pose,
+            identity=person.identity,
+            view=os.path.splitext(name)[0],
+            split=person.split,
+            source_file=file,
+            mask=mask,
+            size=size,
+            encoded=_as_stored(folder / name),
+        )
+
+    return make_views(person, root, lambda view: f"{person.identity}/{view[0]}", make)
 
 
 def _as_stored(path: Path) -> bytes | None:

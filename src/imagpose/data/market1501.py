@@ -6,7 +6,6 @@ published 263,632 pairs for training and, sampled, the published 12,000 for test
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -18,9 +17,9 @@ from PIL import Image
 
 from imagpose.data.counts import Count
 from imagpose.data.info import DatasetInfo
-from imagpose.data.notes import Problem, noting
+from imagpose.data.notes import Problem
 from imagpose.data.pairs import ViewPair, pairs_by_rule, pairs_of_dataset, sample_pairs, stored_names, write_pairs
-from imagpose.data.prepare import Made, Person, write_dataset
+from imagpose.data.prepare import Made, Person, make_views, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
 from imagpose.pose import Pose, read_annotation_csv
@@ -189,35 +188,21 @@ def _people(
 
 
 def _make_person(person: Person, root: Path, size: tuple[int, int], detect: str | None) -> Made:
-    records: list[ViewRecord] = []
-    problems: list[Problem] = []
-    for file, points in person.views:
-        relative = f"{FOLDERS[person.split]}/{file}"
-        try:
-            picture = load_picture(root / relative)
-            if picture.size != (_WIDTH, _HEIGHT):
-                raise ValueError(f"{picture.height}x{picture.width} pixels; all pictures of Market-1501 have 128x64")
-            with noting(problems, relative):
-                if detect is not None:
-                    pose = detect_pose(picture, detect)
-                else:
-                    pose = Pose(np.array(points, np.float32), _WIDTH, _HEIGHT)
-            if size != (_HEIGHT, _WIDTH):
-                picture = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-                pose = pose.resize(size[1], size[0])
-            records.append(
-                make_record(
-                    picture,
-                    pose,
-                    identity=person.identity,
-                    view=MarketName(file).view,
-                    split=person.split,
-                    source_file=relative,
-                )
-            )
-        except (OSError, ValueError) as error:
-            problems.append(Problem(relative, str(error).replace(f"{root}{os.sep}", "").removeprefix(f"{relative}: ")))
-    return records, problems
+    def make(file: str, entry: Any) -> ViewRecord:
+        name, points = entry
+        picture = load_picture(root / file)
+        if picture.size != (_WIDTH, _HEIGHT):
+            raise ValueError(f"{picture.height}x{picture.width} pixels; all pictures of Market-1501 have 128x64")
+        pose = (
+            detect_pose(picture, detect) if detect is not None else Pose(np.array(points, np.float32), _WIDTH, _HEIGHT)
+        )
+        if size != (_HEIGHT, _WIDTH):
+            picture = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+            pose = pose.resize(size[1], size[0])
+        view = MarketName(name).view
+        return make_record(picture, pose, identity=person.identity, view=view, split=person.split, source_file=file)
+
+    return make_views(person, root, lambda entry: f"{FOLDERS[person.split]}/{entry[0]}", make)
 
 
 def _write_pairs(out: Path, split: str, annotations: Path | None) -> Count:

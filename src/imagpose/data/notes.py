@@ -11,7 +11,7 @@ import csv
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,21 +48,6 @@ class Problem:
     file: str
     problem: str
     skipped: bool = True
-
-
-@contextmanager
-def noting(problems: list[Problem], file: str, text: Callable[[object], str] = str) -> Iterator[None]:
-    """Adds what is warned of inside as notes on a file that is kept; of a picture that fails only the error counts.
-
-    Args:
-        problems: added to.
-        file: what the notes are about.
-        text: makes the line of a message.
-    """
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    problems += [Problem(file, text(note.message), skipped=False) for note in notes]
 
 
 def finished_info(folder: Path, asked: dict[str, Any]) -> DatasetInfo | None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -40,6 +42,38 @@ class Person:
 
 
 Made = tuple[list[ViewRecord], list[Problem]]
+
+
+def make_views(
+    person: Person, root: Path, file_of: Callable[[Any], str], make: Callable[[str, Any], ViewRecord]
+) -> Made:
+    """The views of a person that are made of files; one that cannot be read is a problem.
+
+    What is warned of becomes notes on a file that is kept; of a picture that fails only the error counts.
+
+    Args:
+        person: whose views are asked for.
+        root: folder of the pictures, which no message names.
+        file_of: an entry's file below `root`.
+        make: the view of a file and its entry.
+    """
+
+    def short(message: object, file: str) -> str:
+        return str(message).replace(f"{root}{os.sep}", "").removeprefix(f"{file}: ")
+
+    records: list[ViewRecord] = []
+    problems: list[Problem] = []
+    for view in person.views:
+        file = file_of(view)
+        try:
+            with warnings.catch_warnings(record=True) as notes:
+                warnings.simplefilter("always", UserWarning)
+                records.append(make(file, view))
+        except (OSError, ValueError) as error:
+            problems.append(Problem(file, short(error, file)))
+        else:
+            problems += [Problem(file, short(note.message, file), skipped=False) for note in notes]
+    return records, problems
 
 
 def write_dataset(

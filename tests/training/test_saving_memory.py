@@ -12,12 +12,11 @@ from fake_people import without_people
 from line_stage import LineStage
 from torch import nn
 
-from imagpose.training import optimizer as optimizers
 from imagpose.training import processes
+from imagpose.training import stage as stages
 from imagpose.training.configs import RunConfig
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.loop import Training
-from imagpose.training.optimizer import build_optimizer
 from imagpose.training.processes import accumulating, refuse_sharded
 from imagpose.training.stage import Batch, keyed_generator
 
@@ -67,9 +66,9 @@ def test_8_bits_need_a_package_and_whole_weights(run_values: dict, monkeypatch: 
     def missing(_: str) -> None:
         raise ImportError
 
-    monkeypatch.setattr(optimizers, "import_module", missing)
+    monkeypatch.setattr(stages, "import_module", missing)
     with pytest.raises(ValueError, match=r"pip install 'imagpose\[optim8bit\]'"):
-        build_optimizer(config, WideStage().parameters())
+        WideStage().optimizer(config)
 
 
 def test_an_average_on_another_device_is_that_of_the_weights_and_copies_what_does_not_learn() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagpose.cli.generate import Device
-from imagpose.cli.options import Model, with_reading, with_settings
+from imagpose.cli.options import Model, option, with_reading, with_settings
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions
@@ -17,37 +17,33 @@ if TYPE_CHECKING:
     from imagpose.serving.settings import GenerateSettings
 
 
-def _option(*names: str, help: str, panel: str, **limits: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **limits)
-
-
 _JOB, _WORKERS = "The job", "Workers"
 _COLUMNS = "Parquet, CSV or JSON lines with the columns id, sources, poses; source_poses, seed, options as needed."
 Table = Annotated[Path, typer.Argument(help=_COLUMNS, metavar="REQUESTS")]
-Out = Annotated[Path | None, _option(help="Folder of the results; an unfinished job continues there.", panel=_JOB)]
-Check = Annotated[bool, _option("--check", help="Read everything that the table names, and stop.", panel=_JOB)]
-Form = Annotated[str, _option("--format", help="files, or parquet with the pictures in it.", panel=_JOB)]
-Alone = Annotated[bool, _option("--alone", help="No two requests share a pass: the bytes of generate.", panel=_JOB)]
-Scored = Annotated[bool, _option("--scores", help="Score every picture, as generate does; takes time.", panel=_JOB)]
+Out = Annotated[Path | None, option(help="Folder of the results; an unfinished job continues there.", panel=_JOB)]
+Check = Annotated[bool, option("--check", help="Read everything that the table names, and stop.", panel=_JOB)]
+Form = Annotated[str, option("--format", help="files, or parquet with the pictures in it.", panel=_JOB)]
+Alone = Annotated[bool, option("--alone", help="No two requests share a pass: the bytes of generate.", panel=_JOB)]
+Scored = Annotated[bool, option("--scores", help="Score every picture, as generate does; takes time.", panel=_JOB)]
 Retries = Annotated[
-    int, _option(help="Further tries, each alone, of what a worker failed at; at least one.", panel=_JOB, min=0)
+    int, option(help="Further tries, each alone, of what a worker failed at; at least one.", panel=_JOB, min=0)
 ]
-Anew = Annotated[bool, _option("--overwrite", help="Answer changed requests anew.", panel=_JOB)]
+Anew = Annotated[bool, option("--overwrite", help="Answer changed requests anew.", panel=_JOB)]
 Dtype = Annotated[
-    str | None, _option(help="fp32, bf16 or fp16; default fp32, the same on every machine.", panel="Model and files")
+    str | None, option(help="fp32, bf16 or fp16; default fp32, the same on every machine.", panel="Model and files")
 ]
 BackendName = Annotated[
-    str, _option("--backend", help="torch, compile or openvino (extra openvino).", panel="Model and files")
+    str, option("--backend", help="torch, compile or openvino (extra openvino).", panel="Model and files")
 ]
-EngineName = Annotated[str, _option(help="local or ray (extra bulk).", panel=_WORKERS)]
-Models = Annotated[int, _option(help="Models at work at once: processes, or Ray's actors.", panel=_WORKERS, min=1)]
+EngineName = Annotated[str, option(help="local or ray (extra bulk).", panel=_WORKERS)]
+Models = Annotated[int, option(help="Models at work at once: processes, or Ray's actors.", panel=_WORKERS, min=1)]
 Address = Annotated[
-    str | None, _option(help="Ray's cluster, auto for this machine's; default: one is started.", panel=_WORKERS)
+    str | None, option(help="Ray's cluster, auto for this machine's; default: one is started.", panel=_WORKERS)
 ]
-Cpus = Annotated[float, _option(help="Of Ray's cores, for each worker.", panel=_WORKERS, min=0.01)]
+Cpus = Annotated[float, option(help="Of Ray's cores, for each worker.", panel=_WORKERS, min=0.01)]
 Gpus = Annotated[
     float | None,
-    _option(help="Of Ray's GPUs, for each worker; default: 1 where there are some.", panel=_WORKERS, min=0),
+    option(help="Of Ray's GPUs, for each worker; default: 1 where there are some.", panel=_WORKERS, min=0),
 ]
 
 

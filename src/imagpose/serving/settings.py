@@ -62,11 +62,7 @@ class GenerateSettings:
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.samples, bool)
-            or not isinstance(self.samples, int)
-            or not 1 <= self.samples <= _MOST_SAMPLES
-        ):
+        if not _is_whole(self.samples) or not 1 <= self.samples <= _MOST_SAMPLES:
             raise ValueError(f"samples is {self.samples!r}; a whole number from 1 to {_MOST_SAMPLES} expected")
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score is {self.min_score!r}; a number from 0 to 1 expected")
@@ -154,13 +150,9 @@ class AnimateSettings:
     drawing: GenerateSettings = field(default_factory=GenerateSettings)
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.between, bool)
-            or not isinstance(self.between, int)
-            or not 0 <= self.between <= _MOST_BETWEEN
-        ):
+        if not _is_whole(self.between) or not 0 <= self.between <= _MOST_BETWEEN:
             raise ValueError(f"between is {self.between!r}; a whole number from 0 to {_MOST_BETWEEN} expected")
-        if isinstance(self.overlap, bool) or not isinstance(self.overlap, int) or self.overlap < 0:
+        if not _is_whole(self.overlap) or self.overlap < 0:
             raise ValueError(f"overlap is {self.overlap!r}; a number of finished frames from 0 expected")
         if self.smooth not in SMOOTHING:
             raise ValueError(f"smoothing {self.smooth!r}: one of {', '.join(SMOOTHING)} expected")
@@ -186,6 +178,10 @@ class AnimateSettings:
         drawn = {name: value for name, value in self.drawing.record().items() if name not in _OF_PICTURES}
         own = {"between": self.between, "overlap": self.overlap, "smooth": self.smooth, "fps": self.fps}
         return {**own, **drawn}
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def read_settings(values: Mapping[str, Any], known: Collection[str] | None = None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import torch
 from torch import nn
 
 from imagpose.training.configs import RunConfig
-from imagpose.training.optimizer import build_optimizer
 
 Batch = dict[str, Any]
 """What a forward pass takes, by name: tensors, and what is no number of the device's, such as a view grid."""
@@ -96,8 +96,26 @@ class Stage(nn.Module, ABC):
         return None
 
     def optimizer(self, config: RunConfig) -> torch.optim.Optimizer:
-        """What the parameters are trained by, before the run prepares it; `build_optimizer`, unless a stage says more."""
-        return build_optimizer(config, self.parameters())
+        """What the parameters are trained by, before the run prepares it: AdamW, its moments in 32 or in 8 bits; or Adam.
+
+        Raises:
+            ValueError: 8 bits, but the extra `optim8bit` is missing.
+        """
+        options: dict[str, Any] = {
+            "lr": config.learning_rate, "betas": config.adam_betas, "weight_decay": config.weight_decay
+        }  # fmt: skip
+        if config.optimizer == "adamw":
+            return torch.optim.AdamW(self.parameters(), **options)
+        if config.optimizer == "adam":
+            return torch.optim.Adam(self.parameters(), **options)
+        try:
+            kind = import_module("bitsandbytes").optim.AdamW8bit
+        except ImportError:
+            raise ValueError(
+                "optimizer adamw8bit needs the package bitsandbytes: pip install 'imagpose[optim8bit]'"
+            ) from None
+        built: torch.optim.Optimizer = kind(self.parameters(), **options)
+        return built
 
     def compilable(self) -> Sequence[nn.Module]:
         """The networks in which a step spends its time, for torch.compile."""

@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from imagpose.serving.web.limits import Limits
@@ -65,10 +64,6 @@ def take(browser: Any, url: str, out: Path) -> None:
     tab.screenshot(
         path=out / "web-phone.png", full_page=True, clip={"x": 0, "y": top, "width": _PHONE["width"], "height": high}
     )
-    for name in ("web-desktop.png", "web-film.png", "web-phone.png"):
-        with Image.open(out / name) as picture:
-            small = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)  # keeps the few strong colours
-        small.save(out / name, optimize=True)
 
 
 def main() -> None:

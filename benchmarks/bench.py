@@ -1,7 +1,7 @@
 """What this machine makes of the package, in one table: the UNet, rendering, a training step, the training loop, the first
 picture; each beside its reference, measured in turns in one run.
 
-python benchmarks/bench.py [--out bench.json] [--preset mini-256] [--threads N] [--only TEXT]
+python benchmarks/bench.py [--out bench.json] [--preset mini] [--threads N] [--only TEXT]
 
 The ratio says how many times as fast ours is. The error is the norm of the difference over that of the reference's output,
 where both give the same thing. Every row is printed, and written into the JSON file, as soon as it is known; a section that
@@ -161,7 +161,7 @@ def main() -> None:
     """Print the table, a line as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
-    parser.add_argument("--preset", default="mini-256", help="of the UNet; official is Stable Diffusion's size")
+    parser.add_argument("--preset", default="mini", help="of the UNet; official is Stable Diffusion's size")
     parser.add_argument("--threads", type=int, default=_THREADS, help="default: OMP_NUM_THREADS, else all cores")
     parser.add_argument("--only", default="", help=f"sections whose name contains this: {', '.join(SECTIONS)}")
     given = parser.parse_args()

@@ -72,7 +72,7 @@ class Bench:
 
     def presets(self) -> list[str]:
         """Whole models, largest last."""
-        return ["mini-256", "official"]
+        return ["mini", "official"]
 
 
 class Model:

@@ -20,7 +20,7 @@ from imagpose.models.loading import load_autoencoder
 from imagpose.people import VALIDATION_SEEDS, iterate_views
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
 
-HEIGHT, WIDTH = 128, 96
+HEIGHT, WIDTH = 256, 176
 STRENGTHS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 

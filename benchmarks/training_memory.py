@@ -69,7 +69,7 @@ def resident() -> int:
 def main() -> None:
     """Print one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", nargs="?", default="mini-256")
+    parser.add_argument("preset", nargs="?", default="mini")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--grid", type=ViewGrid.parse, default=ViewGrid(2, 2))
     parser.add_argument("--size", default="256x176", help="height x width of a view in pixels")

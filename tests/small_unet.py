@@ -1,4 +1,4 @@
-"""A small UNet of our own for tests: three levels, the finest without attention as in mini-256."""
+"""A small UNet of our own for tests: three levels, the finest without attention as in mini."""
 
 from __future__ import annotations
 

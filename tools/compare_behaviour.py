@@ -35,7 +35,6 @@ by leaving it out."""
 
 INPUTS = {
     "mini": "src/imagpose/weights/mini",
-    "mini-256": "src/imagpose/weights/mini-256",
     "person": "src/imagpose/serving/demo_people/2000003",
 }
 """What both trees are given: folders of the earlier revision, as ``inputs/<name>``."""
@@ -98,7 +97,7 @@ def _train(stage: str, **options: Any) -> Command:
 
 CROPS = {"crop_size": 64, "latent_noise": 0.4, "reduced_fraction": 0.5}
 DENOISER: dict[str, Any] = {
-    "preset": "mini-256", "autoencoder": "inputs/mini-256/vae", "image_encoder": "inputs/mini-256/image_encoder",
+    "preset": "mini", "autoencoder": "inputs/mini/vae", "image_encoder": "inputs/mini/image_encoder",
     "unet": {"block_out_channels": [16, 16, 32, 32], "norm_num_groups": 4, "attention_head_dim": [1, 1, 2, 2]},
     "pose_channels": [8, 8, 16], "texture_long_side": 128, "grids": {"2x2": 0.5, "1x2": 0.5},
     "prediction_type": "v_prediction", "zero_terminal_snr": True, "visible_weight": 0.1, "attention_weight": 0.05,
@@ -108,7 +107,7 @@ DENOISER: dict[str, Any] = {
 }  # fmt: skip
 STAGES = (
     _train("autoencoder", model={"block_out_channels": [16, 24], "latent_channels": 8, "norm_num_groups": 4}, **CROPS),
-    _train("autoencoder-finish", autoencoder="inputs/mini-256/vae", adversarial_start=0, **CROPS),
+    _train("autoencoder-finish", autoencoder="inputs/mini/vae", adversarial_start=0, **CROPS),
     _train("encoder", model={"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}),
     _train("pose-estimator"),
     _train("silhouette", height=64),
@@ -158,12 +157,12 @@ COMMANDS = (
     Command("the pipeline's tensors", "", {"pictures, latents": "pipeline.safetensors"}, snippet=SNIPPET),
     Command(
         "people",
-        "people --seed 2000100 --count 2 --views 3 --size 128x96 --workers 1 --out people",
+        "people --seed 2000100 --count 2 --views 3 --size 256x176 --workers 1 --out people",
         {"pictures, masks": "people/**/*.png", "poses": "people/**/?.json"},
     ),
     Command(
         "prepare people",
-        "prepare people --seed 100 --count 1 --test-people 2 --views 3 --size 128x96 --workers 1 --out data",
+        "prepare people --seed 100 --count 1 --test-people 2 --views 3 --size 256x176 --workers 1 --out data",
         {"records": "data/*.parquet"},
     ),
     Command(

@@ -48,7 +48,7 @@ def test_options_reach_the_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["models", "sd3"], "preset 'sd3': one of mini, mini-256, sd15-clip-b16"),
+        (["models", "sd3"], "preset 'sd3': one of mini, sd15-clip-b16"),
         (["convert", "official", *FILES], "no file u.pth (--unet)"),
         (["convert", "to-official", "--model", "mini", "--out", "files"], "cannot compute this model"),
     ],

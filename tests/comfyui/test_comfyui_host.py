@@ -13,7 +13,7 @@ from PIL import Image
 def request_for(host):
     """A function from settings to the output of Generate for a rendered person in a pose of the library."""
     classes = host.classes
-    photos, known = classes["ImagposeRenderedPerson"].execute(person="2000011", views=1).result
+    photos, known = classes["ImagposeRenderedPerson"].execute(person="2000006", views=1).result
     person = classes["ImagposePerson"].execute(photos=photos, poses=known).result[0]
     poses = classes["ImagposePoseFromFile"].execute(pose="walk-03").result[0]
     model = classes["ImagposeLoadModel"].execute(model="tiny", dtype="auto", backend="torch").result[0]
@@ -108,7 +108,7 @@ def test_memory_is_asked_for_before_each_request(request_for, monkeypatch):
 
 def test_other_sizes_alpha_and_wrong_numbers_of_poses(host, request_for):
     classes = host.classes
-    photos, known = classes["ImagposeRenderedPerson"].execute(person="2000011", views=2).result
+    photos, known = classes["ImagposeRenderedPerson"].execute(person="2000006", views=2).result
     with pytest.raises(ValueError, match="2 poses for 1 photos"):
         classes["ImagposePerson"].execute(photos=photos[:1], poses=known)
     small = photos[:1, ::2, ::2] * 1.5  # other nodes may exceed 1
@@ -117,7 +117,7 @@ def test_other_sizes_alpha_and_wrong_numbers_of_poses(host, request_for):
         .execute(photos=small, person=classes["ImagposePerson"].execute(photos=photos, poses=known).result[0])
         .result[0]
     )
-    assert [photo.size for photo in both.photos] == [(96, 128), (96, 128), (48, 64)]
+    assert [photo.size for photo in both.photos] == [(176, 256), (176, 256), (88, 128)]
     assert both.poses[2] is None and both.poses[0] is known.poses[0]
     clear = request_for(background="transparent").result[0]
     assert clear.shape == (1, 32, 16, 4)

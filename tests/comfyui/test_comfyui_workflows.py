@@ -16,7 +16,7 @@ from imagpose.serving.demo import PEOPLE_FOLDER
 from imagpose.serving.generate import generate
 
 WORKFLOWS = Path(__file__).parents[2] / "comfyui" / "workflows"
-PERSON = PEOPLE_FOLDER / "2000011"
+PERSON = PEOPLE_FOLDER / "2000006"
 ASKED = {"steps": 2, "seed": 7, "guidance_scale": 1.5, "samples": 1}
 
 
@@ -95,7 +95,7 @@ def test_poses_fitted_by_a_node_of_their_own_are_those_that_the_command_fits(hos
 
     drawn = tmp_path / "image.png"
     draw_skeleton(read_pose(json.loads(text)).fit(352, 512), 352, 512).save(drawn)
-    source = PEOPLE_FOLDER / "2000013"
+    source = PEOPLE_FOLDER / "2000007"
     files = expected(host, tmp_path, [source / "0.png"], [drawn], [source / "0.json"])
     assert json.loads(files[-1].read_text())["fitted"].startswith("to the body in 1 of 1")
     outputs = run("fitted.json")

@@ -36,7 +36,12 @@ from imagpose.pipeline.sampling import Sampling
 pytest.importorskip("matplotlib")
 
 HEIGHT, WIDTH, VIEWS = 64, 48, 4
-UNET = {"block_out_channels": [16, 16, 16], "cross_attention_dim": 16, "norm_num_groups": 4, "attention_head_dim": 2}
+UNET = {
+    "block_out_channels": [16, 16, 16, 16],
+    "cross_attention_dim": 16,
+    "norm_num_groups": 4,
+    "attention_head_dim": 2,
+}
 
 
 @pytest.fixture(scope="module")

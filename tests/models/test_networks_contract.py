@@ -76,7 +76,7 @@ def test_sliced_attention_computes_the_same(small_unet: BuildUNet, slice_size) -
     assert torch.equal(unet(**inputs())[0], whole)
 
 
-@pytest.mark.parametrize("name", ["mini", "mini-256", "sd15-dinov2-b", "sd21-dinov2-b", "official"])
+@pytest.mark.parametrize("name", ["mini", "sd15-dinov2-b", "sd21-dinov2-b", "official"])
 def test_attention_can_be_sliced_in_every_preset(name: str) -> None:
     assert name in PRESETS
     with torch.device("meta"):

@@ -229,3 +229,35 @@ def test_bad_settings_are_refused(small_unet: BuildUNet) -> None:
     unet, given = small_unet(), inputs(SQUARE)
     with pytest.raises(ValueError, match="12x8 latents does not fit a grid of 2x2.* multiples of 4"):
         unet(**{**given, "sample": given["sample"][:, :, :12]})
+
+
+@torch.no_grad()
+def test_an_input_skip_mixes_in_what_is_linear_in_noise_and_shown_latents(
+    small_unet: BuildUNet, tmp_path: Path
+) -> None:
+    """By hand, canvas by canvas, with the gate half open and closed; bf16 layers do not round the linear part."""
+    plain, unet = small_unet(), small_unet(input_skip=True)
+    state = plain.state_dict()
+    for name in ("conv_out.weight", "conv_out.bias"):
+        state[name] = torch.cat([state[name], torch.zeros_like(state[name][:1])])
+    unet.load_state_dict(state, strict=False)
+    given = inputs(SQUARE)
+    with torch.autocast("cpu", torch.bfloat16):
+        layers = plain(**given).sample.float()
+    for bias, gate in ((0.0, 0.5), (-200.0, 0.0), (200.0, 1.0)):
+        unet.conv_out.bias[-1] = bias
+        with torch.autocast("cpu", torch.bfloat16):
+            found = unet(**given).sample
+        for canvas in range(2):
+            embedded = unet.time_embedding(unet.time_proj(given["timestep"][canvas : canvas + 1]))
+            weights = unet.linear_skip.coefficients(embedded)[0]
+            for channel in range(4):
+                noisy, shown = given["sample"][canvas, channel], given["sample"][canvas, 4 + channel]
+                linear = weights[channel] * noisy + weights[4 + channel] * shown
+                expected = (1 - gate) * layers[canvas, channel] + gate * linear
+                torch.testing.assert_close(found[canvas, channel], expected, rtol=0, atol=1e-5)
+    unet.save_pretrained(tmp_path)
+    again = IMAGPoseUNet.from_pretrained(tmp_path)
+    torch.testing.assert_close(again(**given).sample, unet(**given).sample, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="input_skip needs masked latents: in_channels 9"):
+        small_unet(input_skip=True, in_channels=5)

@@ -115,7 +115,7 @@ def test_people_of_the_demo_are_held_out_and_complete():
         assert int(name) in TEST_SEEDS
         assert len(views) == 8
         for view in views:
-            assert view.picture.size == (view.pose.width, view.pose.height) == (96, 128)
+            assert view.picture.size == (view.pose.width, view.pose.height) == (176, 256)
             assert view.pose.inside.sum() >= 8
         # seen from the front the right shoulder is on the picture's left; from the back on its right
         right_shoulder, left_shoulder = (views[FRONT].pose.keypoints[index, 0] for index in (2, 5))

@@ -55,7 +55,7 @@ def test_a_section_that_fails_and_one_that_comes_too_late_say_so(gpu, monkeypatc
 
 
 def test_every_precision_starts_from_the_same_weights(gpu):
-    model = gpu.Model(bench(gpu), "mini-256", (64, 48))
+    model = gpu.Model(bench(gpu), "mini", (64, 48))
     truth = model.output(torch.float32)
     model.output(torch.bfloat16)
     assert torch.equal(model.output(torch.float32), truth)

@@ -10,7 +10,6 @@ import yaml
 from imagpose.pipeline.sampling import Sampling
 from imagpose.training.autoencoder import AutoencoderConfig, AutoencoderFinishConfig
 from imagpose.training.configs import ViewCacheConfig, load_config, parse_duration
-from imagpose.training.decoder import DecoderConfig
 from imagpose.training.denoiser import DenoiserConfig
 from imagpose.training.denoiser.lora import LoraConfig
 from imagpose.training.encoder import EncoderConfig
@@ -25,7 +24,6 @@ KINDS = {
     "autoencoder_finish": AutoencoderFinishConfig,
     "encoder": EncoderConfig,
     "denoiser": DenoiserConfig,
-    "decoder": DecoderConfig,
 }
 PHOTOGRAPHS = {"market1501_small_autoencoder": AutoencoderConfig}
 JUDGES = {"identity": IdentityConfig, "pose_estimator": PoseEstimatorConfig, "silhouette": SilhouetteConfig}
@@ -76,10 +74,9 @@ def test_sampling_is_the_one_object_of_settings(write_config, denoiser_values: d
     assert config.sampling == Sampling(4, 3.0, "full", (0.1, 0.8), "euler")
     assert "sampling: steps (num_inference_steps) must be" in error_of(DenoiserConfig, path, ["sampling.steps=0"])
     assert "sampling.scale: unknown key" in error_of(DenoiserConfig, path, ["sampling.scale=1"])
-    for kind in (DenoiserConfig, DecoderConfig):
-        message = error_of(kind, path, ["sample_steps=4", "guidance_scale=2"])
-        assert "sample_steps: unknown key, its name is sampling.steps" in message
-        assert "guidance_scale: unknown key, its name is sampling.guidance_scale" in message
+    message = error_of(DenoiserConfig, path, ["sample_steps=4", "guidance_scale=2"])
+    assert "sample_steps: unknown key, its name is sampling.steps" in message
+    assert "guidance_scale: unknown key, its name is sampling.guidance_scale" in message
 
 
 def test_shipped_stages_can_share_one_cache() -> None:

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from imagpose.training.decoder import psnr_and_ssim, ssim
 from imagpose.training.losses import gradient_loss, weighted_l1
 from imagpose.training.metric_learning import contrastive_loss
 
@@ -49,24 +47,6 @@ def test_weights_act_like_repeated_pixels() -> None:
 def test_gradient_loss_ignores_a_shift_of_brightness() -> None:
     _, truth = two_pictures()
     assert float(gradient_loss(truth + 0.25, truth)) == pytest.approx(0.0, abs=1e-6)
-
-
-def test_ssim_is_that_of_scikit_image() -> None:
-    output, truth = two_pictures()
-    expected = [
-        structural_similarity(one.numpy(), other.numpy(), channel_axis=0, data_range=2.0)
-        for one, other in zip(output, truth, strict=True)
-    ]
-    assert float(ssim(output, truth)) == pytest.approx(np.mean(expected), abs=1e-4)
-
-
-def test_psnr_is_that_of_scikit_image() -> None:
-    output, truth = (((picture + 1) * 127.5).to(torch.uint8).movedim(1, -1) for picture in two_pictures())
-    expected = [
-        peak_signal_noise_ratio(other.numpy(), one.numpy(), data_range=255)
-        for one, other in zip(output, truth, strict=True)
-    ]
-    assert psnr_and_ssim(output, truth)[0] == pytest.approx(np.mean(expected))
 
 
 def test_contrastive_loss_is_a_plain_loop() -> None:

@@ -13,6 +13,9 @@ from imagpose.training.encoder import build_processor
 
 UNET = {
     "block_out_channels": [8, 8, 16],
+    "down_block_types": ["CrossAttnDownBlock2D"] * 3,
+    "up_block_types": ["CrossAttnUpBlock2D"] * 3,
+    "input_skip": False,
     "norm_num_groups": 4,
     "cross_attention_dim": 8,
     "attention_head_dim": 2,
@@ -42,6 +45,7 @@ def denoiser_values(frozen: Path, folder: Path) -> dict:
         "autoencoder": str(frozen / "autoencoder"),
         "image_encoder": str(frozen / "image_encoder"),
         "unet": UNET,
+        "pose_channels": [16, 32, 48, 96],
         "texture_long_side": 128,
         "grids": {"2x2": 0.6, "1x2": 0.4},
         "sampling": {"steps": 2},

@@ -108,7 +108,6 @@ _add(
 _add("pose-estimator", "judges.train_pose_estimator", "The network that evaluation finds key points with.")
 _add("silhouette", "judges.train_silhouette", "The network that evaluation finds silhouettes with.")
 _add("identity", "judges.train_identity", "The network that evaluation tells people apart with.")
-_add("decoder", "decoder.train_decoder", "Stage 4: the VAE's decoder, on what the denoiser generates.")
 
 
 @app.command(epilog="Example: imagpose train export --run runs/mini/denoiser --out mini")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
 import torch
@@ -58,6 +59,55 @@ def unet_input(
     """
     image = image_condition(latents.to(noisy.dtype), mask, stand_ins, grid, in_channels)
     return torch.cat([tile(noisy, grid), image], dim=1)
+
+
+def noise_from(noise: torch.Tensor, latents: torch.Tensor, shown: torch.Tensor, scheduler: Any) -> torch.Tensor:
+    """Noise (b, v, c, h, w) whose mean leads from what F_I shows to the picture.
+
+    With x the latents, y those that F_I shows, e the noise, and A and S signal and deviation of the schedule's last level:
+
+        e' = e + (y - x) A / S,  so that  A x + S e' = A y + S e  and  (a x + s e') / a = x + (s / a) e'
+
+    So sampling can start from the views that F_I shows, with noise, and needs no x for it. The way from there to x is
+    straight in s / a: Eq. 4 with e' in place of e teaches it, and DDIM takes it. In visible slots y = x and e' = e. Source:
+    own; such ways between pairs that belong together are Albergo et al., "Stochastic interpolants with data-dependent
+    couplings", ICML 2024.
+
+    Args:
+        noise, latents: (b, v, c, h, w), standard normal and clean.
+        shown: F_I's latents, the sources' where they are visible, or what broadcasts to that.
+        scheduler: its last level is not pure noise.
+    """
+    kept = float(scheduler.alphas_cumprod[-1])
+    return noise + (shown - latents) * sqrt(kept / (1 - kept))
+
+
+def linear_velocity(scheduler: Any, spread: float) -> torch.Tensor:
+    """What predicts the velocity best as alpha x_t + beta y, y what F_I shows and sampling starts from: (T, 2), by timestep.
+
+    With x = y + r, r of standard deviation `spread` and apart from y, and e' as in `noise_from`, k = A / S:
+
+        z = x_t - a y = g r + s e,  g = a - s k;     v = a e - (a k + s) r - s y
+        v = c z - s y  best for  c = (a s - (a k + s) g spread^2) / (g^2 spread^2 + s^2);  alpha = c, beta = -s - c a
+
+    At the last level g = 0: the prediction stands for x = y. At the first it is k (y - x_t).
+    """
+    kept = scheduler.alphas_cumprod.double()
+    a, s = kept.sqrt(), (1 - kept).sqrt()
+    k = a[-1] / s[-1]
+    g, h = a - s * k, a * k + s
+    c = (a * s - h * g * spread**2) / (g.square() * spread**2 + s.square())
+    return torch.stack([c, -s - c * a], dim=1).float()
+
+
+def check_start(in_channels: int, latent_channels: int, scheduler: Any) -> None:
+    """Raises `ValueError` if sampling cannot start from what F_I shows."""
+    if in_channels != 2 * latent_channels + 1:
+        raise ValueError("start_from image_condition needs a UNet that sees masked latents")
+    if scheduler.config.get("rescale_betas_zero_snr"):
+        raise ValueError(
+            "start_from image_condition needs a schedule without zero_terminal_snr: nothing is left of F_I in pure noise"
+        )
 
 
 def null_features(features: torch.Tensor) -> torch.Tensor:

@@ -113,7 +113,10 @@ class Preset:
         networks = self.base or self.own
         assert networks is not None
         merged = {"out_channels": latent_channels, **networks.unet, **(changes or {})}
-        return {**merged, **self.variant.unet_arguments(merged["out_channels"]), **(changes or {})}
+        variant = self.variant.unet_arguments(merged["out_channels"])
+        if merged.get("input_skip") and self.variant.image_level != "latents":  # it has nothing to skip with
+            variant["input_skip"] = False
+        return {**merged, **variant, **(changes or {})}
 
     @property
     def pose_channels(self) -> tuple[int, ...]:
@@ -141,39 +144,25 @@ M1: views along the batch axis, tokens of the frozen image encoder only."""
 
 _FULL = Ablation("latents", {}, use_texture=True)
 
-_SMALL: dict[str, Any] = {
-    "layers_per_block": 1,
-    "cross_attention_dim": 256,
-    "norm_num_groups": 16,
-    "use_linear_projection": True,
-    "cross_view_heads": 2,
-}
 MINI = OwnNetworks(
     folder="mini",
     unet={
-        **_SMALL,
-        "block_out_channels": (64, 144, 224),
-        "down_block_types": ("CrossAttnDownBlock2D",) * 3,
-        "up_block_types": ("CrossAttnUpBlock2D",) * 3,
-        "attention_head_dim": (1, 2, 4),
-    },
-    pose_channels=(16, 32, 48, 96),
-)
-"""Views of 128x96, 4 latent channels, about 16.5 million parameters in the UNet. Few, wide heads: on a CPU they run faster
-than many narrow ones. (In diffusers the entry `attention_head_dim` is the number of heads.)"""
-MINI_256 = OwnNetworks(
-    folder="mini-256",
-    unet={
-        **_SMALL,
+        "layers_per_block": 1,
+        "cross_attention_dim": 256,
+        "norm_num_groups": 16,
+        "use_linear_projection": True,
+        "cross_view_heads": 2,
         "block_out_channels": (48, 96, 192, 288),
         "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 3,
         "up_block_types": ("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",),
         "attention_head_dim": (1, 2, 3, 3),
+        "input_skip": True,
     },
     pose_channels=(16, 32, 64),
 )
 """Views of 256x176, 16 latent channels, 27.8 million parameters in the UNet. No attention at the top level, whose canvases
-have four times as many tokens as the next."""
+have four times as many tokens as the next. Few, wide heads: on a CPU they run faster than many narrow ones. (In diffusers
+the entry `attention_head_dim` is the number of heads.)"""
 
 STABLE_DIFFUSION_VAE: dict[str, Any] = {
     "block_out_channels": (128, 256, 512, 512),
@@ -227,7 +216,6 @@ patches."""
 
 PRESETS = {
     "mini": Preset("mini", None, None, _FULL, MINI),
-    "mini-256": Preset("mini-256", None, None, _FULL, MINI_256),
     **{
         name: Preset(name, base, encoder, _FULL)
         for base_name, base in BASES.items()
@@ -241,8 +229,7 @@ PRESETS = {
         replace(_FULL, unet={**_FULL.unet, **OFFICIAL_CROSS_VIEW}),
     ),
 }
-"""`mini`; `mini-256`, its second generation, whose UNet has no weights yet; the rows of Table 3; `official`: the published
-code's model, cross-view attention as it has it."""
+"""`mini`; the rows of Table 3; `official`: the published code's model, cross-view attention as it has it."""
 
 
 def find_preset(name: str) -> Preset:

@@ -23,8 +23,9 @@ def build_scheduler(
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon",
     beta_schedule: Literal["scaled_linear", "linear"] = "scaled_linear",
     zero_terminal_snr: bool = False,
+    betas: tuple[float, float] = (0.00085, 0.012),
 ) -> DDIMScheduler:
-    """DDIM over 1000 training steps, betas 0.00085..0.012.
+    """DDIM over 1000 training steps.
 
     Timesteps are spaced "trailing", so that sampling starts at the last, noisiest step whatever their number.
 
@@ -34,6 +35,7 @@ def build_scheduler(
             trained with, and what the published code trains with. "linear", in which the betas do: the paper's word
             (Table 6).
         zero_terminal_snr: rescale the betas so that the last step is pure noise; needs v_prediction.
+        betas: the first and the last; Stable Diffusion's if not given.
 
     Raises:
         ValueError: zero terminal SNR with epsilon: at zero SNR the noise says nothing about the picture.
@@ -44,8 +46,8 @@ def build_scheduler(
         raise ValueError("zero_terminal_snr needs prediction_type v_prediction")
     return DDIMScheduler(
         num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
+        beta_start=betas[0],
+        beta_end=betas[1],
         beta_schedule=beta_schedule,
         clip_sample=False,
         set_alpha_to_one=False,

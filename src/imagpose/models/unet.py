@@ -37,6 +37,35 @@ class PoseConv2d(nn.Conv2d):
         return features
 
 
+class InputSkip(nn.Module):
+    """Mixes what the layers predict with what is linear in the UNet's input, cell by cell.
+
+        (1 - g) layers + g (alpha(t) x_t + beta(t) y),  y the latents that F_I shows, g in (0, 1) the layers' last channel
+
+    Where y is the picture nearly, the velocity is nearly of the second form (`conditions.linear_velocity`); group norms
+    stand in the layers' way to it. Source: own; a skip with coefficients of the noise level is Karras et al., "Elucidating
+    the design space of diffusion-based generative models", 2022, §5.
+    """
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.coefficients = nn.Linear(embedding, 2 * channels)
+
+    def forward(self, output: torch.Tensor, sample: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """The mixture (b, c, H, W).
+
+        Args:
+            output: of the layers, (b, c + 1, H, W).
+            sample: the UNet's input (b, 2c + 1, H, W).
+            embedding: of its timestep, (b or 1, d).
+        """
+        layers, gate = output[:, :-1], output[:, -1:].sigmoid()
+        alpha, beta = self.coefficients(embedding)[..., None, None].chunk(2, dim=1)
+        noisy, shown = sample[:, :-1].chunk(2, dim=1)
+        mixed: torch.Tensor = layers + gate * (alpha * noisy + beta * shown - layers)
+        return mixed
+
+
 class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
     """The denoising network on joint canvases (paper §3, Fig. 2).
 
@@ -51,12 +80,14 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
         cross_view_norm_num_groups: groups of each CVA's group norm; None: `norm_num_groups`.
         view_layout: "canvas": convolutions and self-attention see all views, tiled beside each other. "batch": inside,
             views laid along the batch axis, where only CVA connects them (M1, Table 7).
+        input_skip: whether `InputSkip` mixes what the layers predict with what is linear in the input.
 
     With c latent channels (`out_channels`) `in_channels` is 2c + 1 for noise latents, masked latents and mask, c + 1 for
     noise latents and mask, c for noise latents (`conditions.unet_input`).
 
     Raises:
-        ValueError: an unknown placement or layout, or CVA in a block of another kind than `BLOCK_TYPES`.
+        ValueError: an unknown placement or layout, CVA in a block of another kind than `BLOCK_TYPES`, or an input skip
+            without masked latents.
     """
 
     conv_in: nn.Conv2d
@@ -71,6 +102,7 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
         cross_view_heads: int = 8,
         cross_view_norm_num_groups: int | None = None,
         view_layout: str = "canvas",
+        input_skip: bool = False,
         **kwargs: Any,
     ) -> None:
         if cross_view_placement not in (None, *PLACEMENTS):
@@ -82,6 +114,13 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
         self.conv_in = PoseConv2d(self.config.in_channels, width, kernel_size, padding=(kernel_size - 1) // 2)
         if cross_view_placement is not None:
             self._add_cross_view(cross_view_placement)
+        if input_skip:
+            channels = self.config.out_channels
+            if self.config.in_channels != 2 * channels + 1:
+                raise ValueError(f"input_skip needs masked latents: in_channels {2 * channels + 1} expected")
+            self.linear_skip = InputSkip(channels, self.time_embedding.linear_2.out_features)
+            kernel_size = self.config.conv_out_kernel
+            self.conv_out = nn.Conv2d(width, channels + 1, kernel_size, padding=(kernel_size - 1) // 2)
 
     def _add_cross_view(self, placement: str) -> None:
         def make(channels: int) -> CrossViewAttention:
@@ -234,6 +273,7 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
             ValueError: the canvas cannot be cut into the grid at every level of the network.
         """
         self._check_size(sample, view_grid)
+        given = sample, timestep
         if pose_features is not None:
             sample = torch.cat([sample, pose_features.to(sample.dtype)], dim=1)
         if self.config.view_layout == "batch":
@@ -253,7 +293,15 @@ class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
         )[0]
         if self.config.view_layout == "batch":
             output = tile(output.unflatten(0, (-1, view_grid.num_views)), view_grid)
+        if self.config.input_skip:
+            output = self._mixed(output, *given)
         return UNet2DConditionOutput(sample=output) if return_dict else (output,)
+
+    def _mixed(self, output: torch.Tensor, sample: torch.Tensor, timestep: torch.Tensor | float) -> torch.Tensor:
+        with torch.autocast(sample.device.type, enabled=False):  # bf16 coefficients would be a noise of their own
+            sinusoids = self.get_time_embed(sample, timestep).to(self.dtype)
+            mixed: torch.Tensor = self.linear_skip(output.to(sample.dtype), sample, self.time_embedding(sinusoids))
+        return mixed
 
     def _check_size(self, sample: torch.Tensor, grid: ViewGrid) -> None:
         height, width = sample.shape[-2:]

@@ -21,7 +21,7 @@ Evaluate = Callable[..., tuple[torch.Tensor]]
 _WORTH_EXPORT = 5e13
 _WORTH_READING = 5e12
 """Parameters x latents of a canvas x canvases over all steps from which exporting, and reading what is exported, pays:
-`mini-256` takes 10 s to export and 1 s to read on a core, and saves 0.06 s at each step of one canvas with guidance."""
+`mini` takes 10 s to export and 1 s to read on a core, and saves 0.06 s at each step of one canvas with guidance."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import spatial_factor
+from imagpose.models.conditions import check_start
 from imagpose.models.diffusers_hooks import name_library
 from imagpose.models.folder import check_finite_weights, check_folder, failures_of, fetch_folder, resolve_model
 from imagpose.models.loading import pipeline_encoder
@@ -49,6 +50,7 @@ name_library()
 
 VAE_SCOPES = ("view", "joint")
 MASKED_VIEWS = ("black", "warped")
+STARTS = ("noise", "image_condition")
 
 AfterStep = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -67,16 +69,15 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         view_height, view_width: size in pixels of the views the model was trained on, used where a call gives none.
         vae_scope: "view": the VAE sees one view at a time, so that none bleeds into its neighbour. "joint": it sees whole
             canvases, as in the released code.
-        noise_scale: standard deviation of the noise that sampling starts from, 0 to 1. 1 draws from all that the model
-            takes for possible; less stays nearer to what it takes for likely, with less variety. Source: the
-            temperature of Kingma and Dhariwal, "Glow", 2018, §6.
         skeleton: what the model was trained to see, one of `pose.SKELETONS`: hands are drawn for "body_hands" alone.
         masked_views: what stands in the masked slots of F_I. "black": nothing, as in the paper (§3.3). "warped": the sources
             in the target's pose, limb by limb (`pose.warp`), where the sources' poses are known.
+        start_from: what sampling starts from. "noise", as in the paper. "image_condition": the views that F_I shows, with
+            noise of the schedule's last level, which must not be pure noise (`models.conditions.noise_from`).
         default_steps, default_guidance_scale: of calls that do not say them.
 
     Raises:
-        ValueError: a size, the scope, a scale, the steps or the skeleton is not legal.
+        ValueError: a size, the scope, what masked slots show, a scale, the steps or the skeleton is not legal.
     """
 
     model_cpu_offload_seq = "image_encoder->feature_tokens->pose_encoder->unet->vae"
@@ -101,9 +102,9 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         view_height: int = 512,
         view_width: int = 512,
         vae_scope: str = "view",
-        noise_scale: float = 1.0,
         skeleton: str = "body",
         masked_views: str = "black",
+        start_from: str = "noise",
         default_steps: int = USUAL_STEPS,
         default_guidance_scale: float = USUAL_GUIDANCE,
     ) -> None:
@@ -111,14 +112,16 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         self.backend = Backend("torch")
         if vae_scope not in VAE_SCOPES:
             raise ValueError(f"vae_scope {vae_scope!r}: one of {', '.join(VAE_SCOPES)} expected")
-        if isinstance(noise_scale, bool) or not isinstance(noise_scale, (int, float)) or not 0 <= noise_scale <= 1:
-            raise ValueError(f"noise_scale is {noise_scale!r}; a number from 0 to 1 expected")
         if skeleton not in SKELETONS:
             raise ValueError(f"skeleton {skeleton!r}: one of {', '.join(SKELETONS)} expected")
         if masked_views not in MASKED_VIEWS:
             raise ValueError(f"masked_views {masked_views!r}: one of {', '.join(MASKED_VIEWS)} expected")
         if masked_views == "warped" and vae_scope == "joint":
             raise ValueError("masked_views warped needs vae_scope view: a VAE of whole canvases knows black views only")
+        if start_from not in STARTS:
+            raise ValueError(f"start_from {start_from!r}: one of {', '.join(STARTS)} expected")
+        if start_from == "image_condition":
+            check_start(unet.config.in_channels, vae.config.latent_channels, scheduler)
         self.register_modules(
             vae=vae,
             image_encoder=image_encoder,
@@ -132,9 +135,9 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             view_height=check_size("view_height", view_height),
             view_width=check_size("view_width", view_width),
             vae_scope=vae_scope,
-            noise_scale=float(noise_scale),
             skeleton=skeleton,
             masked_views=masked_views,
+            start_from=start_from,
             default_steps=check_steps("default_steps", default_steps),
             default_guidance_scale=check_guidance("default_guidance_scale", default_guidance_scale),
         )
@@ -228,8 +231,8 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
                 Sides that the UNet cannot halve often enough are padded for it and cropped again.
             num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every: see `Sampling`.
             generator: source of T1's choice among its candidates, then of the noise; a list: each request its own.
-            latents: start noise (canvases, c, rows*h, cols*w), all requests' canvases in order, instead of drawn noise;
-                `noise_scale` does not change it.
+            latents: start noise (canvases, c, rows*h, cols*w), all requests' canvases in order, instead of drawn
+                noise.
             output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`, see `IMAGPosePipelineOutput`.
             return_dict: `False` returns a tuple.
             return_canvases: also return the joint canvases.
@@ -320,7 +323,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
                 yield (
                     part,
                     self._denoise(
-                        noise * self.config.noise_scale if given is None else given[start : start + AT_ONCE].to(noise),
+                        noise if given is None else given[start : start + AT_ONCE].to(noise),
                         encoder([(job.request, job.canvas) for job in part]).to(self.unet.dtype),
                         sampling,
                         [job.generator for job in part],
@@ -367,6 +370,9 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         shares = [t / self.scheduler.config.num_train_timesteps for t in timesteps.tolist()]
         predict = GuidedUNet(self.unet, self.backend, conditions, sampling, shares, self.guidance_scale)
         latents: torch.Tensor = noise * self.scheduler.init_noise_sigma
+        if self.config.start_from == "image_condition":
+            shown = conditions.image[:, : noise.shape[1]].to(noise)
+            latents = self.scheduler.add_noise(shown, noise, timesteps[:1].expand(len(noise)))
         finite = FiniteSteps()
         for index, t in enumerate(timesteps):
             if self.interrupt:

@@ -324,4 +324,4 @@ def _start(
     generator = torch.Generator().manual_seed(seed)
     view = torch.randn(pipeline.canvas_shape(ViewGrid(1, 1), *size), generator=generator)
     views = view.unsqueeze(1).expand(-1, grid.num_views, -1, -1, -1)
-    return generator, tile(views, grid) * pipeline.config.noise_scale
+    return generator, tile(views, grid)

@@ -24,7 +24,7 @@ from imagpose.pose import Pose, WarpSource, draw_skeleton, warp
 from imagpose.training.denoiser import DenoiserConfig, DenoiserStage, fill_caches
 from imagpose.training.denoiser.draw import CanvasDraw
 from imagpose.training.denoiser.networks import build_pipeline
-from imagpose.views import ViewGrid, untile
+from imagpose.views import ViewGrid, tile, untile
 
 HEIGHT, WIDTH = 80, 56  # padded to 96 x 64: the tiny UNet has three levels
 PICTURE = 60, 100  # width and height of what is stored: fitted to 48 x 80, then filled up to 56
@@ -98,7 +98,12 @@ def trained(
 
 
 def asked(
-    stage: DenoiserStage, monkeypatch, visible: int, source_poses: bool, order: tuple[int, ...] = (0, 1, 2, 3)
+    stage: DenoiserStage,
+    monkeypatch,
+    visible: int,
+    source_poses: bool,
+    order: tuple[int, ...] = (0, 1, 2, 3),
+    latents: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """What a user's call shows it; the sources' poses are in a frame of another shape than their pictures."""
     recorder, pipeline = Recorder(), stage.pipeline
@@ -108,7 +113,7 @@ def asked(
     pipeline.set_progress_bar_config(disable=True)
     pipeline(
         [own.decode() for own in records[:visible]], [own.pose for own in records[visible:]],
-        poses if source_poses else None, num_inference_steps=1, guidance_scale=1.0,
+        poses if source_poses else None, num_inference_steps=1, guidance_scale=1.0, latents=latents,
         scenario="star" if visible == 1 else None,
     )  # fmt: skip
     return recorder.seen
@@ -158,6 +163,38 @@ def test_warped_views_are_a_property_of_the_model(values: dict, tmp_path: Path) 
         build_pipeline(DenoiserConfig.model_validate(augmented))
 
 
+STARTING = {"start_from": "image_condition", "prediction_type": "v_prediction", "betas": (0.0005, 0.006)}
+
+
+@pytest.mark.parametrize("masked_views", ["black", "warped"])
+def test_training_at_the_last_timestep_sees_what_sampling_starts_from(values: dict, monkeypatch, masked_views) -> None:
+    """Of the same noise, A x + S e' in training is A y + S e in use: with the views that are to come, and without them."""
+    stage, drawn = prepared(values | STARTING | {"masked_views": masked_views}), []
+    encoded = stage._encoded
+    monkeypatch.setattr(stage, "_encoded", lambda batch: drawn.append(batch["noise"].clone()) or encoded(batch))
+    in_training = trained(stage, monkeypatch, 2, True)["sample"]
+    in_use = asked(stage, monkeypatch, 2, True, latents=tile(drawn[0], ViewGrid(2, 2)))["sample"]
+    torch.testing.assert_close(in_training, in_use, rtol=0, atol=2e-5)
+    assert (in_use[:, :4] - tile(drawn[0], ViewGrid(2, 2))).abs().mean() > 1e-3
+
+
+def test_where_sampling_starts_is_a_property_of_the_model(values: dict, tmp_path: Path) -> None:
+    build_pipeline(DenoiserConfig.model_validate(values | STARTING)).save_pretrained(tmp_path)
+    going_on = values | {"initial": str(tmp_path), "autoencoder": None, "image_encoder": None}
+    again = build_pipeline(DenoiserConfig.model_validate(going_on | {"pure_noise_share": 0.5}))
+    assert again.config.start_from == "image_condition"
+    assert (again.scheduler.config.beta_start, again.scheduler.config.beta_end) == STARTING["betas"]
+    other = {"start_from": "noise", "betas": (0.001, 0.02)}
+    changed = build_pipeline(DenoiserConfig.model_validate(going_on | other))
+    assert changed.config.start_from == "noise"
+    expected = build_scheduler("v_prediction", betas=other["betas"]).alphas_cumprod
+    torch.testing.assert_close(changed.scheduler.alphas_cumprod, expected)
+    with pytest.raises(ValueError, match="pure_noise_share needs zero_terminal_snr, or start_from image_condition"):
+        build_pipeline(DenoiserConfig.model_validate(going_on | other | {"pure_noise_share": 0.5}))
+    with pytest.raises(ValueError, match="needs a schedule without zero_terminal_snr"):
+        build_pipeline(DenoiserConfig.model_validate(going_on | {"zero_terminal_snr": True}))
+
+
 def test_what_is_cached_is_what_a_user_shows(values: dict, tmp_path: Path, monkeypatch):
     """In half precision."""
     cached = prepared(values | {"data": values["data"] | {"cache": str(tmp_path)}})
@@ -167,7 +204,7 @@ def test_what_is_cached_is_what_a_user_shows(values: dict, tmp_path: Path, monke
         torch.testing.assert_close(one, other, rtol=5e-3, atol=5e-3, msg=lambda text, name=name: f"{name}: {text}")
 
 
-RECORDED = {"vae_scope": "joint", "noise_scale": 0.7, "skeleton": "body_hands", "default_steps": 7}
+RECORDED = {"vae_scope": "joint", "default_guidance_scale": 3.0, "skeleton": "body_hands", "default_steps": 7}
 
 
 @pytest.fixture(scope="module")

@@ -290,6 +290,8 @@ def test_a_teacher_of_stable_diffusions_kind_that_predicts_noise(
     ("overrides", "message"),
     [
         (["preset=mini"], "preset is the teacher's"),
+        (["betas=[0.001, 0.02]"], "betas is the teacher's"),
+        (["start_from=image_condition"], "start_from is the teacher's"),
         (["min_snr_gamma=5"], "min_snr_gamma is of the denoiser's own training"),
         (["teacher_steps=30"], "divisor of 1000"),
         (["method=progressive", "teacher_steps=6"], "multiple"),
@@ -301,6 +303,21 @@ def test_a_teacher_of_stable_diffusions_kind_that_predicts_noise(
 def test_settings_that_make_no_sense_are_refused(values: dict, write_config, overrides: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_config(FewStepConfig, write_config(values), overrides)
+
+
+def test_a_teacher_that_starts_from_views_has_progressive_students_alone(values: dict, tmp_path: Path) -> None:
+    """Theirs start as it does; the other method would draw new noise, which leads from no view."""
+    teacher = IMAGPosePipeline.from_pretrained(values["initial"])
+    teacher.scheduler = build_scheduler("v_prediction")
+    IMAGPosePipeline(**teacher.components, view_height=32, view_width=16, start_from="image_condition").save_pretrained(
+        tmp_path / "teacher"
+    )
+    own = values | {"initial": str(tmp_path / "teacher"), "output": str(tmp_path / "run")}
+    with pytest.raises(ValueError, match="starts from views with noise; .* method progressive expected") as refused:
+        train_fewstep.build(FewStepConfig.model_validate(own))
+    assert "\n" not in str(refused.value)
+    stage = train_fewstep.build(FewStepConfig.model_validate(own | {"method": "progressive"}))
+    assert stage.pipeline.config.start_from == "image_condition"
 
 
 def test_four_steps_of_a_student_come_nearer_to_twenty_than_four_of_its_teacher(values: dict, tmp_path: Path) -> None:

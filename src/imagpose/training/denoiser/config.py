@@ -84,11 +84,14 @@ GridName = Annotated[str, AfterValidator(_is_grid)]
 
 Weight = Annotated[float, Field(ge=0)]
 Shift = Annotated[float, Field(gt=0)]
+Beta = Annotated[float, Field(gt=0, lt=1)]
 
 
 _RECIPE = tuple(field.name for field in fields(Recipe))
 
-PURE_NOISE = "pure_noise_share needs zero_terminal_snr: without it no timestep is pure noise"
+PURE_NOISE = (
+    "pure_noise_share needs zero_terminal_snr, or start_from image_condition: else nothing starts at the last timestep"
+)
 
 
 class Phase(Section):
@@ -166,14 +169,22 @@ class DenoiserConfig(RunConfig):
         description="What stands in masked slots of the masked latents: black views (paper §3.3), or the sources moved "
         "into the target's pose limb by limb, unless their skeletons are dropped. None: as `initial`, else black.",
     )
+    start_from: Literal["noise", "image_condition"] | None = Field(
+        None,
+        description="What sampling starts from: noise (paper), or the views that the masked latents show, with noise of "
+        "the last timestep. None: as `initial`, else noise.",
+    )
     prediction_type: Literal["epsilon", "v_prediction"] | None = Field(
         None, description="What the UNet predicts; none: what its base or `initial` does, epsilon for a fresh `mini`."
     )
     beta_schedule: Literal["scaled_linear", "linear"] | None = Field(
         None,
-        description="linear: betas rise linearly from 0.00085 to 0.012, the paper's word (Table 6). scaled_linear: their "
+        description="linear: betas rise linearly from first to last, the paper's word (Table 6). scaled_linear: their "
         "square roots do, as in Stable Diffusion's training and in the published code. None: that of `initial`, else "
         "scaled_linear.",
+    )
+    betas: tuple[Beta, Beta] | None = Field(
+        None, description="The schedule's first and last beta. None: as `initial`, else 0.00085 and 0.012."
     )
     zero_terminal_snr: bool | None = Field(
         None, description="Rescale betas to zero terminal SNR; needs v_prediction. None: as `initial`, else not."
@@ -191,7 +202,7 @@ class DenoiserConfig(RunConfig):
         1.0, description="Timesteps are drawn as s u / (1 + (s - 1) u) of uniform u; 1: uniformly, 5: 36 % above 900."
     )
     pure_noise_share: Fraction = Field(
-        0.0, description="Share of canvases at the last timestep, where zero terminal SNR leaves a plain regression."
+        0.0, description="Share of canvases at the last timestep, where sampling starts."
     )
     visible_weight: Fraction = Field(
         1.0,
@@ -247,8 +258,9 @@ class DenoiserConfig(RunConfig):
         if last.steps is not None or any(phase.steps is None for phase in earlier):
             raise ValueError("phases: all but the last need steps, the last lasts to the end of the run")
         recipes = [recipe for _, recipe in self.recipes]
+        # What `initial` records is read later.
         zero_snr = self.initial is not None if self.zero_terminal_snr is None else self.zero_terminal_snr
-        if not zero_snr and self.draws_pure_noise:
+        if self.draws_pure_noise and not zero_snr and self.start_from != "image_condition":
             raise ValueError(PURE_NOISE)
         if any(recipe.reads_surfaces for recipe in recipes) and not isinstance(self.data, ViewCacheConfig):
             raise ValueError("attention_weight and person_weight need rendered people, a data set has no surfaces")

@@ -10,6 +10,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from imagpose.io import read_json
+from imagpose.models.conditions import linear_velocity
 from imagpose.models.folder import ModelFiles, resolve_model
 from imagpose.models.kinds import as_stored, check_base
 from imagpose.models.loading import (
@@ -22,6 +23,7 @@ from imagpose.models.loading import (
 )
 from imagpose.models.presets import find_preset
 from imagpose.models.scheduler import build_scheduler
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.denoiser.config import PURE_NOISE, DatasetConfig, DenoiserConfig
 
@@ -31,6 +33,9 @@ RECORDED = tuple(
     if parameter.default is not parameter.empty and name not in ("view_height", "view_width")
 )
 """What a pipeline's folder says besides its networks, its scheduler and its size: a training from it keeps this."""
+
+
+_SPREAD = 0.5  # standard deviation of latents around those of warped views, where these are right
 
 
 def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
@@ -63,9 +68,11 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
             config.prediction_type or networks.prediction_type or "epsilon",
             config.beta_schedule or "scaled_linear",
             bool(config.zero_terminal_snr),
+            **({} if config.betas is None else {"betas": config.betas}),
         )
-    if config.masked_views is not None:
-        recorded["masked_views"] = config.masked_views
+        if components["unet"].config.get("input_skip"):
+            begin_linear(components["unet"], scheduler)
+    recorded |= {name: asked for name in ("masked_views", "start_from") if (asked := getattr(config, name)) is not None}
     augmented = isinstance(config.data, DatasetConfig) and config.data.augment.settings is not None
     if recorded.get("masked_views") == "warped" and augmented:
         raise ValueError("masked_views warped moves pictures as they are, augment changes them: remove one of both")
@@ -80,6 +87,27 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
     )
 
 
+@torch.no_grad()
+def begin_linear(unet: IMAGPoseUNet, scheduler: DDIMScheduler) -> None:
+    """Lets a fresh UNet with an input skip predict what is linear in its input, by one half everywhere."""
+    wanted = linear_velocity(scheduler, _SPREAD).double()
+    if scheduler.config.prediction_type == "epsilon":  # e = a v + s x_t
+        kept = scheduler.alphas_cumprod.double()
+        wanted = kept.sqrt()[:, None] * wanted
+        wanted[:, 0] += (1 - kept).sqrt()
+    embedded = unet.time_embedding(unet.time_proj(torch.arange(len(wanted))).to(unet.dtype)).double()
+    known = torch.cat([embedded, torch.ones_like(embedded[:, :1])], dim=1)
+    # Least squares with a little ridge: 1000 timesteps, a few hundred weights.
+    ridge = 1e-5 * torch.eye(known.shape[1], dtype=known.dtype)
+    found = torch.linalg.solve(known.T @ known + ridge, known.T @ wanted)
+    coefficients, channels = unet.linear_skip.coefficients, unet.config.out_channels
+    coefficients.weight.copy_(found[:-1].T.repeat_interleave(channels, dim=0))
+    coefficients.bias.copy_(found[-1].repeat_interleave(channels))
+    torch.nn.init.zeros_(unet.conv_out.weight[-1])
+    assert unet.conv_out.bias is not None
+    torch.nn.init.zeros_(unet.conv_out.bias[-1:])
+
+
 def _going_on(config: DenoiserConfig, trained: IMAGPosePipeline) -> DDIMScheduler:
     """The scheduler that a trained pipeline records, with what the configuration asks for instead.
 
@@ -91,9 +119,10 @@ def _going_on(config: DenoiserConfig, trained: IMAGPosePipeline) -> DDIMSchedule
         "prediction_type": config.prediction_type,
         "beta_schedule": config.beta_schedule,
         "rescale_betas_zero_snr": config.zero_terminal_snr,
+        **({} if config.betas is None else dict(zip(("beta_start", "beta_end"), config.betas, strict=True))),
     }
     asked: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    if config.beta_schedule is not None:
+    if config.beta_schedule is not None or config.betas is not None:
         asked["trained_betas"] = None  # which would be taken before the schedule
     scheduler = DDIMScheduler.from_config(trained.scheduler.config, **asked)
     found = scheduler.config
@@ -101,7 +130,8 @@ def _going_on(config: DenoiserConfig, trained: IMAGPosePipeline) -> DDIMSchedule
         raise ValueError(f"initial {config.initial} predicts {found.prediction_type}: epsilon or v_prediction expected")
     if found.rescale_betas_zero_snr and found.prediction_type == "epsilon":
         raise ValueError("zero_terminal_snr needs prediction_type v_prediction: at zero SNR the noise says nothing")
-    if config.draws_pure_noise and not found.rescale_betas_zero_snr:
+    start = trained.config.start_from if config.start_from is None else config.start_from
+    if config.draws_pure_noise and not found.rescale_betas_zero_snr and start != "image_condition":
         raise ValueError(PURE_NOISE)
     return scheduler
 

@@ -11,7 +11,7 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from imagpose.data.info import read_info
 from imagpose.io import write_text
-from imagpose.models.conditions import guidance_embedding, unet_input
+from imagpose.models.conditions import guidance_embedding, noise_from, unet_input
 from imagpose.models.licences import DATA, model_card
 from imagpose.models.scheduler import named_scheduler
 from imagpose.models.unet import IMAGPoseUNet
@@ -248,7 +248,7 @@ class DenoiserStage(Stage):
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Eq. 4 over the slots of joint canvases, with the weights that the configuration asks for."""
         config, recipe, mask, surface = self.config, batch["recipe"], batch["mask"], batch.get("surface")
-        prediction, target = self._predict(self.frozen.encode(batch, self.feature_tokens))
+        prediction, target = self._predict(self._encoded(batch))
         loss = denoising_loss(
             prediction,
             target,
@@ -266,6 +266,15 @@ class DenoiserStage(Stage):
             loss = loss + recipe.attention_weight * attention_loss
             scalars |= {"attention_loss": attention_loss.detach(), "attention_on_sources": share}
         return batch["weight"] * loss, scalars
+
+    def _encoded(self, batch: Batch) -> Batch:
+        """The batch without pictures, see `FrozenNetworks.encode`; its noise leads to where sampling starts."""
+        batch = self.frozen.encode(batch, self.feature_tokens)
+        if self._recorded["start_from"] == "image_condition":
+            latents, visible = batch["latents"], batch["mask"][:, :, None, None, None] > 0
+            shown = batch.get("given", torch.where(visible, latents, batch["stand_ins"]))
+            batch["noise"] = noise_from(batch["noise"], latents, shown, self.scheduler)
+        return batch
 
     def _predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The UNet's prediction and what it should be, both (b, v, c, h, w)."""
@@ -325,7 +334,7 @@ class DenoiserStage(Stage):
     def _one_prediction(self, draw: CanvasDraw) -> torch.Tensor:
         """Clean latents (b, v, c, h, w) of held-out canvases as one prediction from noise has them."""
         assert self.held_out is not None
-        batch = self.frozen.encode(self._on_device(self._assembled(self.held_out, draw)), self.feature_tokens)
+        batch = self._encoded(self._on_device(self._assembled(self.held_out, draw)))
         noisy = self.scheduler.add_noise(batch["latents"], batch["noise"], batch["timesteps"])
         return predicted_latents(self.scheduler, self._predict(batch)[0], noisy, batch["timesteps"])
 

@@ -12,7 +12,7 @@ from imagpose.training.denoiser.config import DenoiserConfig, Weight
 
 _TEACHERS = (
     "preset", "base", "autoencoder", "image_encoder", "unet", "pose_channels", "texture_long_side", "prediction_type",
-    "beta_schedule", "zero_terminal_snr",
+    "beta_schedule", "betas", "zero_terminal_snr", "masked_views", "start_from",
 )  # fmt: skip
 _NOT_HERE = (
     "min_snr_gamma", "noise_offset", "noise_offset_scope", "pure_noise_share", "person_weight", "attention_weight",

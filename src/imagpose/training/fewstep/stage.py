@@ -115,6 +115,11 @@ class FewStepStage(DenoiserStage):
         super().__init__(config, pipeline)
         use_fast_attention(teacher)
         self.teacher = Teacher(teacher)
+        if config.method == "consistency" and self._recorded["start_from"] != "noise":
+            raise ValueError(
+                f"initial {config.initial} starts from views with noise; method consistency draws new noise between its"
+                " steps and leaves their way: method progressive expected"
+            )
         takes_scale = self.unet.config.time_cond_proj_dim is not None
         self._recorded |= {
             "default_steps": config.student_steps, "default_guidance_scale": float(scale) if takes_scale else 1.0
@@ -150,7 +155,7 @@ class FewStepStage(DenoiserStage):
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of the chosen method, and the discriminator's where it is wanted."""
         config, mask = self.config, batch["mask"]
-        batch = self.frozen.encode(batch, self.feature_tokens)
+        batch = self._encoded(batch)
         features, poses = self._features(batch), self._pose_features(batch)
         consistency = config.method == "consistency"
         output, target, errors = (self._consistency if consistency else self._progressive)(batch, features, poses)

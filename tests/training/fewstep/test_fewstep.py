@@ -40,7 +40,8 @@ def values(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     path = folder / "base.yaml"
     path.write_text(yaml.safe_dump(base | {"output": str(folder / "base"), "steps": 20}))
     train_denoiser(path)
-    teachers = ("autoencoder", "image_encoder", "unet", "texture_long_side", "prediction_type", "zero_terminal_snr")
+    teachers = ("autoencoder", "image_encoder", "unet", "pose_channels", "texture_long_side")
+    teachers += ("prediction_type", "zero_terminal_snr")
     kept = {name: value for name, value in base.items() if name not in (*teachers, "sampling")}
     return kept | {"output": str(folder / "fewstep"), "initial": str(folder / "base" / "weights"), "steps": 4}
 

@@ -92,6 +92,15 @@ def test_a_back_has_hair_down_to_the_nape_and_the_neck_below() -> None:
     assert tuple(result[56, 88]) == GREEN
 
 
+@pytest.mark.parametrize("beside", [GREEN, (35, 40, 35)])
+def test_what_stands_out_beside_a_face_is_no_hair(beside: tuple[int, int, int]) -> None:
+    """Glasses and ears, or a stain of the ground, nearer to the back of a head than its crown is."""
+    picture = with_face(0)
+    picture[24:44, 70:77] = picture[24:44, 99:106] = beside
+    result = warped(pose(looking(np.pi, from_behind())), source(picture, pose(looking(0))))
+    assert (result[28:46, 79:97] == BLUE).all()
+
+
 def test_a_source_from_behind_shows_no_face_from_the_front_either() -> None:
     """Its hair is all that is known."""
     behind = looking(np.pi, from_behind())

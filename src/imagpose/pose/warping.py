@@ -35,11 +35,9 @@ _FACE_WIDTH = 0.17  # half of it
 _HAIRLINE, _CHIN = 0.17, 0.22  # above and below the ears
 _NAPE = 0.12  # below the ears, where the hair of those with short hair ends
 _LEAST_TURN = 0.2  # radians; a smaller turn of a head is the key points' noise
-_RIM, _CHEEK = (
-    0.95,
-    0.3,
-)  # of the radius, where a turn finds its outermost colour: before the outline, which is mixed with
-# the ground; and how much nearer for a quarter turn, which shows as wide as the head with its hair what is a face's half
+# Where a turn finds its outermost colour, in radii: before the outline, which is mixed with the ground; and how much
+# nearer for a quarter turn, which shows as wide as the head with its hair what is half a face.
+_RIM, _CHEEK = 0.95, 0.3
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,8 @@ class WarpSource:
         if faceless:
             scale = self.body.scale
             column = (np.abs(across) < _FACE_WIDTH * scale) & (along < _HAIRLINE * scale)  # the face and what is below
-            spread = own & ~column & (along > -_NAPE * scale)
+            crown, beside = own & (along >= _HAIRLINE * scale), own & ~column & (along > -_NAPE * scale)
+            spread = crown | (beside & self._hair(box, crown))
             kept = spread | (own & column & (along < -_CHIN * scale))  # the neck too
         if not spread.any() or not mine.any():
             return None
@@ -130,6 +129,15 @@ class WarpSource:
         everywhere[box] = shown
         seen = float(mine[core].mean()) if core.any() else 0.0
         return Layer(self._spread(box, spread, ~kept), everywhere, seen)
+
+    def _hair(self, box: Box, crown: np.ndarray) -> np.ndarray:
+        """bool (h, w), pixels of a box that are more like the crown of a head than like the ground: no glasses, no ears."""
+        picture, ground = self.picture[box].astype(np.int16), self.ground[box]
+        if not crown.any():
+            return np.zeros(crown.shape, bool)
+        middle = picture[crown].mean(axis=0)
+        like: np.ndarray = np.abs(picture - middle).sum(axis=2) < np.abs(picture - ground).sum(axis=2)
+        return like
 
     def _shows(self, box: Box, names: Collection[str]) -> np.ndarray:
         """bool (h, w), the pixels of a box that show one of some parts."""

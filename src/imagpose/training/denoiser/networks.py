@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
             **({} if config.betas is None else {"betas": config.betas}),
         )
         if components["unet"].config.get("input_skip"):
-            begin_linear(components["unet"], scheduler)
+            set_input_skip(components["unet"], scheduler)
     recorded |= {name: asked for name in ("masked_views", "start_from") if (asked := getattr(config, name)) is not None}
     augmented = isinstance(config.data, DatasetConfig) and config.data.augment.settings is not None
     if recorded.get("masked_views") == "warped" and augmented:
@@ -88,9 +89,16 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
 
 
 @torch.no_grad()
-def begin_linear(unet: IMAGPoseUNet, scheduler: DDIMScheduler) -> None:
-    """Lets a fresh UNet with an input skip predict what is linear in its input, by one half everywhere."""
-    wanted = linear_velocity(scheduler, _SPREAD).double()
+def set_input_skip(unet: IMAGPoseUNet, scheduler: DDIMScheduler, spread: float = _SPREAD, gate: float = 0.5) -> None:
+    """Sets a UNet's input skip: its linear part to the best prediction, its gate to the same share everywhere.
+
+    Args:
+        unet: with `input_skip`; its other weights stay, but those of the gate.
+        scheduler: of the velocity or the noise that it predicts.
+        spread: see `linear_velocity`.
+        gate: share of the linear part, between 0 and 1.
+    """
+    wanted = linear_velocity(scheduler, spread).double()
     if scheduler.config.prediction_type == "epsilon":  # e = a v + s x_t
         kept = scheduler.alphas_cumprod.double()
         wanted = kept.sqrt()[:, None] * wanted
@@ -105,7 +113,7 @@ def begin_linear(unet: IMAGPoseUNet, scheduler: DDIMScheduler) -> None:
     coefficients.bias.copy_(found[-1].repeat_interleave(channels))
     torch.nn.init.zeros_(unet.conv_out.weight[-1])
     assert unet.conv_out.bias is not None
-    torch.nn.init.zeros_(unet.conv_out.bias[-1:])
+    unet.conv_out.bias[-1] = math.log(gate / (1 - gate))
 
 
 def _going_on(config: DenoiserConfig, trained: IMAGPosePipeline) -> DDIMScheduler:

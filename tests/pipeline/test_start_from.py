@@ -65,6 +65,14 @@ def test_what_cannot_start_so_is_refused_in_one_line(pipeline) -> None:
         starting(pipeline)
 
 
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_of_pure_noise_that_is_put_in_later_is_refused_too(pipeline, call, name: str) -> None:
+    own = starting(pipeline)
+    own.scheduler = named_scheduler(name, build_scheduler("v_prediction", zero_terminal_snr=True))
+    with pytest.raises(ValueError, match="needs a schedule without zero_terminal_snr"):
+        own(**call)
+
+
 def test_a_folder_keeps_where_its_model_starts(pipeline, call, seeded, tmp_path: Path) -> None:
     pipeline.scheduler = build_scheduler("v_prediction", betas=(0.0005, 0.004))
     own = starting(pipeline)

@@ -120,8 +120,6 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             raise ValueError("masked_views warped needs vae_scope view: a VAE of whole canvases knows black views only")
         if start_from not in STARTS:
             raise ValueError(f"start_from {start_from!r}: one of {', '.join(STARTS)} expected")
-        if start_from == "image_condition":
-            check_start(unet.config.in_channels, vae.config.latent_channels, scheduler)
         self.register_modules(
             vae=vae,
             image_encoder=image_encoder,
@@ -141,6 +139,11 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             default_steps=check_steps("default_steps", default_steps),
             default_guidance_scale=check_guidance("default_guidance_scale", default_guidance_scale),
         )
+        self._check_start()
+
+    def _check_start(self) -> None:
+        if self.config.start_from == "image_condition":
+            check_start(self.unet.config.in_channels, self.vae.config.latent_channels, self.scheduler)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], **kwargs: Any) -> "IMAGPosePipeline":
@@ -251,6 +254,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         ).settled(self.config)
         assert sampling.guidance_scale is not None
         check_output_type(output_type)
+        self._check_start()  # with the scheduler of now
         self._guidance_scale, self._interrupt, self._current_timestep = sampling.guidance_scale, False, None
         size = self._view_size(height, width)
         requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)

@@ -15,7 +15,6 @@ UNET = {
     "block_out_channels": [8, 8, 16],
     "down_block_types": ["CrossAttnDownBlock2D"] * 3,
     "up_block_types": ["CrossAttnUpBlock2D"] * 3,
-    "input_skip": False,
     "norm_num_groups": 4,
     "cross_attention_dim": 8,
     "attention_head_dim": 2,

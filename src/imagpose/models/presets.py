@@ -113,10 +113,7 @@ class Preset:
         networks = self.base or self.own
         assert networks is not None
         merged = {"out_channels": latent_channels, **networks.unet, **(changes or {})}
-        variant = self.variant.unet_arguments(merged["out_channels"])
-        if merged.get("input_skip") and self.variant.image_level != "latents":  # it has nothing to skip with
-            variant["input_skip"] = False
-        return {**merged, **variant, **(changes or {})}
+        return {**merged, **self.variant.unet_arguments(merged["out_channels"]), **(changes or {})}
 
     @property
     def pose_channels(self) -> tuple[int, ...]:
@@ -156,7 +153,6 @@ MINI = OwnNetworks(
         "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 3,
         "up_block_types": ("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",),
         "attention_head_dim": (1, 2, 3, 3),
-        "input_skip": True,
     },
     pose_channels=(16, 32, 64),
 )

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from imagpose.serving.demo import PEOPLE_FOLDER
@@ -28,15 +29,15 @@ WAYS: dict[str, tuple[list[str], list[str]]] = {
 _PARTS = ("load", "generate", "score")
 
 
-def run(model: str, start: list[str], options: list[str]) -> list[float]:
-    """Seconds of a whole process, of the parts, and of the rest."""
+def run(model: str, start: list[str], options: list[str], environment: Mapping[str, str] | None = None) -> list[float]:
+    """Seconds of a whole process, of the parts, and of the rest; in this process's environment, or another one."""
     person = PEOPLE_FOLDER / "2000003"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         command = [sys.executable, *start, "generate", "--model", model, "--out", str(out)]
         command += ["--source", str(person / "0.png"), "--pose", str(person / "1.json"), *options]
         begun = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, env=environment)
         whole = time.perf_counter() - begun
         parts = [float(json.loads((out / "result.json").read_text())["seconds"][name]) for name in _PARTS]
     return [whole, *parts, whole - sum(parts)]

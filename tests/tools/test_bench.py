@@ -51,3 +51,17 @@ def test_rendering_on_all_cores_stands_beside_one_process(table, monkeypatch):
     monkeypatch.setattr(table.render_speed, "measure", lambda *given: (0.0, 40.0 if given[-1] == 4 else 10.0))
     (row,) = table.rendering("any", 4)
     assert (row.ours, row.reference, row.ratio, row.threads) == (40.0, 10.0, 4.0, 4)
+
+
+def test_the_first_picture_has_the_threads_of_its_row_and_finds_its_files_in_memory(table, monkeypatch):
+    runs = []
+
+    def run(model, start, options, environment):
+        runs.append((options, environment["OMP_NUM_THREADS"], environment.get("MKL_NUM_THREADS")))
+        return [90.0 if len(runs) == 1 else 20.0 if options else 10.0]
+
+    monkeypatch.setattr(table, "_ENVIRONMENT", {"PATH": "bin"})
+    monkeypatch.setattr(table.first_picture, "run", run)
+    (row,) = table.first("any", 4)
+    assert (row.ours, row.reference, row.threads) == (10.0, 20.0, 4)
+    assert runs == [([], "4", None), (["--dtype", "fp32"], "4", None), ([], "4", None)]

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -134,7 +134,7 @@ def _read_request(
     sources: Any, target_poses: Any, source_poses: Any, grid: ViewGrid, scenario: str | None, height: int, width: int
 ) -> Request:
     source_list = list(sources) if isinstance(sources, (list, tuple)) else [sources]
-    target_list = [pose for pose in _as_poses(target_poses, "target_poses") if pose is not None]  # which it refuses
+    target_list = cast("list[Pose]", _as_poses(target_poses, "target_poses"))  # None only where `optional`
     if not source_list:
         raise ValueError("sources is empty: at least one source picture is needed")
     if not target_list:

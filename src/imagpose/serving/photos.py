@@ -21,7 +21,8 @@ class Photos:
     What it gives belongs to several requests: nobody may change a picture in place.
 
     Args:
-        pixels: of all photos that are remembered, at most; 3 bytes each.
+        pixels: of all photos that are remembered, at most, 4 bytes each in Pillow's memory; the last one is remembered
+            however large it is.
     """
 
     def __init__(self, pixels: int = 40_000_000) -> None:

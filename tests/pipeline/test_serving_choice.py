@@ -171,7 +171,7 @@ def test_many_people_are_generated_like_each_alone_and_resumed(tiny, picture, ph
 def test_poses_beside_the_photos_of_many_people_can_be_left_aside(tiny, pose, photos, scored, tmp_path):
     write_openpose_json(pose(3), photos / "ben" / "front.json")
     known = {}
-    for name, given in (("beside", []), ("detect", ["detect"])):
+    for name, given in (("beside", []), ("detect", "detect")):
         generate_people(photos, WALKS[:1], given, out=tmp_path / name, model=tiny, steps=1)
         (source,) = json.loads((tmp_path / name / "ben" / "result.json").read_text())["sources"]
         known[name] = source["pose"]

@@ -166,6 +166,7 @@ def test_the_word_detect_reads_no_pose_from_beside_a_photo(dances):
 
     assert own() == poses
     assert own("detect") == own("detect", "detect") == own(None, None) == [None, None]
+    assert read_inputs(photos, ["walk-03"], "detect").source_poses == [None, None]
     assert own("detect", dances / "a.json") == [None, poses[0]] and own("detect", count=1) == [None]
     assert own(str(dances / "detect"), count=1) == [poses[1]]
     assert read_inputs(photos, ["walk-03"], ["detect"]).files["source_poses"] == ["detect", "detect"]

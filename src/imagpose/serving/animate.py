@@ -109,7 +109,7 @@ def animate(
     check_model(model, asked.drawing, device, dtype, backend)
     if signature is not None:
         signature.check()
-    inputs = read_inputs(as_list(sources), Targets([], [], [], []), as_list(source_poses), reading)
+    inputs = read_inputs(as_list(sources), Targets([], [], [], []), source_poses, reading)
     sequence = read_sequence(as_list(poses), reading).filled(asked.between)  # last, since a clip's poses take time
     fps, grid = check_sequence(inputs, sequence, asked, places)
     asked = replace(asked, drawing=asked.drawing.settled(model))

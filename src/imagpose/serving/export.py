@@ -27,7 +27,7 @@ _DEFAULT_SIZE = (768, 512)
 def export_requests(
     sources: Mapping[str, Sequence[PictureLike]] | Path,
     poses: PoseLike | Sequence[PoseLike],
-    source_poses: Sequence[PoseLike | None] = (),
+    source_poses: PoseLike | Sequence[PoseLike | None] | None = None,
     *,
     out: Path | str,
     size: tuple[int, int] = _DEFAULT_SIZE,

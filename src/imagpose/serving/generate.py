@@ -89,7 +89,7 @@ def generate(
             been written then.
     """
     asked = GenerateSettings.of(settings)
-    inputs = read_inputs(as_list(sources), as_list(poses), as_list(source_poses), reading, masks)
+    inputs = read_inputs(as_list(sources), as_list(poses), source_poses, reading, masks)
     check_request(inputs, asked)
     asked = asked.settled(model)
     if out is not None:

@@ -107,7 +107,7 @@ def read_targets(poses: Sequence[PoseLike], reading: PoseOptions | None = None) 
 def read_inputs(
     sources: Sequence[PictureLike],
     poses: Sequence[PoseLike] | Targets,
-    source_poses: Sequence[PoseLike | PoseFile | None] = (),
+    source_poses: PoseLike | Sequence[PoseLike | PoseFile | None] | None = None,
     reading: PoseOptions | None = None,
     masks: Sequence[PictureLike] = (),
     photos: Photos | None = None,
@@ -131,18 +131,19 @@ def read_inputs(
             raise ValueError(f"{source}: a folder; a source is one photo (--photos takes a folder of people)")
     if not isinstance(poses, Targets) and not poses:
         raise ValueError("no target pose: give at least one")
-    if len(source_poses) == 1 and _is_word(source_poses[0]):
-        source_poses = [DETECT] * len(sources)
-    for name, given in (("source pose", source_poses), ("mask", masks)):
+    given_poses = as_list(source_poses)
+    if len(given_poses) == 1 and _is_word(given_poses[0]):
+        given_poses *= len(sources)
+    for name, given in (("source pose", given_poses), ("mask", masks)):
         if given and len(given) != len(sources):
             raise ValueError(f"{len(given)} {name}s for {len(sources)} sources: give one for each, or none")
     reading = reading or PoseOptions()
     photos = photos or Photos()
     pictures, digests = map(list, zip(*map(photos.read, sources), strict=True))
-    if not source_poses:
+    if not given_poses:
         beside = [_read_beside(*own, reading) for own in zip(sources, pictures, strict=True)]
-        source_poses = beside if any(beside) else ()
-    own_poses, own_said = _read_source_poses(source_poses, pictures, reading)
+        given_poses = beside if any(beside) else []
+    own_poses, own_said = _read_source_poses(given_poses, pictures, reading)
     targets = poses if isinstance(poses, Targets) else read_targets(poses, reading)
     return GenerateInputs(
         pictures,
@@ -152,7 +153,7 @@ def read_inputs(
         {
             "sources": [_shown(source) for source in sources],
             "poses": targets.origins,
-            "source_poses": [_shown(pose) for pose in source_poses],
+            "source_poses": [_shown(pose) for pose in given_poses],
         },
         targets.names,
         [_read_mask(mask, picture) for mask, picture in zip(masks, pictures, strict=False)],

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def generate_people(
     photos: Path | str,
     poses: PoseLike | Sequence[PoseLike],
-    source_poses: Sequence[PoseLike | None] = (),
+    source_poses: PoseLike | Sequence[PoseLike | None] | None = None,
     *,
     out: Path | str,
     model: str | IMAGPosePipeline = "mini",
@@ -126,9 +126,9 @@ def _check_out(out: Path) -> None:
         raise ValueError(f"{out} holds files that this command did not write: choose a new or an empty folder")
 
 
-def check_source_poses(source_poses: Sequence[PoseLike | None]) -> None:
+def check_source_poses(source_poses: PoseLike | Sequence[PoseLike | None] | None) -> None:
     """Raises `ValueError` unless these can be those of many people: none, or the word "detect"."""
-    if any(own != DETECT for own in source_poses):
+    if as_list(source_poses) not in ([], [DETECT]):
         raise ValueError(f"source poses of many people lie beside their photos: give none, or the word {DETECT}")
 
 

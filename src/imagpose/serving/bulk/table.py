@@ -38,7 +38,7 @@ class BulkRequest:
     id: str
     sources: Sequence[PictureLike]
     poses: Sequence[PoseLike]
-    source_poses: Sequence[PoseLike | None] = ()
+    source_poses: PoseLike | Sequence[PoseLike | None] = ()
     seed: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -104,6 +104,12 @@ def clear_left_overs(path: Path) -> None:
                     _close(folder, path)
 
 
+def clear_all_left_overs(folder: Path) -> None:
+    """As `clear_left_overs`, for all names in a folder; not for those of over 200 bytes, which rooms do not tell."""
+    for room in folder.glob(".*.partial"):
+        clear_left_overs(folder / room.name[1:].rsplit("-", 2)[0])
+
+
 @contextmanager
 def result_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """`partial_folder` for the results of a command, marked as its own; an earlier one is replaced where `overwrite`.

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from imagpose.io import clear_left_overs, partial_file, read_json, result_folder, write_json, write_text
+from imagpose.io import clear_all_left_overs, partial_file, read_json, result_folder, write_json, write_text
 from imagpose.serving.bulk.table import Refused
 from imagpose.serving.bulk.worker import Answer
 from imagpose.serving.results import RECORD
@@ -77,8 +77,8 @@ class FileStore:
 
     def found(self) -> dict[str, str]:
         digests = {}
-        for room in self.folder.glob("*/.*.partial"):  # a killed job's, also of folders that nobody will write again
-            clear_left_overs(room.with_name(room.name[1:].rsplit("-", 2)[0]))
+        for part in self.folder.glob("*"):  # a killed job's, also of folders that nobody will write again
+            clear_all_left_overs(part)
         for file in self.folder.glob(f"*/*/{RECORD}"):
             if not file.parent.name.startswith("."):  # somebody else's
                 digests[file.parent.name] = str(read_json(file).get("request"))

@@ -23,15 +23,17 @@ _OWN_TOKENS = 56
 def build(preset: str, small: bool = False, device: torch.device | str = "cpu") -> Denoiser:
     """The denoiser of a preset; layers that start at zero get noise, so that none of its branches is switched off.
 
+    `mini`'s UNet has the skip of its input, as its configuration has it.
+
     Args:
         small: few channels, for tests.
     """
     torch.manual_seed(0)
     own = find_preset(preset).own
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {} if own is None else {"input_skip": True}
     if small and own is not None:
         levels = len(own.unet["block_out_channels"])
-        changes = {"block_out_channels": (16, 32, 32, 48)[:levels], "norm_num_groups": 8}
+        changes |= {"block_out_channels": (16, 32, 32, 48)[:levels], "norm_num_groups": 8}
     elif small:
         changes = {"block_out_channels": (32, 32, 64, 64), "norm_num_groups": 16, "attention_head_dim": 4}
     with torch.device(device):

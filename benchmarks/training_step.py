@@ -70,7 +70,8 @@ def prepare(
 ) -> tuple[Callable[[int], None], float]:
     """The step as a function of its number, and its UNet's millions of parameters."""
     torch.manual_seed(0)
-    parts = build_denoiser("mini", _ENCODER_WIDTH, 16, 8, pose_channels=variant.pose_channels, **variant.unet)
+    changes = {"input_skip": True, **variant.unet}
+    parts = build_denoiser("mini", _ENCODER_WIDTH, 16, 8, pose_channels=variant.pose_channels, **changes)
     networks = nn.ModuleList([parts.unet, parts.pose_encoder]).train()
     unet, pose_encoder = parts.unet, parts.pose_encoder
     unet.set_attn_processor(AttnProcessor2_0() if variant.fused_attention else AttnProcessor())

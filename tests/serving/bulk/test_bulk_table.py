@@ -73,6 +73,10 @@ def test_detect_stands_for_source_poses_in_every_format_though_a_file_has_this_n
     (checked,) = check_rows(table[:1], Defaults(GenerateSettings(), None, "tiny", None))
     inputs = read_inputs([folder / "in/0.png", folder / "in/1.png"], ["walk-01"], [None, None])
     assert checked.digest == request_digest(inputs, GenerateSettings(), "tiny", None)
+    word = BulkRequest("a", table[0].sources, ["walk-01"], "detect")
+    assert [own.digest for own in check_rows([word], Defaults(GenerateSettings(), None, "tiny", None))] == [
+        checked.digest
+    ]
 
 
 def test_ids_that_are_numbers_are_ids(folder):

@@ -219,6 +219,16 @@ class DenoiserConfig(RunConfig):
         description="Weight of the loss that teaches attention where each target's place of the body is in the sources; "
         "needs rendered people.",
     )
+    feature_weight: Weight = Field(
+        0.0,
+        description="Weight of the distance of decoded targets to the true ones in EfficientNet-lite0's features, which a "
+        "blur fails; needs the extra 'perceptual'.",
+    )
+    adversarial_weight: Weight = Field(
+        0.0,
+        description="Weight of a discriminator of decoded targets in the same features; needs the extra 'perceptual'.",
+    )
+    adversarial_start: int = Field(0, ge=0, description="First step at which the denoiser hears of it.")
     attention_levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (1,), description="Levels of the UNet whose attention is taught; 0 is the finest.", min_length=1
     )
@@ -264,8 +274,15 @@ class DenoiserConfig(RunConfig):
             raise ValueError(PURE_NOISE)
         if any(recipe.reads_surfaces for recipe in recipes) and not isinstance(self.data, ViewCacheConfig):
             raise ValueError("attention_weight and person_weight need rendered people, a data set has no surfaces")
+        if self.judges_pictures and any(recipe.low_resolution_share for recipe in recipes):
+            raise ValueError("feature_weight and adversarial_weight judge views of whole size: no low_resolution_share")
         if any(recipe.low_resolution_share for recipe in recipes) and (self.data.height % 2 or self.data.width % 2):
             raise ValueError(f"low_resolution_share halves views, {self.data.height}x{self.data.width} is odd")
+
+    @property
+    def judges_pictures(self) -> bool:
+        """Whether targets are decoded in training."""
+        return bool(self.feature_weight or self.adversarial_weight)
 
     @property
     def draws_pure_noise(self) -> bool:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.models.attention_processor import AttnProcessor
 
 from imagpose.data.info import read_info
 from imagpose.io import write_text
+from imagpose.metrics.perceptual import load_efficientnet
 from imagpose.models.conditions import guidance_embedding, noise_from, unet_input
 from imagpose.models.licences import DATA, model_card
 from imagpose.models.scheduler import named_scheduler
@@ -22,7 +22,7 @@ from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser.data import CanvasData, open_data
 from imagpose.training.denoiser.draw import CanvasDraw, DrawSettings, Recipe, draw_batch, draw_items, draw_noise
 from imagpose.training.denoiser.encode import FrozenNetworks
-from imagpose.training.denoiser.networks import RECORDED, canvases_seen
+from imagpose.training.denoiser.networks import RECORDED, canvases_seen, use_fast_attention
 from imagpose.training.denoiser.objective import (
     denoising_loss,
     min_snr_weights,
@@ -32,6 +32,7 @@ from imagpose.training.denoiser.objective import (
     slot_errors,
     visible_skeletons,
 )
+from imagpose.training.denoiser.pictures import FeatureDiscriminator, decoded_targets, picture_losses
 from imagpose.training.denoiser.preview import PROGRESS_STEPS, Preview, titled
 from imagpose.training.processes import global_batch, run_device
 from imagpose.training.stage import Batch, ProgressReport, Stage, on_device
@@ -45,13 +46,6 @@ _KNOWN_PEOPLE = 24
 _SAMPLE_PEOPLE = 12
 _RECONSTRUCTED_PEOPLE = 16
 _LEAST_DETAIL = 0.95  # a blur of sigma 1.5 pixels; at 0.91 of 256x176 views no face, check or small letter was left
-
-
-def use_fast_attention(unet: IMAGPoseUNet) -> None:
-    """Without a GPU, attention by matrix products and a softmax."""
-    if not torch.cuda.is_available():
-        # Measured on 2 cores, bf16, 2 x 2 canvases of 16 x 12 latents: 16.7 canvases/s, fused attention 12.8.
-        unet.set_attn_processor(AttnProcessor())
 
 
 def predict_canvases(
@@ -110,9 +104,12 @@ class DenoiserStage(Stage):
         """Train the UNet, the pose encoder and the feature tokens of `pipeline`, whose other networks stay frozen.
 
         Raises:
-            FileNotFoundError, ValueError: data are missing or do not fit, see `open_data`.
+            FileNotFoundError, ValueError: data are missing or do not fit, see `open_data`; the extra `perceptual` is missing
+                and wanted.
         """
         super().__init__()
+        if config.judges_pictures:
+            load_efficientnet()  # which says now whether its weights are there
         self.config = config
         self.samples_before = 0 if config.initial is None else canvases_seen(config.initial)
         self.scheduler = pipeline.scheduler
@@ -135,6 +132,10 @@ class DenoiserStage(Stage):
             self._teacher = AttentionTeacher(
                 self.unet, config.attention_levels, config.attention_heads, config.attention_cross_view
             )
+        self.discriminator = None
+        if config.adversarial_weight:
+            torch.manual_seed(config.seed)
+            self.discriminator = FeatureDiscriminator()
         self._black = {half: self.frozen.black(self.data.height, self.data.width, half) for half in (False, True)}
 
     @property
@@ -176,11 +177,14 @@ class DenoiserStage(Stage):
 
         ``noise`` (b, v, c, h, w); ``mask`` (b, v); ``timesteps``, ``keep_image_tokens``, ``keep_texture``,
         ``keep_source_poses`` (b,); ``stand_ins`` (c, h, w), latents of the black view; ``grid``, a `ViewGrid`; ``recipe``;
-        ``weight`` of the batch among those of the step.
+        ``weight`` of the batch among those of the step; ``adversarial_weight`` of this step, where targets are judged as
+        pictures.
         """
-        step = self._drawn(step)
-        draw = draw_batch(self._draws, step, samples)
-        return self._assembled(self.data, draw, self._draws.recipe(step), self.config.noise_offset)
+        config, drawn = self.config, self._drawn(step)
+        draw = draw_batch(self._draws, drawn, samples)
+        weight = config.adversarial_weight if step >= config.adversarial_start else 0.0
+        judged = {"adversarial_weight": weight} if config.judges_pictures else {}
+        return self._assembled(self.data, draw, self._draws.recipe(drawn), config.noise_offset) | judged
 
     def _drawn(self, step: int) -> int:
         """The step whose draws a step shows: its own, or one of the first."""
@@ -246,9 +250,10 @@ class DenoiserStage(Stage):
         return (self.unet,)
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Eq. 4 over the slots of joint canvases, with the weights that the configuration asks for."""
+        """Eq. 4 over the slots of joint canvases, with the weights that the configuration asks for, and `picture_losses`."""
         config, recipe, mask, surface = self.config, batch["recipe"], batch["mask"], batch.get("surface")
-        prediction, target = self._predict(self._encoded(batch))
+        batch = self._encoded(batch)
+        prediction, target = self._predict(batch)
         loss = denoising_loss(
             prediction,
             target,
@@ -265,6 +270,9 @@ class DenoiserStage(Stage):
             attention_loss, share = self._teacher.loss(surface, mask, batch["grid"])
             loss = loss + recipe.attention_weight * attention_loss
             scalars |= {"attention_loss": attention_loss.detach(), "attention_on_sources": share}
+        if "adversarial_weight" in batch:
+            more, found = self._judged(self._clean(batch, prediction), batch)
+            loss, scalars = loss + more, scalars | found
         return batch["weight"] * loss, scalars
 
     def _encoded(self, batch: Batch) -> Batch:
@@ -284,6 +292,18 @@ class DenoiserStage(Stage):
             self.unet, noisy, timesteps, batch, self._features(batch), self._pose_features(batch), batch.get("guidance")
         )
         return prediction, prediction_target(self.scheduler, latents, noise, timesteps)
+
+    def _clean(self, batch: Batch, prediction: torch.Tensor) -> torch.Tensor:
+        """The clean latents (b, v, c, h, w) that a prediction stands for."""
+        timesteps = batch["timesteps"]
+        noisy = self.scheduler.add_noise(batch["latents"], batch["noise"], timesteps)
+        return predicted_latents(self.scheduler, prediction, noisy, timesteps)
+
+    def _judged(self, clean: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """`picture_losses` of clean latents (b, v, c, h, w)."""
+        config = self.config
+        pictures = decoded_targets(self.frozen, clean, batch, config.data.height, config.data.width)
+        return picture_losses(*pictures, config.feature_weight, self.discriminator, batch["adversarial_weight"])
 
     def _pose_features(self, batch: Batch) -> torch.Tensor:
         """F_P (b, C, rows * h, cols * w), without the sources' skeletons where they are dropped."""
@@ -335,8 +355,7 @@ class DenoiserStage(Stage):
         """Clean latents (b, v, c, h, w) of held-out canvases as one prediction from noise has them."""
         assert self.held_out is not None
         batch = self._encoded(self._on_device(self._assembled(self.held_out, draw)))
-        noisy = self.scheduler.add_noise(batch["latents"], batch["noise"], batch["timesteps"])
-        return predicted_latents(self.scheduler, self._predict(batch)[0], noisy, batch["timesteps"])
+        return self._clean(batch, self._predict(batch)[0])
 
     def _preview(self) -> Preview:
         assert self.held_out is not None

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from imagpose.pipeline.sampling import MOST_GUIDANCE
 from imagpose.training.configs import Fraction, LearningRateSchedule, Positive
-from imagpose.training.denoiser.config import DenoiserConfig, Weight
+from imagpose.training.denoiser.config import DenoiserConfig
 
 _TEACHERS = (
     "preset", "base", "autoencoder", "image_encoder", "unet", "pose_channels", "texture_long_side", "prediction_type",
@@ -48,12 +48,6 @@ class FewStepConfig(DenoiserConfig):
         None,
         description="The student takes the scale as an input, learnt between these; `guidance_scale` is its default.",
     )
-    adversarial_weight: Weight = Field(
-        0.0,
-        description="Weight of a discriminator of decoded views in EfficientNet-lite0's features; needs the extra"
-        " 'perceptual'. Without it few steps blur.",
-    )
-    adversarial_start: int = Field(0, ge=0, description="First step at which the student hears of it.")
 
     learning_rate: float = Field(1e-5, gt=0)
     lr_schedule: LearningRateSchedule = "constant_with_warmup"

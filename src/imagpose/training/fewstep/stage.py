@@ -13,21 +13,17 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, LCMScheduler
 
-from imagpose.metrics.perceptual import load_efficientnet
-from imagpose.models.autoencoder import decode_latents
 from imagpose.models.conditions import null_features
 from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.sampling import Sampling
-from imagpose.pixels import Padding
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.denoiser.data import CanvasData
 from imagpose.training.denoiser.draw import CanvasDraw
-from imagpose.training.denoiser.networks import refuse_cached_canvases
+from imagpose.training.denoiser.networks import refuse_cached_canvases, use_fast_attention
 from imagpose.training.denoiser.objective import predicted_latents, slot_errors, slot_mean
-from imagpose.training.denoiser.stage import DenoiserStage, predict_canvases, use_fast_attention
+from imagpose.training.denoiser.stage import DenoiserStage, predict_canvases
 from imagpose.training.fewstep.config import FewStepConfig
-from imagpose.training.fewstep.discriminator import FeatureDiscriminator
 from imagpose.training.fewstep.objective import (
     clean_of_step,
     consistent,
@@ -36,7 +32,6 @@ from imagpose.training.fewstep.objective import (
     pseudo_huber,
     velocity_error,
 )
-from imagpose.training.losses import hinge_losses
 from imagpose.training.stage import Batch, Drawn, keyed_rng
 from imagpose.views import visible_share
 
@@ -98,11 +93,8 @@ class FewStepStage(DenoiserStage):
             pipeline: of the teacher, see `build_student`; its UNet becomes the student's.
 
         Raises:
-            ValueError: the extra `perceptual` is missing and wanted; the scale is outside of `guidance_range`; or see
-                `DenoiserStage`.
+            ValueError: the scale is outside of `guidance_range`; or see `DenoiserStage`.
         """
-        if config.adversarial_weight:
-            load_efficientnet()  # which says now whether its weights are there
         scale = Sampling(guidance_scale=config.guidance_scale).settled(pipeline.config).guidance_scale
         assert scale is not None
         if config.guidance_range is not None and not config.guidance_range[0] <= scale <= config.guidance_range[1]:
@@ -124,9 +116,6 @@ class FewStepStage(DenoiserStage):
         self._recorded |= {
             "default_steps": config.student_steps, "default_guidance_scale": float(scale) if takes_scale else 1.0
         }  # fmt: skip
-        if config.adversarial_weight:
-            torch.manual_seed(config.seed)
-            self.discriminator = FeatureDiscriminator()
         self._sampler = pipeline.scheduler
         if config.method == "consistency":
             self._sampler = LCMScheduler.from_config(pipeline.scheduler.config, original_inference_steps=config.looks)
@@ -138,12 +127,6 @@ class FewStepStage(DenoiserStage):
         pipeline.scheduler = self._sampler
         return pipeline
 
-    def batch(self, step: int, samples: range) -> Batch:
-        """As the denoiser's, with ``guidance`` (b,) and, where there is a discriminator, ``adversarial_weight``."""
-        weight = self.config.adversarial_weight
-        heard = {"adversarial_weight": weight if step >= self.config.adversarial_start else 0.0} if weight else {}
-        return super().batch(step, samples) | heard
-
     def _assembled(self, data: CanvasData, draw: CanvasDraw, *changes: Any) -> Batch:
         scales = torch.full((len(draw.samples),), float(self.guidance_scale))
         if self.config.guidance_range is not None and data is self.data:
@@ -153,7 +136,7 @@ class FewStepStage(DenoiserStage):
         return super()._assembled(data, draw, *changes) | {"guidance": scales}
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss of the chosen method, and the discriminator's where it is wanted."""
+        """The loss of the chosen method, and `picture_losses` where they are wanted."""
         config, mask = self.config, batch["mask"]
         batch = self._encoded(batch)
         features, poses = self._features(batch), self._pose_features(batch)
@@ -163,9 +146,8 @@ class FewStepStage(DenoiserStage):
         loss = slot_mean(errors.mean(dim=2), mask, config.visible_weight, share)
         scalars = slot_errors(output, target, mask)
         if "adversarial_weight" in batch:
-            fooled, judged = self._judged(output, batch)
-            loss = loss + batch["adversarial_weight"] * fooled + judged
-            scalars |= {"fooled": fooled.detach(), "judged": judged.detach()}
+            more, found = self._judged(output, batch)
+            loss, scalars = loss + more, scalars | found
         return batch["weight"] * loss, scalars
 
     def _consistency(
@@ -220,16 +202,6 @@ class FewStepStage(DenoiserStage):
         """Its clean latents (b, v, c, h, w)."""
         predicted = predict_canvases(self.unet, noisy, timesteps, batch, features, poses, batch["guidance"])
         return predicted_latents(self.scheduler, predicted, noisy, timesteps)
-
-    def _judged(self, clean: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """`hinge_losses` of the first masked slot of each canvas, both sides through the decoder."""
-        canvases, slots = torch.arange(len(clean), device=clean.device), batch["mask"].argmin(dim=1)
-        data, vae = self.config.data, self.frozen.vae.to(clean.device)
-        padding = Padding.to_multiple(data.height, data.width, self.frozen.view_multiple)
-        output = padding.crop(decode_latents(vae, clean[canvases, slots])).float()
-        with torch.no_grad():
-            truth = padding.crop(decode_latents(vae, batch["latents"][canvases, slots])).float()
-        return hinge_losses(self.discriminator, truth, output)
 
     def _card(self) -> str:
         title = f"# A student of {self.config.initial} for {self.config.student_steps} steps, by imagpose"

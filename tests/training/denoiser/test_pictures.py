@@ -39,10 +39,11 @@ def pictures(seed: int) -> torch.Tensor:
     return torch.rand(3, 3, 64, 48, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def test_features_are_the_measure_s_over_the_whole_picture() -> None:
+def test_features_are_the_measure_s_with_the_weights_of_pixels() -> None:
     output, truth = pictures(0), pictures(1)
-    loss, scalars = picture_losses(output, truth, 3.0, None, 0.0)
-    wanted = feature_distance(output, truth, torch.ones(3, 64, 48)).mean()
+    weights = torch.rand(3, 64, 48, generator=torch.Generator().manual_seed(2))
+    loss, scalars = picture_losses(output, truth, weights, 3.0, None, 0.0)
+    wanted = feature_distance(output, truth, weights).mean()
     assert set(scalars) == {"features"}
     torch.testing.assert_close(scalars["features"], wanted)
     torch.testing.assert_close(loss, 3.0 * wanted)
@@ -51,7 +52,7 @@ def test_features_are_the_measure_s_over_the_whole_picture() -> None:
 def test_the_discriminator_s_losses_are_the_hinge_s_with_their_weight() -> None:
     judge = nn.Conv2d(3, 1, 3)
     output, truth = pictures(0).requires_grad_(True), pictures(1)
-    loss, scalars = picture_losses(output, truth, 0.0, judge, 0.3)
+    loss, scalars = picture_losses(output, truth, torch.ones(3, 64, 48), 0.0, judge, 0.3)
     loss.backward()
     own = output.detach().requires_grad_(True)
     (-0.3 * judge(own).mean()).backward()
@@ -71,11 +72,15 @@ def test_what_is_judged_is_the_first_masked_view_of_each_canvas_without_its_padd
     latents = batch["latents"]
     clean = latents + torch.randn(latents.shape, generator=torch.Generator().manual_seed(2))
     height, width = HEIGHT - 4, WIDTH - 2
-    output, truth = decoded_targets(stage.frozen, clean, batch, height, width)
+    cells = torch.rand(latents.shape[:2] + latents.shape[-2:], generator=torch.Generator().manual_seed(3))
+    output, truth, weights = decoded_targets(stage.frozen, clean, batch, height, width, cells)
+    assert torch.equal(decoded_targets(stage.frozen, clean, batch, height, width)[2], torch.ones_like(weights))
     for canvas, slot in ((0, 1), (1, 0)):
         for found, source in ((output, clean), (truth, latents)):
             whole = stage.pipeline.vae.decode(source[canvas, slot][None] / 0.5).sample[0]
             torch.testing.assert_close(found[canvas], whole[:, 2:-2, 1:-1], atol=1e-5, rtol=1e-4)
+        for row, column in ((0, 0), (5, 6), (6, 7), (height - 1, width - 1)):
+            assert weights[canvas, row, column] == cells[canvas, slot, (row + 2) // 8, (column + 1) // 8]
 
 
 def test_a_run_adds_them_and_only_the_denoiser_and_the_judge_learn(values: dict) -> None:

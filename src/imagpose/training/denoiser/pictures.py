@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from imagpose.metrics.perceptual import masked_distance, stage_features
-from imagpose.models.autoencoder import decode_latents
+from imagpose.models.autoencoder import decode_latents, spatial_factor
 from imagpose.pixels import Padding
 from imagpose.training.denoiser.encode import FrozenNetworks
 from imagpose.training.losses import feature_network, hinge_losses
@@ -50,39 +50,54 @@ class FeatureDiscriminator(nn.Module):
 
 
 def decoded_targets(
-    frozen: FrozenNetworks, clean: torch.Tensor, batch: Batch, height: int, width: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first masked slot of each canvas, as predicted and as it is: pixels (b, 3, H, W), about [-1, 1].
+    frozen: FrozenNetworks,
+    clean: torch.Tensor,
+    batch: Batch,
+    height: int,
+    width: int,
+    cell_weights: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The first masked slot of each canvas, as predicted and as it is: pixels (b, 3, H, W), about [-1, 1]; their weights.
 
     Args:
         frozen: whose decoder is taken.
         clean: (b, v, c, h, w) predicted clean latents.
         batch: its ``latents`` and ``mask``.
         height, width: of a view, without its padding.
+        cell_weights: (b, v, h, w), see `person_weights`; None: all 1.
+
+    Returns:
+        Predicted and true pixels, and weights (b, H, W): those of the cell that a pixel lies in.
     """
     canvases, slots = torch.arange(len(clean), device=clean.device), batch["mask"].argmin(dim=1)
     vae, padding = frozen.vae.to(clean.device), Padding.to_multiple(height, width, frozen.view_multiple)
     output = padding.crop(decode_latents(vae, clean[canvases, slots])).float()
     with torch.no_grad():
         truth = padding.crop(decode_latents(vae, batch["latents"][canvases, slots])).float()
-    return output, truth
+    if cell_weights is None:
+        return output, truth, torch.ones_like(truth[:, 0])
+    weights = functional.interpolate(cell_weights[canvases, slots][:, None], scale_factor=spatial_factor(vae))
+    return output, truth, padding.crop(weights)[:, 0]
 
 
 def picture_losses(
     output: torch.Tensor,
     truth: torch.Tensor,
+    weights: torch.Tensor,
     feature_weight: float,
     discriminator: nn.Module | None,
     adversarial_weight: float,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The sum of the losses above of pictures (b, 3, H, W), and each without its weight."""
+    """The sum of the losses above, and each without its weight; arguments as `decoded_targets` returns them.
+
+    The weights of pixels are d's: a judgement of D sees more than its place.
+    """
     loss, scalars = output.new_zeros(()), {}
     if feature_weight:
         network = feature_network(output.device)
         with torch.no_grad():
             theirs = stage_features(network, truth)
-        everywhere = torch.ones_like(truth[:, 0])
-        scalars["features"] = masked_distance(stage_features(network, output), theirs, everywhere).mean()
+        scalars["features"] = masked_distance(stage_features(network, output), theirs, weights).mean()
         loss = loss + feature_weight * scalars["features"]
     if discriminator is not None:
         fooled, judged = hinge_losses(discriminator, truth, output)

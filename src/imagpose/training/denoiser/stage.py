@@ -254,6 +254,7 @@ class DenoiserStage(Stage):
         config, recipe, mask, surface = self.config, batch["recipe"], batch["mask"], batch.get("surface")
         batch = self._encoded(batch)
         prediction, target = self._predict(batch)
+        weights = None if surface is None else person_weights(surface[..., 3], recipe.person_weight)
         loss = denoising_loss(
             prediction,
             target,
@@ -263,7 +264,7 @@ class DenoiserStage(Stage):
             canvas_weights=None
             if config.min_snr_gamma is None
             else min_snr_weights(self.scheduler, batch["timesteps"], config.min_snr_gamma),
-            cell_weights=None if surface is None else person_weights(surface[..., 3], recipe.person_weight),
+            cell_weights=weights,
         )
         scalars = slot_errors(prediction, target, mask)
         if self._teacher is not None and surface is not None and recipe.attention_weight > 0:
@@ -271,7 +272,7 @@ class DenoiserStage(Stage):
             loss = loss + recipe.attention_weight * attention_loss
             scalars |= {"attention_loss": attention_loss.detach(), "attention_on_sources": share}
         if "adversarial_weight" in batch:
-            more, found = self._judged(self._clean(batch, prediction), batch)
+            more, found = self._judged(self._clean(batch, prediction), batch, weights)
             loss, scalars = loss + more, scalars | found
         return batch["weight"] * loss, scalars
 
@@ -299,10 +300,12 @@ class DenoiserStage(Stage):
         noisy = self.scheduler.add_noise(batch["latents"], batch["noise"], timesteps)
         return predicted_latents(self.scheduler, prediction, noisy, timesteps)
 
-    def _judged(self, clean: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """`picture_losses` of clean latents (b, v, c, h, w)."""
+    def _judged(
+        self, clean: torch.Tensor, batch: Batch, weights: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """`picture_losses` of clean latents (b, v, c, h, w), whose cells have weights (b, v, h, w)."""
         config = self.config
-        pictures = decoded_targets(self.frozen, clean, batch, config.data.height, config.data.width)
+        pictures = decoded_targets(self.frozen, clean, batch, config.data.height, config.data.width, weights)
         return picture_losses(*pictures, config.feature_weight, self.discriminator, batch["adversarial_weight"])
 
     def _pose_features(self, batch: Batch) -> torch.Tensor:

@@ -25,6 +25,7 @@ stages=(
     "silhouette silhouette"
     "identity identity"
     "denoiser denoiser"
+    "denoiser denoiser_finish"
 )
 
 child=
@@ -69,5 +70,5 @@ done
 if [ -n "$stopping" ]; then
     echo "$(date -u +%FT%TZ) stopped; the same command goes on"
 else
-    echo "$(date -u +%FT%TZ) finished: $runs/denoiser/weights"
+    echo "$(date -u +%FT%TZ) finished: $runs/denoiser-finish/weights"
 fi

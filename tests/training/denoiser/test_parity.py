@@ -220,7 +220,7 @@ def going_on(values: dict, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def test_what_a_models_folder_records_is_kept(going_on: dict, tmp_path: Path) -> None:
-    stage = prepared(going_on | {"pure_noise_share": 0.5})
+    stage = prepared(going_on | {"pure_noise_share": 0.5, "sampling": {}})
     stage.export(tmp_path / "exported")
     again = IMAGPosePipeline.from_pretrained(tmp_path / "exported")
     assert {name: again.config[name] for name in RECORDED} == RECORDED
@@ -232,6 +232,13 @@ def test_what_a_models_folder_records_is_kept(going_on: dict, tmp_path: Path) ->
     assert (changed.beta_schedule, changed.rescale_betas_zero_snr, changed.beta_end) == ("scaled_linear", False, 0.011)
     with pytest.raises(ValueError, match="needs prediction_type v_prediction"):
         build_pipeline(DenoiserConfig.model_validate(going_on | {"prediction_type": "epsilon"}))
+
+
+def test_steps_and_guidance_that_a_configuration_gives_are_what_the_folder_says(going_on: dict) -> None:
+    for given in ({"steps": 1}, {"guidance_scale": 1.0}, {"steps": 2, "guidance_scale": 0.0}):
+        recorded = build_pipeline(DenoiserConfig.model_validate(going_on | {"sampling": given})).config
+        assert recorded["default_steps"] == given.get("steps", 7)
+        assert recorded["default_guidance_scale"] == given.get("guidance_scale", 3.0)
 
 
 @pytest.mark.parametrize("visible", [1, 3])

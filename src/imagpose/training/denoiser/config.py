@@ -245,7 +245,9 @@ class DenoiserConfig(RunConfig):
     )
     phases: tuple[Phase, ...] = Field((), description="Stretches of the run with other values of what they name.")
     sampling: Sampling = Field(
-        Sampling(), description="How held-out people are drawn, for sample grids and for the PSNR of generated targets."
+        Sampling(),
+        description="How held-out people are drawn, for sample grids and for the PSNR of generated targets. Steps and "
+        "guidance_scale, where they are given, are also what the model's folder gives calls that do not say them.",
     )
 
     @model_validator(mode="after")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -75,6 +74,8 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
         if components["unet"].config.get("input_skip"):
             set_input_skip(components["unet"], scheduler)
     recorded |= {name: asked for name in ("masked_views", "start_from") if (asked := getattr(config, name)) is not None}
+    asked_of_calls = {"default_steps": config.sampling.steps, "default_guidance_scale": config.sampling.guidance_scale}
+    recorded |= {name: asked for name, asked in asked_of_calls.items() if asked is not None}
     augmented = isinstance(config.data, DatasetConfig) and config.data.augment.settings is not None
     if recorded.get("masked_views") == "warped" and augmented:
         raise ValueError("masked_views warped moves pictures as they are, augment changes them: remove one of both")
@@ -90,16 +91,14 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
 
 
 @torch.no_grad()
-def set_input_skip(unet: IMAGPoseUNet, scheduler: DDIMScheduler, spread: float = _SPREAD, gate: float = 0.5) -> None:
-    """Sets a UNet's input skip: its linear part to the best prediction, its gate to the same share everywhere.
+def set_input_skip(unet: IMAGPoseUNet, scheduler: DDIMScheduler) -> None:
+    """Sets a UNet's input skip: its linear part to the best prediction, its gate to one half everywhere.
 
     Args:
         unet: with `input_skip`; its other weights stay, but those of the gate.
         scheduler: of the velocity or the noise that it predicts.
-        spread: see `linear_velocity`.
-        gate: share of the linear part, between 0 and 1.
     """
-    wanted = linear_velocity(scheduler, spread).double()
+    wanted = linear_velocity(scheduler, _SPREAD).double()
     if scheduler.config.prediction_type == "epsilon":  # e = a v + s x_t
         kept = scheduler.alphas_cumprod.double()
         wanted = kept.sqrt()[:, None] * wanted
@@ -114,7 +113,7 @@ def set_input_skip(unet: IMAGPoseUNet, scheduler: DDIMScheduler, spread: float =
     coefficients.bias.copy_(found[-1].repeat_interleave(channels))
     torch.nn.init.zeros_(unet.conv_out.weight[-1])
     assert unet.conv_out.bias is not None
-    unet.conv_out.bias[-1] = math.log(gate / (1 - gate))
+    torch.nn.init.zeros_(unet.conv_out.bias[-1])
 
 
 def use_fast_attention(unet: IMAGPoseUNet) -> None:

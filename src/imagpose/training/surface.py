@@ -13,6 +13,8 @@ from imagpose.pixels import Padding
 
 CELL = 8
 """Pixels along a stored cell's side; where a latent is larger, cells are pooled (`half_views.fit_surface`)."""
+HEAD = 0.6
+"""Height on the template's body, metres, above which it is head: 99 % of the tops end below, 95 % of the hair lies above."""
 MULTIPLE = 64
 """Sides are padded to multiples of this, as a UNet of four levels needs them: 256x176 becomes 256x192, 32x24 cells."""
 

@@ -104,13 +104,23 @@ def test_the_right_prediction_stands_for_the_latents(prediction_type: str) -> No
 
 
 def test_the_persons_cells_count_more_and_each_view_as_before() -> None:
-    coverage = torch.zeros(1, 2, 2, 2)
-    coverage[0, 0, 0] = torch.tensor([1.0, 0.5])
-    weights = person_weights(coverage, 3.0)
+    surface = torch.zeros(1, 2, 2, 2, 4)
+    surface[0, 0, 0, :, 3] = torch.tensor([1.0, 0.5])
+    weights = person_weights(surface, 3.0)
     # In the first view 1 + 2 * (1, 0.5, 0, 0), with mean 1.75.
     assert weights[0, 0].flatten().tolist() == pytest.approx([3 / 1.75, 2 / 1.75, 1 / 1.75, 1 / 1.75])
     assert torch.equal(weights[0, 1], torch.ones(2, 2))
-    assert torch.equal(person_weights(coverage, 1.0), torch.ones_like(coverage))
+    assert torch.equal(person_weights(surface, 1.0), torch.ones(1, 2, 2, 2))
+
+
+def test_the_heads_cells_count_on_their_own() -> None:
+    surface = torch.zeros(1, 1, 2, 2, 4)
+    surface[..., 2] = torch.tensor([[0.7, 0.7], [0.5, -0.9]])
+    surface[..., 3] = torch.tensor([[1.0, 0.5], [1.0, 0.0]])
+    weights = person_weights(surface, 3.0, 9.0)
+    wanted = torch.tensor([9.0, 1 + 8 * 0.5, 3.0, 1.0])
+    torch.testing.assert_close(weights.flatten(), wanted / wanted.mean())
+    torch.testing.assert_close(person_weights(surface, 3.0, 3.0), person_weights(surface, 3.0))
 
 
 def test_cell_weights(slots) -> None:

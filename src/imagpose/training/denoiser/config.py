@@ -105,6 +105,7 @@ class Phase(Section):
     timestep_shift: Shift | None = None
     attention_weight: Weight | None = None
     person_weight: Weight | None = None
+    head_weight: Weight | None = None
 
 
 class DenoiserConfig(RunConfig):
@@ -214,6 +215,9 @@ class DenoiserConfig(RunConfig):
         description="A latent cell that shows the person counts this often against the ground's, with mean 1 in each "
         "view; needs rendered people, whose surfaces are known.",
     )
+    head_weight: Weight | None = Field(
+        None, description="The same of a cell that shows the head; none: as the rest of the person."
+    )
     attention_weight: Weight = Field(
         0.0,
         description="Weight of the loss that teaches attention where each target's place of the body is in the sources; "
@@ -275,7 +279,9 @@ class DenoiserConfig(RunConfig):
         if self.draws_pure_noise and not zero_snr and self.start_from != "image_condition":
             raise ValueError(PURE_NOISE)
         if any(recipe.reads_surfaces for recipe in recipes) and not isinstance(self.data, ViewCacheConfig):
-            raise ValueError("attention_weight and person_weight need rendered people, a data set has no surfaces")
+            raise ValueError(
+                "attention_weight, person_weight and head_weight need rendered people: no others have surfaces"
+            )
         if self.judges_pictures and any(recipe.low_resolution_share for recipe in recipes):
             raise ValueError("feature_weight and adversarial_weight judge views of whole size: no low_resolution_share")
         if any(recipe.low_resolution_share for recipe in recipes) and (self.data.height % 2 or self.data.width % 2):

@@ -34,11 +34,12 @@ class Recipe:
     timestep_shift: float = 1.0
     attention_weight: float = 0.0
     person_weight: float = 1.0
+    head_weight: float | None = None
 
     @property
     def reads_surfaces(self) -> bool:
         """Whether the loss needs to know where the person is, and which point of the body is where."""
-        return self.attention_weight > 0 or self.person_weight != 1
+        return self.attention_weight > 0 or self.person_weight != 1 or self.head_weight is not None
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ def fit_surface(surface: torch.Tensor, height: int, width: int, multiple: int, f
     if side % CELL or any(rest for _, rest in margins):
         raise ValueError(
             f"views of {height}x{width}: {'half views' if half else 'views'} padded to multiples of {multiple}, with"
-            f" {factor} pixels a latent, do not meet the cells of their surfaces: leave attention_weight at 0 and"
-            " person_weight at 1"
+            f" {factor} pixels a latent, do not meet the cells of their surfaces: leave attention_weight at 0,"
+            " person_weight at 1 and head_weight out"
         )
     pooled = pool_surface(surface, side // CELL).movedim(-1, 1)
     return functional.pad(pooled, [cells for cells, _ in margins]).movedim(1, -1)

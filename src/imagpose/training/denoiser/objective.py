@@ -7,6 +7,7 @@ from diffusers import DDIMScheduler
 from diffusers.training_utils import compute_snr
 
 from imagpose.pixels import bytes_to_unit
+from imagpose.training.surface import HEAD
 
 
 def prediction_target(
@@ -49,16 +50,20 @@ def min_snr_weights(scheduler: DDIMScheduler, timesteps: torch.Tensor, gamma: fl
     return weights
 
 
-def person_weights(coverage: torch.Tensor, weight: float) -> torch.Tensor:
-    """Weight of each latent cell's error, (b, v, h, w): 1 + (weight - 1) * coverage, with mean 1 in each view.
+def person_weights(surface: torch.Tensor, weight: float, head_weight: float | None = None) -> torch.Tensor:
+    """Weight of each latent cell's error, (b, v, h, w): 1 on the ground, `weight` on the person, with mean 1 in each view.
 
     A view is divided by its own mean, so that neither its canvas nor the batch changes what it counts.
 
     Args:
-        coverage: (b, v, h, w) share of each cell that shows the person.
+        surface: (b, v, h, w, 4), see `surface_grid`: a cell that shows the person in part counts in that part.
         weight: how much the person's cells count against the ground's.
+        head_weight: how much those of the head do; None: as the person's.
     """
-    weights = 1.0 + (weight - 1.0) * coverage
+    person = torch.full_like(surface[..., 3], weight)
+    if head_weight is not None:
+        person = torch.where(surface[..., 2] > HEAD, head_weight, person)
+    weights = 1.0 + (person - 1.0) * surface[..., 3]
     return weights / weights.mean(dim=(2, 3), keepdim=True)
 
 

@@ -254,7 +254,7 @@ class DenoiserStage(Stage):
         config, recipe, mask, surface = self.config, batch["recipe"], batch["mask"], batch.get("surface")
         batch = self._encoded(batch)
         prediction, target = self._predict(batch)
-        weights = None if surface is None else person_weights(surface[..., 3], recipe.person_weight)
+        weights = None if surface is None else person_weights(surface, recipe.person_weight, recipe.head_weight)
         loss = denoising_loss(
             prediction,
             target,

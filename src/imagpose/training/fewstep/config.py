@@ -15,8 +15,9 @@ _TEACHERS = (
     "beta_schedule", "betas", "zero_terminal_snr", "masked_views", "start_from",
 )  # fmt: skip
 _NOT_HERE = (
-    "min_snr_gamma", "noise_offset", "noise_offset_scope", "pure_noise_share", "person_weight", "attention_weight",
-    "attention_levels", "attention_heads", "attention_cross_view", "low_resolution_share", "low_resolution_batch", "phases",
+    "min_snr_gamma", "noise_offset", "noise_offset_scope", "pure_noise_share", "person_weight", "head_weight",
+    "attention_weight", "attention_levels", "attention_heads", "attention_cross_view", "low_resolution_share",
+    "low_resolution_batch", "phases",
 )  # fmt: skip
 _LEVELS = 1000  # timesteps of every schedule here
 Scale = Annotated[float, Field(ge=-MOST_GUIDANCE, le=MOST_GUIDANCE)]

@@ -11,9 +11,10 @@ from PIL import Image
 
 from imagpose import __version__
 from imagpose.films import clip_frames, clip_rate, write_film
+from imagpose.io import SETTINGS_FILE
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import Pose, PoseOptions, read_poses, write_openpose_json
-from imagpose.pose.sequence import smooth_poses
+from imagpose.pose.sequence import fill_between, smooth_poses
 from imagpose.provenance import Marks, read_marks
 from imagpose.serving import animate as animate_module
 from imagpose.serving.animate import animate
@@ -135,6 +136,19 @@ def test_frames_of_another_request_are_replaced_only_when_asked(model, files, tm
     (foreign / frame_name(0)).write_text("mine")
     with pytest.raises(ValueError, match="not written by this command"):
         animate(source, dance, out=foreign, model=model, steps=1, overwrite=True)
+
+
+def test_poses_put_between_decide_as_poses_do(model, files, moving, tmp_path):
+    """So the request of a film from before they could be put there is still known."""
+    source, _ = files
+    out = tmp_path / "out"
+    animate(source, moving[:2], out=out, model=model, steps=1, between=2)
+    asked = json.loads((out / SETTINGS_FILE).read_text())
+    assert "between" not in asked and {"model", "overlap", "smooth", "fps", "steps", "seed"} <= set(asked)
+    with pytest.warns(UserWarning, match="already"):
+        animate(source, fill_between(moving[:2], 2), out=out, model=model, steps=1)
+    with pytest.raises(ValueError, match="poses differ"):
+        animate(source, moving[:4], out=out, model=model, steps=1)
 
 
 def test_a_gif_has_marks_and_leaves_no_frames(model, files, tmp_path):

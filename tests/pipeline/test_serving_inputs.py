@@ -9,6 +9,7 @@ from PIL import Image
 
 from imagpose.pose import Pose, draw_skeleton, read_pose, read_pose_file, write_openpose_json
 from imagpose.pose.library import library, named_poses
+from imagpose.pose.sniffing import UnknownKindError
 from imagpose.serving.inputs import name_targets, poses_digest, read_inputs, read_targets
 
 
@@ -31,6 +32,20 @@ def test_a_folder_gives_its_poses_in_order_and_says_what_is_none(dances):
     assert found.names == ["a", "b", "c"]
     assert found.origins == [str(dances / f"{name}.json") for name in "abc"]
     np.testing.assert_array_equal(found.poses[0].keypoints, read_pose(dances / "a.json").keypoints)
+
+
+def test_a_file_is_known_to_hold_no_pose_by_its_error_and_not_by_its_name(dances):
+    """In a folder that is called what the message says, a pose file that cannot be used is still an error."""
+    folder = dances.rename(dances.with_name("no known kind of pose file"))
+    with pytest.raises(UnknownKindError, match=r"notes\.json: no known kind of pose file"):
+        read_targets([folder / "notes.json"])
+    (folder / "notes.json").unlink()
+    (folder / "b.json").write_text("{")
+    with pytest.raises(ValueError, match=r"b\.json: not valid JSON"):
+        read_targets([folder])
+    (folder / "a.json").write_text("{")
+    with pytest.raises(ValueError, match=r"a\.json: not valid JSON"):
+        read_inputs([folder / "a.png"], ["walk-03"])
 
 
 def test_patterns_mean_files_first_then_names(dances, monkeypatch):

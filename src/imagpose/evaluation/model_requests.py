@@ -23,6 +23,10 @@ from imagpose.views import SCENARIOS, ViewGrid
 PAPER_GRID = ViewGrid(2, 2)
 
 
+class TooFewViewsError(ValueError):
+    """A scenario in which no pair of a list can be asked for."""
+
+
 @dataclass(frozen=True)
 class DatasetRequest:
     """One call of the pipeline.
@@ -144,7 +148,7 @@ def ask(evaluation: ModelEvaluation) -> Asked:
 
     Raises:
         FileNotFoundError, ValueError: no such data set or list, pairs that do not fit the data set, an unknown scenario,
-            or one that no pair of the list can be asked for in.
+            or one that no pair of the list can be asked for in (`TooFewViewsError`).
     """
     dataset = PersonDataset(evaluation.data, SPLIT)
     views = {identity: list(dataset.by_name(identity)) for identity in dataset.identities}
@@ -160,7 +164,7 @@ def ask(evaluation: ModelEvaluation) -> Asked:
     }
     for name, (own, _) in planned.items():
         if not own:
-            raise ValueError(
+            raise TooFewViewsError(
                 f"scenario {name}: no pair of the list can be asked for, its identities have too few views"
             )
     requests = {name: own for name, (own, _) in planned.items()}

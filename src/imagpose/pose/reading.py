@@ -24,7 +24,7 @@ from imagpose.pose.library import named_pose, near_names
 from imagpose.pose.points import Record, short
 from imagpose.pose.settling import NobodyFoundError, PoseOptions, ReadPose, in_picture, settle
 from imagpose.pose.skeleton_picture import read_skeleton_picture
-from imagpose.pose.sniffing import Content, refusal, sniff
+from imagpose.pose.sniffing import Content, UnknownKindError, refusal, sniff
 from imagpose.pose.text_kinds import TEXT_KINDS, read_text
 
 
@@ -111,8 +111,8 @@ def read_pose_file(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: of an unknown kind; units or frame that are not sure; nobody in it; a frame of another shape than
-            `picture`. One line that names the file, and the option that settles it.
+        ValueError: of an unknown kind (`UnknownKindError`); nobody in it (`NobodyFoundError`); units or frame that are not
+            sure; a frame of another shape than `picture`. One line that names the file, and the option that settles it.
     """
     options = options or PoseOptions()
     name = _name_of(source)
@@ -132,7 +132,8 @@ def read_pose_file(
     except RecursionError:
         raise ValueError(f"{name}: nested too deeply for a file of poses") from None
     except ValueError as error:
-        kind_of_error = NobodyFoundError if isinstance(error, NobodyFoundError) else ValueError
+        own = (NobodyFoundError, UnknownKindError)
+        kind_of_error = next((kind for kind in own if isinstance(error, kind)), ValueError)
         raise kind_of_error(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
 
 
@@ -169,7 +170,7 @@ def _parse(content: Content) -> tuple[str, list[Record]]:
         return found
     data = _load_json(content.text)
     if data is None:
-        raise ValueError(refusal(content.text, _known()))
+        raise refusal(content.text, _known())
     return _parse_object(data)
 
 
@@ -196,7 +197,7 @@ def _parse_object(data: Any) -> tuple[str, list[Record]]:
         return f"NumPy array of shape {data.shape}", from_array(data)
     found = read_json(data)
     if found is None:
-        raise ValueError(f"no known kind of pose file; found {_seen(data)}; known are {_known()}")
+        raise UnknownKindError(f"no known kind of pose file; found {_seen(data)}; known are {_known()}")
     return found
 
 

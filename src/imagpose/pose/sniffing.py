@@ -26,6 +26,10 @@ _HINTS = (
 )
 
 
+class UnknownKindError(ValueError):
+    """A file that can be read and holds something else than poses."""
+
+
 @dataclass(frozen=True)
 class Content:
     """A file's content.
@@ -81,12 +85,14 @@ def sniff(source: str | Path) -> Content:
     return Content("text", text=text)
 
 
-def refusal(text: str, known: str) -> str:
-    """The message for a text that is neither JSON nor points: what was found and what is known."""
+def refusal(text: str, known: str) -> UnknownKindError:
+    """The error for a text that is neither JSON nor points: what was found and what is known."""
     first = text.strip().splitlines()[0][:60]
     hint = ""
     if re.search(r"https?://", first):
         hint = "; an address: download the file first"
     elif first.count(",") >= 2:
         hint = "; of CSV only the field's annotation is known, which begins with 'name:keypoints_y:keypoints_x'"
-    return f"no known kind of pose file; found a text that begins with {first!r}{hint}; known are {known}"
+    return UnknownKindError(
+        f"no known kind of pose file; found a text that begins with {first!r}{hint}; known are {known}"
+    )

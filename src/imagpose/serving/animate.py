@@ -237,12 +237,13 @@ def _request(
     dtype: str | None,
     backend: str | None,
 ) -> dict[str, Any]:
-    """Everything that decides the frames; equal requests have equal frames."""
+    """Everything that decides the frames; equal requests have equal frames. Poses put between decide as poses do."""
+    own = {name: value for name, value in settings.record().items() if name != "between"}
     return {
         "model": model,
         "dtype": dtype,
         "backend": backend,
-        **settings.record(),
+        **own,
         "fps": fps,
         "frames": len(sequence.poses),
         "poses": poses_digest(sequence.poses),

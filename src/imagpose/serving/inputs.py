@@ -19,6 +19,7 @@ from imagpose.pictures import PICTURE_ENDINGS, load_picture
 from imagpose.pose import Pose, PoseFile, PoseOptions, read_pose_file
 from imagpose.pose.library import NamedPose, named_poses
 from imagpose.pose.settling import NobodyFoundError
+from imagpose.pose.sniffing import UnknownKindError
 from imagpose.serving.photos import Photos, PictureLike
 
 PoseLike: TypeAlias = "str | Path | Pose | NamedPose"
@@ -31,7 +32,6 @@ RESERVED = "sheet"  # the name of the picture that shows all others
 _LONGEST_NAME = 180  # bytes; file systems take 255 for a name with its endings
 _PATTERN = "*?["
 _BESIDE = (".json", "_keypoints.json")
-_UNKNOWN_KIND = "no known kind"  # in what `read_pose_file` says of a file that holds something else than poses
 
 
 @dataclass(frozen=True)
@@ -242,8 +242,8 @@ def _read(file: str | Path, reading: PoseOptions, lenient: bool) -> PoseFile | N
     """What a file holds; of several, one that is no pose file at all is left out, and that is said."""
     try:
         read = read_pose_file(file, reading)
-    except ValueError as error:
-        if lenient and _UNKNOWN_KIND in str(error):
+    except UnknownKindError:
+        if lenient:
             warnings.warn(f"{file}: left out, it is no known kind of pose file", UserWarning, stacklevel=5)
             return None
         raise
@@ -282,11 +282,12 @@ def _read_beside(photo: PictureLike, picture: Image.Image, reading: PoseOptions)
             return _read_source_pose(file, picture, reading)
         except NobodyFoundError as error:
             warnings.warn(f"{error}: left out", UserWarning, stacklevel=4)
+        except UnknownKindError:
+            continue
         except ValueError as error:
-            if _UNKNOWN_KIND not in str(error):
-                raise ValueError(
-                    f"{error} (read because it lies beside {Path(photo).name}: --source-pose names another, or says detect)"
-                ) from None
+            raise ValueError(
+                f"{error} (read because it lies beside {Path(photo).name}: --source-pose names another, or says detect)"
+            ) from None
     return None
 
 

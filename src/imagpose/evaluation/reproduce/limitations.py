@@ -19,7 +19,7 @@ from imagpose.data.records import identity_of
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.model import COPY
 from imagpose.evaluation.model_pictures import Pictures
-from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask, method_name
+from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, TooFewViewsError, ask, method_name
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.figures import generate_pictures
 from imagpose.evaluation.reproduce.layout import Block, draw_blocks
@@ -115,10 +115,8 @@ def _requests(measuring: Measuring, model: str, request: str, grid: str) -> list
     asked = ModelEvaluation(model, measuring.data, (request,), (ViewGrid.parse(grid),), limit=measuring.limit)
     try:
         (own,) = ask(asked).requests.values()
-    except ValueError as error:
-        if "too few views" in str(error):
-            return []
-        raise
+    except TooFewViewsError:
+        return []
     return own
 
 

@@ -189,11 +189,12 @@ def ultralytics_labels(rng: np.random.Generator) -> Case:
     size = random_size(rng)
     people, at = people_of(rng, size)
     lines = []
+    end = ("", " 0.91", " 0.91 4")[rng.integers(3)]  # the box's confidence, the person's number
     for person in people:
         points = listed(person, COCO, rng)
         points[:, :2] /= size[::-1]
         points[:, 2] = np.where(points[:, 2] > 0, 2, 0)
-        lines.append(" ".join(["0 0.5 0.5 0.3 0.9", *(f"{x:.6f} {y:.6f} {v:.0f}" for x, y, v in points)]))
+        lines.append(" ".join(["0 0.5 0.5 0.3 0.9", *(f"{x:.6f} {y:.6f} {v:.0f}" for x, y, v in points)]) + end)
     return framed(rng, size, Case("\n".join(lines), [expected(people[at], True)], size, "pose.txt"))
 
 

@@ -229,6 +229,20 @@ def test_visibilities_of_coco_become_confidences(tmp_path, standing):
     assert pose.keypoints[0].tolist() == [50, 60, 1]
 
 
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("end", ["", " 0.91", " 0.91 4"])  # as predicted with save_conf, and by a tracker
+def test_label_files_of_ultralytics(tmp_path, size, end):
+    places = np.arange(34).reshape(17, 2) / 50 + 0.1
+    points = np.concatenate([places, np.full((17, 1), 0.8)], 1)[:, :size]
+    line = "0 0.5 0.5 0.4 0.8 " + " ".join(map(str, points.ravel())) + end
+    file = tmp_path / "pose.txt"
+    file.write_text(f"{line}\n")
+    pose = read_pose(file, frame=(512, 384))
+    np.testing.assert_allclose(pose.keypoints[0, :2], places[0] * [384, 512], rtol=1e-5)  # the nose comes first
+    np.testing.assert_allclose(pose.keypoints[10, :2], places[16] * [384, 512], rtol=1e-5)  # the right ankle last
+    assert pose.keypoints[10, 2] == pytest.approx(1 if size == 2 else 0.8)
+
+
 def test_frames_without_people_are_left_out_and_said(tmp_path, standing):
     data = [to_openpose(standing), {"people": [], "canvas_width": 384, "canvas_height": 512}, to_openpose(standing)]
     with pytest.warns(UserWarning, match="picture 2: nobody in it; left out"):

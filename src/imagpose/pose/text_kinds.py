@@ -1,7 +1,8 @@
 """Poses in text: the field's annotation CSV, PIDM-style points, Ultralytics labels.
 
 Sources: PATN's annotation CSV (``name:keypoints_y:keypoints_x``, -1 missing), PIDM's pose text (18 lines ``x y``, -1
-missing), Ultralytics' label files (``class x y w h``, then ``x y visibility`` of 17 points, fractions of the picture).
+missing), Ultralytics' label files (``class x y w h``, then ``x y visibility`` of 17 points, fractions of the picture; of
+predictions with ``save_conf`` the box's confidence follows, of a tracker the person's number).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from imagpose.pose.points import Person, Record, person_of
 
 TEXT_KINDS = ("annotation CSV (name:keypoints_y:keypoints_x)", "text with one point a line", "Ultralytics labels")
 _CSV_HEADER = "name:keypoints_y:keypoints_x"
-_LABEL_START = 5  # class, box
+_LABEL_START, _LABEL_END = 5, 2  # class, box; at most the box's confidence and the person's number
 _FARTHEST = 100_000
 
 
@@ -36,9 +37,10 @@ def read_text(text: str) -> tuple[str, list[Record]] | None:
     table = _table(lines)
     if table is None:
         return None
-    labels = {_LABEL_START + 2 * 17, _LABEL_START + 3 * 17}
-    if table.shape[1] in labels:
-        people = [person_of(row[_LABEL_START:].reshape(17, -1), f"line {n}") for n, row in enumerate(table, 1)]
+    size, more = divmod(table.shape[1] - _LABEL_START, 17)
+    if size in (2, 3) and more <= _LABEL_END:
+        points = table[:, _LABEL_START : _LABEL_START + size * 17].reshape(-1, 17, size)
+        people = [person_of(one, f"line {number}") for number, one in enumerate(points, 1)]
         return TEXT_KINDS[2], [Record([person for person in people if person is not None])]
     if table.shape[1] in (2, 3, 4) and len(table) in LAYOUTS:
         return TEXT_KINDS[1], from_array(table)

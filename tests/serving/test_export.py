@@ -52,6 +52,22 @@ def test_everything_is_in_the_size_asked_for_and_named(photo, tmp_path):
     assert source["from"] == str(photo)
 
 
+@pytest.mark.parametrize("name", ["source-1", "1", "request"])
+def test_a_target_of_any_name_leaves_the_sources_pose_alone(photo, tmp_path, name):
+    write_openpose_json(library()["walk-03"].pose, tmp_path / f"{name}.json")
+    (file,) = export_requests(
+        {"person": [photo]}, [tmp_path / f"{name}.json"], [tmp_path / "own.json"], out=tmp_path / "requests", size=(320, 200)
+    )  # fmt: skip
+    request = json.loads(file.read_text())
+    source, target = request["sources"][0]["pose"], request["targets"][0]["pose"]
+    assert read_pose(file.parent / source) != read_pose(file.parent / target)
+    own = read_pose(tmp_path / "own.json").keypoints
+    found = read_pose(file.parent / source).keypoints
+    across, down = (np.polyfit(own[:, axis], found[:, axis], 1) for axis in (0, 1))  # framing scales and moves it
+    assert across[0] == pytest.approx(down[0], rel=1e-2)
+    np.testing.assert_allclose(found[:, 0], np.polyval(across, own[:, 0]), atol=0.05)
+
+
 def test_poses_are_fitted_to_the_body_unless_declined(photo, tmp_path):
     files = [
         export_requests(

@@ -82,10 +82,10 @@ def _write_request(
     for number, own in enumerate(framed, 1):
         file = f"sources/{number}.png"
         fit_view(own.picture, width, height).save(folder / file)
-        pose_file = None if own.pose is None else f"poses/source-{number}.json"
+        pose_file = None if own.pose is None else f"sources/{number}.json"  # not in poses/: a target may have any name
         if own.pose is not None:
             fitted = own.pose.resize(*own.picture.size).fit(width, height)
-            write_openpose_json(fitted, folder / f"poses/source-{number}.json")
+            write_openpose_json(fitted, folder / f"sources/{number}.json")
         sources.append({"picture": file, "pose": pose_file, "from": inputs.files["sources"][number - 1]})
     targets = []
     for name, pose, origin in zip(inputs.names, inputs.poses, inputs.files["poses"], strict=True):

@@ -3,7 +3,8 @@
     python tools/skeleton_files.py --count 200
 
 prints the share of the joints within 2 % of the person's height, by variation: sticks of 4 pixels or scaled with the
-picture, thin lines, hands, face, white or transparent ground, JPEG, resized after drawing, half bodies, R and B exchanged.
+picture, thin or broad lines, hands, face, white or transparent ground, JPEG, resized after drawing, half bodies, R and B
+exchanged.
 The drawing is written here once more, from the published rules, so that it shares no line with `imagpose.pose.drawing`.
 """
 
@@ -40,6 +41,12 @@ SIZES = (
     (1536, 1024),
     (1080, 1920),
 )
+STICKS = {
+    "fixed": "sticks of 4 pixels",
+    "scaled": "sticks scaled",
+    "thin": "thin lines",
+    "line": "broad lines of 70 %",  # of the joints' brightness, as an editor in the browser draws limbs
+}
 HAND = np.array(
     [[0.0, 0], *[[0.35 * (side - 2) * step / 4, 0.3 + 0.2 * step] for side in range(5) for step in range(1, 5)]]
 )
@@ -123,9 +130,9 @@ def draw(rng: np.random.Generator) -> Drawing:
     half = bool(rng.random() < 0.2)
     points = random_points(rng, size, half)
     said = {"half body"} if half else set()
-    sticks = str(rng.choice(["fixed", "fixed", "scaled", "thin"]))
-    radius = {"fixed": 4.0, "scaled": max(2.0, 4 * size[0] / 512), "thin": 3.0}[sticks]
-    said.add({"fixed": "sticks of 4 pixels", "scaled": "sticks scaled", "thin": "thin lines"}[sticks])
+    sticks = str(rng.choice(list(STICKS)))
+    radius = {"scaled": max(2.0, 4 * size[0] / 512), "thin": 3.0, "line": max(3.0, 5 * size[0] / 768)}.get(sticks, 4.0)
+    said.add(STICKS[sticks])
     canvas = np.zeros((*size, 3), np.uint8)
     alpha = np.zeros(size, np.uint8)
     for layer, fill in ((canvas, None), (alpha, 255)):
@@ -151,9 +158,10 @@ def draw(rng: np.random.Generator) -> Drawing:
 def body(canvas: np.ndarray, points: np.ndarray, radius: float, sticks: str, fill: int | None) -> None:
     for (first, last), colour in zip(LIMBS, COLOURS, strict=False):
         if points[first, 2] and points[last, 2]:
-            dimmed = tuple(int(0.6 * part) for part in colour) if fill is None else fill
-            half_width = 1.0 if sticks == "thin" else radius
-            stick(canvas, points[first, :2], points[last, :2], half_width, dimmed, sticks != "thin")
+            brightness = 0.7 if sticks == "line" else 0.6
+            dimmed = tuple(int(brightness * part) for part in colour) if fill is None else fill
+            half_width, ellipse = 1.0 if sticks == "thin" else radius, sticks in ("fixed", "scaled")
+            stick(canvas, points[first, :2], points[last, :2], half_width, dimmed, ellipse)
     for point, colour in zip(points, COLOURS, strict=True):
         if point[2]:
             disc(canvas, point[:2], radius, colour if fill is None else fill)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import skeleton_files
 from imagpose.pictures import load_picture
 from imagpose.pose import KEYPOINT_NAMES, Pose, draw_skeleton, read_pose_file, read_poses, read_skeleton_picture
-from imagpose.pose.keypoints import MIRRORED
+from imagpose.pose.keypoints import LIMBS, MIRRORED
+from skeleton_files import COLOURS
 
 CASES = Path(__file__).parent / "cases"
 
@@ -52,6 +53,32 @@ def test_a_half_body_has_no_legs():
     # Places seen in the picture: the discs of nose, right wrist and left hip.
     for name, place in (("nose", (332, 156)), ("right_wrist", (196, 482)), ("left_hip", (378, 520))):
         assert np.hypot(*(pose.keypoints[KEYPOINT_NAMES.index(name), :2] - place)) < 4
+
+
+def base_in_lines(brightness: float) -> Image.Image:
+    """The base pose in lines of 10 pixels, and discs as wide, as an editor in the browser draws it (70 %)."""
+    places = [tuple(place) for place in base()[:, :2]]
+    canvas = Image.new("RGB", (512, 768))
+    pencil = ImageDraw.Draw(canvas)
+    for (first, last), colour in zip(LIMBS, COLOURS, strict=False):
+        dimmed = tuple(int(brightness * part) for part in colour)
+        pencil.line([places[first], places[last]], fill=dimmed, width=10)
+    for (x, y), colour in zip(places, COLOURS, strict=True):
+        pencil.ellipse([x - 5, y - 5, x + 5, y + 5], fill=colour)
+    return canvas
+
+
+@pytest.mark.parametrize("brightness", [0.5, 0.6, 0.7, 0.8])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_limbs_of_other_brightness(brightness, compressed):
+    picture = base_in_lines(brightness)
+    if compressed:
+        picture.save(file := io.BytesIO(), "JPEG", quality=90)
+        picture = load_picture(Image.open(file))
+    pose, _ = read_skeleton_picture(picture)
+    truth = base()[:, :2]
+    assert pose.visible.all()
+    assert np.hypot(*(pose.keypoints[:, :2] - truth).T).max() <= 0.02 * np.ptp(truth[:, 1])
 
 
 def test_drawings_with_the_common_variations():
@@ -143,6 +170,7 @@ def disc_alone(picture: Image.Image) -> Image.Image:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (lambda picture: base_in_lines(1.0), "limbs are as bright as joints"),
         (disc_alone, "only 1 joints and 0 limbs"),
         (photo, "coloured limbs on a plain ground expected"),
         (dark_photo, "not a skeleton picture|explained|limbs"),

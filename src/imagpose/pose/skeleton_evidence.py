@@ -2,7 +2,7 @@
 
 The palette's 18 colours are full hues, 20 degrees apart, so that a pixel less its smallest channel is the drawing on black
 whatever the (grey) ground: black, white, or transparent laid on white; white points of a face become black with it. Limbs
-have 60 % of the joints' brightness. R and B exchanged maps hue class k to 12 - k.
+have 60 % of the joints' brightness, or somewhat more. R and B exchanged maps hue class k to 12 - k.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from scipy import ndimage
 
 HUES = 18
 _HUE_TOLERANCE = 0.46  # of a class's width
-_FAINTEST, _STICK_BRIGHTEST, _DISC_DARKEST = 55, 172, 180  # limbs have 153, joints 255
+_FAINTEST = 55
+_LIMBS, _JOINTS = 153, 255  # brightness that ControlNet's tools draw with
+_STICK_BRIGHTEST, _DISC_DARKEST = 0.19, 0.26  # of the way from the limbs' brightness to the joints'
+_BRIGHTEST_LIMBS = 230
+_LIKE, _CLEAR = 10, 0.25  # so near is one brightness; share of the pixels up to the brightest limbs that must have it
 _LEAST_PLAIN, _LARGEST_COLOURED = 0.5, 0.35
 _LEAST_STICK_AREA, _LEAST_DISC_AREA, _ROUND = 6, 4, 1.4
+_MOSTLY = 3  # times
 _MOST_STICKS, _LEAST_SHARE, _LEAST_PART, _COVERED, _EXACT = 3, 0.25, 2, 0.95, 0.9
 _EIGHT = np.ones((3, 3), bool)
 _WORKING_SIDE, _WHITE = 2200, 80
@@ -78,6 +83,11 @@ class Evidence:
     origin: np.ndarray
     scale: float
 
+    @property
+    def is_bright(self) -> bool:
+        """Whether nearly all of what is drawn, in many hues, has the brightness of joints."""
+        return len(self.discs) >= HUES / 2 and bool(self.bright.sum() > _MOSTLY * self.coloured.sum())
+
 
 def collect_evidence(pixels: np.ndarray) -> Evidence:
     """Sticks and discs in RGB pixels, uint8 (H, W, 3).
@@ -99,15 +109,16 @@ def collect_evidence(pixels: np.ndarray) -> Evidence:
     colours, darkest = (_reduced(part[window].astype(np.float32), factor) for part in (colours, pixels.min(2)))
     value = colours.max(2)
     hue = _hue_classes(colours, value)
-    bright = value >= _DISC_DARKEST
-    dim = (value >= _FAINTEST) & (value <= _STICK_BRIGHTEST)
+    limbs = _limb_brightness(value)
+    bright = value >= limbs + _DISC_DARKEST * (_JOINTS - limbs)
+    dim = (value >= _FAINTEST) & (value <= limbs + _STICK_BRIGHTEST * (_JOINTS - limbs))
     discs = {k: found for k in range(HUES) if (found := _discs(bright & (hue == k)))}
     white = darkest >= _WHITE
     white = white if white.mean() < _LEAST_PLAIN else np.zeros_like(white)  # of a white ground nothing is known
     anything = (value >= _FAINTEST / 2) | white
     anything, above = (ndimage.binary_dilation(mask, _EIGHT) for mask in (anything, bright | white))
     sticks, disc_radius = {}, _disc_radius(discs)
-    is_exact = bool(dim.any() and np.isin(value[dim], (152, 153)).mean() > _EXACT)  # 60 % of 255
+    is_exact = bool(dim.any() and np.isin(value[dim], (limbs - 1, limbs)).mean() > _EXACT)
     for k in range(HUES):
         spots = _large_spots(bright & (hue == k), 0.5 * np.pi * disc_radius**2)
         ring = ndimage.binary_dilation(spots, _EIGHT, 2)  # a disc's edge has the brightness of limbs
@@ -117,6 +128,15 @@ def collect_evidence(pixels: np.ndarray) -> Evidence:
     radius = max(disc_radius, _stick_radius(sticks))
     origin = np.array([left, top], np.float64)
     return Evidence(sticks, discs, radius, dim, bright, white, anything, hue, origin, 1 / factor)
+
+
+def _limb_brightness(value: np.ndarray) -> int:
+    """60 % of the joints', or what is more and most frequent: an editor in the browser draws limbs with 70 %."""
+    counts = np.bincount(value.astype(int).ravel(), minlength=256)[: _BRIGHTEST_LIMBS + 1]
+    counts[:_FAINTEST] = 0
+    like = np.convolve(counts, np.ones(2 * _LIKE + 1, int), "same")
+    is_clear = like.max() > _CLEAR * counts.sum()
+    return max(_LIMBS, int(counts.argmax())) if is_clear else _LIMBS
 
 
 def _reduced(colours: np.ndarray, factor: int) -> np.ndarray:

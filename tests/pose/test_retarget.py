@@ -7,10 +7,22 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
+from imagpose.people import TEST_SEEDS
 from imagpose.pose import LIMBS, Pose
-from imagpose.pose.retarget import PLACES, RETARGETING_WEIGHTS, fitted_places, normalized, retarget, seen_features
+from imagpose.pose.retarget import (
+    LENGTH,
+    PLACES,
+    RETARGETING_WEIGHTS,
+    fitted_places,
+    normalized,
+    pooled_body,
+    retarget,
+    seen_features,
+)
+from retargeting_examples import make_batch, make_groups
 from retargeting_table import HEIGHT, WIDTH, Pairs, errors, fitted, make_pairs
 
 RIGHT_WRIST, LEFT_WRIST, RIGHT_ELBOW, HIPS, ANKLES = 4, 7, 3, (8, 11), (10, 13)
@@ -43,8 +55,8 @@ def test_people_are_met_better_than_by_the_best_uniform_scale(pairs):
     Weights that were trained for a stretch less fail, and so do these if what they say of confidences is lost.
     """
     best = np.nanmean(errors(pairs, pairs.target[..., :2], True))
-    assert np.nanmean(errors(pairs, fitted(pairs, 1), True)) <= 0.66 * best
-    assert np.nanmean(errors(pairs, fitted(pairs, 4), True)) <= 0.58 * best
+    assert np.nanmean(errors(pairs, fitted(pairs, 1), True)) <= 0.60 * best
+    assert np.nanmean(errors(pairs, fitted(pairs, 4), True)) <= 0.52 * best
 
 
 def test_bones_grow_by_their_factors_and_carry_what_hangs_on_them(whole):
@@ -66,6 +78,41 @@ def test_bones_grow_by_their_factors_and_carry_what_hangs_on_them(whole):
     assert np.abs(moved).max() > 1
 
 
+def test_views_are_pooled_by_their_weights_and_the_mean_is_corrected():
+    """Against a loop over views, for random weights: a view without a weight of its own has 0.02."""
+    rng = np.random.default_rng(0)
+    sizes = {
+        "opinion.weight": (5, 64), "weight.weight": (5, 64), "body.mean": (64, 7), "body.share": (64, 7),
+        "body.1.weight": (7, 7), "correction.weight": (7, 64), "opinion.bias": (64,), "weight.bias": (64,),
+        "body.bias": (7,), "body.1.bias": (7,), "correction.bias": (64,),
+    }  # fmt: skip
+    weights = {name: rng.normal(size=size) for name, size in sizes.items()}
+    features = rng.normal(size=(3, 5))
+    total, whole = np.zeros(64), np.zeros(64)
+    for view in features:
+        weight = np.maximum(view @ weights["weight.weight"] + weights["weight.bias"], 0) + 0.02
+        total += weight
+        whole += weight * (view @ weights["opinion.weight"] + weights["opinion.bias"])
+    layer = whole / total @ weights["body.mean"] + total / (1 + total) @ weights["body.share"] + weights["body.bias"]
+    layer = np.maximum(layer, 0)
+    layer = layer + np.maximum(layer @ weights["body.1.weight"] + weights["body.1.bias"], 0)
+    expected = whole / total + layer @ weights["correction.weight"] + weights["correction.bias"]
+    np.testing.assert_allclose(pooled_body(weights, features), expected)
+    np.testing.assert_allclose(pooled_body(weights, features[::-1]), expected)
+
+
+def test_views_say_of_the_body_what_is_in_space():
+    """Lengths of bones as several views together tell them lie as far apart as the true ones: none is too cautious."""
+    people = make_groups(range(TEST_SEEDS[0], TEST_SEEDS[0] + 40), 1, 40, 2)
+    views = make_batch(people, 4000, 4, torch.Generator().manual_seed(0))
+    weights = {name: weight.astype(np.float32) for name, weight in load_file(RETARGETING_WEIGHTS).items()}
+    for count in (1, 4):
+        told = pooled_body(weights, seen_features(weights, views.sources[:, :count].numpy()))[:, : len(LIMBS)]
+        true = views.lengths.numpy() / LENGTH
+        slopes = [np.polyfit(own, real, 1)[0] for own, real in zip(told.T, true.T, strict=True)]
+        assert 0.85 < np.median(slopes) < 1.15
+
+
 def test_distances_are_those_between_points_that_are_found(whole):
     points = whole.target[0].astype(np.float64)
     points[[RIGHT_ELBOW, 12]] = 0
@@ -82,12 +129,14 @@ def test_distances_are_those_between_points_that_are_found(whole):
 
 
 def test_the_own_pose_is_hardly_changed(whole):
-    """The driver is the person: what is left is what the network cannot tell."""
-    for number in range(len(whole.target)):
-        own = pose(whole.sources[number, 0])
-        moved = retarget(own, [pose(points) for points in whole.sources[number]]).keypoints - own.keypoints
-        height = np.ptp(own.keypoints[:, 1])
-        assert np.hypot(*moved[:, :2].T).mean() < 0.01 * height
+    """The driver is the person: what is left is what the network cannot tell from one view and from four."""
+    moved = []
+    for points, sources in zip(whole.sources[:, 0], whole.sources, strict=True):
+        fitted_pose = retarget(pose(points), [pose(source) for source in sources])
+        change = np.hypot(*(fitted_pose.keypoints - points)[:, :2].T).mean()
+        moved.append(change / np.ptp(points[:, 1]))
+    assert np.mean(moved) < 0.0025
+    assert max(moved) < 0.015
 
 
 def test_sizes_and_places_of_source_and_pose_do_not_matter(whole):

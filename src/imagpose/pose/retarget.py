@@ -5,8 +5,10 @@ foreshortens, hides and cuts off, so lengths are not copied but estimated, by a 
 make the same motion before the same camera (`tools/retargeting_train.py`). Places are brought to mean 0 and mean square 1
 over the points that are found: neither place nor size of anybody in a picture matters. Then
 
-1. a view of a person gives an opinion e_i on the body and its weight a_i; the body is sum(a_i e_i) / sum(a_i). Its first
-   numbers are the logarithms of the lengths l_b of the bones in space. The other person's body is read off the pose;
+1. a view of a person gives an opinion e_i on the body and its weight a_i. The mean sum(a_i e_i) / sum(a_i) is too near to
+   the usual body where views are many, since each opinion is as cautious as one view must be; a few layers correct it by
+   A / (1 + A), A = sum(a_i). The body's first numbers are the logarithms of the lengths l_b of the bones in space. The
+   other person's body is read off the pose;
 2. each bone b of the pose x gets a factor 1 + r_b, r_b = log l_b(own) - log l_b(other) + a small change, and each joint j a
    small move d_j: y_j = x_j + sum over the bones b between neck and j of r_b (x_second(b) - x_first(b)) + d_j.
 
@@ -231,12 +233,17 @@ def _linear(weights: dict[str, Array], name: str, x: Array) -> Array:
 
 def seen_features(weights: dict[str, Array], views: Array) -> Array:
     """Features (..., width) of a person in views (..., 18, 3): of places, all distances, confidences, what is found."""
-    places, confidence = normalized(views)[0], views[..., 2]
+    confidence = views[..., 2]
+    return _layers(weights, "view", [*_seen(normalized(views)[0], confidence), ("confidence", confidence)])
+
+
+def _seen(places: Array, confidence: Array) -> list[tuple[str, Array]]:
+    """What layers see of places (..., 18, 2) by `normalized`: these, the distances of all pairs of joints, what is found."""
     apart = (places[..., _ONE, :] - places[..., _OTHER, :]) ** 2
     known = (confidence[..., _ONE] > 0) & (confidence[..., _OTHER] > 0)
     distances = 8 * ((apart.sum(-1) + _NEAR) ** (1 / 16) - 1) * known  # about the logarithm, of which lengths are a sum
-    inputs = {"places": places.reshape(*confidence.shape[:-1], -1), "distances": distances, "confidence": confidence}
-    return _layers(weights, "view", [*inputs.items(), ("found", (confidence > 0) * 1.0)])
+    flat = places.reshape(*confidence.shape[:-1], -1)
+    return [("places", flat), ("distances", distances), ("found", (confidence > 0) * 1.0)]
 
 
 def opinions(weights: dict[str, Array], features: Array) -> Array:
@@ -247,7 +254,10 @@ def opinions(weights: dict[str, Array], features: Array) -> Array:
 def pooled_body(weights: dict[str, Array], features: Array) -> Array:
     """The body (..., 64) by features (..., v, width) of a person's views."""
     weight = _linear(weights, "weight", features).clip(0) + _LEAST_WEIGHT
-    return (opinions(weights, features) * weight).sum(-2) / weight.sum(-2)
+    total = weight.sum(-2)
+    mean = (opinions(weights, features) * weight).sum(-2) / total
+    seen = [("mean", mean), ("share", total / (1 + total))]
+    return mean + _linear(weights, "correction", _layers(weights, "body", seen))
 
 
 def log_height(weights: dict[str, Array], features: Array) -> Array:
@@ -259,10 +269,8 @@ def fitted_places(weights: dict[str, Array], points: Array, other: Array, own: A
     """Places (..., 18, 2), up to a shift, of a pose (..., 18, 3) taken from the other body to the own, each (..., 64)."""
     places, middle, size = normalized(points)
     confidence, bones = points[..., 2], len(LIMBS)
-    inputs = {"places": places.reshape(*confidence.shape[:-1], -1), "found": (confidence > 0) * 1.0}
-    change = _USUAL * _linear(
-        weights, "change", _layers(weights, "pose", [*inputs.items(), ("other", other), ("own", own)])
-    )
+    inputs = _seen(places, confidence)
+    change = _USUAL * _linear(weights, "change", _layers(weights, "pose", [*inputs, ("other", other), ("own", own)]))
     factors = change[..., :bones] + LENGTH * (own - other)[..., :bones]
     known = (confidence[..., _SECOND] > 0) & (confidence[..., _FIRST] > 0)
     vectors = places[..., _SECOND, :] - places[..., _FIRST, :]

@@ -265,7 +265,7 @@ def test_the_commands_files_hold_everybody_and_crops_are_counted(installed: Blaz
     assert (pose.width, pose.height) == (512, 512)
     Image.fromarray(data.moon()).convert("RGB").save(tmp_path / "in" / "moon.png")
     with pytest.raises(ValueError, match=r"moon\.png: nobody was found in the picture"):
-        detect_files([tmp_path / "in"], tmp_path / "none")
+        detect_files([tmp_path / "in" / "moon.png"], tmp_path / "none")
     assert not (tmp_path / "none").exists()
     seed = TEST_SEEDS[0]
     view = render_view(make_identity(seed), sample_view_specs(seed, 1)[0], 128, 64)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shutil
 import sys
 import warnings
 import zipfile
@@ -179,8 +181,20 @@ def test_the_command_writes_poses_that_generate_reads(
     assert (written["canvas_width"], written["canvas_height"]) == (300, 260)
     check(read_pose(tmp_path / "poses" / "a.json"), *RED[1:])
     (tmp_path / "empty").mkdir()
+    nobody, damaged = str(tmp_path / "nobody.png"), str(tmp_path / "damaged.png")
+    Path(damaged).write_bytes((tmp_path / "a.png").read_bytes()[:99])
+    assert run(*rtmlib, nobody, damaged, *pictures, "--out", str(tmp_path / "some")) == 0
+    said = capsys.readouterr()
+    assert said.out.split() == [str(tmp_path / "some" / name) for name in ("a.json", "b.json")]
+    assert "nobody.png: nobody was found in the picture; left out" in " ".join(said.err.split())
+    assert re.search(r"damaged\.png: [^;]+; left out", " ".join(said.err.split()))
+    assert sorted(file.name for file in (tmp_path / "some").glob("[!.]*")) == ["a.json", "b.json"]
+    shutil.copy(nobody, tmp_path / "empty.png")
     for wrong, message in (
-        ([*pictures, str(tmp_path / "nobody.png")], "nobody.png: nobody was found"),
+        ([nobody], "nobody.png: nobody was found in the picture; --crops"),
+        ([damaged], "damaged.png: "),
+        ([*pictures, str(tmp_path / "absent.png")], "picture not found"),
+        ([nobody, str(tmp_path / "empty.png")], "nobody was found in any of 2 pictures"),
         ([*pictures, str(tmp_path / "a.png")], "a.json would be written twice"),
         ([str(tmp_path / "empty")], "no pictures in this folder"),
         ([*pictures, "--detector", "yolo"], "one of mediapipe, rtmlib, rtmlib-cuda expected"),

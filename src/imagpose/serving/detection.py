@@ -26,7 +26,7 @@ class Detected:
 
     Attributes:
         files: poses, in the order of their pictures.
-        unusable: crops in which no pose was found.
+        unusable: pictures in which no pose was found.
     """
 
     files: list[Path]
@@ -53,11 +53,12 @@ def detect_files(
         overwrite: replace files of an earlier call; those of others in `out` stay and are never replaced.
 
     Raises:
-        ValueError, OSError: no pictures, two of one name, a file that exists, a picture that cannot be read or (without
-            `crops`) shows nobody, no crop is usable, `out` cannot be written, or as `open_detector`.
+        ValueError, OSError: no pictures, one that is not there, two of one name, a file that exists, no pose is found in any
+            of them, the only one cannot be read, `out` cannot be written, or as `open_detector`.
 
     Warns:
-        UserWarning: for each picture that shows several people.
+        UserWarning: for each picture that shows several people, for each of several that cannot be read, and (without
+            `crops`) for each of several that shows nobody; the last two are left out.
     """
     sources, out = _sources(pictures), Path(out)
     check_output_folder(out)
@@ -68,17 +69,26 @@ def detect_files(
     with staged_folder(out, overwrite) as stage:
         bar = track(sources.items(), "poses", console=console, transient=True, disable=not console.is_terminal)
         for name, source in bar:
-            people = _people(source, found.in_crop if crops else found.people, crops)
+            try:
+                people = _people(source, found.in_crop if crops else found.people)
+            except (OSError, ValueError) as error:
+                if len(sources) == 1:
+                    raise
+                unusable.append(source)
+                warnings.warn(f"{error}; left out", UserWarning, stacklevel=2)
+                continue
             if not people:
                 unusable.append(source)
+                if not crops and len(sources) > 1:
+                    warnings.warn(f"{source}: nobody was found in the picture; left out", UserWarning, stacklevel=2)
                 continue
             (stage / name).parent.mkdir(parents=True, exist_ok=True)
             result = to_openpose(people[0])
             result["people"] += [person for pose in people[1:] for person in to_openpose(pose)["people"]]
             write_text(stage / name, json.dumps(result) + "\n")
         if len(unusable) == len(sources):
-            raise ValueError(f"no pose was found in any of {len(sources)} crops")
-        if unusable:
+            raise ValueError(_nobody(unusable, crops))
+        if unusable and crops:
             write_text(stage / UNUSABLE, "".join(f"{source}\n" for source in unusable))
     return Detected([out / name for name, source in sources.items() if source not in set(unusable)], unusable)
 
@@ -87,6 +97,8 @@ def _sources(pictures: Sequence[Path | str]) -> dict[str, Path]:
     """Pictures by the name of the file that becomes of them."""
     sources: dict[str, Path] = {}
     for given in map(Path, pictures):
+        if not given.exists():
+            raise FileNotFoundError(f"picture not found: {given}")
         inside = (
             sorted(
                 file
@@ -109,11 +121,19 @@ def _sources(pictures: Sequence[Path | str]) -> dict[str, Path]:
     return sources
 
 
-def _people(source: Path, find: Callable[[Image.Image], list[Pose] | Pose | None], crops: bool) -> list[Pose]:
+def _nobody(pictures: list[Path], crops: bool) -> str:
+    """The message where no picture shows anybody."""
+    if crops:
+        return f"no pose was found in any of {len(pictures)} crops"
+    where = f"{pictures[0]}: nobody was found in the picture"
+    if len(pictures) > 1:
+        where = f"nobody was found in any of {len(pictures)} pictures"
+    return f"{where}; --crops does not look for a person"
+
+
+def _people(source: Path, find: Callable[[Image.Image], list[Pose] | Pose | None]) -> list[Pose]:
     found = find(load_picture(source))
     people = found if isinstance(found, list) else [found] if found is not None else []
-    if not people and not crops:
-        raise ValueError(f"{source}: nobody was found in the picture; --crops does not look for a person")
     if len(people) > 1:
         note = f"{source}: {len(people)} people in the picture; all are written, the largest first"
         warnings.warn(note, UserWarning, stacklevel=2)

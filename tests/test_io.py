@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from imagpose.io import (
+    LOCK_FILE,
     carry_over,
     check_new_file,
     check_output_folder,
     claim_folder,
+    clear_partial_files,
     json_digest,
     locked_folder,
     mark_written,
@@ -353,6 +355,26 @@ def test_a_locked_folder_is_free_again_when_its_process_dies(tmp_path):
         with locked_folder(folder):  # although the child still lives
             pass
         process.stdout.close()
+
+
+def test_a_lock_leaves_what_somebody_wrote_into_its_file(tmp_path):
+    (tmp_path / LOCK_FILE).write_text("mine")
+    with locked_folder(tmp_path):
+        pass
+    assert (tmp_path / LOCK_FILE).read_text() == "mine"
+
+
+def test_only_what_killed_writers_left_is_cleared(tmp_path):
+    (tmp_path / "inner").mkdir()
+    kept = ["a.png", "a.partial", "a.12x.partial", "12.partial.png", "inner/b"]
+    for name in [*kept, "a.png.12.partial", "inner/b.7.partial"]:
+        (tmp_path / name).write_text("")
+    (tmp_path / "step.5.partial").mkdir()
+    clear_partial_files(tmp_path, "b*")
+    assert (tmp_path / "a.png.12.partial").exists() and (tmp_path / "inner" / "b.7.partial").exists()
+    clear_partial_files(tmp_path)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert found == {*kept, "inner", "step.5.partial"}
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

@@ -27,6 +27,8 @@ from typing import NoReturn
 import torch
 
 from imagpose.cli import main as command_line
+from imagpose.data.reid_people import render_reid_people
+from imagpose.data.rendered import prepare_people
 from imagpose.people.render_set import render_set
 from trust_networks import tiny_pipeline
 
@@ -43,7 +45,7 @@ class Command:
     """A command that writes.
 
     Attributes:
-        name: of the command.
+        name: of the command; behind " to " what it writes, where that is said by its arguments.
         arguments: with ``{out}`` for what it writes and ``{inputs}`` for the folder of `make_inputs`.
         theirs: names in its folder at which somebody's file must survive.
         varying: files that hold times or names of folders, so that two runs differ.
@@ -61,10 +63,19 @@ class Command:
     one_file: bool = False
 
     def given(self, inputs: Path, out: Path) -> list[str]:
-        return [part.format(inputs=inputs, out=out) for part in f"{self.name} {self.arguments}".split()]
+        words = f"{self.name.partition(' to ')[0]} {self.arguments}"
+        return [part.format(inputs=inputs, out=out) for part in words.split()]
 
 
 _PEOPLE = "--seed 2000100 --count 3 --views 2 --size 64x48 --workers 1 --out {out}"
+_MOVES = (
+    "--source {inputs}/2000000/0.png --poses {inputs}/2000000/0.json --poses {inputs}/2000000/1.json --between 4 --steps 1"
+    " --model {inputs}/.model --overlap 1"
+)
+_TABLE = "{inputs}/.table.csv --model {inputs}/.model --steps 1"
+_METHODS = "--real {inputs}/2000000 --method a={inputs}/2000000 --method b={inputs}/2000001"
+_RECORDS = tuple(f"pictures/{part}/{number}/result.json" for number, part in enumerate(("5f", "6b")))
+_CROWD = "--train 2 --test 2 --views 2 --workers 1"
 _REQUEST = "--source {inputs}/2000000/0.png --pose {inputs}/2000000/1.json --pose {inputs}/2000000/0.json"
 COMMANDS = (
     Command("people", _PEOPLE, ("notes.txt", "2000101/notes.txt", "2000102/0.png", "x.partial")),
@@ -108,6 +119,47 @@ COMMANDS = (
         ("notes.txt",), runs=False,
     ),
     Command("convert to-official", "--model {inputs}/.model --out {out}", ("patch-0.pth",), runs=False),
+    Command(
+        "animate", f"{_MOVES} --out {{out}}", ("frame-000002.png", "frame-000003.png", "result.json", "notes.txt", ".lock"),
+        ("result.json",), overwrites=True,
+    ),
+    Command(
+        "animate to a film", f"{_MOVES} --out {{out}}/a.gif", ("a.gif", "a.gif.json", "a.gif.frames/frame-000002.png"),
+        ("a.gif.json",), one_file=True,
+    ),
+    Command(
+        "bulk", f"{_TABLE} --out {{out}}", ("pictures/notes.txt", "failed.csv", "settings.json", "notes.txt"), _RECORDS
+    ),
+    Command(
+        "bulk to Parquet", f"{_TABLE} --format parquet --out {{out}}",
+        ("pictures-00000.parquet", "pictures-00001.parquet", "pictures-00001.parquet.txt"), ("pictures-00000.parquet",),
+    ),
+    Command(
+        "evaluate model", "--model {inputs}/.model --data {inputs}/.data --scenario T1 --steps 1 --limit 2 --out {out}",
+        ("pictures/notes.txt", "parts/notes.txt", "report.html"), runs=False,
+    ),
+    Command(
+        "evaluate requests", "--data {inputs}/.data --scenario T1 --out {out}", ("requests.json", "notes.txt"),
+        overwrites=True,
+    ),
+    Command(
+        "evaluate import", "--from pcdms --pictures {inputs}/.made --data {inputs}/.data --out {out}", ("notes.txt",),
+        overwrites=True,
+    ),
+    Command("study build", f"{_METHODS} --real-fake 1 --side-by-side 1 --seed 3 --out {{out}}", ("key.json",)),
+    Command(
+        "prepare reid",
+        r"--pattern (\d+)_c(\d) --train {inputs}/.reid/bounding_box_train --query {inputs}/.reid/query"
+        " --gallery {inputs}/.reid/bounding_box_test --out {out}",
+        ("names.csv", "query/notes.txt"), overwrites=True,
+    ),
+    Command("reid people", f"{_CROWD} --out {{out}}", ("query/notes.txt", "notes.txt"), overwrites=True),
+    Command(
+        "reid augment",
+        "--data {inputs}/.reid --annotations {inputs}/.reid/market-annotation-train.csv --model {inputs}/.model --steps 1"
+        " --size 32x16 --per-identity 3 --out {out}",
+        ("query/notes.txt", "manifest.csv", "augment.part.csv", "augment.json", "rejected.csv", "settings.json"),
+    ),
     Command("poses draw", "{inputs}/2000000/0.json --out {out}/a.png", ("a.png", "notes.txt"), one_file=True),
     Command("poses convert", "{inputs}/2000000/0.json {out}/a.json", ("a.json", "notes.txt"), one_file=True),
     Command("poses list", "walk-* --sheet {out}/a.png", ("a.png", "notes.txt"), one_file=True),
@@ -122,6 +174,12 @@ def make_inputs(folder: Path) -> Path:
     render_set(2_000_000, 2, 2, 64, 48, folder, 1)
     tiny_pipeline().save_pretrained(folder / ".model")
     shutil.copytree(folder / ".model", folder / ".run" / "weights")
+    prepare_people(2_000_000, 2, 5, 64, 48, folder / ".data", workers=1)
+    render_reid_people(folder / ".reid", 2, 2, 2, 1)
+    (folder / ".made").mkdir()
+    shutil.copy(folder / "2000000" / "1.png", folder / ".made" / "2000000_0_to_2000000_1.png")
+    rows = [f"{number},2000000/{number}.png,2000001/{number}.json" for number in range(2)]
+    (folder / ".table.csv").write_text("\n".join(["id,sources,poses", *rows]) + "\n")
     return folder
 
 
@@ -191,7 +249,7 @@ def is_whole(out: Path, command: Command, reference: dict[str, bytes]) -> bool:
 def is_finished(out: Path, command: Command, inputs: Path, reference: dict[str, bytes]) -> bool:
     """Whether the command, run again, ends with the reference's files and nothing else."""
     code, text = start(command.given(inputs, out)).wait()
-    complete = code == 0 or ((command.overwrites or command.one_file) and code == 2 and " exists" in text)
+    complete = code == 0 or (code == 2 and " exists" in text)
     return complete and contents(out, command) == reference and not list(out.parent.glob(f".{out.name}-*.partial"))
 
 
@@ -262,10 +320,10 @@ def survives(command: Command, inputs: Path, folder: Path, name: str, overwrite:
     """Whether somebody's file in the command's folder is as it was, and a refusal is one line."""
     file = Path(tempfile.mkdtemp(dir=folder)) / "out" / name
     file.parent.mkdir(parents=True)
-    file.write_text("three years of work")
+    file.write_bytes(b"three years of work")
     out = file.parents[len(Path(name).parts) - 1]
     code, text = start([*command.given(inputs, out), *(["--overwrite"] if overwrite else [])]).wait()
-    kept = file.is_file() and file.read_text() == "three years of work"
+    kept = file.is_file() and file.read_bytes() == b"three years of work"
     return kept and (code == 0 or is_one_line(code, text))
 
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 SETTINGS_FILE, LOCK_FILE, _WRITTEN = "settings.json", ".lock", ".imagpose.json"
-_NEW, _OLD = "new", "old"
-_LONGEST = 200
+_NEW, _OLD, _LONGEST = "new", "old", 200
 
 
 @contextmanager
@@ -39,6 +38,13 @@ def partial_file(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def clear_partial_files(folder: Path, pattern: str = "**/*") -> None:
+    """Remove what killed processes left of files that nobody else writes now; the pattern is of the names in the folder."""
+    for path in folder.glob(f"{pattern}.partial"):
+        if re.search(r"\.\d+\.partial$", path.name) and path.is_file():
+            path.unlink()
 
 
 @contextmanager
@@ -330,7 +336,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK_FILE).open("w") as file:
+    with (folder / LOCK_FILE).open("a") as file:  # it may be somebody's, whose content stays
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # which of the two depends on the system
@@ -373,9 +379,7 @@ def check_unclaimed(folder: Path, names: Iterable[str]) -> None:
         ValueError: it holds one of these names and is not marked.
     """
     if not (folder / SETTINGS_FILE).is_file():
-        for name in names:
-            if os.path.lexists(folder / name):
-                raise ValueError(f"{folder / name} exists and was not written by this command: choose another folder")
+        check_new_files(folder, names)
 
 
 def _differing(found: Any, wanted: Mapping[str, Any], defaults: Any) -> list[str]:

@@ -82,6 +82,16 @@ def test_everything_is_made_once_and_reported(tmp_path, data, made) -> None:
         reproduce_all(given(out, data, budget=3), said.append)
 
 
+@pytest.mark.parametrize("name", ["report.md", "model/table1.md", "seed-1/table2.md"])
+def test_somebodys_page_is_refused_before_anything_is_made(tmp_path, data, made, name) -> None:
+    page = tmp_path / "out" / name
+    page.parent.mkdir(parents=True)
+    page.write_text("mine")
+    with pytest.raises(ValueError, match=f"{page.name} exists and was not written by this command"):
+        reproduce_all(given(tmp_path / "out", data), print)
+    assert made == [] and page.read_text() == "mine"
+
+
 def test_without_a_configuration_nothing_is_trained(tmp_path, data, made) -> None:
     summary = reproduce_all(given(tmp_path, data, config=None, budget=None), print)
     assert len(made) == 7 and "| table2 | needs --config and --budget |" in summary

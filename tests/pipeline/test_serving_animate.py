@@ -171,6 +171,7 @@ def test_a_gif_has_marks_and_leaves_no_frames(model, files, tmp_path):
             total += film.info["duration"]
     assert total == FRAMES * 100
     before = out.read_bytes()
+    (tmp_path / "dance.gif.123.partial").write_text("half a film")
     out.unlink()
     (tmp_path / "dance.gif.json").unlink()
     animate(source, dance, out=out, model=model, steps=1, fps=10, seed=5)

@@ -39,6 +39,8 @@ def test_resumed_run_repeats_the_uninterrupted_one(config: RunConfig, tmp_path: 
         outcome = training.run(stop_after=1e-9 if sitting < 2 else None)
         losses += outcome.losses
         assert outcome.reason == ("stopped" if sitting < 2 else "finished")
+        assert not list(config.output.glob("*.partial"))
+        (config.output / "progress.csv.12.partial").write_text("what a killed process left")
     assert len(expected.losses) == 6
     assert losses == expected.losses
     reference = load_file(tmp_path / "whole" / "weights" / "line.safetensors")

@@ -78,8 +78,10 @@ def test_a_rerun_is_equal_and_leaves_other_files_alone(folders: ImageFolders, tm
     table = evaluate(folders, out)
     (out / "notes.txt").write_text("mine")
     before = files_of(out)
+    (out / "parts" / "features-0.npy.12.partial").write_text("what a killed process left")
     assert evaluate(folders, out) == table
     after = files_of(out)
+    assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} <= {"summary.json"}  # the seconds
     (tmp_path / "other").mkdir()
     shutil.copytree(folders.generated, tmp_path / "others")

@@ -32,7 +32,7 @@ from imagpose.evaluation.report import (
 )
 from imagpose.evaluation.rows import cell_text, side_by_side
 from imagpose.evaluation.store import ValueStore
-from imagpose.io import claim_folder, locked_folder
+from imagpose.io import claim_folder, clear_partial_files, locked_folder
 
 _ROLES = ("generated", "reference", "train", "masks")  # in reports
 
@@ -86,6 +86,7 @@ def evaluate_images(folders: ImageFolders, out: Path, settings: MeasureSettings 
     yardstick = Yardstick(protocols, store, settings.networks or find_networks(), sizes, train)
     with locked_folder(out):
         claim_folder(out, {role: str(Path(own).resolve()) for role, own in _given(folders).items()})
+        clear_partial_files(out)
         measures = measure_pairs(pairs, judged, yardstick)
         notes = notes_of(pairs, measures.rows)
         notes += [] if isinstance(views, Needs) or "clean" not in protocols else [views.note]

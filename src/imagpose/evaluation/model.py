@@ -42,7 +42,7 @@ from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.recognition import open_views
 from imagpose.evaluation.report import check_report_folder
 from imagpose.evaluation.store import ValueStore
-from imagpose.io import check_free_space, claim_folder, locked_folder
+from imagpose.io import check_free_space, claim_folder, clear_partial_files, locked_folder
 from imagpose.models.folder import resolve_model
 from imagpose.people.splits import TEST_SEEDS
 from imagpose.pipeline.loading import load_pipeline, settled_sampling
@@ -86,6 +86,8 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
     with locked_folder(out) if state.is_main_process else nullcontext():
         _claim(out, resolved, evaluation, asked)
+        if state.num_processes == 1:  # else another one of this call may be writing
+            clear_partial_files(out)
         pictures = Pictures(out / "pictures")
         size, styles = _store_views(asked, pictures)
         compared = _compared(evaluation.seeds, asked, pictures, theirs, styles)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from imagpose.io import (
     check_output_folder,
     check_unclaimed,
     claim_folder,
+    clear_partial_files,
     json_digest,
     read_json,
     remove_written,
@@ -80,7 +82,7 @@ class FilmPlaces:
                 check_new_file(file, overwrite)
         else:
             check_output_folder(self.out)
-        check_unclaimed(self.frames, [frame_name(0), RECORD])
+        check_unclaimed(self.frames, [*(file.name for file in self.frames.glob("frame-[0-9]*.png")), RECORD])
         if not overwrite and (self.frames / SETTINGS_FILE).is_file():
             self._claim(request)
 
@@ -97,8 +99,9 @@ class FilmPlaces:
                 raise
             self._remove([])
             claim_folder(self.frames, request)
-        for left_over in self.frames.glob("frame-*.png.*.partial"):  # of a killed process; the folder is locked
-            left_over.unlink()
+        clear_partial_files(self.frames, "frame-*.png.*")  # the folder is locked
+        if self.is_film:
+            clear_partial_files(self.out.parent, f"{escape(self.out.name)}.*")
 
     def _claim(self, request: Mapping[str, Any]) -> None:
         try:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 
-from imagpose.io import locked_folder
+from imagpose.io import clear_partial_files, locked_folder
 from imagpose.training.batches import batch_loader, samples_of
 from imagpose.training.checkpoints import (
     DamagedCheckpointError,
@@ -143,6 +143,7 @@ class Training:
             if accelerator.is_main_process:
                 for path in self._damaged:
                     set_aside(path)
+                clear_partial_files(config.output)
             batches = iter(batch_loader(self.stage, config, outcome.step, accelerator))
             while outcome.step < config.steps:
                 before = outcome.samples

@@ -154,7 +154,10 @@ def test_a_kill_before_the_first_line_is_written_loses_nothing(root, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         enlarge(root, tmp_path / "cut", draw=killed)
     (tmp_path / "cut" / UNFINISHED).touch()
+    half = tmp_path / "cut" / FOLDERS["train"] / "0001_c1s1_900000_00.jpg.12.partial"
+    half.write_bytes(b"half a picture")
     enlarge(root, tmp_path / "cut")
+    assert not half.exists()
     assert (tmp_path / "cut" / MANIFEST).read_bytes() == (tmp_path / "whole" / MANIFEST).read_bytes()
 
 

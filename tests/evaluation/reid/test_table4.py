@@ -161,6 +161,10 @@ def test_what_would_fail_after_hours_is_refused_at_once(tmp_path, small):
     ):
         with pytest.raises(ValueError, match=said):
             ask(**asked)
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "table4.png").write_text("mine")
+    with pytest.raises(ValueError, match="table4.png exists and was not written by this command"):
+        make_table4(Table4(tmp_path / "others", root, config, Sampling(), "c", seeds=1))
     (root / "manifest.csv").write_text("file\na.jpg\n")
     with pytest.raises(ValueError, match="has generated pictures"):
         ask()

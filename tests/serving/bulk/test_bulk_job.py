@@ -240,6 +240,24 @@ def test_what_killed_jobs_left_beside_their_results_is_gone_after_a_run(tmp_path
     assert pictures_of(out, "files") == first and not list(out.rglob("*.partial"))
 
 
+def test_a_part_that_a_killed_job_left_half_is_gone_after_a_run(tmp_path):
+    table, out = write_table(tmp_path, 2), tmp_path / "out"
+    stand_in_job(table, out, form="parquet")
+    (out / "pictures-00001.parquet.12.partial").write_bytes(b"half")
+    stand_in_job(table, out, form="parquet")
+    assert not list(out.glob("*.partial")) and pictures_of(out, "parquet")
+
+
+@pytest.mark.parametrize("name", ["pictures-00003.parquet", "failed.csv", "pictures"])
+def test_a_folder_with_somebodys_files_is_no_jobs(tmp_path, name):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"{name} exists and was not written by this command"):
+        stand_in_job(write_table(tmp_path, 2), out, form="parquet")
+    assert [file.name for file in out.iterdir()] == [name] and (out / name).read_text() == "mine"
+
+
 def test_files_of_others_where_a_result_belongs_are_kept_and_that_request_alone_fails(tmp_path):
     table, out = write_table(tmp_path, 3), tmp_path / "out"
     stand_in_job(table, out)

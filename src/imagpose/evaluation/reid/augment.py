@@ -44,7 +44,9 @@ from imagpose.io import (
     check_output_folder,
     check_unclaimed,
     claim_folder,
+    clear_partial_files,
     locked_folder,
+    partial_file,
     read_json,
     write_json,
     write_text,
@@ -113,6 +115,7 @@ def augment_set(
         claim_folder(out, {**asdict(asked), **settings, "data": str(root.resolve()), "pictures": len(full)})
         rows = _read_rows(out / UNFINISHED) if not (out / MANIFEST).is_file() else None
         if rows is not None:
+            clear_partial_files(out)
             _copy_real(root, out, real)
             gate = Gate(asked, real, embed)
             done = {row["file"] for row in rows}
@@ -183,7 +186,7 @@ def _beginning(
     real = subset(full, asked.subset, asked.seed)
     counts = counts_per_identity(real, asked.per_identity, len(full))
     check_output_folder(out)
-    check_unclaimed(out, [*FOLDERS.values(), MANIFEST, UNFINISHED])
+    check_unclaimed(out, [*FOLDERS.values(), MANIFEST, UNFINISHED, _REPORT, _REJECTED])
     return full, real, counts
 
 
@@ -258,7 +261,8 @@ def _copy_real(root: Path, out: Path, real: Sequence[ReidPicture]) -> None:
         copied = out / own.file.parent.name / own.file.name
         if not copied.is_file() or copied.stat().st_size != own.file.stat().st_size:
             copied.parent.mkdir(exist_ok=True)
-            shutil.copyfile(own.file, copied)
+            with partial_file(copied) as partial:
+                shutil.copyfile(own.file, partial)
 
 
 def _append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -20,7 +20,7 @@ from imagpose.evaluation.reproduce.claims import MARGINS
 from imagpose.evaluation.reproduce.measuring import Measuring
 from imagpose.evaluation.reproduce.power import gap_to_decide, people_needed, seeds_needed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
-from imagpose.io import claim_folder, read_json, staged_folder, write_text
+from imagpose.io import check_unclaimed, claim_folder, read_json, staged_folder, write_text
 from imagpose.pipeline.sampling import Sampling
 
 _STEPS, _TIMED = (5, 10, 20, 50), 5
@@ -123,9 +123,11 @@ def reproduce_all(everything: Everything, say: Callable[[str], None]) -> str:
     if everything.config is not None and everything.budget is None:
         raise ValueError("variants are trained for a number of steps: give --budget beside --config")
     out = everything.measuring.out
+    jobs = everything.jobs()
+    check_unclaimed(out, ("report.md", *(f"{folder}/{item}.md" for folder, item, _ in jobs)))
     claim_folder(out, everything.settings, {"sampling": asdict(Sampling())})
     reasons: dict[tuple[str, str], str] = {}
-    for folder, item, make in everything.jobs():
+    for folder, item, make in jobs:
         if (out / folder / f"{item}.md").is_file():
             continue
         say(f"{folder}: {item}")

@@ -23,7 +23,7 @@ from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, writ
 from imagpose.evaluation.reid.gate import Augmentation
 from imagpose.evaluation.reproduce.page import check_matplotlib
 from imagpose.evaluation.reproduce.table4_page import Line, write_table4
-from imagpose.io import check_output_folder, claim_folder, locked_folder, partial_file, read_json
+from imagpose.io import check_new_files, check_output_folder, claim_folder, locked_folder, partial_file, read_json
 from imagpose.models.folder import resolve_model
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import read_annotation_csv, write_annotation_csv
@@ -109,6 +109,7 @@ class Table4:
         else:
             load_config(DenoiserConfig, self.finetune, _generator_changes(self.out, self.out))
         check_output_folder(self.out)
+        check_new_files(self.out, ("table4.md", "table4.png"), overwrite=True)
         claim_folder(
             self.out,
             {

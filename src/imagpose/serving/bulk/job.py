@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagpose.io import check_output_folder, check_unclaimed, claim_folder, locked_folder
+from imagpose.io import check_output_folder, claim_folder, locked_folder
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pipeline.sampling import AT_ONCE
 from imagpose.pose import PoseOptions
 from imagpose.serving.bulk.engines import Engine, LocalEngine
 from imagpose.serving.bulk.progress import Counter, counted
 from imagpose.serving.bulk.requests import Batch, Checked, Defaults, Task, check_rows, form_batches
-from imagpose.serving.bulk.store import FAILED, FORMATS, Store, open_store, write_failed
+from imagpose.serving.bulk.store import FORMATS, Store, check_new_store, open_store, write_failed
 from imagpose.serving.bulk.table import BulkRequest, Refused, check_ids, read_table
 from imagpose.serving.bulk.worker import Answer, WorkerSettings
 from imagpose.serving.generate import model_label, warn_of_photographs
@@ -134,7 +134,7 @@ def run_bulk(
         else:
             backend = model.backend.asked
     check_output_folder(out)
-    check_unclaimed(out, (FAILED, "pictures", "pictures-00000.parquet"))
+    check_new_store(out)
     try:
         used = place.open(device, dtype)
         opened = open_model or _opener(model, asked.sampling.scheduler, used, dtype, backend, place)

@@ -21,12 +21,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from imagpose.io import clear_all_left_overs, partial_file, read_json, result_folder, write_json, write_text
+from imagpose.io import (
+    check_unclaimed,
+    clear_all_left_overs,
+    clear_partial_files,
+    partial_file,
+    read_json,
+    result_folder,
+    write_json,
+    write_text,
+)
 from imagpose.serving.bulk.table import Refused
 from imagpose.serving.bulk.worker import Answer
 from imagpose.serving.results import RECORD
 
-__all__ = ["FAILED", "FORMATS", "Store", "open_store", "write_failed"]
+__all__ = ["FORMATS", "Store", "check_new_store", "open_store", "write_failed"]
 
 FORMATS = ("files", "parquet")
 FAILED = "failed.csv"
@@ -50,6 +59,11 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Write what has not been written yet."""
+
+
+def check_new_store(folder: Path) -> None:
+    """Raises `ValueError` if a folder that no job has marked as its own holds files of the names of results."""
+    check_unclaimed(folder, (FAILED, _PICTURES, *(path.name for path in _part_files(folder))))
 
 
 def open_store(folder: Path, form: str) -> Store:
@@ -111,7 +125,8 @@ class ParquetStore:
         import pyarrow.parquet
 
         digests: dict[str, str] = {}
-        for path in self._files():
+        clear_partial_files(self.folder, f"{_PICTURES}-*")  # a killed job's
+        for path in _part_files(self.folder):
             ids, requests = pyarrow.parquet.read_table(path, columns=["id", "request"]).to_pydict().values()
             self._parts[path.name] = set(ids)
             digests.update(zip(ids, requests, strict=True))
@@ -129,12 +144,6 @@ class ParquetStore:
     def close(self) -> None:
         self._write()
         self._drop_replaced()
-
-    def _files(self) -> list[Path]:
-        return sorted(
-            (path for path in self.folder.glob(f"{_PICTURES}-*.parquet") if _PART.fullmatch(path.name)),
-            key=lambda path: _number(path.name),
-        )
 
     def _write(self) -> None:
         if not self._waiting:
@@ -166,6 +175,11 @@ class ParquetStore:
                     del self._parts[name]
                     continue
             later |= self._parts[name]
+
+
+def _part_files(folder: Path) -> list[Path]:
+    files = (path for path in folder.glob(f"{_PICTURES}-*.parquet") if _PART.fullmatch(path.name))
+    return sorted(files, key=lambda path: _number(path.name))
 
 
 def _number(name: str) -> int:

@@ -57,6 +57,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), 1, ["9 bytes"]),
         (BrokenProcessPool("a process died"), 1, ["--workers"]),
         (ModuleNotFoundError("No module named 'einops'"), 1, ["einops", "install"]),
+        (RuntimeError("Symlink loop from '/a/loop'"), 2, ["Symlink loop from '/a/loop'", "without links"]),
         (KeyError("sizes"), 70, ["this is a bug", "KeyError: 'sizes'", "--debug"]),
         (RecursionError("maximum recursion depth exceeded"), 70, ["this is a bug", "RecursionError"]),
     ],
@@ -68,6 +69,12 @@ def test_what_an_error_becomes(error: Exception, code: int, words: list[str]) ->
     assert line and "\n" not in line
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize("command", ["people", "bulk requests.csv"])
+def test_more_processes_than_any_machine_has_are_refused(command: str) -> None:
+    told = CliRunner().invoke(app, [*command.split(), "--out", "nowhere", "--workers", "9" * 30])
+    assert told.exit_code == 2 and "--workers" in told.output and not Path("nowhere").exists()
 
 
 def test_a_line_is_short_and_moves_no_cursor() -> None:

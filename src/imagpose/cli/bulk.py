@@ -36,7 +36,9 @@ BackendName = Annotated[
     str, option("--backend", help="torch, compile or openvino (extra openvino).", panel="Model and files")
 ]
 EngineName = Annotated[str, option(help="local or ray (extra bulk).", panel=_WORKERS)]
-Models = Annotated[int, option(help="Models at work at once: processes, or Ray's actors.", panel=_WORKERS, min=1)]
+Models = Annotated[
+    int, option(help="Models at work at once: processes, or Ray's actors.", panel=_WORKERS, min=1, max=1024)
+]
 Address = Annotated[
     str | None, option(help="Ray's cluster, auto for this machine's; default: one is started.", panel=_WORKERS)
 ]

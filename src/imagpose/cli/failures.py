@@ -89,6 +89,8 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, OSError):
         given = isinstance(error, _WRONG_PLACES) or error.errno in _GIVEN
         return INPUT if given else MACHINE, _system_text(error, error.errno)
+    if isinstance(error, RuntimeError) and text.startswith("Symlink loop"):  # of Path.resolve
+        return INPUT, f"{text}: {_REMEDIES[errno.ELOOP]}"
     found = re.search(r"\(os error (\d+)\)", text)  # safetensors reports the system's errors in its own
     if found is not None and int(found[1]) in _REMEDIES:
         return MACHINE, _system_text(error, int(found[1]))

@@ -27,7 +27,7 @@ Style = Annotated[
 ]
 DETECTORS = "mediapipe (extra pose), rtmlib or rtmlib-cuda (extra rtmlib)"  # of pose.detection, which imports much
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote; see docs/files.md.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")]
+Workers = Annotated[int | None, typer.Option(min=1, max=1024, help="Processes; default: all cores.")]
 
 
 def option(*names: str, help: str, panel: str | None = None, **more: Any) -> Any:

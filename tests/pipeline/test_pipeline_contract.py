@@ -11,11 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline, PyramidAttentionBroadcastConfig
+from diffusers import (
+    DDIMInverseScheduler,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    PyramidAttentionBroadcastConfig,
+)
 from diffusers.utils import hub_utils
 
 import imagpose
 from imagpose import IMAGPosePipeline
+from imagpose.models.autoencoder import PatchAutoencoderKL
 
 CPU = "cpu:0"  # a device of its own for diffusers, which refuses to offload from "cpu"
 
@@ -95,6 +101,25 @@ def test_options_that_change_nothing_but_memory_and_time(pipeline, draw) -> None
         np.testing.assert_allclose(draw(pipeline), whole, atol=2e-5)
         off()
         np.testing.assert_array_equal(draw(pipeline), whole)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae"])
+@pytest.mark.parametrize("again", [False, True], ids=["fused", "unfused again"])
+def test_a_pipeline_that_was_fused_is_saved_as_any_other(pipeline, draw, tmp_path, part, again) -> None:
+    pipeline.save_pretrained(tmp_path / "plain")
+    kind = {"unet": part == "unet", "vae": part == "vae"}
+    pipeline.fuse_qkv_projections(**kind)
+    fused = draw(pipeline)
+    if again:
+        pipeline.unfuse_qkv_projections(**kind)
+    pipeline.save_pretrained(tmp_path / "saved")
+    files = {file.relative_to(tmp_path / "plain") for file in (tmp_path / "plain").rglob("*.safetensors")}
+    for file in files:
+        assert (tmp_path / "saved" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes(), file
+    np.testing.assert_array_equal(draw(pipeline), fused if not again else draw(pipeline))
+    loaded = IMAGPosePipeline.from_pretrained(tmp_path / "saved")
+    loaded.set_progress_bar_config(disable=True)
+    np.testing.assert_allclose(draw(loaded), fused, atol=2e-5)
 
 
 def test_views_larger_than_a_tile_are_decoded_in_tiles(pipeline, draw, monkeypatch) -> None:
@@ -182,6 +207,24 @@ def test_a_compiled_unet_in_the_pipeline(pipeline, draw, tmp_path) -> None:
     np.testing.assert_allclose(draw(pipeline), whole, atol=1e-6)
     pipeline.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "model_index.json").read_text())["unet"] == ["imagpose", "IMAGPoseUNet"]
+
+
+@pytest.mark.parametrize("kind", [FlowMatchEulerDiscreteScheduler, DDIMInverseScheduler])
+def test_a_scheduler_of_another_kind_is_refused_by_name(pipeline, draw, kind) -> None:
+    pipeline.scheduler = kind()
+    with pytest.raises(ValueError, match=rf"^a {kind.__name__} cannot sample here.*one of DDIMScheduler"):
+        draw(pipeline)
+
+
+@pytest.mark.parametrize("patches", [False, True])
+def test_another_pipeline_of_the_same_networks(pipeline, draw, patches) -> None:
+    if patches:
+        vae = PatchAutoencoderKL(block_out_channels=(4, 8), norm_num_groups=2, latent_channels=4).eval()
+        pipeline.register_modules(vae=vae)
+    again = IMAGPosePipeline.from_pipe(pipeline)
+    again.set_progress_bar_config(disable=True)
+    assert again.unet is pipeline.unet and again.vae is pipeline.vae and again.config.view_height == 32
+    np.testing.assert_array_equal(draw(again), draw(pipeline))
 
 
 def test_ip_adapters_are_refused_by_name(pipeline) -> None:

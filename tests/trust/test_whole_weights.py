@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from safetensors.torch import load_file, save_file
 
-from imagpose import IMAGPosePipeline
+from imagpose import IMAGPosePipeline, models
 from imagpose.models import loading
 from imagpose.models.folder import WEIGHTS_ROOT, ModelFiles
 from imagpose.models.loading import load_autoencoder, load_image_encoder
@@ -133,6 +135,21 @@ def test_a_part_of_its_own(
     with pytest.raises(ValueError) as error:
         load(ModelFiles(str(model / part)))
     assert name in str(error.value) and part in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("part", ["vae", "unet", "pose_encoder", "feature_tokens"])
+def test_our_own_networks_check_their_files_whoever_loads_them(
+    model: Path, part: str, change: Callable[[Weights], str]
+) -> None:
+    network = getattr(models, json.loads((model / "model_index.json").read_text())[part][1])
+    network.from_pretrained(model / part)
+    weights = read(model / part)
+    name = change(weights)
+    write(model / part, weights, "one")
+    for load in (lambda: network.from_pretrained(model / part), lambda: DiffusionPipeline.from_pretrained(model)):
+        with pytest.raises(ValueError, match=re.escape(name)):
+            load()
 
 
 def test_a_model_in_the_hubs_cache(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from diffusers import AutoencoderKL
 from diffusers.models.autoencoders.vae import Decoder, Encoder
 from torch.nn import functional
 
-from imagpose.models.diffusers_hooks import VersionedConfig, register_to_config, set_tile_size
+from imagpose.models.diffusers_hooks import WholeModel, register_to_config, set_tile_size
 
 
-class PatchAutoencoderKL(VersionedConfig, AutoencoderKL):
+class PatchAutoencoderKL(WholeModel, AutoencoderKL):
     """Pixels (b, 3, H, W) in [-1, 1] to a posterior of latents (b, latent_channels, H / f, W / f), and back.
 
     f is `patch_size` x 2^(levels - 1). Encoding, decoding, slicing, tiling, saving and loading are AutoencoderKL's.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any, ParamSpec
 
 import torch
 from diffusers import AutoencoderKL, configuration_utils
+from diffusers.models.attention_processor import Attention
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from torch import nn
 
+from imagpose.models.folder import refuse_differing
 from imagpose.version import __version__
 
 Arguments = ParamSpec("Arguments")
@@ -57,6 +60,23 @@ class VersionedConfig:
         return json.dumps({**values, "_imagpose_version": __version__}, indent=2, sort_keys=True) + "\n"
 
 
+class WholeModel(VersionedConfig):
+    """For networks: one whose file lacks weights is not left at random numbers, whoever loads it."""
+
+    @classmethod
+    def from_pretrained(cls, place: Any, **kwargs: Any) -> Any:
+        """As in diffusers.
+
+        Raises:
+            ValueError: weights are missing or unknown; the message names them.
+        """
+        wants_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(place, output_loading_info=True, **kwargs)  # type: ignore[misc]
+        if not kwargs.get("ignore_mismatched_sizes"):
+            refuse_differing(str(place), sorted(info["missing_keys"]), sorted(info["unexpected_keys"]))
+        return (model, info) if wants_info else model
+
+
 class CheckpointedModule(nn.Module):
     """A module inside of a `ModelMixin` that recomputes a function when `enable_gradient_checkpointing` asks for it."""
 
@@ -69,6 +89,27 @@ class CheckpointedModule(nn.Module):
             recomputed: torch.Tensor = self._gradient_checkpointing_func(function, *arguments)
             return recomputed
         return function(*arguments)
+
+
+@contextmanager
+def without_fused_copies(*networks: nn.Module) -> Iterator[None]:
+    """For saving: no layers that `fuse_qkv_projections` adds, copies of weights under names that an unfused network lacks.
+
+    Unfusing leaves them in the network too.
+    """
+    held = [
+        (module, name, module._modules.pop(name))
+        for network in networks
+        for module in network.modules()
+        if isinstance(module, Attention)
+        for name in ("to_qkv", "to_kv")
+        if name in module._modules
+    ]
+    try:
+        yield
+    finally:
+        for module, name, layer in held:
+            module._modules[name] = layer
 
 
 def set_tile_size(vae: AutoencoderKL, latents: int) -> None:

@@ -9,7 +9,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.utils import BaseOutput
 from torch import nn
 
-from imagpose.models.diffusers_hooks import VersionedConfig, register_to_config
+from imagpose.models.diffusers_hooks import WholeModel, register_to_config
 
 TEXTURE_RANGES = ("signed", "unit")
 
@@ -25,7 +25,7 @@ class FeatureTokensOutput(BaseOutput):
     features: torch.Tensor
 
 
-class FeatureTokens(VersionedConfig, ModelMixin, ConfigMixin):
+class FeatureTokens(WholeModel, ModelMixin, ConfigMixin):
     """F_C = concat(F_H, F_L), paper §3.2 and Eq. 3.
 
     Args:

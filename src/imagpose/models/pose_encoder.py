@@ -10,7 +10,7 @@ from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedd
 from diffusers.utils import BaseOutput
 from torch.nn import functional
 
-from imagpose.models.diffusers_hooks import VersionedConfig, register_to_config
+from imagpose.models.diffusers_hooks import WholeModel, register_to_config
 
 
 @dataclass
@@ -24,7 +24,7 @@ class PoseEncoderOutput(BaseOutput):
     pose_features: torch.Tensor
 
 
-class PoseEncoder(VersionedConfig, ModelMixin, ConfigMixin):
+class PoseEncoder(WholeModel, ModelMixin, ConfigMixin):
     """ControlNet's conditioning embedding (paper §3.4): 3 -> 16, 32, 96, 256 -> C, the last convolution starts at zero.
 
     Args:

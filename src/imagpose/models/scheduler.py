@@ -58,6 +58,16 @@ def build_scheduler(
     )
 
 
+def check_scheduler(scheduler: Any) -> None:
+    """Raises `ValueError` if a scheduler is not one of noise levels: flow matching and inversion know none."""
+    missing = [name for name in ("init_noise_sigma", "scale_model_input", "add_noise") if not hasattr(scheduler, name)]
+    if missing:
+        raise ValueError(
+            f"a {type(scheduler).__name__} cannot sample here, it has no {', '.join(missing)}:"
+            f" one of {', '.join(SCHEDULERS.values())} or of their kind is expected"
+        )
+
+
 def named_scheduler(name: str, trained: Any) -> Any:
     """The scheduler of a name of `SCHEDULERS`, with the noise schedule of the one that a model was trained with."""
     kind = getattr(import_module("diffusers"), SCHEDULERS[name])

@@ -15,7 +15,7 @@ from torch.utils._pytree import register_constant
 
 from imagpose.models.cross_view import CrossViewAttention
 from imagpose.models.cross_view_blocks import BLOCK_TYPES, PLACEMENTS, VIEW_GRID, add_cross_view
-from imagpose.models.diffusers_hooks import VersionedConfig, init_keys, register_to_config
+from imagpose.models.diffusers_hooks import WholeModel, init_keys, register_to_config
 from imagpose.views import ViewGrid, tile, untile
 
 VIEW_LAYOUTS = ("canvas", "batch")
@@ -66,7 +66,7 @@ class InputSkip(nn.Module):
         return mixed
 
 
-class IMAGPoseUNet(VersionedConfig, UNet2DConditionModel, CacheMixin):
+class IMAGPoseUNet(WholeModel, UNet2DConditionModel, CacheMixin):
     """The denoising network on joint canvases (paper §3, Fig. 2).
 
     All arguments of diffusers' UNet2DConditionModel hold, and its keys stay what they are. Besides:

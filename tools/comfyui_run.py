@@ -143,7 +143,10 @@ def read_workflow(data: Mapping[str, Any], classes: Mapping[str, Any]) -> Prompt
         values, inputs = iter(node.get("widgets_values", ())), {}
         for name, (type_, options) in _inputs(classes[node["type"]]).items():
             if type_ in _WIDGETS:
-                inputs[name] = next(values)
+                value = next(values, None)
+                if value is None:
+                    continue  # saved before the node had this input
+                inputs[name] = value
                 if options.get("control_after_generate") or options.get("image_upload"):
                     next(values)  # a widget of the page alone
             if name in linked:
@@ -165,6 +168,8 @@ def write_workflow(prompt: Prompt, classes: Mapping[str, Any]) -> dict[str, Any]
         for name, (type_, options) in known.items():
             value = node["inputs"].get(name)
             if type_ in _WIDGETS:
+                if name not in node["inputs"] and options["optional"]:
+                    continue
                 widgets.append(value)
                 if options.get("control_after_generate") or options.get("image_upload"):
                     widgets.append("fixed" if options.get("control_after_generate") else "image")

@@ -1,9 +1,10 @@
-"""Many clients at once on a page with a stand-in for the model: each gets pictures or is told "busy", memory stays flat.
+"""Many clients at once on a page: each gets pictures or is told "busy", memory stays flat.
 
     python tools/web_load.py --clients 50 --rounds 5
+    python tools/web_load.py --clients 50 --rounds 5 --waiting 50 --model mini
 
-Prints a line a round: how many got pictures, how many were told that it is busy, how many got neither, and the process's
-resident memory. The exit code is 1 if a client got neither.
+Without --model, a stand-in takes its place. Prints a line a round: how many got pictures, how many were told that it is
+busy, how many got neither, the seconds, and the process's resident memory. The exit code is 1 if a client got neither.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -54,8 +56,7 @@ def ask(url: str, photo: str) -> str:
     sent = {"path": photo, "meta": {"_type": "gradio.FileData"}}
     pose = to_openpose(library()["stand-01"].pose)
     try:
-        asked = {"steps": 1, "guidance_scale": 1}
-        event = _post(f"{url}gradio_api/call/generate", {"data": [[sent], [pose], asked]})["event_id"]
+        event = _post(f"{url}gradio_api/call/generate", {"data": [[sent], [pose], {}]})["event_id"]
         with urllib.request.urlopen(f"{url}gradio_api/call/generate/{event}", timeout=600) as answer:
             text = answer.read().decode()
     except (OSError, urllib.error.URLError) as error:
@@ -95,7 +96,12 @@ def resident_megabytes() -> float:
 
 
 def load(
-    clients: int, rounds: int, seconds: float, waiting: int, say: Callable[[str], None] = print
+    clients: int,
+    rounds: int,
+    seconds: float,
+    waiting: int,
+    say: Callable[[str], None] = print,
+    model: str | None = None,
 ) -> list[tuple[Counter[str], float]]:
     """Run all rounds; of each, what the clients got and the memory after it.
 
@@ -105,21 +111,35 @@ def load(
         seconds: that the stand-in takes for a request.
         waiting: requests that may wait beside the one that is worked on.
         say: is told each round.
+        model: of the page; None: a stand-in.
     """
     found = []
+    with (
+        nullcontext() if model else _stand_in_for_mini(seconds),
+        open_page(Address(port=0), [model or "mini"], Limits(waiting=waiting), "cpu") as page,
+    ):
+        photo = str(next(Path(os.environ["GRADIO_TEMP_DIR"]).glob("people/*/0.png")))
+        for number in range(1, rounds + 1):
+            started = time.perf_counter()
+            got = run_round(page.local_url, photo, clients)
+            took = time.perf_counter() - started
+            found.append((got, resident_megabytes()))
+            lost = sum(count for what, count in got.items() if what.startswith("lost"))
+            say(
+                f"round {number}: {got['pictures']} pictures, {got['busy']} busy, {lost} lost,"
+                f" {took:.0f} s, {found[-1][1]:.0f} MB"
+            )
+    return found
+
+
+@contextmanager
+def _stand_in_for_mini(seconds: float) -> Iterator[None]:
     with (
         mock.patch("imagpose.serving.web.work.generate_inputs", stand_in(seconds)),
         mock.patch("imagpose.serving.web.work.watch"),
         mock.patch("imagpose.serving.web.studio.load_pipeline", return_value=mock.MagicMock(config={})),
-        open_page(Address(port=0), ["mini"], Limits(waiting=waiting), "cpu") as page,
     ):
-        photo = str(next(Path(os.environ["GRADIO_TEMP_DIR"]).glob("people/*/0.png")))
-        for number in range(1, rounds + 1):
-            got = run_round(page.local_url, photo, clients)
-            found.append((got, resident_megabytes()))
-            lost = sum(count for what, count in got.items() if what.startswith("lost"))
-            say(f"round {number}: {got['pictures']} pictures, {got['busy']} busy, {lost} lost, {found[-1][1]:.0f} MB")
-    return found
+        yield
 
 
 def main() -> int:
@@ -128,8 +148,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.05)
     parser.add_argument("--waiting", type=int, default=8)
+    parser.add_argument("--model", help="a model in place of the stand-in")
     given = parser.parse_args()
-    found = load(given.clients, given.rounds, given.seconds, given.waiting)
+    found = load(given.clients, given.rounds, given.seconds, given.waiting, model=given.model)
     lost = {what: count for got, _ in found for what, count in got.items() if what.startswith("lost")}
     for what, count in lost.items():
         print(f"{count} x {what}")

@@ -62,7 +62,8 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "--guidance-kind", "full", "--guidance-interval", 0.1, 0.9, "--scheduler", "euler", "--seed", 9,
         "--model", "some/model", "--pose-units", "signed", "--pose-frame", "768x512", "--person", 2,
         "--min-confidence", 0.3, "--out", tmp_path, "--size", "256x176", "--samples", 4, "--keep-best",
-        "--min-score", 0.5, "--background", "#ffffff", "--mask", "m.png", "--mask", "n.png", "--no-crop",
+        "--min-score", 0.5, "--background", "#ffffff",
+        "--mark", "visible", "--mask", "m.png", "--mask", "n.png", "--no-crop",
         "--device", "cpu", "--dtype", "bf16", "--backend", "compile", "--guidance-every", 3, "--overwrite",
     )  # fmt: skip
     assert result.code == 0 and "walk-03.png" in result.out
@@ -73,7 +74,7 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "reading": PoseOptions("signed", (768, 512), 2, 0.3), "signature": None, "size": (256, 176), "samples": 4,
         "keep_best": True, "min_score": 0.5, "anchor": False, "background": "#ffffff",
         "masks": [Path("m.png"), Path("n.png")], "crop": False, "device": "cpu", "dtype": "bf16", "overwrite": True,
-        "backend": "compile", "retarget": True, "place": "pose",
+        "backend": "compile", "retarget": True, "place": "pose", "mark": "visible",
     }  # fmt: skip
     run("generate", "--source", "b.png", "--pose", "1.json", "--anchor", "--out", tmp_path)
     assert seen["anchor"] is True and seen["scenario"] is None
@@ -93,7 +94,7 @@ def test_animate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "--between", 3, "--smooth", "one-euro", "--grid", "3x3", "--overlap", 2, "--size", "256x176", "--no-crop",
         "--no-retarget",
         "--place", "source", "--model", "some/model", "--device", "cpu", "--dtype", "bf16", "--backend", "compile",
-        "--overwrite", "--seed", 9, "--person", 2, "--c2pa-certificate", "c.pem",
+        "--overwrite", "--seed", 9, "--person", 2, "--mark", "visible", "--c2pa-certificate", "c.pem",
     ]  # fmt: skip
     result = run(*words, "--c2pa-key", "k.pem")
     assert result.code == 0 and "dance.gif: 12 frames, 12.5 a second" in result.out
@@ -101,6 +102,7 @@ def test_animate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "sources": [Path("b.png"), Path("a.png")], "poses": ["2.json", "1.mp4"],
         "source_poses": ["y.json", "x.json"], "out": tmp_path / "dance.gif", "fps": 12.5, "between": 3, "smooth": "one-euro",
         "grid": "3x3", "overlap": 2, "size": (256, 176), "crop": False, "retarget": False, "place": "source",
+        "mark": "visible",
         "model": "some/model", "device": "cpu", "dtype": "bf16", "backend": "compile", "overwrite": True,
         "sampling": Sampling(seed=9), "reading": PoseOptions(person=2), "signature": Signature(Path("c.pem"), Path("k.pem")),
     }  # fmt: skip

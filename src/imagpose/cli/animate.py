@@ -20,6 +20,7 @@ from imagpose.cli.options import (
     Model,
     NoCrop,
     Overwrite,
+    PixelMark,
     Place,
     Retarget,
     Size,
@@ -61,6 +62,7 @@ def animate(
     no_crop: NoCrop = False,
     retarget: Retarget = True,
     place: Place = "pose",
+    mark: PixelMark = "none",
     model: Model = "mini",
     device: Device = None,
     dtype: Dtype = None,
@@ -79,6 +81,6 @@ def animate(
         backend=backend,
         overwrite=overwrite, signature=read_signature(c2pa_certificate, c2pa_key), fps=fps, between=between, smooth=smooth,
         grid=grid, overlap=overlap, size=None if size is None else parse_size(size), crop=not no_crop, retarget=retarget,
-        place=place, sampling=sampling,
+        place=place, mark=mark, sampling=sampling,
     )  # fmt: skip
     typer.echo(f"{done.out}: {done.num_frames} frames, {done.record['fps']:g} a second")

@@ -90,11 +90,14 @@ app.command(epilog="Example: imagpose web --port 7860")(web.web)
 def check(
     pictures: Annotated[list[Path], typer.Argument(help="PNG, JPEG, WebP, MP4 or GIF files.", metavar="PICTURE...")],
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list instead of lines.")] = False,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Also look for our invisible mark in pictures (extra watermark).")
+    ] = False,
 ) -> None:
     """Say what pictures' files tell of their origin; exit code 1 if one is not marked as generated."""
     from imagpose.provenance import read_marks
 
-    found = [(picture, read_marks(picture)) for picture in pictures]
+    found = [(picture, read_marks(picture, pixels)) for picture in pictures]
     if as_json:
         records = [{"file": str(file), "generated": marks.generated, **asdict(marks)} for file, marks in found]
         typer.echo(json.dumps(records, indent=1))

@@ -45,6 +45,13 @@ Retarget = Annotated[
 Place = Annotated[
     str, typer.Option(help="Where and how large the person stands: as in the pose, or as in the first source.")
 ]
+PixelMark = Annotated[
+    str,
+    typer.Option(
+        "--mark",
+        help="In the pixels too: visible (a line in the corner), invisible (extra watermark) or both.",
+    ),
+]
 
 OptionTable = dict[str, tuple[Any, Any]]
 """Annotation and default of options, by their parameters' names; `inspect.Parameter.empty`: an option must be given."""
@@ -80,6 +87,7 @@ _SETTINGS: OptionTable = {
     "background": _row(
         str, "keep", help="keep, transparent, or a colour such as #ffffff, behind the person.", panel=None
     ),
+    "mark": (PixelMark, "none"),
     "no_crop": (NoCrop, False),
     "retarget": (Retarget, True),
     "place": (Place, "pose"),

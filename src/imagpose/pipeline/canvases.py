@@ -15,6 +15,7 @@ from PIL import Image
 
 from imagpose.models.folder import model_name
 from imagpose.pipeline.requests import Request
+from imagpose.pixel_marks import NO_MARK, mark_pixels
 from imagpose.provenance import Origin, Signature, check_format, save_generated
 from imagpose.views import Canvas
 
@@ -99,19 +100,21 @@ class IMAGPosePipelineOutput(BaseOutput):
         super().__post_init__()
         self.origins: list[Origin] = []  # one per request; no field, since fields are what `to_tuple` returns
 
-    def save(self, path: str | Path, signature: Signature | None = None) -> list[Path]:
+    def save(self, path: str | Path, signature: Signature | None = None, mark: str = NO_MARK) -> list[Path]:
         """Writes the pictures with marks that say that they were generated, and by what (see `provenance`).
 
         Args:
             path: of one picture; of several, `x.png` becomes `x-0.png`, `x-1.png`, ..., and in a batch of requests
                 `x-0-0.png` with the request's number first. PNG, JPEG or WebP by the ending.
             signature: also sign them by C2PA.
+            mark: one of `pixel_marks.PIXEL_MARKS`; `images` stay as they are.
 
         Returns:
             the files, in the order of the pictures.
 
         Raises:
-            ValueError: another ending, pictures in another form than `output_type="pil"`, or as `save_generated`.
+            ValueError: another ending, pictures in another form than `output_type="pil"`, or as `save_generated` and
+                `mark_pixels`.
         """
         path = Path(path)
         check_format(path)
@@ -125,7 +128,7 @@ class IMAGPosePipelineOutput(BaseOutput):
             for index, picture in enumerate(pictures):
                 place = f"-{number}-{index}" if is_batch else f"-{index}" if len(pictures) > 1 else ""
                 written.append(path.with_name(f"{path.stem}{place}{path.suffix}"))
-                save_generated(picture, written[-1], origin, signature)
+                save_generated(mark_pixels(picture, mark), written[-1], origin, signature)
         return written
 
 

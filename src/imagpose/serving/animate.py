@@ -22,6 +22,7 @@ from rich.progress import track
 from imagpose.films import check_film
 from imagpose.io import json_digest, locked_folder, write_json
 from imagpose.pictures import load_picture
+from imagpose.pixel_marks import NO_MARK, mark_pixels
 from imagpose.pose import PoseOptions
 from imagpose.provenance import Origin, Signature, save_film, save_generated
 from imagpose.serving.drawn import AfterStep, draw_poses, frame_sources
@@ -166,8 +167,11 @@ def check_sequence(
         sequence: with all poses in between.
 
     Raises:
-        ValueError: photos, frames, overlap and grid do not go together, or the film's format cannot hold it.
+        ValueError: photos, frames, overlap and grid do not go together, or the film's format cannot hold it; or frames that
+            others are drawn from are to be marked.
     """
+    if not places.is_film and settings.drawing.mark != NO_MARK:
+        raise ValueError("a mark is put on a film, whose frames are drawn from one another: name a film (.mp4, .gif)")
     fps = settings.fps or sequence.fps or DEFAULT_FPS
     known = sum(pose is not None for pose in sequence.poses)
     grid = settings.drawing.view_grid(len(inputs.sources), known)
@@ -220,7 +224,8 @@ class _Film:
                 "made": {"frames": made, "seconds": seconds},
             }
             if self.places.is_film:
-                frames = (load_picture(self.places.frame(number)) for number in range(prepared.num_frames))
+                files = (self.places.frame(number) for number in range(prepared.num_frames))
+                frames = (mark_pixels(load_picture(file), drawing.mark) for file in files)
                 origin = Origin(model_label(self.pipeline), drawing.sampling.seed)
                 save_film(frames, self.places.out, self.fps, origin, self.signature)
             write_json(self.places.record, record, indent=2)

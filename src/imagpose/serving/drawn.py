@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from imagpose.pictures import fit_view
+from imagpose.pixel_marks import mark_pixels
 from imagpose.pose import Pose
 from imagpose.serving.fitting import fit_inputs
 from imagpose.serving.framing import Framed, frame_photo
@@ -197,7 +198,7 @@ def _scores(drawn: Sequence[Sequence[Image.Image]], request: Prepared) -> list[l
 def _outputs(
     drawn: Sequence[Sequence[Image.Image]], request: Prepared, scores: Sequence[Sequence[Scores]] | None
 ) -> list[Output]:
-    """All samples of each pose, on their ground."""
+    """All samples of each pose, on their ground and with their mark."""
     settings = request.settings
     if settings.background == KEEP:
         grounded = drawn
@@ -212,7 +213,7 @@ def _outputs(
     return [
         Output(
             name if settings.samples == 1 or settings.keep_best else f"{name}_{sample + 1}",
-            target, sample + 1, settings.sampling.seed + sample, grounded[sample][target],
+            target, sample + 1, settings.sampling.seed + sample, mark_pixels(grounded[sample][target], settings.mark),
             None if scores is None else scores[sample][target],
             scores is not None and settings.min_score is not None
             and bool(scores[sample][target].score < settings.min_score),

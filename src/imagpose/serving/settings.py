@@ -11,6 +11,7 @@ from imagpose.pictures import parse_size
 from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.requests import check_size
 from imagpose.pipeline.sampling import Sampling
+from imagpose.pixel_marks import NO_MARK, check_pixel_mark
 from imagpose.pose.retarget import PLACES
 from imagpose.pose.sequence import SMOOTHING
 from imagpose.serving.ground import KEEP, check_background
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
 AUTO_GRID = "auto"
-_OF_FILMS = ("grid", "size", "crop", "retarget", "place")
+_OF_FILMS = ("grid", "size", "crop", "retarget", "place", "mark")
 _OF_PICTURES = ("scenario", "samples", "keep_best", "min_score", "anchor", "background")
 _MOST_SAMPLES = 1000
 _MOST_BETWEEN = 1000
@@ -42,6 +43,7 @@ class GenerateSettings:
         crop: photos are framed around their person.
         retarget: poses are fitted to the body in the sources, where that body's pose is known or can be detected.
         place: see `pose.retarget.retarget`.
+        mark: one of `pixel_marks.PIXEL_MARKS`, put on finished pictures.
         sampling: settings of sampling.
 
     Raises:
@@ -59,6 +61,7 @@ class GenerateSettings:
     crop: bool = True
     retarget: bool = True
     place: str = PLACES[0]
+    mark: str = NO_MARK
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
@@ -78,6 +81,7 @@ class GenerateSettings:
             for name, side in zip(("height", "width"), self.size, strict=True):
                 check_size(name, side)
         check_background(self.background)
+        check_pixel_mark(self.mark, *(self.size or (None, None)))
         if self.place not in PLACES:
             raise ValueError(f"place is {self.place!r}; one of {', '.join(PLACES)} expected")
         if self.place != PLACES[0] and not self.retarget:
@@ -122,8 +126,10 @@ class GenerateSettings:
         return self.size or (pipeline.config.view_height, pipeline.config.view_width)
 
     def record(self) -> dict[str, Any]:
-        """All settings, flat, as JSON holds them."""
+        """All settings, flat, as JSON holds them; without `mark` where there is none, as before there were any."""
         values = {own.name: getattr(self, own.name) for own in fields(self) if own.name != "sampling"}
+        if self.mark == NO_MARK:
+            del values["mark"]
         values["size"] = None if self.size is None else f"{self.size[0]}x{self.size[1]}"
         return {**values, **asdict(self.sampling), "guidance_interval": list(self.sampling.guidance_interval)}
 
@@ -137,7 +143,7 @@ class AnimateSettings:
         overlap: finished frames on each canvas, beside the sources: the first, then the latest ones.
         smooth: one of `pose.sequence.SMOOTHING`.
         fps: frames a second; None: the clip's, or 25.
-        drawing: settings that a film shares with pictures: grid, size, crop, retarget, place, and those of sampling.
+        drawing: settings that a film shares with pictures: grid, size, crop, retarget, place, mark, and those of sampling.
 
     Raises:
         ValueError: a value is not legal.
@@ -233,8 +239,8 @@ def _interval(name: str, value: Any) -> tuple[float, ...]:
 
 _READ: dict[str, Callable[[str, Any], Any]] = {
     "scenario": _text, "grid": _text, "size": _size, "samples": _whole, "keep_best": _switch, "min_score": _number,
-    "anchor": _switch, "background": _text, "crop": _switch, "retarget": _switch, "place": _text, "steps": _whole,
-    "guidance_scale": _number, "guidance": _text, "guidance_interval": _interval, "guidance_every": _whole,
+    "anchor": _switch, "background": _text, "crop": _switch, "retarget": _switch, "place": _text, "mark": _text,
+    "steps": _whole, "guidance_scale": _number, "guidance": _text, "guidance_interval": _interval, "guidance_every": _whole,
     "scheduler": _text, "seed": _whole,
 }  # fmt: skip
 _READ_ALL = {**_READ, "between": _whole, "overlap": _whole, "smooth": _text, "fps": _number}

@@ -169,6 +169,16 @@ def test_every_setting_can_stand_in_a_row():
     names = {own.name for kind in (GenerateSettings, Sampling) for own in fields(kind)} - {"sampling"}
     plain = {name: value for name, value in GenerateSettings().record().items() if value is not None and name in names}
     assert GenerateSettings.of(read_settings(plain)) == GenerateSettings()
+    assert names - plain.keys() == {
+        "scenario",
+        "grid",
+        "size",
+        "min_score",
+        "steps",
+        "guidance_scale",
+        "scheduler",
+        "mark",
+    }
     with pytest.raises(ValueError) as raised:
         read_settings({"stepps": 1})
     assert names == set(str(raised.value).partition("known are ")[2].split(", "))

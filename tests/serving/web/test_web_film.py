@@ -8,6 +8,7 @@ import re
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -260,16 +261,31 @@ def test_files_of_a_request_stay_until_it_has_ended(studio, own, pose_json):
     assert not own.exists() and Path(job.result["files"][0]).is_file()
 
 
-def test_the_example_of_the_docs_runs_as_it_stands(served, photo, tmp_path, monkeypatch):
-    page = Path(__file__).parents[3] / "docs" / "web.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    example = next(own for own in blocks if "/animate" in own)
+def test_the_example_of_the_docs_runs_as_it_stands_and_is_repeated_by_the_commands_there(
+    served, photo, pose_json, tiny_model, tmp_path, monkeypatch, run
+):
+    page = (Path(__file__).parents[3] / "docs" / "web.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     there = "http://127.0.0.1:7860"
     assert there in example
     Image.open(photo).save(tmp_path / "front.jpg")
+    (tmp_path / "dance.json").write_text(json.dumps(pose_json(0)))
     monkeypatch.chdir(tmp_path)
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     exec(example.replace(there, served.local_url), found)
+    assert [Path(own).name for own in found["files"]] == [
+        "target-0.png", "target-1.png", "sheet.png", "result.json", "imagpose.zip",
+    ]  # fmt: skip
     with Image.open(found["film"]) as film:
         assert film.n_frames == 13 == json.loads(Path(found["record"]).read_text())["frames"]
-    assert zipfile.is_zipfile(found["archive"])
+    commands = re.findall(r"^    imagpose (.* --out again\S*)$", page, re.MULTILINE)
+    assert len(commands) == 2
+    for command, archive, made in zip(
+        commands, (found["files"][-1], found["archive"]), ("target-1.png", ""), strict=True
+    ):
+        folder = tmp_path / command.split()[0]
+        zipfile.ZipFile(archive).extractall(folder)
+        monkeypatch.chdir(folder)
+        assert run(*command.split(), "--model", tiny_model).code == 0
+        again = folder / command.split()[-1] / made if made else folder / command.split()[-1]
+        assert again.read_bytes() == (folder / (made or "film.gif")).read_bytes()

@@ -23,10 +23,10 @@ from imagpose.serving.web.limits import Limits, inside
 _LONGEST_FRAME = 8  # times its other side; a skeleton is drawn in its frame's shape
 _PIXELS = PoseOptions(units="pixels")
 _SETTINGS = (
-    "scenario", "grid", "size", "samples", "background", "crop", "retarget", "steps", "guidance_scale", "seed",
+    "scenario", "grid", "size", "samples", "background", "crop", "retarget", "mark", "steps", "guidance_scale", "seed",
 )  # fmt: skip
 FILM_SETTINGS = (
-    "between", "fps", "smooth", "overlap", "grid", "size", "crop", "retarget", "steps", "guidance_scale", "seed",
+    "between", "fps", "smooth", "overlap", "grid", "size", "crop", "retarget", "mark", "steps", "guidance_scale", "seed",
 )  # fmt: skip
 SEQUENCE = "poses/sequence.json"  # beside the result
 
@@ -90,7 +90,7 @@ def read_order(
         photos: of one person, files inside `folder`.
         poses: target poses, parsed JSON of any kind that `pose.read_pose_file` knows, or names of the library.
         asked: "model", "units" of the poses, and settings: "scenario", "grid", "size" (256x176), "samples",
-            "background", "crop", "retarget", "steps", "guidance_scale", "seed"; None and "" stand for the default.
+            "background", "crop", "retarget", "mark", "steps", "guidance_scale", "seed"; None and "" stand for the default.
         folder: where uploads lie.
         models: that may be asked for.
         limits: of all of it.
@@ -129,8 +129,8 @@ def read_film_order(
             is fitted into that.
         file: in place of `poses`: a file of frames or a clip inside `folder`.
         asked: "model", "format" (mp4 or gif), "units" and "frame" (1080x1920) of the poses, and settings: "between",
-            "fps", "smooth", "overlap", "grid", "size", "crop", "retarget", "steps", "guidance_scale", "seed"; None and
-            "" stand for the default.
+            "fps", "smooth", "overlap", "grid", "size", "crop", "retarget", "mark", "steps", "guidance_scale", "seed"; None
+            and "" stand for the default.
 
     Raises:
         ValueError: something is not legal; one line says what.

@@ -17,6 +17,7 @@ from typing import Any
 import gradio as gr
 
 from imagpose.films import FILM_FORMATS, check_film
+from imagpose.pixel_marks import NO_MARK, PIXEL_MARKS, check_pixel_mark
 from imagpose.pose.drawing import COLOURS
 from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, MIRRORED
 from imagpose.serving.web.calls import add_calls
@@ -175,9 +176,21 @@ def _settings(studio: Studio) -> dict[str, gr.components.Component]:
         "background": gr.Textbox(
             "keep", label="Background", info="keep, transparent, or a colour like #ffffff", elem_classes=[row, pictures]
         ),
+        "mark": gr.Dropdown(_pixel_marks(), value=NO_MARK, label="Mark in the pixels", elem_classes=row),
         "crop": gr.Checkbox(True, label="Frame photos around the person", elem_classes=row),
         "retarget": gr.Checkbox(False, label="Fit poses to the person's body", elem_classes=row),
     }
+
+
+def _pixel_marks() -> list[tuple[str, str]]:
+    """Marks that pictures can get here, by the words that the page has for them."""
+    words = ("none", "a line in the corner: AI generated", "invisible watermark", "both")
+    marks = []
+    for text, mark in zip(words, PIXEL_MARKS, strict=True):
+        with suppress(ValueError):  # its extra is missing
+            check_pixel_mark(mark)
+            marks.append((text, mark))
+    return marks
 
 
 def _film_formats() -> list[str]:

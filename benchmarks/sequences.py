@@ -2,9 +2,10 @@
 
 A person of the test split goes from one motion to the next before a fixed camera; the model sees one other view of the
 person. Flicker is the mean absolute change between successive frames in the box of the person, minus the truth's: what
-moves although nothing does. Prints the table of docs/sequences.md; results lie in `--out`, and a stopped run goes on there.
+moves although nothing does. Prints the table of docs/sequences.md and writes strips of frames, <person>.png, one of which
+that page shows. Results lie in `--out`, and a stopped run goes on there.
 
-    python benchmarks/sequences.py --people 3 --frames 32 --steps 6 --out sequences
+    python benchmarks/sequences.py --people 3 --frames 32 --steps 4 --out sequences
 """
 
 from __future__ import annotations
@@ -104,6 +105,9 @@ METHODS: dict[str, Draw] = {
     },
 }
 
+SHOWN = ("truth", *list(METHODS)[:2], "animate, 2x2, overlap 1", "animate, 3x3, overlap 1")
+COLUMNS_SHOWN = 12
+
 
 def changes(pictures: list[np.ndarray], box: tuple[slice, slice]) -> float:
     """Mean absolute change between successive frames in a box, levels of 255."""
@@ -146,10 +150,11 @@ def measure(
     }
 
 
-def strip(rows: list[list[np.ndarray]], count: int) -> Image.Image:
-    """Some frames of each film, a film a row."""
-    chosen = np.linspace(0, len(rows[0]) - 1, count).round().astype(int)
-    return Image.fromarray(np.concatenate([np.concatenate([row[own] for own in chosen], 1) for row in rows]))
+def strip(films: dict[str, list[np.ndarray]]) -> Image.Image:
+    """Some frames of the films of `SHOWN`, a film a row, at half their size."""
+    chosen = np.linspace(0, len(films["truth"]) - 1, COLUMNS_SHOWN).round().astype(int)
+    rows = [np.concatenate([films[name][own] for own in chosen], 1) for name in SHOWN]
+    return Image.fromarray(np.concatenate(rows)).reduce(2)
 
 
 def main() -> None:
@@ -171,8 +176,9 @@ def main() -> None:
     for seed in people:
         source, truth = film(seed, options.frames, size)
         framed = Framed(Image.fromarray(source.picture), source.pose, None, None, "given")
-        films = [[view.picture for view in truth]]
-        rows.setdefault("truth", []).append({**measure(films[0], truth, seed, known), COLUMNS[-1]: float("nan")})
+        films = {"truth": [view.picture for view in truth]}
+        own = measure(films["truth"], truth, seed, known)
+        rows.setdefault("truth", []).append({**own, COLUMNS[-1]: float("nan")})
         for number, (name, draw) in enumerate(METHODS.items()):
             stored = options.out / f"{seed}-{number}.json"
             if not stored.is_file():
@@ -182,8 +188,8 @@ def main() -> None:
                 np.save(stored.with_suffix(".npy"), np.stack(pictures))
                 write_json(stored, {**measure(pictures, truth, seed, known), COLUMNS[-1]: seconds})
             rows.setdefault(name, []).append(read_json(stored))
-            films.append(list(np.load(stored.with_suffix(".npy"))))
-        strip(films, 12).save(options.out / f"{seed}.png")
+            films[name] = list(np.load(stored.with_suffix(".npy")))
+        strip(films).save(options.out / f"{seed}.png")
     print(f"{options.model}, {options.people} people, {options.frames} frames, {options.steps} steps")
     print("| |", " | ".join(COLUMNS), "|\n|", " | ".join(["---"] * (len(COLUMNS) + 1)), "|")
     for name, row in rows.items():

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from imagpose.pose.body_parts import Body, Box, find_body, neighbours, other_side
+from imagpose.pose.hair import HAIRLINE, Hair, find_hair, skull
 from imagpose.pose.keypoints import Pose
 
 __all__ = ["WarpSource", "warp"]
@@ -25,15 +27,15 @@ __all__ = ["WarpSource", "warp"]
 # Numbers are own, set by eye and by the error in the mask on rendered people.
 _BODY = 1.55  # radii up to which a source's pixel may be the person's
 _LAYER = 1.3  # radii up to which a layer reaches
+_FACE = 0.3  # radii of a head up to which a pixel is its face, even if it is as bright as the ground
+_HAIR = 4.0  # radii of a head up to which its hair is looked for
 _CORE = 0.55  # radii up to which a pixel is a part's, whatever lies behind it or is as bright as the ground
 _FRONT = 0.75  # radii up to which a part hides those that lie behind it
 _SAME_COLOUR = 12  # levels of the largest channel; what differs less from the filled ground is ground
 
 # A head's face, in lengths of the trunk.
 _HEAD_ROUND = 0.20  # radius of a head with its hair, as a cylinder
-_FACE_WIDTH = 0.17  # half of it
-_HAIRLINE, _CHIN = 0.17, 0.22  # above and below the ears
-_NAPE = 0.12  # below the ears, where the hair of those with short hair ends
+_BEHIND = 1e-3  # cosine below which a place is on the far side, the outline's of a half turn too
 _LEAST_TURN = 0.2  # radians; a smaller turn of a head is the key points' noise
 # Where a turn finds its outermost colour, in radii: before the outline, which is mixed with the ground; and how much
 # nearer for a quarter turn, which shows as wide as the head with its hair what is half a face.
@@ -75,8 +77,8 @@ class WarpSource:
         for box, distance in distances:
             near[box] |= distance < _BODY
         self.ground = _filled(picture, ~near)
-        differs = np.abs(picture.astype(np.int16) - self.ground).max(axis=2) > _SAME_COLOUR
-        self.owners = _find_owners(distances, differs)
+        self._differs = np.abs(picture.astype(np.int16) - self.ground).max(axis=2) > _SAME_COLOUR
+        self.owners = _find_owners(distances, self._differs)
         self._layers: dict[tuple[str, bool], Layer | None] = {}
 
     @classmethod
@@ -116,28 +118,35 @@ class WarpSource:
             shown = self._shows(box, self.body.parts.keys() - {"head", "neck"})
         else:
             shown = own | (core & (owners >= 0))
-        spread = kept = own
-        if faceless:
-            scale = self.body.scale
-            column = (np.abs(across) < _FACE_WIDTH * scale) & (along < _HAIRLINE * scale)  # the face and what is below
-            crown, beside = own & (along >= _HAIRLINE * scale), own & ~column & (along > -_NAPE * scale)
-            spread = crown | (beside & self._hair(box, crown))
-            kept = spread | (own & column & (along < -_CHIN * scale))  # the neck too
-        if not spread.any() or not mine.any():
+        if name == "head":  # beside a jaw lies ground
+            own &= self._differs[box] | (distance < _FACE)
+        if not own.any() or not mine.any():
             return None
+        if faceless:
+            return self._back_of_head(box, own, along, across)
         everywhere = np.zeros(self.owners.shape, bool)
         everywhere[box] = shown
         seen = float(mine[core].mean()) if core.any() else 0.0
-        return Layer(self._spread(box, spread, ~kept), everywhere, seen)
+        return Layer(self._spread(box, own), everywhere, seen)
 
-    def _hair(self, box: Box, crown: np.ndarray) -> np.ndarray:
-        """bool (h, w), pixels of a box that are more like the crown of a head than like the ground: no glasses, no ears."""
-        picture, ground = self.picture[box].astype(np.int16), self.ground[box]
-        if not crown.any():
-            return np.zeros(crown.shape, bool)
-        middle = picture[crown].mean(axis=0)
-        like: np.ndarray = np.abs(picture - middle).sum(axis=2) < np.abs(picture - ground).sum(axis=2)
-        return like
+    @cached_property
+    def hair(self) -> Hair | None:
+        """Of the head; None where none is seen."""
+        part = self.body.parts["head"]
+        box = part.box(_HAIR, *self.owners.shape)
+        along, across, _ = part.places(box)
+        own, scale = self.owners[box] >= 0, self.body.scale
+        return find_hair(self.picture[box], self.ground[box], own, across / scale, along / scale)
+
+    def _back_of_head(self, box: Box, own: np.ndarray, along: np.ndarray, across: np.ndarray) -> Layer | None:
+        """A head from behind: its crown, and hair in place of the face."""
+        if self.hair is None:
+            return None
+        u, v = across / self.body.scale, along / self.body.scale
+        colours, everywhere = self.picture.copy(), np.zeros(self.owners.shape, bool)
+        colours[box] = self.hair.colour_at(u, v)
+        everywhere[box] = (own & (v >= HAIRLINE)) | skull(u, v) | self.hair.falls(u, v)
+        return Layer(colours, everywhere, 1.0)
 
     def _shows(self, box: Box, names: Collection[str]) -> np.ndarray:
         """bool (h, w), the pixels of a box that show one of some parts."""
@@ -145,9 +154,9 @@ class WarpSource:
         shows: np.ndarray = among[self.owners[box]]
         return shows
 
-    def _spread(self, box: Box, known: np.ndarray, lost: np.ndarray) -> np.ndarray:
-        """The picture, in the lost places of a box the colour of the nearest known pixel inside of an outline."""
-        colours = self.picture.copy()
+    def _spread(self, box: Box, known: np.ndarray) -> np.ndarray:
+        """The picture, in the other places of a box the colour of the nearest known pixel inside of an outline."""
+        colours, lost = self.picture.copy(), ~known
         if lost.any():
             inner = binary_erosion(known)  # outlines hold some of the ground
             rows, columns = distance_transform_edt(
@@ -261,11 +270,24 @@ def _lay(result: np.ndarray, target: Body, name: str, source: WarpSource, origin
         layer = source.layer(origin, faceless) if where.any() else None
         if layer is not None:
             shown = layer.shown[inside]
-            if name == "head":  # a face that turns stands out before the outline that it had
-                shown = shown | (layer.shown[seen] & (np.abs(across) <= _HEAD_ROUND * target.scale))
+            if place.turns and not faceless and source.hair is not None:
+                shown = _turned_face(shown, layer.shown[seen], source.hair, across / target.scale, along / target.scale)
             mine = (distance < 1.0) & shown & where
             x, y = place.colour
             result[box][mine] = _between(layer.colours, x[mine], y[mine])
+
+
+def _turned_face(outline: np.ndarray, seen: np.ndarray, hair: Hair, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """bool (h, w), where a head that turns shows the side of its face: it stands out before the outline that it had.
+
+    Args:
+        outline, seen: bool (h, w), inside the source's outline, and where the source shows what comes here.
+        hair: the source's.
+        u, v: (h, w), places of the head's pixels.
+    """
+    below = skull(u, v) | ((outline | seen) & hair.falls(u, v))
+    shown: np.ndarray = np.where(v >= HAIRLINE, outline | (seen & skull(u, v)), below)
+    return shown
 
 
 class _Place(NamedTuple):
@@ -275,11 +297,13 @@ class _Place(NamedTuple):
         shape: x and y that say whether the part is there.
         colour: x and y of its colour.
         turned_away: bool, of a head: on the side that the source does not see.
+        turns: whether it is a head that turns.
     """
 
     shape: tuple[np.ndarray, np.ndarray]
     colour: tuple[np.ndarray, np.ndarray]
     turned_away: np.ndarray
+    turns: bool
 
 
 def _led_back(name: str, target: Body, source: Body, origin: str, along: np.ndarray, across: np.ndarray) -> _Place:
@@ -304,7 +328,7 @@ def _led_back(name: str, target: Body, source: Body, origin: str, along: np.ndar
     if _angle(angle) >= _LEAST_TURN:
         rim = _RIM - _CHEEK * abs(np.sin(angle))
         around = np.arcsin((outline / round_).clip(-1, 1)) + angle
-        colour, turned_away = np.sin(around) * rim * round_, np.cos(around) < 0
+        colour, turned_away = np.sin(around) * rim * round_, np.cos(around) < _BEHIND
         outline = outline * (1.0 if np.cos(angle) >= 0 else -1.0)
 
     def at(aside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -313,7 +337,7 @@ def _led_back(name: str, target: Body, source: Body, origin: str, along: np.ndar
             own.start[1] + moved * own.axis[1] + aside * own.normal[1],
         )
 
-    return _Place(at(outline), at(colour), turned_away)
+    return _Place(at(outline), at(colour), turned_away, _angle(angle) >= _LEAST_TURN)
 
 
 def _between(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,0 +1,129 @@
+"""A head from where its photo does not show it: the hair that falls around it, the outline of its skull.
+
+Places are in lengths of the trunk from the middle of the ears: u across, v upwards. What is above the hairline (hair, hats)
+looks alike from all sides. Below it the back of a head has the colour of the temples, down to the nape, or as far as hair
+falls beside the neck. Source: own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_erosion
+
+# Numbers are own, set by eye and by the error around the heads of rendered people.
+HAIRLINE = 0.17
+_NAPE = 0.21  # below the ears, where the hair of those with short hair ends
+_SKULL = 0.205, 0.25  # half its width and its height, with short hair
+_SQUARE = 2.5  # exponent of its outline; 2 is an ellipse
+_FACE = 0.12  # half of the width that is surely face
+_TEMPLES = 0.13, 0.21, 0.02, 0.13  # from and to across, from and to upwards: above ears and the arms of glasses
+_BESIDE = 0.12, 0.22  # from and to across, where long hair falls beside the neck
+_LONGEST = 0.9
+_STEP = 0.03  # of heights
+_LEAST_PIXELS = 4
+_ALIKE = 90  # levels, over three channels
+_STAIN = 45  # up to which a pixel may be the ground, or skin, in another shade
+_MOST = 0.3  # share of the pixels beside a neck that show hair
+
+
+@dataclass(frozen=True)
+class Hair:
+    """Of a head in a picture.
+
+    Attributes:
+        heights, colours: (n,) v, rising, and (n, 3), the colour of the head from behind at each.
+        skin: (3,) the colour of the face.
+        length: how far hair reaches below the ears; at least the nape.
+    """
+
+    heights: np.ndarray
+    colours: np.ndarray
+    skin: np.ndarray
+    length: float
+
+    def colour_at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Colours uint8 (..., 3) of a head from behind: hair, and skin below the nape."""
+        hair = np.stack([np.interp(v, self.heights, channel) for channel in self.colours.T], axis=-1)
+        covered = skull(u, np.where(v < 0, v * (_SKULL[1] / _NAPE), v)) | (v >= 0) | self.falls(u, v)
+        return np.where(covered[..., None], hair, self.skin).round().astype(np.uint8)
+
+    def falls(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """bool, where hair falls below the skull: round at its end."""
+        end = np.maximum(_SKULL[0] - (self.length + v), 0) / _SKULL[0]
+        inside: np.ndarray = (
+            (v <= 0) & (self.length > _NAPE) & (np.abs(u) < _SKULL[0] * np.sqrt(np.maximum(1 - end**2, 0)))
+        )
+        return inside & (v > -self.length)
+
+
+def skull(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """bool, inside the outline of a head without its hair, from any side."""
+    inside: np.ndarray = np.abs(u / _SKULL[0]) ** _SQUARE + np.abs(v / _SKULL[1]) ** _SQUARE < 1
+    return inside
+
+
+def find_hair(picture: np.ndarray, ground: np.ndarray, own: np.ndarray, u: np.ndarray, v: np.ndarray) -> Hair | None:
+    """The hair of a head that is seen from the front or the side; None where nothing of it is seen.
+
+    Args:
+        picture, ground: uint8 (h, w, 3) around the head, and the same without the person.
+        own: bool (h, w), pixels that show the person.
+        u, v: (h, w), their places.
+    """
+    aside, inner = np.abs(u), binary_erosion(own)  # outlines are mixed with the ground
+    face = picture[own & (aside < _FACE) & (np.abs(v) < _FACE)]
+    if not len(face):
+        return None
+    skin = np.median(face, axis=0)
+    heights, colours = [], []
+    for low in np.arange(HAIRLINE, 0.6, _STEP):
+        level = picture[inner & (v >= low) & (v < low + _STEP) & (aside < _TEMPLES[1])]
+        if len(level) >= _LEAST_PIXELS:
+            heights.append(low + _STEP / 2)
+            colours.append(np.median(level, axis=0))
+    heights, colours = _without_forehead(heights, colours, skin)
+    from_, to, low, high = _TEMPLES
+    stands_out = inner & (_far(picture, ground) > _STAIN)
+    temples = picture[stands_out & (aside > from_) & (aside < to) & (v > low) & (v < high)]
+    temples = temples[_far(temples, skin) > _STAIN]  # ears
+    if len(temples) >= _LEAST_PIXELS:
+        heights.insert(0, low)
+        colours.insert(0, np.median(temples, axis=0))
+    if not heights:
+        return None
+    return Hair(np.array(heights), np.array(colours), skin, _length(picture, ground, u, v, colours[0], skin))
+
+
+def _without_forehead(
+    heights: list[float], colours: list[np.ndarray], skin: np.ndarray
+) -> tuple[list[float], list[np.ndarray]]:
+    """Levels of a crown without those that are more like the skin than like its top."""
+    if not heights:
+        return heights, colours
+    top = colours[-1]
+    kept = [place for place, colour in enumerate(colours) if _far(colour, top) <= _far(colour, skin)]
+    return [heights[place] for place in kept], [colours[place] for place in kept]
+
+
+def _length(
+    picture: np.ndarray, ground: np.ndarray, u: np.ndarray, v: np.ndarray, colour: np.ndarray, skin: np.ndarray
+) -> float:
+    """How far hair of a colour falls beside a neck."""
+    far = _far(picture, colour)
+    alike = (far < _ALIKE) & (far < _far(picture, ground)) & (far < _far(picture, skin))
+    beside = (np.abs(u) > _BESIDE[0]) & (np.abs(u) < _BESIDE[1])
+    length = _NAPE
+    for low in np.arange(-_NAPE - _STEP, -_LONGEST, -_STEP):
+        level = beside & (v >= low) & (v < low + _STEP)
+        if not level.any() or alike[level].mean() < _MOST:
+            break
+        length = -low
+    return float(length)
+
+
+def _far(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Distance of colours (..., 3), in levels over three channels."""
+    distance: np.ndarray = np.abs(one.astype(np.float32) - other).sum(axis=-1)
+    return distance

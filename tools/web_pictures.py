@@ -30,7 +30,7 @@ def opened(browser: Any, url: str, scheme: str, **options: Any) -> Any:
     tab.goto(url)
     tab.locator(".im-stage circle").first.wait_for(state="attached")
     tab.get_by_role("button", name="Rendered person 4", exact=True).click()
-    tab.get_by_role("button", name=re.compile("^Add the back")).click()
+    tab.get_by_role("button", name=re.compile("^[+] back")).click()
     return tab
 
 

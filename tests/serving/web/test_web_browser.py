@@ -159,6 +159,23 @@ def test_the_strip_becomes_a_film_that_plays(open_tab, tmp_path):
     tab.get_by_text("2 poses: 4 frames, 0.3 s").wait_for()
 
 
+def test_settings_of_pictures_are_shown_for_pictures_and_not_for_films(open_tab):
+    tab = open_tab()
+    of_both, of_pictures = ("View grid", "Seed", "Mark in the pixels"), ("Scenario", "Samples", "Background")
+
+    def shown() -> set[str]:
+        words = tab.locator("#imagpose-settings").inner_text()  # of what is not hidden
+        return {name for name in (*of_both, *of_pictures) if name in words}
+
+    tab.get_by_role("button", name="Settings").click()
+    tab.get_by_label("View grid").wait_for()
+    assert shown() == {*of_both, *of_pictures}
+    tab.get_by_role("radio", name="Film").click()
+    assert shown() == {*of_both}
+    tab.get_by_role("radio", name="Pictures").click()
+    assert shown() == {*of_both, *of_pictures}
+
+
 def test_what_is_wrong_is_said_on_the_page_each_time(open_tab):
     tab = open_tab()
     for _ in range(2):
@@ -266,6 +283,22 @@ def test_everything_can_be_done_with_keys(open_tab):
     assert nameless == 0
 
 
+def test_who_speaks_or_looks_finds_what_has_the_focus(open_tab):
+    """The name of a button has the words on it, and a ring is around the skeleton while a joint has the focus."""
+    tab = open_tab()
+    press(tab, "Rendered person 1")
+    other = tab.locator("#imagpose-columns button:visible").evaluate_all(
+        "all => all.map((one) => [one.innerText.trim(), one.ariaLabel]).filter(([text, name]) =>"
+        " /[a-z]/i.test(text) && name && !name.includes(text))"
+    )
+    assert other == []
+    ring = lambda: tab.locator(".im-stage").evaluate("one => getComputedStyle(one).outlineStyle")  # noqa: E731
+    tab.get_by_role("radio", name="Joint").focus()
+    assert ring() == "none"
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.dataset.joint") == "right_wrist" and ring() == "solid"
+
+
 def test_target_poses_are_added_duplicated_reordered_and_deleted(open_tab):
     tab = open_tab()
     marks = lambda: tab.locator(".im-strip button").evaluate_all("all => all.map((one) => one.innerHTML.length)")  # noqa: E731
@@ -320,6 +353,9 @@ def test_photos_and_files_are_taken_and_refused(open_tab, tmp_path: Path, pose, 
     (tmp_path / "large.png").write_bytes(bytes(250_000))
     tab.get_by_label("Add photos").set_input_files(tmp_path / "large.png")
     tab.get_by_text(re.compile(r"large\.png: ")).wait_for()
+    (tmp_path / "none.png").write_text("{}")
+    tab.get_by_label("Add photos").set_input_files(tmp_path / "none.png")
+    tab.get_by_text(re.compile(r"^none\.png: not a picture")).wait_for()
     assert tab.locator(".im-photo").count() == 1
     write_openpose_json([pose(0).resize(160, 320), pose(1).resize(160, 320)], tmp_path / "dance.json")
     tab.get_by_label("Add poses from files").set_input_files(tmp_path / "dance.json")
@@ -332,6 +368,7 @@ def test_photos_and_files_are_taken_and_refused(open_tab, tmp_path: Path, pose, 
     ).wait_for()
     for _ in range(13):
         press(tab, "Delete")
+    assert tab.get_by_text(re.compile("long.json")).count() == 0  # it is not said any more once something is done
     (tmp_path / "frameless.txt").write_text("\n".join(f"{10 + 9 * k} {20 + 13 * k}" for k in range(18)))
     tab.get_by_label("Add poses from files").set_input_files(tmp_path / "frameless.txt")
     tab.get_by_label("Frame of key points, height x width").fill("400x300")

@@ -53,6 +53,15 @@ def test_who_finds_no_room_is_told_so_and_room_comes_back(desk):
     assert desk.submit(gate).ended.wait(5)
 
 
+def test_one_that_waits_is_one_request():
+    desk, gate = Desk(waiting=1), Gate()
+    for _ in range(2):
+        desk.submit(gate)
+    with pytest.raises(BusyError, match="^busy: 1 request is waiting already"):
+        desk.submit(gate)
+    desk.close()
+
+
 def test_a_cancelled_job_ends_whether_it_runs_or_waits_and_the_next_one_runs(desk):
     running, last = Gate(), Gate()
     last.open.set()

@@ -98,7 +98,9 @@ class Desk:
         job = Job(work)
         with self._changed:
             if len(self._jobs) > self._room:
-                raise BusyError(f"busy: {len(self._jobs) - 1} requests are waiting already; try again in a minute")
+                waiting = len(self._jobs) - 1
+                said = "1 request is" if waiting == 1 else f"{waiting} requests are"
+                raise BusyError(f"busy: {said} waiting already; try again in a minute")
             self._jobs.append(job)
             self._changed.notify()
         return job

@@ -25,6 +25,7 @@ function change(work, kind = "") {
   if (!joins) undo.push(before);
   if (undo.length > 200) undo.shift();
   [lastKind, lastTime, redo] = [kind, performance.now(), []];
+  say("");
   save();
 }
 

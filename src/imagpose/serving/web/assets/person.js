@@ -24,7 +24,7 @@ function card(photo, index) {
   const picture = im.node("div", { class: "im-picture" }, [image]);
   if (photo.pose) picture.append(im.skeleton(im.fromOpenPose(photo.pose), `Pose found in ${name}`, 0.012));
   const use = im.node("button", {
-    type: "button", class: "im-small", text: "Use pose", "aria-label": `Use the pose of ${name} as a target pose`, disabled: !photo.pose,
+    type: "button", class: "im-small", text: "Use pose", "aria-label": `Use pose of ${name} as a target pose`, disabled: !photo.pose,
     onclick: () => im.tell("pose", photo.pose),
   });
   const remove = im.node("button", {
@@ -45,7 +45,7 @@ function draw() {
   const chosen = props.people.find((own) => own.name === person);
   const others = chosen ? chosen.views.filter((view) => !photos.some((photo) => photo.path === view.path)) : [];
   find(".im-views").replaceChildren(...others.map((view) => im.node("button", {
-    type: "button", class: "im-chip", text: `+ ${view.name}`, "aria-label": `Add the ${view.name} of this person`,
+    type: "button", class: "im-chip", text: `+ ${view.name}`, "aria-label": `+ ${view.name}: add it to the photos`,
     onclick: () => { photos.push(shipped(chosen, view)); save(); },
   })));
 }
@@ -73,7 +73,8 @@ async function add(files) {
       say(photo.note ? `${file.name}: ${photo.note}` : "");
     } catch (error) {
       photos = photos.filter((other) => other !== photo);
-      say(`${file.name}: ${error.message || error}`);
+      const told = error.message || String(error);
+      say(told.startsWith(file.name) ? told : `${file.name}: ${told}`);
     }
     save();
   }

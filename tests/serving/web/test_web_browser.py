@@ -319,6 +319,7 @@ def test_target_poses_are_added_duplicated_reordered_and_deleted(open_tab):
 def test_a_finger_drags_a_joint_and_scrolls_beside_it(open_tab):
     tab = open_tab(viewport=PHONE, has_touch=True)
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert tab.locator("#imagpose-editor .im-card").bounding_box()["width"] >= PHONE["width"] - 24
     tab.locator(".im-stage").scroll_into_view_if_needed()
     before, (x, y) = joint(tab, "left_wrist"), on_screen(tab, "left_wrist")
     finger = tab.context.new_cdp_session(tab)

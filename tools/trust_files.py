@@ -239,7 +239,7 @@ def contents(folder: Path, command: Command) -> dict[str, bytes]:
 
 def is_whole(out: Path, command: Command, reference: dict[str, bytes]) -> bool:
     """Whether every file of `out` is complete: unfinished ones lie under other names."""
-    unfinished = (".partial", "preparing/", "parts/")
+    unfinished = (".partial", "preparing/", "parts/", ".frames/")
     found = contents(out, command).items()
     return all(
         content == reference.get(name) for name, content in found if not any(mark in name for mark in unfinished)

@@ -299,7 +299,9 @@ class IMAGPoseUNet(WholeModel, UNet2DConditionModel, CacheMixin):
 
     def _mixed(self, output: torch.Tensor, sample: torch.Tensor, timestep: torch.Tensor | float) -> torch.Tensor:
         with torch.autocast(sample.device.type, enabled=False):  # bf16 coefficients would be a noise of their own
-            sinusoids = self.get_time_embed(sample, timestep).to(self.dtype)
+            # The network's dtype; `self.dtype` asks for hooks, which come with the first call: it would be compiled again.
+            dtype = self.conv_norm_out.weight.dtype
+            sinusoids = self.get_time_embed(sample, timestep).to(dtype)
             mixed: torch.Tensor = self.linear_skip(output.to(sample.dtype), sample, self.time_embedding(sinusoids))
         return mixed
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from xml.dom import minidom
 
@@ -265,3 +267,25 @@ def test_signing_without_the_extra_names_it(photo, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"imagpose\[provenance\]"):
         save_generated(photo, tmp_path / "a.png", Origin("mini"), Signature(tmp_path / "c", tmp_path / "k"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit of a file's size")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("save", [lambda *own: save_generated(*own, Origin("mini", 1)), save_rendered])
+def test_a_disk_that_fills_in_the_last_piece_of_a_picture_is_noticed(
+    photo: Image.Image, tmp_path: Path, ending: str, save: Callable[[Image.Image, Path], None]
+) -> None:
+    if save is save_rendered and ending not in (".png", ".jpg"):
+        pytest.skip("no format of rendered people")
+    import resource
+
+    whole = tmp_path / f"whole{ending}"
+    save(photo.convert("RGB"), whole)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole.stat().st_size - 1, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(photo.convert("RGB"), tmp_path / f"a{ending}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [file.name for file in tmp_path.iterdir()] == [whole.name]

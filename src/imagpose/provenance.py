@@ -143,25 +143,18 @@ def save_generated(
     """
     picture_format = check_format(path)
     with partial_file(path) as partial:
-        _save(picture, partial, picture_format, origin, jpeg)
+        partial.write_bytes(_encoded(picture, picture_format, origin, jpeg))
         if signature is not None:
             _sign(partial, picture_format, origin, signature)
 
 
 def generated_png(picture: Image.Image, origin: Origin) -> bytes:
     """The PNG file that `save_generated` writes."""
-    file = io.BytesIO()
-    _save(picture, file, "PNG", origin)
-    return file.getvalue()
+    return _encoded(picture, "PNG", origin)
 
 
-def _save(
-    picture: Image.Image,
-    file: Path | io.BytesIO,
-    picture_format: str,
-    origin: Origin,
-    jpeg: Mapping[str, Any] | None = None,
-) -> None:
+def _encoded(picture: Image.Image, picture_format: str, origin: Origin, jpeg: Mapping[str, Any] | None = None) -> bytes:
+    """The file: made in memory, since Pillow itself does not notice that a disk is full where it writes a JPEG."""
     packet = _packet(origin)
     if picture_format == "PNG":
         marks = PngInfo()
@@ -174,7 +167,9 @@ def _save(
         options = {"xmp": packet, **(of_jpeg if picture_format == "JPEG" else {"quality": 95})}
     bare = picture.copy()
     bare.info = {}  # Pillow would write an EXIF block, a comment or a profile of a picture that was a file before
+    file = io.BytesIO()
     bare.save(file, format=picture_format, **options)
+    return file.getvalue()
 
 
 def save_film(
@@ -205,7 +200,9 @@ def save_rendered(picture: Image.Image, path: Path) -> None:
     packet = as_xmp(values)
     with partial_file(path) as partial:
         if path.suffix == ".jpg":
-            picture.save(partial, format="JPEG", quality=90, xmp=packet)
+            file = io.BytesIO()
+            picture.save(file, format="JPEG", quality=90, xmp=packet)
+            partial.write_bytes(file.getvalue())  # see `_encoded`
             return
         marks = PngInfo()
         marks.add_text("Software", f"imagpose {__version__}")

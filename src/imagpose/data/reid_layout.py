@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -142,4 +143,6 @@ def _copy(file: Path, target: Path) -> None:
     if is_jpeg:
         shutil.copyfile(file, target)
     else:
-        load_picture(file).save(target, "JPEG", quality=_QUALITY, subsampling=0)
+        encoded = io.BytesIO()
+        load_picture(file).save(encoded, "JPEG", quality=_QUALITY, subsampling=0)
+        target.write_bytes(encoded.getvalue())  # Pillow itself does not notice that a disk is full

@@ -143,6 +143,18 @@ def test_compiled_without_a_break_and_again_only_for_a_new_grid_or_size(small_un
         assert counter.frame_count == compilations
 
 
+@torch.no_grad()
+def test_no_forward_asks_for_hooks(small_unet: BuildUNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dtype` looks for them in every module, and a pipeline's first call leaves some: compiled, it would be again."""
+    unet = small_unet(input_skip=True)
+
+    def refuse(_: object) -> None:
+        raise AssertionError("forward asks for the dtype of the network")
+
+    monkeypatch.setattr(type(unet), "dtype", property(refuse))
+    assert unet(**inputs())[0].isfinite().all()
+
+
 @pytest.mark.parametrize("grid", [None, ViewGrid(1, 2)])
 @torch.no_grad()
 def test_exported_it_computes_the_same(small_unet: BuildUNet, grid: ViewGrid | None) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from imagpose.people import ViewSpec, make_identity, render_view, sample_view_specs
 from imagpose.people.splits import TEST_SEEDS
 from imagpose.pose import write_openpose_json
+from imagpose.provenance import save_rendered
 
 # Chosen by eye among the first test identities: unlike each other, and with a back that the front does not tell.
 SEEDS = (2_000_003, 2_000_006, 2_000_007, 2_000_015, 2_000_017)
@@ -47,7 +48,7 @@ def main() -> None:
         folder.mkdir(parents=True)
         for index, spec in enumerate(choose_views(seed)):
             view = render_view(identity, spec, HEIGHT, WIDTH)
-            Image.fromarray(view.picture).save(folder / f"{index}.png", optimize=True)
+            save_rendered(Image.fromarray(view.picture), folder / f"{index}.png")
             write_openpose_json(view.pose, folder / f"{index}.json")
 
 

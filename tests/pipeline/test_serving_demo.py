@@ -11,6 +11,7 @@ from PIL import Image
 from imagpose.people.splits import TEST_SEEDS
 from imagpose.pipeline.sampling import Sampling
 from imagpose.serving.demo import BACK, CASES, FRONT, PEOPLE_FOLDER, read_people, run_demo
+from imagpose.serving.generate import photographs_note
 from imagpose.serving.page import Comparison, Example, build_page
 from imagpose.views import plan
 
@@ -122,6 +123,11 @@ def test_people_of_the_demo_are_held_out_and_complete():
         assert right_shoulder < left_shoulder
         right_shoulder, left_shoulder = (views[BACK].pose.keypoints[index, 0] for index in (2, 5))
         assert right_shoulder > left_shoulder
+
+
+def test_mini_knows_the_people_of_the_demo_as_rendered() -> None:
+    pictures = sorted(PEOPLE_FOLDER.rglob("*.png"))
+    assert pictures and photographs_note("mini", pictures) is None
 
 
 def test_cases_ask_for_what_their_scenario_allows():

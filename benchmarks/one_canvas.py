@@ -1,6 +1,6 @@
 """Eight poses of a person: eight canvases of T1, three of 2x2, or one of 3x3; seconds per picture and the measures of each.
 
-python benchmarks/one_canvas.py [--model mini] [--people 8] [--steps 20]
+python benchmarks/one_canvas.py [--model mini] [--people 8] [--steps N]
 
 Rendered people of the test split, in float32 by torch; the ways take turns for every person. Time is the median over people
 of a way's seconds per picture over T1's for the same person. Measures as in `speed_against_quality.py`, and behind them
@@ -57,10 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--people", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, help="default: the model's own")
     given = parser.parse_args()
     pipeline = load_pipeline(given.model, dtype="fp32", backend="torch")
     pipeline.set_progress_bar_config(disable=True)
+    steps = given.steps or pipeline.config.default_steps
     size = pipeline.config.view_height, pipeline.config.view_width
     people = [
         [render_view(make_identity(seed), spec, *size) for spec in sample_view_specs(seed, 1 + _POSES)]
@@ -73,10 +74,10 @@ def main() -> None:
     for person, views in enumerate(people):
         first = None
         for name in WAYS:
-            pictures, seconds = draw(pipeline, views, person, given.steps, name)
+            pictures, seconds = draw(pipeline, views, person, steps, name)
             first = first or seconds
             rows[name].append([seconds / first, *measure(pictures, views, gallery, owners, person)])
-    print(f"{given.model}, {given.people} people, {_POSES} poses each, {given.steps} steps, float32\n")
+    print(f"{given.model}, {given.people} people, {_POSES} poses each, {steps} steps, float32\n")
     print_table({name: np.array(own) for name, own in rows.items()}, ["time per picture"])
 
 

@@ -25,7 +25,6 @@ stages=(
     "silhouette silhouette"
     "identity identity"
     "denoiser denoiser"
-    "denoiser denoiser_finish"
 )
 
 child=
@@ -70,5 +69,5 @@ done
 if [ -n "$stopping" ]; then
     echo "$(date -u +%FT%TZ) stopped; the same command goes on"
 else
-    echo "$(date -u +%FT%TZ) finished: $runs/denoiser-finish/weights"
+    echo "$(date -u +%FT%TZ) finished: $runs/denoiser/weights"
 fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,16 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
 
 
 @torch.no_grad()
-def set_input_skip(unet: IMAGPoseUNet, scheduler: DDIMScheduler) -> None:
-    """Sets a UNet's input skip: its linear part to the best prediction, its gate to one half everywhere.
+def set_input_skip(unet: IMAGPoseUNet, scheduler: DDIMScheduler, spread: float = _SPREAD, gate: float = 0.5) -> None:
+    """Sets a UNet's input skip: its linear part to the best prediction, its gate to the same share everywhere.
 
     Args:
         unet: with `input_skip`; its other weights stay, but those of the gate.
         scheduler: of the velocity or the noise that it predicts.
+        spread: see `linear_velocity`.
+        gate: share of the linear part, between 0 and 1.
     """
-    wanted = linear_velocity(scheduler, _SPREAD).double()
+    wanted = linear_velocity(scheduler, spread).double()
     if scheduler.config.prediction_type == "epsilon":  # e = a v + s x_t
         kept = scheduler.alphas_cumprod.double()
         wanted = kept.sqrt()[:, None] * wanted
@@ -113,7 +116,7 @@ def set_input_skip(unet: IMAGPoseUNet, scheduler: DDIMScheduler) -> None:
     coefficients.bias.copy_(found[-1].repeat_interleave(channels))
     torch.nn.init.zeros_(unet.conv_out.weight[-1])
     assert unet.conv_out.bias is not None
-    torch.nn.init.zeros_(unet.conv_out.bias[-1])
+    unet.conv_out.bias[-1] = math.log(gate / (1 - gate))
 
 
 def use_fast_attention(unet: IMAGPoseUNet) -> None:

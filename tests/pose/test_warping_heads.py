@@ -105,6 +105,16 @@ def test_what_stands_out_beside_a_face_is_no_hair(rows: tuple[int, int], beside:
     assert (result[28:44, 79:97] == BLUE).all()
 
 
+def test_wide_hair_is_as_wide_from_behind() -> None:
+    """The head's blue reaches 18 pixels from its middle, its skull 14."""
+    picture = with_face(0)
+    result = warped(pose(looking(np.pi, from_behind())), source(picture, pose(looking(0))))
+    assert (result[32:38, 72:74] == BLUE).all() and (result[32:38, 102:104] == BLUE).all()
+    picture[24:50, 66:74] = picture[24:50, 102:110] = GREY
+    result = warped(pose(looking(np.pi, from_behind())), source(picture, pose(looking(0))))
+    assert (result[32:38, 71:73] != BLUE).any(axis=2).all() and (result[32:38, 76:100] == BLUE).all()
+
+
 def test_under_a_hat_is_the_hair_that_shows_at_the_temples() -> None:
     picture = with_face(0)
     hat = picture[:23]

@@ -57,6 +57,11 @@ class Hair:
         )
         return inside & (v > -self.length)
 
+    def stands_out(self, picture: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """bool (h, w), pixels of a picture uint8 (h, w, 3) beside a head that show its hair, at heights v."""
+        beside: np.ndarray = (v > -_NAPE) & (_far(picture, self.colours[0]) < _ALIKE)
+        return beside
+
 
 def skull(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """bool, inside the outline of a head without its hair, from any side."""
@@ -89,8 +94,7 @@ def find_hair(picture: np.ndarray, ground: np.ndarray, own: np.ndarray, u: np.nd
     temples = picture[stands_out & (aside > from_) & (aside < to) & (v > low) & (v < high)]
     temples = temples[_far(temples, skin) > _STAIN]  # ears
     if len(temples) >= _LEAST_PIXELS:
-        heights.insert(0, low)
-        colours.insert(0, np.median(temples, axis=0))
+        heights, colours = [low, high, *heights], [np.median(temples, axis=0)] * 2 + colours
     if not heights:
         return None
     return Hair(np.array(heights), np.array(colours), skin, _length(picture, ground, u, v, colours[0], skin))

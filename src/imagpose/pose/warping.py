@@ -145,7 +145,8 @@ class WarpSource:
         u, v = across / self.body.scale, along / self.body.scale
         colours, everywhere = self.picture.copy(), np.zeros(self.owners.shape, bool)
         colours[box] = self.hair.colour_at(u, v)
-        everywhere[box] = (own & (v >= HAIRLINE)) | skull(u, v) | self.hair.falls(u, v)
+        everywhere[box] = (own & ((v >= HAIRLINE) | self.hair.stands_out(self.picture[box], v))) | skull(u, v)
+        everywhere[box] |= self.hair.falls(u, v)
         return Layer(colours, everywhere, 1.0)
 
     def _shows(self, box: Box, names: Collection[str]) -> np.ndarray:
@@ -270,24 +271,13 @@ def _lay(result: np.ndarray, target: Body, name: str, source: WarpSource, origin
         layer = source.layer(origin, faceless) if where.any() else None
         if layer is not None:
             shown = layer.shown[inside]
-            if place.turns and not faceless and source.hair is not None:
-                shown = _turned_face(shown, layer.shown[seen], source.hair, across / target.scale, along / target.scale)
+            back = source.layer(origin, True) if place.turns and not faceless else None
+            if back is not None:  # a face that turns stands out before the outline that it had
+                u, v = across / target.scale, along / target.scale
+                shown = back.shown[inside] | (skull(u, v) & ((v < HAIRLINE) | layer.shown[seen]))
             mine = (distance < 1.0) & shown & where
             x, y = place.colour
             result[box][mine] = _between(layer.colours, x[mine], y[mine])
-
-
-def _turned_face(outline: np.ndarray, seen: np.ndarray, hair: Hair, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """bool (h, w), where a head that turns shows the side of its face: it stands out before the outline that it had.
-
-    Args:
-        outline, seen: bool (h, w), inside the source's outline, and where the source shows what comes here.
-        hair: the source's.
-        u, v: (h, w), places of the head's pixels.
-    """
-    below = skull(u, v) | ((outline | seen) & hair.falls(u, v))
-    shown: np.ndarray = np.where(v >= HAIRLINE, outline | (seen & skull(u, v)), below)
-    return shown
 
 
 class _Place(NamedTuple):

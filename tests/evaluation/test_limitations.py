@@ -12,6 +12,7 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation import judging
 from imagpose.evaluation import model as evaluation
+from imagpose.evaluation.model_pictures import Pictures
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.reproduce import figures, limitations
 from imagpose.evaluation.reproduce.measuring import Measuring
@@ -103,3 +104,15 @@ def test_styles_show_the_same_people_and_mix_their_sources(tmp_path, copying, mo
     assert {(sources, targets) for _, sources, targets in copying.calls} == {(1, 1), (3, 1)}
     with Image.open(tmp_path / "out" / "styles.png") as drawn:
         assert drawn.height > 3 * 128
+
+
+def test_the_figure_of_styles_shows_pairs_that_were_drawn(tmp_path) -> None:
+    """A limit leaves pairs out; a person without any has no row."""
+    prepare_people(0, 1, 6, 64, 48, tmp_path / "people", test_people=3, workers=1)
+    dataset, pictures = PersonDataset(tmp_path / "people", "test"), Pictures(tmp_path / "pictures")
+    first, _, third = dataset.identities
+    for identity, target in ((first, 5), (first, 4), (third, 3)):
+        file = pictures.generated("T1", (f"{identity}/0", f"{identity}/{target}"), 0)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert limitations._drawn(dataset, pictures) == [(first, "4"), (third, "3")]

@@ -249,19 +249,29 @@ def _mixed_views(person: Person, first: Path, others: Path) -> Made:
     return [one, *PersonDataset(others, "test").views(person.identity)[1:]], []
 
 
+def _drawn(dataset: PersonDataset, pictures: Pictures) -> list[tuple[str, str]]:
+    """Person and target view of pairs that were drawn, the first of each person: `--limit` leaves some out."""
+    targets = [str(_SOURCES + number) for number in range(_TARGETS)]
+    found: dict[str, str] = {}
+    for identity in dataset.identities:
+        for target in targets:
+            if pictures.generated("T1", (f"{identity}/0", f"{identity}/{target}"), 0).is_file():
+                found.setdefault(identity, target)
+    return list(found.items())
+
+
 def _style_figure(folders: dict[str, Path], data: Path) -> Image.Image:
     """Of each style two people: source, pose, output and truth."""
     blocks = []
     for style, folder in folders.items():
         dataset, pictures = PersonDataset(data / style, "test"), Pictures(folder / "pictures")
         rows = []
-        for identity in dataset.identities[:2]:
+        for identity, target in _drawn(dataset, pictures)[:2]:
             records = {own.view: own for own in dataset.views(identity)}
-            pair = (f"{identity}/0", f"{identity}/{_SOURCES}")
-            row: list[Image.Image | None] = [records["0"].decode(), draw_skeleton(records[str(_SOURCES)].pose)]
-            outputs = [pictures.generated(scenario, pair, 0) for scenario in ("T1", "T3")]
-            row += [load_picture(file) if file.is_file() else None for file in outputs]
-            rows.append([*row, records[str(_SOURCES)].decode()])
+            pair = (f"{identity}/0", f"{identity}/{target}")
+            outputs = [load_picture(pictures.generated(scenario, pair, 0)) for scenario in ("T1", "T3")]
+            truth = records[target]
+            rows.append([records["0"].decode(), draw_skeleton(truth.pose), *outputs, truth.decode()])
         head = ["source", "pose", "T1", "T3", "truth"]
         title = f"{_MIXED} among {_PHOTOGRAPHIC}: the first source is the one shown" if style == "mixed" else style
         blocks.append(Block(title, head, rows))

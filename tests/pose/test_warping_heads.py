@@ -123,6 +123,15 @@ def test_under_a_hat_is_the_hair_that_shows_at_the_temples() -> None:
     assert (result[19:22, 84:92] == GREEN).all() and (result[34:44, 80:96] == BLUE).all()
 
 
+def test_who_is_bald_is_bald_from_behind_though_one_side_lies_in_shadow() -> None:
+    picture = with_face(0)
+    head = picture[:52]
+    head[(head != GREY).any(axis=2)] = RED
+    picture[24:44, 66:77] = picture[24:44, 99:110] = np.array(RED) // 2
+    result = warped(pose(looking(np.pi, from_behind())), source(picture, pose(looking(0))))
+    assert (result[26:44, 80:96] == RED).all()
+
+
 def test_long_hair_falls_as_far_as_it_does_beside_the_neck_and_short_hair_does_not() -> None:
     for falls in (True, False):
         picture = with_face(0)

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_erosion
 # Numbers are own, set by eye and by the error around the heads of rendered people.
 HAIRLINE = 0.17
 _NAPE = 0.21  # below the ears, where the hair of those with short hair ends
-_SKULL = 0.205, 0.25  # half its width and its height, with short hair
+_RADIUS, _HEIGHT = 0.205, 0.25  # half the width and the height of a head with short hair
 _SQUARE = 2.5  # exponent of its outline; 2 is an ellipse
 _FACE = 0.12  # half of the width that is surely face
 _TEMPLES = 0.13, 0.21, 0.02, 0.13  # from and to across, from and to upwards: above ears and the arms of glasses
@@ -24,7 +24,8 @@ _LONGEST = 0.9
 _STEP = 0.03  # of heights
 _LEAST_PIXELS = 4
 _ALIKE = 90  # levels, over three channels
-_STAIN = 45  # up to which a pixel may be the ground, or skin, in another shade
+_STAIN = 45  # levels up to which a pixel may be the ground, or skin, in another shade
+_SAME_HUE = 0.06  # of a colour's shares of its brightness, up to which it may be skin in another light
 _MOST = 0.3  # share of the pixels beside a neck that show hair
 
 
@@ -46,26 +47,30 @@ class Hair:
     def colour_at(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Colours uint8 (..., 3) of a head from behind: hair, and skin below the nape."""
         hair = np.stack([np.interp(v, self.heights, channel) for channel in self.colours.T], axis=-1)
-        covered = skull(u, np.where(v < 0, v * (_SKULL[1] / _NAPE), v)) | (v >= 0) | self.falls(u, v)
+        covered = skull(u, np.where(v < 0, v * (_HEIGHT / _NAPE), v)) | (v >= 0) | self.falls(u, v)
         return np.where(covered[..., None], hair, self.skin).round().astype(np.uint8)
 
     def falls(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """bool, where hair falls below the skull: round at its end."""
-        end = np.maximum(_SKULL[0] - (self.length + v), 0) / _SKULL[0]
-        inside: np.ndarray = (
-            (v <= 0) & (self.length > _NAPE) & (np.abs(u) < _SKULL[0] * np.sqrt(np.maximum(1 - end**2, 0)))
-        )
-        return inside & (v > -self.length)
+        end = np.maximum(_RADIUS - (self.length + v), 0) / _RADIUS
+        inside: np.ndarray = np.abs(u) < _RADIUS * np.sqrt(np.maximum(1 - end**2, 0))
+        return inside & (v <= 0) & (v > -self.length) & (self.length > _NAPE)
 
-    def stands_out(self, picture: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """bool (h, w), pixels of a picture uint8 (h, w, 3) beside a head that show its hair, at heights v."""
-        beside: np.ndarray = (v > -_NAPE) & (_far(picture, self.colours[0]) < _ALIKE)
-        return beside
+    def beside(self, picture: np.ndarray, ground: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """bool (h, w), pixels beside a head that show its hair.
+
+        Args:
+            picture, ground: uint8 (h, w, 3), with the person and without.
+            v: (h, w), their heights.
+        """
+        far = _far(picture, self.colours[0])
+        alike: np.ndarray = (v > -_NAPE) & (far < _ALIKE) & (far < _far(picture, ground))
+        return alike
 
 
 def skull(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """bool, inside the outline of a head without its hair, from any side."""
-    inside: np.ndarray = np.abs(u / _SKULL[0]) ** _SQUARE + np.abs(v / _SKULL[1]) ** _SQUARE < 1
+    """bool, inside the outline of a head with short hair, from any side."""
+    inside: np.ndarray = np.abs(u / _RADIUS) ** _SQUARE + np.abs(v / _HEIGHT) ** _SQUARE < 1
     return inside
 
 
@@ -89,12 +94,14 @@ def find_hair(picture: np.ndarray, ground: np.ndarray, own: np.ndarray, u: np.nd
             heights.append(low + _STEP / 2)
             colours.append(np.median(level, axis=0))
     heights, colours = _without_forehead(heights, colours, skin)
-    from_, to, low, high = _TEMPLES
-    stands_out = inner & (_far(picture, ground) > _STAIN)
-    temples = picture[stands_out & (aside > from_) & (aside < to) & (v > low) & (v < high)]
+    left, right, bottom, top = _TEMPLES
+    level = (v > bottom) & (v < top)
+    temples = picture[inner & level & (aside > left) & (aside < right) & (_far(picture, ground) > _STAIN)]
     temples = temples[_far(temples, skin) > _STAIN]  # ears
+    if colours and _same_hue(colours[-1], skin):  # bald
+        temples = temples[~_same_hue(temples, skin)]
     if len(temples) >= _LEAST_PIXELS:
-        heights, colours = [low, high, *heights], [np.median(temples, axis=0)] * 2 + colours
+        heights, colours = [bottom, top, *heights], [np.median(temples, axis=0)] * 2 + colours
     if not heights:
         return None
     return Hair(np.array(heights), np.array(colours), skin, _length(picture, ground, u, v, colours[0], skin))
@@ -109,6 +116,13 @@ def _without_forehead(
     top = colours[-1]
     kept = [place for place, colour in enumerate(colours) if _far(colour, top) <= _far(colour, skin)]
     return [heights[place] for place in kept], [colours[place] for place in kept]
+
+
+def _same_hue(colours: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """bool (...), which of colours (..., 3) are the skin's in another light."""
+    shares = colours / np.maximum(colours.sum(axis=-1, keepdims=True, dtype=np.float32), 1)
+    alike: np.ndarray = np.abs(shares - skin / max(skin.sum(), 1)).sum(axis=-1) < _SAME_HUE
+    return alike
 
 
 def _length(

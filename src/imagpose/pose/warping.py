@@ -145,8 +145,8 @@ class WarpSource:
         u, v = across / self.body.scale, along / self.body.scale
         colours, everywhere = self.picture.copy(), np.zeros(self.owners.shape, bool)
         colours[box] = self.hair.colour_at(u, v)
-        everywhere[box] = (own & ((v >= HAIRLINE) | self.hair.stands_out(self.picture[box], v))) | skull(u, v)
-        everywhere[box] |= self.hair.falls(u, v)
+        crown = own & ((v >= HAIRLINE) | self.hair.beside(self.picture[box], self.ground[box], v))
+        everywhere[box] = crown | skull(u, v) | self.hair.falls(u, v)
         return Layer(colours, everywhere, 1.0)
 
     def _shows(self, box: Box, names: Collection[str]) -> np.ndarray:
@@ -272,7 +272,9 @@ def _lay(result: np.ndarray, target: Body, name: str, source: WarpSource, origin
         if layer is not None:
             shown = layer.shown[inside]
             back = source.layer(origin, True) if place.turns and not faceless else None
-            if back is not None:  # a face that turns stands out before the outline that it had
+            if (
+                back is not None and source.hair is not None
+            ):  # a face that turns stands out before the outline that it had
                 u, v = across / target.scale, along / target.scale
                 shown = back.shown[inside] | (skull(u, v) & ((v < HAIRLINE) | layer.shown[seen]))
             mine = (distance < 1.0) & shown & where

@@ -140,9 +140,11 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             default_steps=check_steps("default_steps", default_steps),
             default_guidance_scale=check_guidance("default_guidance_scale", default_guidance_scale),
         )
-        self._check_start()
+        self._check_scheduler()
 
-    def _check_start(self) -> None:
+    def _check_scheduler(self) -> None:
+        """Of now: it may be assigned later."""
+        check_scheduler(self.scheduler)
         if self.config.start_from == "image_condition":
             check_start(self.unet.config.in_channels, self.vae.config.latent_channels, self.scheduler)
 
@@ -255,8 +257,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         ).settled(self.config)
         assert sampling.guidance_scale is not None
         check_output_type(output_type)
-        check_scheduler(self.scheduler)
-        self._check_start()  # with the scheduler of now
+        self._check_scheduler()
         self._guidance_scale, self._interrupt, self._current_timestep = sampling.guidance_scale, False, None
         size = self._view_size(height, width)
         requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)

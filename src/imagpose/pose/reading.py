@@ -132,8 +132,7 @@ def read_pose_file(
     except RecursionError:
         raise ValueError(f"{name}: nested too deeply for a file of poses") from None
     except ValueError as error:
-        own = (NobodyFoundError, UnknownKindError)
-        kind_of_error = next((kind for kind in own if isinstance(error, kind)), ValueError)
+        kind_of_error = type(error) if isinstance(error, (NobodyFoundError, UnknownKindError)) else ValueError
         raise kind_of_error(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
 
 

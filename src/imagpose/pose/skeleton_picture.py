@@ -178,9 +178,11 @@ def _check(points: np.ndarray, uncovered: list[int], reading: Reading, margin: f
     found = points[:, 2] > 0
     if reading.twice > _MOST_TWICE:
         raise ValueError(f"{reading.twice} limbs are there twice: more than one skeleton in the picture")
-    if (found.sum() < _LEAST_JOINTS or len(reading.sticks) < _LEAST_LIMBS) and evidence.is_bright:
-        raise ValueError("limbs are as bright as joints; ControlNet's tools draw them darker, which tells them apart")
     if found.sum() < _LEAST_JOINTS or len(reading.sticks) < _LEAST_LIMBS:
+        if evidence.is_bright:
+            raise ValueError(
+                "limbs are as bright as joints; ControlNet's tools draw them darker, which tells them apart"
+            )
         raise ValueError(
             f"only {found.sum()} joints and {len(reading.sticks)} limbs of a skeleton found in the picture"
         )

@@ -1,13 +1,14 @@
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from imagpose.pictures import fit_view, load_picture, picture_size
+from imagpose.pictures import encoded_picture, fit_view, load_picture, picture_size
 from imagpose.pose import Pose, draw_skeleton
 
 
@@ -201,3 +202,12 @@ def test_pose_follows_its_picture_into_the_view(frame):
     scale = min(176 / frame[0], 256 / frame[1])
     left, top = (176 - frame[0] * scale) / 2, (256 - frame[1] * scale) / 2
     np.testing.assert_allclose(fitted.keypoints[4, :2], points[4, :2] * scale + [left, top], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("PNG", {"optimize": True}), ("JPEG", {"quality": 90, "subsampling": 0})]
+)
+def test_an_encoded_picture_is_the_file_that_pillow_writes(tmp_path: Path, name: str, options: dict) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
+    picture.save(tmp_path / "written", name, **options)
+    assert encoded_picture(picture, name, **options) == (tmp_path / "written").read_bytes()

@@ -25,6 +25,20 @@ _LYING = (5, 6, 7, 8)  # EXIF orientations that turn a picture by 90 degrees
 _LONGEST_SIZE = 40  # letters of a text with height and width
 
 
+def encoded_picture(picture: Image.Image, picture_format: str, **options: Any) -> bytes:
+    """The file that Pillow makes of a picture, to be written in one go.
+
+    Where Pillow writes a JPEG itself, it does not notice that a disk is full.
+
+    Args:
+        picture: of a mode that the format has.
+        picture_format, options: of `PIL.Image.Image.save`.
+    """
+    file = io.BytesIO()
+    picture.save(file, picture_format, **options)
+    return file.getvalue()
+
+
 def load_picture(source: Any, data: bytes | None = None) -> Image.Image:
     """An RGB picture from a file, a PIL picture, an array or a tensor.
 

@@ -8,7 +8,6 @@ for its places in files; C2PA for signatures (library `c2pa-python`).
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import warnings
@@ -22,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from imagpose.films import FILM_FORMATS, is_film, read_film_packet, write_film
 from imagpose.io import partial_file
+from imagpose.pictures import encoded_picture
 from imagpose.pixel_marks import has_watermark
 from imagpose.version import __version__
 from imagpose.xmp import IPTC, OWN, XMP, as_xmp, read_xmp
@@ -154,7 +154,7 @@ def generated_png(picture: Image.Image, origin: Origin) -> bytes:
 
 
 def _encoded(picture: Image.Image, picture_format: str, origin: Origin, jpeg: Mapping[str, Any] | None = None) -> bytes:
-    """The file: made in memory, since Pillow itself does not notice that a disk is full where it writes a JPEG."""
+    """The file with the marks of a generated picture."""
     packet = _packet(origin)
     if picture_format == "PNG":
         marks = PngInfo()
@@ -167,9 +167,7 @@ def _encoded(picture: Image.Image, picture_format: str, origin: Origin, jpeg: Ma
         options = {"xmp": packet, **(of_jpeg if picture_format == "JPEG" else {"quality": 95})}
     bare = picture.copy()
     bare.info = {}  # Pillow would write an EXIF block, a comment or a profile of a picture that was a file before
-    file = io.BytesIO()
-    bare.save(file, format=picture_format, **options)
-    return file.getvalue()
+    return encoded_picture(bare, picture_format, **options)
 
 
 def save_film(
@@ -198,16 +196,15 @@ def save_rendered(picture: Image.Image, path: Path) -> None:
     """
     values = {"Iptc4xmpExt:DigitalSourceType": _RENDERED, "xmp:CreatorTool": f"imagpose {__version__}"}
     packet = as_xmp(values)
-    with partial_file(path) as partial:
-        if path.suffix == ".jpg":
-            file = io.BytesIO()
-            picture.save(file, format="JPEG", quality=90, xmp=packet)
-            partial.write_bytes(file.getvalue())  # see `_encoded`
-            return
+    if path.suffix == ".jpg":
+        encoded = encoded_picture(picture, "JPEG", quality=90, xmp=packet)
+    else:
         marks = PngInfo()
         marks.add_text("Software", f"imagpose {__version__}")
         marks.add_itxt("XML:com.adobe.xmp", packet.decode())
-        picture.save(partial, format="PNG", pnginfo=marks)
+        encoded = encoded_picture(picture, "PNG", pnginfo=marks)
+    with partial_file(path) as partial:
+        partial.write_bytes(encoded)
 
 
 def check_format(path: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from imagpose.people.outfit import PART_NAMES
-from imagpose.pictures import DAMAGE, fit_view
+from imagpose.pictures import DAMAGE, encoded_picture, fit_view
 from imagpose.pose import Pose
 
 
@@ -155,15 +155,15 @@ def make_record(
     return ViewRecord(
         identity=identity,
         view=view,
-        picture=encoded or _encode(picture),
+        picture=encoded or encoded_picture(picture, "PNG"),
         width=width,
         height=height,
         keypoints=pose.keypoints,
-        mask=None if mask is None else _encode(mask.convert("L").point(_threshold)),
+        mask=None if mask is None else encoded_picture(mask.convert("L").point(_threshold), "PNG"),
         split=split,
         source_file=source_file,
         style=style,
-        parts=None if parts is None else _encode(Image.fromarray(parts)),
+        parts=None if parts is None else encoded_picture(Image.fromarray(parts), "PNG"),
     )
 
 
@@ -174,9 +174,3 @@ def fit_mask(mask: Image.Image, width: int, height: int) -> Image.Image:
 
 def _threshold(value: int) -> int:
     return 255 if value > 127 else 0
-
-
-def _encode(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, format="PNG")
-    return file.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from PIL import Image
 
 from imagpose.data.reid import FOLDERS, market_name
 from imagpose.io import check_replaceable, result_folder
-from imagpose.pictures import load_picture
+from imagpose.pictures import encoded_picture, load_picture
 
 LOADERS = (1501, 6)
 """The most people and cameras that fast-reid's and torchreid's loaders of Market-1501 accept."""
@@ -143,6 +142,4 @@ def _copy(file: Path, target: Path) -> None:
     if is_jpeg:
         shutil.copyfile(file, target)
     else:
-        encoded = io.BytesIO()
-        load_picture(file).save(encoded, "JPEG", quality=_QUALITY, subsampling=0)
-        target.write_bytes(encoded.getvalue())  # Pillow itself does not notice that a disk is full
+        target.write_bytes(encoded_picture(load_picture(file), "JPEG", quality=_QUALITY, subsampling=0))

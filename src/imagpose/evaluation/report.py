@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -27,7 +26,7 @@ from imagpose.io import (
     write_json,
     write_text,
 )
-from imagpose.pictures import load_picture
+from imagpose.pictures import encoded_picture, load_picture
 from imagpose.version import __version__
 
 HOW_TO_READ = (
@@ -192,9 +191,7 @@ def _picture(path: Path, text: str) -> str:
     if picture.height > _HEIGHT:
         width = max(1, round(picture.width * _HEIGHT / picture.height))
         picture = picture.resize((width, _HEIGHT), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    data = base64.b64encode(encoded_picture(picture, "PNG", optimize=True)).decode("ascii")
     size = f'width="{picture.width}" height="{picture.height}"'
     return f'<img src="data:image/png;base64,{data}" {size} alt="{escape(text)}">'
 

@@ -1,13 +1,13 @@
 """The demonstration's page: one HTML file that holds its pictures, for any screen, without scripts or other files."""
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from PIL import Image
 
+from imagpose.pictures import encoded_picture
 from imagpose.provenance import generated_by
 
 
@@ -169,6 +169,4 @@ def _anchor(example: Example) -> str:
 
 
 def _inline(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(encoded_picture(picture, "PNG", optimize=True)).decode("ascii")

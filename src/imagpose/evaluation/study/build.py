@@ -11,7 +11,6 @@ files are filled up after their end, which decoders ignore. Source: own; questio
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import os
@@ -28,7 +27,7 @@ from PIL import Image
 from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.study.files import Key, SetItem, SingleItem
 from imagpose.io import json_digest, partial_folder, write_text
-from imagpose.pictures import fit_view, load_picture
+from imagpose.pictures import encoded_picture, fit_view, load_picture
 
 _PAGE = Path(__file__).parent / "page.html"
 
@@ -188,9 +187,7 @@ def _encode(questions: list[_Question]) -> dict[Path, bytes]:
 
 def _jpeg(picture: Image.Image) -> bytes:
     pixels_only = Image.fromarray(np.asarray(picture))  # Pillow would copy comments and colour profiles
-    buffer = io.BytesIO()
-    pixels_only.save(buffer, format="JPEG", quality=95, subsampling=0)
-    return buffer.getvalue()
+    return encoded_picture(pixels_only, "JPEG", quality=95, subsampling=0)
 
 
 def _write(out: Path, questions: list[_Question], encoded: dict[Path, bytes], methods: list[str], seed: int) -> Path:

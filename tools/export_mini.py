@@ -3,7 +3,7 @@
     python tools/export_mini.py --run runs/mini/denoiser --autoencoder runs/mini/autoencoder-finish/weights --out mini
 
 As `imagpose train export`, with what is set by hand (docs/decisions.md): the finished decoder, the input skip's gate and
-linear part, and the steps and guidance of calls that do not say them. `--gate trained` leaves the input skip as it is.
+linear part. `--gate trained` leaves the input skip as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from imagpose.training.denoiser.networks import set_input_skip
 from imagpose.training.export import export_pipeline
 
 GATE, SPREAD = 0.62, 0.2
-STEPS, GUIDANCE = 4, 1.0
 
 
 def export_mini(run: Path, autoencoder: Path | None, gate: float | None, out: Path, overwrite: bool) -> dict[str, int]:
@@ -38,7 +37,6 @@ def export_mini(run: Path, autoencoder: Path | None, gate: float | None, out: Pa
         pipeline.register_modules(vae=load_autoencoder(ModelFiles(str(autoencoder))))
     if gate is not None:
         set_input_skip(pipeline.unet, pipeline.scheduler, SPREAD, gate)
-    pipeline.register_to_config(default_steps=STEPS, default_guidance_scale=GUIDANCE)
     with tempfile.TemporaryDirectory(prefix="export-mini-") as folder:
         weights = Path(folder) / "weights"
         pipeline.save_pretrained(weights)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from export_mini import GATE, SPREAD, export_mini
 from imagpose.models import IMAGPoseUNet
@@ -51,7 +52,7 @@ def test_the_exports_gate_is_the_same_everywhere_and_the_layers_are_the_runs(tmp
         trained.unet.conv_out.weight[-1], pipeline.unet.conv_out.weight[-1], rtol=1e-3, atol=1e-3
     )
     torch.testing.assert_close(held.unet.conv_out.weight[:-1], trained.unet.conv_out.weight[:-1], rtol=0, atol=0)
-    assert held.config.default_steps == 4 and held.config.default_guidance_scale == 1
+    assert held.config.default_steps == trained.config.default_steps == 7
 
 
 @torch.no_grad()
@@ -66,3 +67,11 @@ def test_the_packages_mini_was_exported_so() -> None:
     unet.conv_out.bias[-1] = stored[1]
     assert float(stored[1].sigmoid()) == pytest.approx(GATE, abs=0.005)
     assert (predicted(unet, 500, noisy, shown) - anew).abs().mean() < 0.02
+
+
+def test_the_packages_mini_asks_for_what_its_configuration_gives() -> None:
+    sampling = yaml.safe_load((Path(__file__).parents[2] / "configs" / "mini" / "denoiser.yaml").read_text())[
+        "sampling"
+    ]
+    mini = IMAGPosePipeline.from_pretrained("mini").config
+    assert (mini["default_steps"], mini["default_guidance_scale"]) == (sampling["steps"], sampling["guidance_scale"])

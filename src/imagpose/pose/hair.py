@@ -26,7 +26,7 @@ _LEAST_PIXELS = 4
 _ALIKE = 90  # levels, over three channels
 _STAIN = 45  # levels up to which a pixel may be the ground, or skin, in another shade
 _SAME_HUE = 0.06  # of a colour's shares of its brightness, up to which it may be skin in another light
-_MOST = 0.3  # share of the pixels beside a neck that show hair
+_HAIRY = 0.3  # share of the pixels beside a neck that show hair
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _length(
     length = _NAPE
     for low in np.arange(-_NAPE - _STEP, -_LONGEST, -_STEP):
         level = beside & (v >= low) & (v < low + _STEP)
-        if not level.any() or alike[level].mean() < _MOST:
+        if not level.any() or alike[level].mean() < _HAIRY:
             break
         length = -low
     return float(length)

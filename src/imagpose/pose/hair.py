@@ -14,11 +14,12 @@ from scipy.ndimage import binary_erosion
 
 # Numbers are own, set by eye and by the error around the heads of rendered people.
 HAIRLINE = 0.17
-_NAPE = 0.21  # below the ears, where the hair of those with short hair ends
+_NAPE = 0.22  # below the ears, where the hair of those with short hair ends
 _RADIUS, _HEIGHT = 0.205, 0.25  # half the width and the height of a head with short hair
 _SQUARE = 2.5  # exponent of its outline; 2 is an ellipse
 _FACE = 0.12  # half of the width that is surely face
 _TEMPLES = 0.13, 0.21, 0.02, 0.13  # from and to across, from and to upwards: above ears and the arms of glasses
+_JAW = 0.13  # below the ears, from where on hair beside a face falls
 _BESIDE = 0.12, 0.22  # from and to across, where long hair falls beside the neck
 _LONGEST = 0.9
 _STEP = 0.03  # of heights
@@ -95,11 +96,15 @@ def find_hair(picture: np.ndarray, ground: np.ndarray, own: np.ndarray, u: np.nd
             colours.append(np.median(level, axis=0))
     heights, colours = _without_forehead(heights, colours, skin)
     left, right, bottom, top = _TEMPLES
-    level = (v > bottom) & (v < top)
-    temples = picture[inner & level & (aside > left) & (aside < right) & (_far(picture, ground) > _STAIN)]
-    temples = temples[_far(temples, skin) > _STAIN]  # ears
-    if colours and _same_hue(colours[-1], skin):  # bald
-        temples = temples[~_same_hue(temples, skin)]
+    clear = inner & (aside > left) & (_far(picture, ground) > _STAIN) & (_far(picture, skin) > _STAIN)  # no ears
+    temples = picture[clear & (v > bottom) & (v < top) & (aside < right)]
+    if colours:
+        falling = picture[clear & (v > -_NAPE) & (v < -_JAW) & (aside < _BESIDE[1])]
+        falling = falling[_far(falling, colours[0]) < _ALIKE]
+        if len(falling) >= 3 * _LEAST_PIXELS:  # no hat: what has another colour above are glasses and ears
+            temples = falling
+        if _same_hue(colours[-1], skin):  # bald
+            temples = temples[~_same_hue(temples, skin)]
     if len(temples) >= _LEAST_PIXELS:
         heights, colours = [bottom, top, *heights], [np.median(temples, axis=0)] * 2 + colours
     if not heights:

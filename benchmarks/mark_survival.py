@@ -22,6 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from imagpose.films import clip_frames
 from imagpose.metrics.pixels import psnr
+from imagpose.pictures import encoded_picture
 from imagpose.pixel_marks import has_watermark, mark_pixels
 from imagpose.provenance import FORMATS as FORMATS_OF_PILLOW
 from imagpose.provenance import Origin, Signature, read_marks, save_film, save_generated
@@ -101,8 +102,7 @@ def encoded(ending: str, quality: int) -> Callable[[Image.Image], Image.Image]:
     """Through a file with loss and back."""
 
     def treat(picture: Image.Image) -> Image.Image:
-        file = io.BytesIO()
-        picture.save(file, format=FORMATS_OF_PILLOW[ending], quality=quality)
+        file = io.BytesIO(encoded_picture(picture, FORMATS_OF_PILLOW[ending], quality=quality))
         return Image.open(file).convert("RGB")
 
     return treat

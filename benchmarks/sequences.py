@@ -27,9 +27,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from imagpose.io import claim_folder, read_json, write_json
+from imagpose.io import read_json, write_json
 from imagpose.judges.identity import embed_people, first_ranks
 from imagpose.metrics.pixels import psnr
+from imagpose.outputs import claim_folder
 from imagpose.people import interpolate_motions, make_identity, render_view, sample_motion, sample_view_specs
 from imagpose.people.scene import View
 from imagpose.people.splits import TEST_SEEDS

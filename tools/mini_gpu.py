@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from imagpose.io import result_folder
+from imagpose.outputs import result_folder
 from imagpose.training.cache import render_views
 from imagpose.training.configs import ViewCacheConfig, load_config
 from imagpose.training.denoiser.config import DenoiserConfig

@@ -211,7 +211,7 @@ def _study(folder: Path) -> Iterator[Sample]:
 
 def _runs(folder: Path) -> Iterator[Sample]:
     """Files of a run, but for its networks."""
-    from imagpose.io import claim_folder, mark_written
+    from imagpose.outputs import claim_folder, mark_written
     from imagpose.training.log import append_row
 
     settings = folder / "settings.json"

@@ -26,7 +26,8 @@ from unittest import mock
 
 from PIL import Image
 
-from imagpose.io import result_folder, write_json
+from imagpose.io import write_json
+from imagpose.outputs import result_folder
 from imagpose.pose import to_openpose
 from imagpose.pose.library import library
 from imagpose.serving.results import Generated

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imagpose import __version__
 from imagpose.films import clip_frames, clip_rate, write_film
-from imagpose.io import SETTINGS_FILE
+from imagpose.outputs import SETTINGS_FILE
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import Pose, PoseOptions, read_poses, write_openpose_json
 from imagpose.pose.sequence import fill_between, smooth_poses

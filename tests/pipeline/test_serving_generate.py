@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from imagpose import __version__
-from imagpose.io import staged_folder
+from imagpose.outputs import staged_folder
 from imagpose.pose import draw_skeleton, read_pose, write_openpose_json
 from imagpose.provenance import Marks, read_marks, save_rendered
 from imagpose.serving.generate import generate, warn_of_photographs

@@ -13,9 +13,10 @@ from PIL import Image
 
 import trust_samples
 from imagpose import IMAGPosePipeline
-from imagpose.io import claim_folder, read_json
+from imagpose.io import read_json
 from imagpose.judges.pose import PoseEstimator
 from imagpose.judges.shipped import load_judge, save_judge
+from imagpose.outputs import claim_folder
 from imagpose.provenance import read_marks
 from imagpose.training.shards import load_shard, save_shard
 from trust_damage import Sample, Tally, cut, damage, try_damaged

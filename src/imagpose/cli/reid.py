@@ -62,7 +62,7 @@ def evaluate(
     from imagpose.evaluation.reid.drawing import open_drawing, size_of
     from imagpose.evaluation.reid.enrich import check_enriching, enriching
     from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, write_result
-    from imagpose.io import check_replaceable
+    from imagpose.outputs import check_replaceable
 
     if out is not None:
         check_replaceable(out, overwrite)

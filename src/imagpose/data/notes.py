@@ -33,7 +33,8 @@ from imagpose.data.info import (
     read_info,
     sha256_of,
 )
-from imagpose.io import locked_folder, partial_file, read_json, remove_written, write_json, write_text
+from imagpose.io import locked_folder, partial_file, read_json, write_json, write_text
+from imagpose.outputs import remove_written
 
 _STATE, _SETTINGS = "preparing", "settings.json"
 _SHARD = r"\w+-\d{5}-of-\d{5}\.parquet"

@@ -22,7 +22,8 @@ from imagpose.data.info import DatasetInfo
 from imagpose.data.notes import Note, Problem, clear, finish, finished_info, preparing, read_note, write_note
 from imagpose.data.records import ViewRecord
 from imagpose.data.shards import write_shard
-from imagpose.io import check_output_folder, json_digest
+from imagpose.io import json_digest
+from imagpose.outputs import check_output_folder
 from imagpose.workers import in_order
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from imagpose.data.reid import FOLDERS, market_name
-from imagpose.io import check_replaceable, result_folder
+from imagpose.outputs import check_replaceable, result_folder
 from imagpose.pictures import encoded_picture, load_picture
 
 LOADERS = (1501, 6)
@@ -69,7 +69,7 @@ def lay_out(
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: the pattern is none, or does not fit a picture; a folder is empty; see `io.check_replaceable`.
+        ValueError: the pattern is none, or does not fit a picture; a folder is empty; see `outputs.check_replaceable`.
         OSError: a picture cannot be read, or the set cannot be written.
     """
     expression = _compiled(pattern)

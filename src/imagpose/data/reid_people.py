@@ -17,7 +17,7 @@ from rich.progress import track
 from scipy.ndimage import gaussian_filter
 
 from imagpose.data.reid import FOLDERS, market_name
-from imagpose.io import check_replaceable, result_folder
+from imagpose.outputs import check_replaceable, result_folder
 from imagpose.people.camera import Camera, ViewSpec
 from imagpose.people.identity import make_identity
 from imagpose.people.scene import render_view
@@ -79,7 +79,7 @@ def render_reid_people(
         The number of pictures.
 
     Raises:
-        ValueError: a number is out of its range; see `io.check_replaceable`.
+        ValueError: a number is out of its range; see `outputs.check_replaceable`.
     """
     if not (train >= 2 and test >= 2 and train + test <= 1501 and views >= 2):
         raise ValueError(

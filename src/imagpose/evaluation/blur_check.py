@@ -24,12 +24,13 @@ from imagpose.data.records import ViewRecord
 from imagpose.evaluation.judging import SPLIT, judge_views
 from imagpose.evaluation.networks import Needs, find_efficientnet
 from imagpose.evaluation.report import markdown_table
-from imagpose.io import check_new_file, write_json
+from imagpose.io import write_json
 from imagpose.judges.identity import first_ranks
 from imagpose.metrics.colour import part_colour_errors
 from imagpose.metrics.detail import detail_correlation, gradient_energy
 from imagpose.metrics.pixels import psnr, ssim
 from imagpose.metrics.statistics import Interval, bootstrap_ratio
+from imagpose.outputs import check_new_file
 from imagpose.pixels import bytes_to_signed
 
 _Alter = Callable[[np.ndarray], np.ndarray]

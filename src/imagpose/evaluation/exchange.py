@@ -21,7 +21,8 @@ from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.judging import SPLIT
 from imagpose.evaluation.model_pictures import Pictures
 from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask
-from imagpose.io import check_free_space, check_replaceable, result_folder, write_json, write_text
+from imagpose.io import write_json, write_text
+from imagpose.outputs import check_free_space, check_replaceable, result_folder
 from imagpose.pose import draw_skeleton, write_openpose_json
 
 RULES = {"pidm": ("_2_",), "pcdms": ("_to_",), "cfld": ("_2_", "_to_"), "flat": ("_to_",)}

@@ -32,7 +32,8 @@ from imagpose.evaluation.report import (
 )
 from imagpose.evaluation.rows import cell_text, side_by_side
 from imagpose.evaluation.store import ValueStore
-from imagpose.io import claim_folder, clear_partial_files, locked_folder
+from imagpose.io import clear_partial_files, locked_folder
+from imagpose.outputs import claim_folder
 
 _ROLES = ("generated", "reference", "train", "masks")  # in reports
 

@@ -42,8 +42,9 @@ from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.recognition import open_views
 from imagpose.evaluation.report import check_report_folder
 from imagpose.evaluation.store import ValueStore
-from imagpose.io import check_free_space, claim_folder, clear_partial_files, locked_folder
+from imagpose.io import clear_partial_files, locked_folder
 from imagpose.models.folder import resolve_model
+from imagpose.outputs import check_free_space, claim_folder
 from imagpose.people.splits import TEST_SEEDS
 from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling

@@ -17,15 +17,8 @@ from PIL import Image
 
 from imagpose.evaluation.folders import ComparedPair
 from imagpose.evaluation.rows import METRICS, Metric, Row, cell_text
-from imagpose.io import (
-    check_free_space,
-    check_new_files,
-    check_output_folder,
-    check_unclaimed,
-    staged_folder,
-    write_json,
-    write_text,
-)
+from imagpose.io import write_json, write_text
+from imagpose.outputs import check_free_space, check_new_files, check_output_folder, check_unclaimed, staged_folder
 from imagpose.pictures import encoded_picture, load_picture
 from imagpose.version import __version__
 

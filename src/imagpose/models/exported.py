@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from imagpose.io import cache_folder, check_free_space, json_digest, partial_folder
+from imagpose.io import cache_folder, json_digest, partial_folder
+from imagpose.outputs import check_free_space
 from imagpose.version import __version__
 from imagpose.views import ViewGrid
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from imagpose.io import check_output_folder, locked_folder, partial_folder, read_json, write_json
+from imagpose.io import locked_folder, partial_folder, read_json, write_json
+from imagpose.outputs import check_output_folder
 from imagpose.people.camera import sample_view_specs
 from imagpose.people.identity import make_identity
 from imagpose.people.scene import View, render_view

@@ -18,7 +18,7 @@ from diffusers import DDIMScheduler, ModelMixin, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
-from imagpose.io import check_output_folder, partial_folder
+from imagpose.io import partial_folder
 from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.folder import (
     ModelFiles,
@@ -41,6 +41,7 @@ from imagpose.models.official import (
 )
 from imagpose.models.presets import BASES, IMAGE_ENCODERS
 from imagpose.models.scheduler import build_scheduler
+from imagpose.outputs import check_output_folder
 from imagpose.pipeline import IMAGPosePipeline
 
 _MOTION = ".motion_modules."

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from imagpose.io import check_replaceable, result_folder
 from imagpose.models.folder import model_name
+from imagpose.outputs import check_replaceable, result_folder
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline, settled_sampling
 from imagpose.pipeline.sampling import Sampling

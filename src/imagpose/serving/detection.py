@@ -12,7 +12,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from imagpose.io import check_new_files, check_output_folder, staged_folder, write_text
+from imagpose.io import write_text
+from imagpose.outputs import check_new_files, check_output_folder, staged_folder
 from imagpose.pictures import PICTURE_ENDINGS, load_picture
 from imagpose.pose import Pose, to_openpose
 from imagpose.pose.detection import DEFAULT_DETECTOR, open_detector

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imagpose.io import check_replaceable, result_folder, write_json
+from imagpose.io import write_json
+from imagpose.outputs import check_replaceable, result_folder
 from imagpose.pictures import fit_view
 from imagpose.pose import PoseOptions, draw_skeleton, write_openpose_json
 from imagpose.pose.retarget import PLACES
@@ -48,7 +49,7 @@ def export_requests(
         crop: frame the photos around the person; otherwise they are fitted whole.
         controlnet: sticks of 4 pixels at any size, as ControlNet's own drawings have.
         retarget, place: see `settings.GenerateSettings`.
-        overwrite: see `io.result_folder`.
+        overwrite: see `outputs.result_folder`.
 
     Returns:
         The JSON file of each person.

@@ -8,16 +8,13 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from imagpose.io import (
-    LOCK_FILE,
+from imagpose.io import LOCK_FILE, clear_partial_files, json_digest, read_json
+from imagpose.outputs import (
     SETTINGS_FILE,
     check_new_file,
     check_output_folder,
     check_unclaimed,
     claim_folder,
-    clear_partial_files,
-    json_digest,
-    read_json,
     remove_written,
 )
 from imagpose.serving.results import RECORD

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagpose.io import check_replaceable, json_digest
+from imagpose.io import json_digest
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.models.licences import model_licence
+from imagpose.outputs import check_replaceable
 from imagpose.pipeline.loading import check_backend, check_dtype, load_pipeline, precision_of
 from imagpose.pipeline.requests import lay_out
 from imagpose.pipeline.sampling import AT_ONCE

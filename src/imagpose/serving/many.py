@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import track
 
-from imagpose.io import LOCK_FILE, check_output_folder, check_replaceable, locked_folder
+from imagpose.io import LOCK_FILE, locked_folder
+from imagpose.outputs import check_output_folder, check_replaceable
 from imagpose.pictures import PICTURE_ENDINGS
 from imagpose.pose import PoseOptions
 from imagpose.provenance import Signature
@@ -117,7 +118,7 @@ def _check_out(out: Path) -> None:
     """Look at the folder of all people's results: an earlier call's is known by its lock, or by a result in it.
 
     Raises:
-        ValueError: it holds files and is no such folder; or see `io.check_output_folder`.
+        ValueError: it holds files and is no such folder; or see `outputs.check_output_folder`.
     """
     check_output_folder(out)
     entries = [*out.iterdir()] if out.is_dir() else []

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from imagpose.io import check_new_file, partial_file
+from imagpose.io import partial_file
+from imagpose.outputs import check_new_file
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file, write_openpose_json
 from imagpose.pose.library import NamedPose, library, named_poses, near_names
 from imagpose.serving.sheet import Cell, SheetSection, draw_sheet

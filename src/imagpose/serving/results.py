@@ -12,7 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from imagpose.io import read_json, result_folder, write_json
+from imagpose.io import read_json, write_json
+from imagpose.outputs import result_folder
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.provenance import Origin, Signature, save_generated
 from imagpose.serving.scores import Scores
@@ -102,7 +103,7 @@ def write_results(
     signature: Signature | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write pictures, sheet and record into a folder that appears when all are complete; see `io.result_folder`."""
+    """Write pictures, sheet and record into a folder that appears when all are complete; see `outputs.result_folder`."""
     seeds = {own.seed for own in outputs}
     with result_folder(out, overwrite) as folder:
         for own in outputs:

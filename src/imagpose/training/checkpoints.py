@@ -28,14 +28,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from imagpose.data.info import sha256_of
-from imagpose.io import (
-    carry_over,
-    check_output_folder,
-    json_digest,
-    mark_written,
-    partial_folder,
-    write_json,
-)
+from imagpose.io import json_digest, partial_folder, write_json
+from imagpose.outputs import carry_over, check_output_folder, mark_written
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.stage import Stage
 

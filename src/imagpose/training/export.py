@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from imagpose.io import check_replaceable, result_folder
+from imagpose.outputs import check_replaceable, result_folder
 from imagpose.pipeline import IMAGPosePipeline
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}

@@ -40,18 +40,9 @@ from imagpose.evaluation.reid.evaluate import Embed, open_embedder
 from imagpose.evaluation.reid.gate import Augmentation, Gate
 from imagpose.evaluation.reid.plan import PlannedGroup, PlannedPicture, counts_per_identity, grouped, plan_groups
 from imagpose.evaluation.reid.shortcut import real_or_generated
-from imagpose.io import (
-    check_output_folder,
-    check_unclaimed,
-    claim_folder,
-    clear_partial_files,
-    locked_folder,
-    partial_file,
-    read_json,
-    write_json,
-    write_text,
-)
+from imagpose.io import clear_partial_files, locked_folder, partial_file, read_json, write_json, write_text
 from imagpose.models.folder import model_name
+from imagpose.outputs import check_output_folder, check_unclaimed, claim_folder
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.sampling import Sampling

@@ -15,11 +15,12 @@ from PIL import Image
 from imagpose.data.reid import ReidPicture, labels_of, list_pictures
 from imagpose.devices import choose_device
 from imagpose.evaluation.report import markdown_table
-from imagpose.io import check_replaceable, result_folder, write_json
+from imagpose.io import write_json
 from imagpose.judges.identity import embed_people
 from imagpose.judges.reid import embed_pictures, load_reid_network, resized
 from imagpose.metrics.ranking import Labels, Ranking, rank_gallery
 from imagpose.metrics.statistics import Interval, bootstrap_mean
+from imagpose.outputs import check_replaceable, result_folder
 from imagpose.pictures import load_picture
 
 SHIPPED = "identity"
@@ -116,7 +117,7 @@ def write_result(result: ReidResult, out: Path, settings: dict[str, Any], overwr
     """Write ``result.json`` and ``queries.csv`` (rank and average precision of each) into a folder.
 
     Raises:
-        ValueError: see `io.check_replaceable`.
+        ValueError: see `outputs.check_replaceable`.
     """
     check_replaceable(out, overwrite)
     measures = {name: {"mean": own.mean, "low": own.low, "high": own.high} for name, own in result.measures().items()}

@@ -20,7 +20,8 @@ from imagpose.evaluation.reproduce.claims import MARGINS
 from imagpose.evaluation.reproduce.measuring import Measuring
 from imagpose.evaluation.reproduce.power import gap_to_decide, people_needed, seeds_needed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
-from imagpose.io import check_unclaimed, claim_folder, read_json, staged_folder, write_text
+from imagpose.io import read_json, write_text
+from imagpose.outputs import check_unclaimed, claim_folder, staged_folder
 from imagpose.pipeline.sampling import Sampling
 
 _STEPS, _TIMED = (5, 10, 20, 50), 5

@@ -19,8 +19,8 @@ from imagpose.evaluation.reproduce.items import OURS, STAR
 from imagpose.evaluation.reproduce.layout import Block, draw_blocks
 from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name
 from imagpose.evaluation.reproduce.page import PicturePage
-from imagpose.io import claim_folder
 from imagpose.models.folder import model_name
+from imagpose.outputs import claim_folder
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import draw_skeleton

@@ -23,8 +23,8 @@ from imagpose.evaluation.reproduce.page import (
     write_page,
     write_picture_page,
 )
-from imagpose.io import check_free_space, check_new_files, check_output_folder, staged_folder
 from imagpose.models.folder import model_name
+from imagpose.outputs import check_free_space, check_new_files, check_output_folder, staged_folder
 from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.sampling import Sampling
 from imagpose.views import ViewGrid

@@ -23,8 +23,9 @@ from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, writ
 from imagpose.evaluation.reid.gate import Augmentation
 from imagpose.evaluation.reproduce.page import check_matplotlib
 from imagpose.evaluation.reproduce.table4_page import Line, write_table4
-from imagpose.io import check_new_files, check_output_folder, claim_folder, locked_folder, partial_file, read_json
+from imagpose.io import locked_folder, partial_file, read_json
 from imagpose.models.folder import resolve_model
+from imagpose.outputs import check_new_files, check_output_folder, claim_folder
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import read_annotation_csv, write_annotation_csv
 from imagpose.training.configs import defaults_of, load_config

@@ -11,8 +11,9 @@ import numpy as np
 
 from imagpose.evaluation.report import markdown_table, versions_text
 from imagpose.evaluation.reproduce.page import machine_text
-from imagpose.io import staged_folder, write_text
+from imagpose.io import write_text
 from imagpose.metrics.statistics import FEWEST_PEOPLE, bootstrap_mean, difference_bounds
+from imagpose.outputs import staged_folder
 
 PUBLISHED = {
     "Standard": (33.4, 56.6, 64.9, 69.2),

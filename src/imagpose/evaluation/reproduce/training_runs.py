@@ -11,9 +11,10 @@ from urllib.parse import quote
 from safetensors import safe_open
 
 from imagpose.data.info import read_info
-from imagpose.io import claim_folder, read_json
+from imagpose.io import read_json
 from imagpose.models.kinds import check_base, check_image_encoder
 from imagpose.models.presets import ABLATIONS, find_preset
+from imagpose.outputs import claim_folder
 from imagpose.training.configs import defaults_of, load_config
 from imagpose.training.denoiser import train_denoiser
 from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from imagpose.evaluation.study.files import Key, Sheet, read_key, read_sheet
-from imagpose.io import result_folder, write_json, write_text
+from imagpose.io import write_json, write_text
 from imagpose.metrics.statistics import Interval, bootstrap_mean
+from imagpose.outputs import result_folder
 
 _NORMAL_QUANTILE = 1.959963984540054  # of 97.5 %
 

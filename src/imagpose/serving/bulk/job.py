@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagpose.io import check_output_folder, claim_folder, locked_folder
+from imagpose.io import locked_folder
+from imagpose.outputs import check_output_folder, claim_folder
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pipeline.sampling import AT_ONCE
 from imagpose.pose import PoseOptions

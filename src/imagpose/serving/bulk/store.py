@@ -3,7 +3,7 @@
 One process writes: the one that holds the folder's lock. Workers hand it what they made, so a worker that lives on after its
 job was killed cannot write anything twice.
 
-    settings.json                   what all results have in common (`io.claim_folder`)
+    settings.json                   what all results have in common (`outputs.claim_folder`)
     failed.csv                      requests without a result, and why
     pictures/<2 digits>/<id>/       as files: <pose>.png, ..., result.json
     pictures-00000.parquet, ...     as Parquet: a row for each picture
@@ -21,16 +21,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from imagpose.io import (
-    check_unclaimed,
-    clear_all_left_overs,
-    clear_partial_files,
-    partial_file,
-    read_json,
-    result_folder,
-    write_json,
-    write_text,
-)
+from imagpose.io import clear_all_left_overs, clear_partial_files, partial_file, read_json, write_json, write_text
+from imagpose.outputs import check_unclaimed, result_folder
 from imagpose.serving.bulk.table import Refused
 from imagpose.serving.bulk.worker import Answer
 from imagpose.serving.results import RECORD

@@ -32,6 +32,15 @@ def test_start_imports_nothing_heavy(code):
     assert result.stdout.strip().endswith("LOADED []"), result.stdout[-300:]
 
 
+def test_the_interpreter_ends_without_looking_through_what_is_loaded():
+    code = (
+        "import atexit, gc, sys; atexit.register(lambda: print('FROZEN', gc.get_freeze_count() > 1000));"  # called last
+        " from imagpose.cli import main; sys.argv = ['imagpose', '--version']; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "FROZEN True"
+
+
 def test_lazy_attributes_are_the_things_themselves():
     from imagpose.models.unet import IMAGPoseUNet
     from imagpose.pipeline import IMAGPosePipeline

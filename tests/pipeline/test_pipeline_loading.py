@@ -1,5 +1,6 @@
 """Saving, loading, and what is refused while loading."""
 
+import gc
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from imagpose import IMAGPosePipeline
 from imagpose.models import PatchAutoencoderKL
 from imagpose.models import folder as model_folder_module
+from imagpose.pipeline.loading import load_pipeline
 
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -165,3 +167,44 @@ def test_weights_of_another_shape_are_refused(broken):
     weights["conv_in.weight"] = weights["conv_in.weight"][:, :4].contiguous()
     save_file(weights, path)
     assert str(broken) in refuse(broken)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_garbage_is_not_collected_while_a_pipeline_is_read_and_as_before_after_it(saved, monkeypatch, is_on):
+    seen, made = [], []
+    read = IMAGPosePipeline.from_pretrained
+
+    def watched(*given, **named):
+        seen.append(gc.isenabled())
+        made.extend([] for _ in range(5000))
+        if len(seen) == 2:
+            raise OSError("cut short")
+        return read(*given, **named)
+
+    monkeypatch.setattr(IMAGPosePipeline, "from_pretrained", watched)
+    threshold = gc.get_threshold()
+    gc.set_threshold(10**9)  # so that nothing grows old by a look
+    if not is_on:
+        gc.disable()
+    try:
+        load_pipeline(str(saved), device="cpu")
+        young = {id(own) for generation in (0, 1) for own in gc.get_objects(generation)}
+        assert (gc.isenabled(), gc.get_freeze_count()) == (is_on, 0)
+        assert not is_on or young.isdisjoint(map(id, made))
+        with pytest.raises(OSError, match="cut short"):
+            load_pipeline(str(saved), device="cpu")
+        assert gc.isenabled() is is_on
+    finally:
+        gc.enable()
+        gc.set_threshold(*threshold)
+    assert seen == [False, False]
+
+
+def test_what_a_caller_has_frozen_stays_so(saved):
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        load_pipeline(str(saved), device="cpu")
+        assert gc.get_freeze_count() >= 0.9 * frozen > 0
+    finally:
+        gc.unfreeze()

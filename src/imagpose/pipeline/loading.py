@@ -5,6 +5,9 @@ The libraries are imported when it is called, so that commands refuse bad input 
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,18 +51,19 @@ def load_pipeline(
     """
     check_backend(backend, device)
     check_dtype(dtype, device)
-    import diffusers
-    import torch
-    import transformers
+    with _nothing_collected():
+        import diffusers
+        import torch
+        import transformers
 
-    from imagpose.models.onednn import route_by_onednn
-    from imagpose.models.scheduler import named_scheduler
-    from imagpose.pipeline.backends import Backend
-    from imagpose.pipeline.pipeline import IMAGPosePipeline
+        from imagpose.models.onednn import route_by_onednn
+        from imagpose.models.scheduler import named_scheduler
+        from imagpose.pipeline.backends import Backend
+        from imagpose.pipeline.pipeline import IMAGPosePipeline
 
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    pipeline = IMAGPosePipeline.from_pretrained(model, dtype=getattr(torch, DTYPES[dtype or "fp32"]))
+        diffusers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()
+        pipeline = IMAGPosePipeline.from_pretrained(model, dtype=getattr(torch, DTYPES[dtype or "fp32"]))
     if scheduler is not None:
         pipeline.scheduler = named_scheduler(scheduler, pipeline.scheduler)
     place = choose_device(device)
@@ -72,6 +76,21 @@ def load_pipeline(
         placed.unet.to(torch.bfloat16)
     placed.backend = Backend(backend)
     return placed
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Without the garbage collector, which would look through half a million new objects that are all in use."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            if not gc.get_freeze_count():  # what a caller has frozen stays so
+                gc.freeze()
+                gc.unfreeze()  # together: what is new counts as old, and is not looked through at once
+            gc.enable()
 
 
 def networks_of(pipeline: IMAGPosePipeline) -> dict[str, nn.Module]:

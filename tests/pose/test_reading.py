@@ -174,6 +174,25 @@ def test_unsure_units_are_asked_for_with_both_readings(tmp_path, standing):
     np.testing.assert_allclose(pose.keypoints[0, :2], [(points[0, 0] + 1) * 192, (points[0, 1] + 1) * 256], atol=0.01)
 
 
+def test_what_may_be_percent_of_the_frame_is_asked_for(tmp_path, standing):
+    points = np.round(standing.keypoints / [3.84, 5.12, 1], 3)
+    path = written(tmp_path, openpose(points, canvas_width=384, canvas_height=512))
+    message = "could be percent of the frame, or pixels in its upper left corner .* of 512x384, stated by the file"
+    with pytest.raises(ValueError, match=message):
+        read_poses(path)
+    (pose,) = read_poses(path, units="percent")
+    np.testing.assert_allclose(pose.keypoints, standing.keypoints, atol=0.01)
+    (pose,) = read_poses(path, units="pixels")
+    np.testing.assert_allclose(pose.keypoints, points, atol=0.01)
+    (pose,) = read_poses(written(tmp_path, openpose(points, canvas_width=96, canvas_height=128)))  # it fills the frame
+    np.testing.assert_allclose(pose.keypoints, points, atol=0.01)
+    data = openpose(points, canvas_width=384, canvas_height=512)
+    data["people"] += openpose(standing.keypoints)["people"]  # who is larger, so that these are pixels
+    with pytest.warns(UserWarning, match="person 2 is taken"):
+        np.testing.assert_allclose(read_pose(written(tmp_path, data)).keypoints, standing.keypoints, atol=0.01)
+    np.testing.assert_allclose(read_pose(written(tmp_path, data), person=1).keypoints, points, atol=0.01)
+
+
 def test_the_frame_of_the_file_comes_first_then_the_option_then_the_picture(tmp_path, standing):
     path = written(tmp_path, openpose(standing.keypoints), "walk_keypoints.json")
     Image.new("RGB", (400, 600)).save(tmp_path / "walk.jpg")
@@ -296,7 +315,7 @@ def test_a_stated_frame_that_most_points_leave_is_said(tmp_path, standing):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"units": "metres"}, "pixels, fractions, signed expected"),
+        ({"units": "metres"}, "pixels, fractions, percent, signed expected"),
         ({"frame": (0, 5)}, "height x width in pixels expected"),
         ({"person": 0}, "counted from 1"),
         ({"min_confidence": 2}, "0 to 1 expected"),

@@ -122,7 +122,11 @@ SAMPLING: OptionTable = {
 # Fields of `pose.PoseOptions`: the options of every command that reads poses.
 _READING: OptionTable = {
     "units": _row(
-        str | None, None, "--pose-units", help="pixels, fractions ([0, 1]) or signed ([-1, 1]).", panel=_READING_PANEL
+        str | None,
+        None,
+        "--pose-units",
+        help="pixels, fractions ([0, 1]), percent ([0, 100]) or signed ([-1, 1]).",
+        panel=_READING_PANEL,
     ),
     "frame": _row(
         str | None,

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-UNITS = ("pixels", "fractions", "signed")  # of the frame: pixels, [0, 1], [-1, 1]
+UNITS = ("pixels", "fractions", "percent", "signed")  # of the frame: pixels, [0, 1], [0, 100], [-1, 1]
 MIN_CONFIDENCE = 0.1
 _BULK = 0.8  # share of the coordinates that decides
 _LARGEST_FRACTION, _SMALLEST_PIXELS = 1.5, 8.0
 _SLIGHTLY_OUTSIDE, _CLEARLY_SIGNED = -0.15, -0.3
 _FEW_NEGATIVE, _MANY_NEGATIVE = 0.15, 0.25
 _FARTHEST_FRACTION, _FARTHEST = 3.0, 100_000.0
+_LEAST_PERCENT = 50.0  # of the frame that people in percent fill, in height or width
 
 
 def drop_missing(points: np.ndarray, min_confidence: float, units: str | None) -> np.ndarray:
@@ -27,13 +28,13 @@ def drop_missing(points: np.ndarray, min_confidence: float, units: str | None) -
         units: one of `UNITS`, None where they are not known yet.
     """
     x, y, confidence = np.moveaxis(np.asarray(points, np.float64), -1, 0)
-    limit = _FARTHEST if units in (None, "pixels") else _FARTHEST_FRACTION
+    limit = {None: _FARTHEST, "pixels": _FARTHEST, "percent": 100 * _FARTHEST_FRACTION}.get(units, _FARTHEST_FRACTION)
     with np.errstate(invalid="ignore"):
         missing = ~(np.isfinite(x) & np.isfinite(y) & (np.abs(x) <= limit) & (np.abs(y) <= limit))
         missing |= ~(confidence >= min_confidence) | (confidence <= 0) | ((x == -1) & (y == -1))
         if units != "signed":
             missing |= (x == 0) & (y == 0)
-        if units in ("pixels", "fractions"):
+        if units in ("pixels", "fractions", "percent"):
             missing |= (x == -1) | (y == -1)
     return np.where(missing[..., None], 0.0, points)
 
@@ -67,12 +68,29 @@ def find_units(points: Iterable[np.ndarray]) -> str | None:
     return None
 
 
+def percent_reach(points: Iterable[np.ndarray]) -> np.ndarray | None:
+    """How far right and down a file's points reach if they may be percent of the frame; None where they are not.
+
+    As pixels of a frame of twice that or more, all people of the file stand in its upper left corner, small.
+
+    Args:
+        points: (n, 3) of each person, missing points with confidence 0.
+
+    Returns:
+        (x, y): the largest in 0..100 of nineteen in twenty coordinates, which span at least half of that range.
+    """
+    places = np.concatenate([one[one[:, 2] > 0, :2] for one in points])
+    low, high = np.quantile(places, (0.05, 0.95), axis=0)
+    possible = low.min() >= 0 and high.max() <= 100 and (high - low).max() >= _LEAST_PERCENT
+    return high if possible else None
+
+
 def to_pixels(points: np.ndarray, units: str, size: tuple[int, int]) -> np.ndarray:
     """Found points (..., 3) in pixels of a frame of `size` (height, width); missing ones stay at 0, 0."""
     places = points[..., :2]
     frame = np.array([size[1], size[0]], np.float64)
-    if units == "fractions":
-        places = places * frame
+    if units in ("fractions", "percent"):
+        places = places * frame / (100 if units == "percent" else 1)
     elif units == "signed":
         places = (places + 1) / 2 * frame
     return np.concatenate([np.where(points[..., 2:] > 0, places, 0.0), points[..., 2:]], -1)

@@ -16,6 +16,7 @@ from imagpose.pose.choice import (
     drop_missing,
     find_units,
     nearest_person,
+    percent_reach,
     to_pixels,
 )
 from imagpose.pose.keypoints import Pose
@@ -25,7 +26,7 @@ from imagpose.pose.points import Person, Record
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
 _OPENPOSE_ENDING = "_keypoints"
 _SHAPE_TOLERANCE = 0.02
-_SETTLE_UNITS = "--pose-units pixels, fractions ([0, 1]) or signed ([-1, 1])"
+_SETTLE_UNITS = "--pose-units pixels, fractions ([0, 1]), percent ([0, 100]) or signed ([-1, 1])"
 _SETTLE_FRAME = "--pose-frame HEIGHTxWIDTH"
 
 
@@ -38,7 +39,8 @@ class PoseOptions:
     """What settles how a file is read, where it does not say so itself.
 
     Attributes:
-        units: "pixels", "fractions" ([0, 1]) or "signed" ([-1, 1]); None: found from the bulk of the points.
+        units: "pixels", "fractions" ([0, 1]), "percent" ([0, 100]) or "signed" ([-1, 1]); None: found from the bulk of
+            the points.
         frame: height and width in pixels, for files that state none.
         person: which of several people, counted from 1 in the order of the file; None: the most complete and largest.
         min_confidence: points of less are missing.
@@ -112,11 +114,12 @@ def settle(
     units = options.units or find_units(bodies)
     if units is None:
         raise ValueError(f"the coordinates could be {_readings(everyone)}; say which: {_SETTLE_UNITS}")
+    reach = percent_reach(bodies) if options.units is None and units == "pixels" else None
     entries, notes = [], []
     for number, record in enumerate(records, 1):
         where = record.name or f"picture {number}"
         try:
-            entry, said = _entry(record, units, options, picture, path)
+            entry, said = _entry(record, units, reach, options, picture, path)
         except ValueError as error:
             raise ValueError(f"{where}: {error}" if len(records) > 1 else str(error)) from None
         if entry is not None:
@@ -138,9 +141,14 @@ def _readings(people: list[Person]) -> str:
 
 
 def _entry(
-    record: Record, units: str, options: PoseOptions, picture: tuple[int, int] | None, path: Path | None
+    record: Record,
+    units: str,
+    reach: np.ndarray | None,
+    options: PoseOptions,
+    picture: tuple[int, int] | None,
+    path: Path | None,
 ) -> tuple[ReadPose | None, list[str]]:
-    """The pose of one picture, and notes; None where nobody is found in it."""
+    """The pose of one picture, and notes; None where nobody is found in it. `reach` is of `percent_reach`."""
     bodies = [drop_missing(person.body, options.min_confidence, units) for person in record.people]
     bodies = [b if person.lists_neck else with_neck(b) for b, person in zip(bodies, record.people, strict=True)]
     found = [index for index, body in enumerate(bodies) if body[:, 2].any()]
@@ -162,6 +170,11 @@ def _entry(
                 f"{len(found)} people; person {chosen + 1} is taken, the most complete in the largest box (--person)"
             )
     size, frame_from = _frame(record, units, bodies[chosen], options, picture, path)
+    if reach is not None and (2 * reach <= size[::-1]).all():
+        raise ValueError(
+            f"the coordinates could be percent of the frame, or pixels in its upper left corner (up to y {reach[1]:.0f},"
+            f" x {reach[0]:.0f} of {_size(size)}, {frame_from}); say which: {_SETTLE_UNITS}"
+        )
     pose = _pose(bodies[chosen], record.people[chosen].hands, units, size, options)
     is_stated, is_outside = frame_from == "stated by the file", pose.inside.sum() * 2 < pose.visible.sum()
     if is_stated and is_outside:

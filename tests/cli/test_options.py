@@ -7,6 +7,7 @@ from typer.main import get_command
 
 from imagpose.cli.commands import app
 from imagpose.cli.options import with_settings
+from imagpose.data.rendered import prepare_people
 from imagpose.pipeline.sampling import Sampling
 from imagpose.serving.settings import GenerateSettings
 
@@ -41,3 +42,29 @@ def test_options_become_settings():
         crop=False, place="source", mark="visible", sampling=sampling,
     )  # fmt: skip
     assert seen == [expected]
+
+
+@pytest.mark.parametrize(
+    ("command", "refused"),
+    [
+        ("generate --source a.png --pose walk-01 --mask m.png --out x", "--background"),
+        ("generate --source a.png --pose walk-01 --keep-best --out x", "--samples"),
+        ("bulk requests.csv --out x --worker-cpus 2", "--engine ray"),
+        ("train denoiser --config c.yaml --gpus 2", "--dry-run"),
+        ("train denoiser --config c.yaml --rate 1.5", "--dry-run"),
+        ("train denoiser --config c.yaml --dry-run --overfit 2", "--overfit"),
+        ("reid evaluate --data set --network net --weight 0.5", "--enrich"),
+        ("reid evaluate --data set --network net --model other", "--enrich"),
+        ("reid evaluate --data set --network net --steps 5", "--enrich"),
+        ("prepare deepfashion --pictures p --lists l --detect mediapipe --keypoint-frame 256x176 --out x", "detected"),
+        ("reproduce all --data set --budget 10 --out x", "--config"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(run, tmp_path, monkeypatch, command, refused):
+    monkeypatch.chdir(tmp_path)
+    if "--data set --budget" in command:
+        prepare_people(2_000_000, 2, 5, 64, 48, tmp_path / "set", workers=1)
+    result = run(*command.split())
+    assert result.code == 2 and result.err.startswith("error: ") and result.err.count("\n") == 1, result.err
+    assert refused in result.err
+    assert not (tmp_path / "x").exists()

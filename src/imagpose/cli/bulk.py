@@ -42,7 +42,9 @@ Models = Annotated[
 Address = Annotated[
     str | None, option(help="Ray's cluster, auto for this machine's; default: one is started.", panel=_WORKERS)
 ]
-Cpus = Annotated[float, option(help="Of Ray's cores, for each worker.", panel=_WORKERS, min=0.01)]
+Cpus = Annotated[
+    float | None, option(help="Of Ray's cores, for each worker; default: half of one.", panel=_WORKERS, min=0.01)
+]
 Gpus = Annotated[
     float | None,
     option(help="Of Ray's GPUs, for each worker; default: 1 where there are some.", panel=_WORKERS, min=0),
@@ -65,7 +67,7 @@ def bulk(
     engine: EngineName = "local",
     workers: Models = 1,
     address: Address = None,
-    worker_cpus: Cpus = 0.5,
+    worker_cpus: Cpus = None,
     worker_gpus: Gpus = None,
     model: Model = "mini",
     device: Device = None,
@@ -106,13 +108,13 @@ def _say_done(out: Path, done: BulkReport) -> None:
         raise typer.Exit(1)
 
 
-def _engine(name: str, workers: int, address: str | None, cpus: float, gpus: float | None) -> Engine:
+def _engine(name: str, workers: int, address: str | None, cpus: float | None, gpus: float | None) -> Engine:
     from imagpose.serving.bulk.engines import ENGINES, LocalEngine, RayEngine
 
     if name not in ENGINES:
         raise ValueError(f"engine {name!r}: one of {', '.join(ENGINES)} expected")
     if name == "ray":
-        return RayEngine(workers, address, cpus, gpus)
-    if address is not None or gpus is not None:
-        raise ValueError("--address and --worker-gpus are of --engine ray")
+        return RayEngine(workers, address, 0.5 if cpus is None else cpus, gpus)
+    if (address, cpus, gpus) != (None, None, None):
+        raise ValueError("--address, --worker-cpus and --worker-gpus are of --engine ray")
     return LocalEngine(workers)

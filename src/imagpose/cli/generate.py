@@ -81,8 +81,13 @@ def generate(
 ) -> None:
     """Generate one picture per pose, named after the poses."""
     from imagpose.serving.generate import generate as generate_one
+    from imagpose.serving.ground import KEEP
     from imagpose.serving.many import generate_people
 
+    if mask and settings.background == KEEP:
+        raise ValueError("--mask says what --background replaces: give that too, or leave --mask out")
+    if settings.keep_best and settings.samples == 1:
+        raise ValueError("--keep-best chooses one of several samples: give --samples too, or leave --keep-best out")
     signature = read_signature(c2pa_certificate, c2pa_key)
     options: dict[str, Any] = {
         "out": out, "model": model, "reading": reading, "device": device, "dtype": dtype, "backend": backend,

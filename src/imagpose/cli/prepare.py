@@ -102,6 +102,8 @@ def deepfashion(
     from imagpose.data.counts import counts_table
     from imagpose.data.deepfashion import prepare_deepfashion
 
+    if detect is not None and keypoint_frame is not None:
+        raise ValueError("--keypoint-frame is of annotated key points; detected ones have their pictures' frame")
     frame = keypoint_frame or ("256x176" if annotations else "256x256")
     info, counts = prepare_deepfashion(
         pictures, lists, out, annotations=annotations or (), poses=poses, detect=detect, keypoint_frame=parse_size(frame),

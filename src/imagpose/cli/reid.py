@@ -26,6 +26,7 @@ ViewSize = Annotated[
     str | None, typer.Option("--size", help="Height x width of the views in the model; default: that of the pictures.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU where there is one.")]
+_WEIGHT = 0.3
 
 
 @app.command(
@@ -51,7 +52,9 @@ def evaluate(
         str | None,
         typer.Option(help="query, gallery or query,gallery: these pictures are also turned into 8 standard poses."),
     ] = None,
-    weight: Annotated[float, typer.Option(help="Of the generated pictures' mean feature, with --enrich.")] = 0.3,
+    weight: Annotated[
+        float | None, typer.Option(help="Of the generated pictures' mean feature, with --enrich; default 0.3.")
+    ] = None,
     model: Model = "mini",
     size: ViewSize = None,
     device: Device = None,
@@ -66,14 +69,16 @@ def evaluate(
 
     if out is not None:
         check_replaceable(out, overwrite)
-    parts = [] if enrich is None else enrich.split(",")
+    parts, share = [] if enrich is None else enrich.split(","), _WEIGHT if weight is None else weight
     if enrich is not None:
-        check_enriching(parts, weight)
+        check_enriching(parts, share)
+    elif (weight, model, size, sampling) != (None, "mini", None, type(sampling)()):
+        raise ValueError("--weight, --model, --size and the options of sampling are of --enrich: leave them out")
     embed, change, settings = open_embedder(network, device), None, {"data": str(data), "network": network}
     if enrich is not None:
         views = parse_size(size) if size else size_of(list_pictures(data, "query"))
-        change = enriching(open_drawing(model, sampling, views, device=device), embed, parts, weight, sampling.seed)
-        settings |= {"enrich": enrich, "weight": str(weight), "model": model, "sampling": str(sampling)}
+        change = enriching(open_drawing(model, sampling, views, device=device), embed, parts, share, sampling.seed)
+        settings |= {"enrich": enrich, "weight": str(share), "model": model, "sampling": str(sampling)}
     result = evaluate_reid(data, embed, change)
     typer.echo(f"{result.table()}\n\n{result.counts()}")
     if out is not None:

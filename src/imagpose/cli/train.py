@@ -67,15 +67,19 @@ def denoiser(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print memory by part and days, and do nothing.")] = False,
-    gpus: Annotated[int, typer.Option(min=1, help="With --dry-run: GPUs of the run.")] = 1,
+    gpus: Annotated[int | None, typer.Option(min=1, help="With --dry-run: GPUs of the run; default 1.")] = None,
     rate: Annotated[float | None, typer.Option(help="With --dry-run: canvases/s of a GPU, as measured.")] = None,
 ) -> None:
     """Stage 3: UNet, pose encoder and feature tokens."""
     if dry_run:
         from imagpose.training.denoiser.dry_run import dry_run as needs
 
-        typer.echo(needs(config, overrides, gpus, rate))
+        if overfit is not None:
+            raise ValueError("--dry-run says what the whole training needs: leave --overfit out")
+        typer.echo(needs(config, overrides, gpus or 1, rate))
         return
+    if gpus is not None or rate is not None:
+        raise ValueError("--gpus and --rate are of --dry-run: they change nothing in a training")
     from imagpose.training.denoiser import OVERFIT_LOSS, train_denoiser
 
     if overfit is None:

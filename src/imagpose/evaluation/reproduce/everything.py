@@ -123,6 +123,9 @@ def reproduce_all(everything: Everything, say: Callable[[str], None]) -> str:
     """
     if everything.config is not None and everything.budget is None:
         raise ValueError("variants are trained for a number of steps: give --budget beside --config")
+    trained = (everything.budget, everything.presets, everything.encoders, everything.overrides)
+    if everything.config is None and any(trained):
+        raise ValueError("--budget, --preset, --image-encoder and key=value are of trained variants: give --config too")
     out = everything.measuring.out
     jobs = everything.jobs()
     check_unclaimed(out, ("report.md", *(f"{folder}/{item}.md" for folder, item, _ in jobs)))

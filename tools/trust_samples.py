@@ -114,8 +114,7 @@ def _pose_files(folder: Path) -> Iterator[Sample]:
 
 
 def _lists(folder: Path) -> Iterator[Sample]:
-    from imagpose.data.pairs import read_pairs
-    from imagpose.evaluation.model_requests import read_view_pairs
+    from imagpose.data.pairs import read_pairs, read_view_pairs
     from imagpose.pose import read_annotation_csv
 
     points = ", ".join(str(3 + number) for number in range(18))

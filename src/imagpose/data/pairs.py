@@ -90,36 +90,59 @@ def read_pairs(path: Path | str, name_of: Callable[[str], str | None]) -> list[V
         ValueError: another ending, header or line; the message names the line.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"list of pairs not found: {path}")
     if path.suffix not in (".csv", ".txt"):
         raise ValueError(f"{path}: a list of pairs is a .csv (from,to) or a .txt (target first), not {path.suffix!r}")
+    pairs: list[ViewPair] = []
+    for number, source, target in _columns(path, "from", "to") if path.suffix == ".csv" else _target_first(path):
+        names = name_of(source), name_of(target)
+        if names[0] is None or names[1] is None:
+            raise ValueError(f"{path}, line {number}: {source if names[0] is None else target!r} is no picture's name")
+        pairs.append((names[0], names[1]))
+    return pairs
+
+
+def read_view_pairs(path: Path) -> list[ViewPair]:
+    """Our own list, as `write_pairs` writes it; each pair once.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, other columns, a line without both, or no pair.
+    """
+    pairs = dict.fromkeys((source, target) for _, source, target in _columns(path, *_HEADER))
+    if not pairs:
+        raise ValueError(f"{path} holds no pair")
+    return list(pairs)
+
+
+def _columns(path: Path, source: str, target: str) -> Iterator[tuple[int, str, str]]:
+    """Number of the line, source and target of each line of a CSV file with these two columns."""
+    (_, head), *lines = _lines(path) or [(1, [])]
+    if not {source, target} <= set(head):
+        raise ValueError(f"{path}: the first line must have the columns {source} and {target}")
+    places = head.index(source), head.index(target)
+    for number, cells in lines:
+        if len(cells) <= max(places):
+            raise ValueError(f"{path}, line {number}: {source} and {target} expected")
+        yield number, cells[places[0]], cells[places[1]]
+
+
+def _target_first(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Number of the line, source and target, for each source of a line."""
+    for number, (target, *sources) in _lines(path):
+        if not sources:
+            raise ValueError(f"{path}, line {number}: target and sources expected")
+        yield from ((number, source, target) for source in sources)
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """The lines of a list that are not empty, with their numbers, cut at the commas."""
+    if not path.is_file():
+        raise FileNotFoundError(f"list of pairs not found: {path}")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a text file ({error})") from None
-    pairs: list[ViewPair] = []
-    is_csv = path.suffix == ".csv"
-    columns = (0, 1)
-    if is_csv:
-        if not rows or not {"from", "to"} <= set(rows[0]):
-            raise ValueError(f"{path}: the first line must have the columns from and to")
-        columns = (rows[0].index("from"), rows[0].index("to"))
-    for number, row in enumerate(rows[is_csv:], 1 + is_csv):
-        if not any(row):
-            continue
-        if len(row) <= max(columns):
-            raise ValueError(f"{path}, line {number}: {'from and to' if is_csv else 'target and sources'} expected")
-        couples = [(row[columns[0]], row[columns[1]])] if is_csv else [(source, row[0]) for source in row[1:]]
-        for source, target in couples:
-            names = name_of(source), name_of(target)
-            if names[0] is None or names[1] is None:
-                raise ValueError(
-                    f"{path}, line {number}: {source if names[0] is None else target!r} is no picture's name"
-                )
-            pairs.append((names[0], names[1]))
-    return pairs
+    return [(number, row) for number, row in enumerate(rows, 1) if any(row)]
 
 
 def write_pairs(pairs: Iterable[ViewPair], path: Path) -> None:

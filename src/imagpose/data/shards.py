@@ -12,6 +12,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,48 +22,31 @@ from imagpose.data.records import ViewRecord
 from imagpose.io import partial_file
 
 _POINTS = 18 * 3
-_TEXT = {"dtype": "string", "_type": "Value"}
-_PIXELS = {"dtype": "int32", "_type": "Value"}
-_FEATURES = {
-    "identity": _TEXT,
-    "view": _TEXT,
-    "picture": {"_type": "Image"},
-    "width": _PIXELS,
-    "height": _PIXELS,
-    "keypoints": {"feature": {"dtype": "float32", "_type": "Value"}, "length": _POINTS, "_type": "Sequence"},
-    "mask": {"_type": "Image"},
-    "split": _TEXT,
-    "source_file": _TEXT,
-    "style": _TEXT,
-    "parts": {"_type": "Image"},
-}
-_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-SCHEMA = pa.schema(
-    [
-        ("identity", pa.string()),
-        ("view", pa.string()),
-        ("picture", _PICTURE),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("keypoints", pa.list_(pa.float32(), _POINTS)),
-        ("mask", _PICTURE),
-        ("split", pa.string()),
-        ("source_file", pa.string()),
-        ("style", pa.string()),
-        ("parts", _PICTURE),
-    ],
-    metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
+# Each kind of column: its type here, and what `datasets` is told of it.
+_TEXT = pa.string(), {"dtype": "string", "_type": "Value"}
+_PIXELS = pa.int32(), {"dtype": "int32", "_type": "Value"}
+_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())]), {"_type": "Image"}
+_KEYPOINTS = (
+    pa.list_(pa.float32(), _POINTS),
+    {"feature": {"dtype": "float32", "_type": "Value"}, "length": _POINTS, "_type": "Sequence"},
 )
+_COLUMNS: dict[str, tuple[pa.DataType, dict[str, Any]]] = {
+    "identity": _TEXT, "view": _TEXT, "picture": _PICTURE, "width": _PIXELS, "height": _PIXELS, "keypoints": _KEYPOINTS,
+    "mask": _PICTURE, "split": _TEXT, "source_file": _TEXT, "style": _TEXT, "parts": _PICTURE,
+}  # fmt: skip
+_PICTURES = [name for name, kind in _COLUMNS.items() if kind is _PICTURE]
 _OPTIONAL = {"style", "parts"}  # columns that shards of earlier versions lack
 _NULLABLE = {"mask", *_OPTIONAL}
+SCHEMA = pa.schema(
+    [(name, kind) for name, (kind, _) in _COLUMNS.items()],
+    metadata={"huggingface": json.dumps({"info": {"features": {name: told for name, (_, told) in _COLUMNS.items()}}})},
+)
 # Pictures are compressed already.
 _COMPRESSION = {
-    name: "none" if name.endswith(".bytes") else "snappy"
-    for name in (
-        "identity", "view", "picture.bytes", "picture.path", "width", "height", "keypoints.list.element", "mask.bytes",
-        "mask.path", "split", "source_file", "style", "parts.bytes", "parts.path",
-    )
-}  # fmt: skip
+    **dict.fromkeys((name for name in _COLUMNS if name not in (*_PICTURES, "keypoints")), "snappy"),
+    "keypoints.list.element": "snappy",
+    **{f"{name}.{part}": how for name in _PICTURES for part, how in (("bytes", "none"), ("path", "snappy"))},
+}
 
 
 @contextlib.contextmanager
@@ -85,13 +69,10 @@ def write_shard(path: Path) -> Iterator[Callable[[Sequence[ViewRecord]], None]]:
 
 
 def _table(person: Sequence[ViewRecord]) -> pa.Table:
-    points = np.concatenate([np.asarray(record.keypoints, np.float32).ravel() for record in person])
-    columns = {
-        **{name: [_file(getattr(record, name)) for record in person] for name in ("picture", "mask", "parts")},
-        "keypoints": pa.FixedSizeListArray.from_arrays(pa.array(points), _POINTS),
-    }
-    for name in ("identity", "view", "width", "height", "split", "source_file", "style"):
-        columns[name] = [getattr(record, name) for record in person]
+    columns: dict[str, Any] = {name: [getattr(record, name) for record in person] for name in _COLUMNS}
+    columns |= {name: [_file(encoded) for encoded in columns[name]] for name in _PICTURES}
+    points = np.concatenate([np.asarray(own, np.float32).ravel() for own in columns["keypoints"]])
+    columns["keypoints"] = pa.FixedSizeListArray.from_arrays(pa.array(points), _POINTS)
     return pa.table(columns, schema=SCHEMA)
 
 
@@ -142,7 +123,7 @@ def read_person(shard: pq.ParquetFile, row_group: int) -> list[ViewRecord]:
     stored = [name for name in SCHEMA.names if name in shard.schema_arrow.names]
     table = shard.read_row_group(row_group, columns=stored, use_threads=False)
     points = keypoints_of(table)
-    pictures = [name for name in ("picture", "mask", "parts") if name in stored]
+    pictures = [name for name in _PICTURES if name in stored]
     return [
         ViewRecord(**row | {"keypoints": keypoints} | {name: (row[name] or {}).get("bytes") for name in pictures})
         for row, keypoints in zip(table.drop_columns(["keypoints"]).to_pylist(), points, strict=True)

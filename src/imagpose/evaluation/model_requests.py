@@ -5,7 +5,6 @@ A pair names a source and a target, both "<identity>/<view>" of a prepared data 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagpose.data.dataset import PersonDataset
-from imagpose.data.pairs import ViewPair, pairs_of_dataset, sample_pairs
+from imagpose.data.pairs import ViewPair, pairs_of_dataset, read_view_pairs, sample_pairs
 from imagpose.data.records import identity_of
 from imagpose.evaluation.folders import refuse
 from imagpose.evaluation.judging import SPLIT
@@ -179,27 +178,6 @@ def _listed_pairs(evaluation: ModelEvaluation) -> list[ViewPair]:
         text = "show shoulders and hips; give a list of pairs"
         raise ValueError(f"{evaluation.data}: no two views of one person in {SPLIT} {text}")
     return listed
-
-
-def read_view_pairs(path: Path) -> list[ViewPair]:
-    """The pairs of a CSV file with the columns `source,target`, as `imagpose prepare` writes it; each pair once.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file, other columns, or no pair.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"list of pairs not found: {path}")
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if not {"source", "target"} <= set(reader.fieldnames or ()):
-                raise ValueError(f"{path}: the first line must have the columns source and target")
-            rows = [(row["source"], row["target"]) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a text file ({error})") from None
-    if not rows:
-        raise ValueError(f"{path} holds no pair")
-    return list(dict.fromkeys(rows))
 
 
 def check_pairs(pairs: Sequence[ViewPair], views: Mapping[str, Sequence[str]]) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from imagpose.data.pairs import write_pairs
-from imagpose.evaluation.model_requests import DatasetRequest, check_pairs, plan_requests, read_view_pairs
+from imagpose.data.pairs import read_view_pairs, write_pairs
+from imagpose.evaluation.model_requests import DatasetRequest, check_pairs, plan_requests
 from imagpose.views import ViewGrid
 
 VIEWS = {"ann": [f"ann/{view}" for view in "abcde"], "bo": ["bo/x", "bo/y", "bo/z"]}
@@ -97,7 +97,12 @@ def test_the_list_that_prepare_writes_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("from,to\na,b\n", "columns source and target"), ("source,target\n", "holds no pair"), ("", "columns source")],
+    [
+        ("from,to\na,b\n", "columns source and target"),
+        ("source,target\n", "holds no pair"),
+        ("", "columns source"),
+        ("source,target\n\nann/b,ann/a\nann/b\n", "line 4: source and target expected"),
+    ],
 )
 def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / "pairs.csv"

@@ -11,8 +11,6 @@ from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pixels import padded_size
 from imagpose.views import ViewGrid, view_multiple
 
-__all__ = ["GRID", "build", "make_inputs"]
-
 GRID = ViewGrid(2, 2)
 _FACTOR = 8
 _TOKENS = 258

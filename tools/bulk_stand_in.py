@@ -24,8 +24,6 @@ from imagpose.pose.library import library
 from imagpose.serving.bulk import run_bulk
 from imagpose.serving.bulk.engines import Engine, LocalEngine, RayEngine
 
-__all__ = ["FAILING_SEED", "KILLING_SEED", "STAND_IN", "StandIn", "engine_of", "stand_in_picture", "write_table"]
-
 FAILING_SEED, KILLING_SEED = 6_660_001, 6_660_002
 """Seeds at which a stand-in raises an error, and at which it kills its own process."""
 STAND_IN = "trial/stand-in"

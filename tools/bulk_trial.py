@@ -33,8 +33,6 @@ from imagpose.io import read_json
 from imagpose.serving.bulk import run_bulk
 from imagpose.serving.settings import GenerateSettings
 
-__all__ = ["results", "trial"]
-
 _COMPARED_OF_MINI = 8
 Found = Iterator[tuple[str, str, bytes]]
 

@@ -25,8 +25,6 @@ from imagpose.pose import LIMBS
 from imagpose.pose.keypoints import KEYPOINT_NAMES
 from imagpose.pose.keypoints import MIRRORED as _MIRRORED
 
-__all__ = ["Batch", "Groups", "load_groups", "make_batch", "make_groups"]
-
 MIRRORED = list(_MIRRORED)
 _POINTS = len(KEYPOINT_NAMES)
 _NECK, _HIPS, _KNEES = 1, (8, 11), (9, 12)

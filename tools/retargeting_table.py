@@ -24,8 +24,6 @@ from imagpose.people.skinning import pose_identity
 from imagpose.pose import LIMBS, Pose
 from imagpose.pose.retarget import can_be_fitted, retarget
 
-__all__ = ["HEIGHT", "WIDTH", "Pairs", "errors", "fitted", "make_pairs"]
-
 HEIGHT, WIDTH, VIEWS = 256, 176, 4
 _PEOPLE = 400
 _FRONT, _STANDING = 0, "stand"

@@ -10,8 +10,6 @@ from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.scheduler import build_scheduler
 from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["tiny_pipeline"]
-
 HEIGHT, WIDTH = 32, 16
 
 

@@ -145,12 +145,15 @@ def read_film_packet(path: Path) -> bytes:
 def is_clip(path: Path) -> bool:
     """Whether a file is a video that PyAV is asked to read, by its first bytes; GIF is a picture."""
     with path.open("rb") as file:
-        start = file.read(12)
+        return begins_clip(file.read(12))
+
+
+def begins_clip(start: bytes) -> bool:
+    """Whether these are the first 12 bytes, or more, of such a video."""
     return (
         start[4:8] == b"ftyp"
-        or start[:4] in (b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")
+        or start.startswith((b"\x1a\x45\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"FLV"))
         or (start[:4] == b"RIFF" and start[8:11] == b"AVI")
-        or start[:3] == b"FLV"
     )
 
 

@@ -18,54 +18,23 @@ if TYPE_CHECKING:
     from imagpose.people.identity import Identity, make_identity
     from imagpose.people.motion import Motion, Posture, sample_motion
     from imagpose.people.render_set import iterate_views
-    from imagpose.people.scene import (
-        View,
-        interpolate_motions,
-        motion_of,
-        pose_motion,
-        render_view,
-    )
+    from imagpose.people.scene import View, interpolate_motions, motion_of, pose_motion, render_view
     from imagpose.people.splits import TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS
 
-_HOMES = {
-    "Camera": "camera",
-    "ViewSpec": "camera",
-    "Identity": "identity",
-    "make_identity": "identity",
-    "Motion": "motion",
-    "Posture": "motion",
-    "sample_motion": "motion",
-    "iterate_views": "render_set",
-    "View": "scene",
-    "interpolate_motions": "scene",
-    "motion_of": "scene",
-    "pose_motion": "scene",
-    "render_view": "scene",
-    "sample_view_specs": "camera",
-    "TEST_SEEDS": "splits",
-    "TRAIN_SEEDS": "splits",
-    "VALIDATION_SEEDS": "splits",
+_MODULES = {
+    "camera": ("Camera", "ViewSpec", "sample_view_specs"),
+    "identity": ("Identity", "make_identity"),
+    "motion": ("Motion", "Posture", "sample_motion"),
+    "render_set": ("iterate_views",),
+    "scene": ("View", "interpolate_motions", "motion_of", "pose_motion", "render_view"),
+    "splits": ("TEST_SEEDS", "TRAIN_SEEDS", "VALIDATION_SEEDS"),
 }
-
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
-    "TEST_SEEDS",
-    "TRAIN_SEEDS",
-    "VALIDATION_SEEDS",
-    "Camera",
-    "Identity",
-    "Motion",
-    "Posture",
-    "View",
-    "ViewSpec",
-    "interpolate_motions",
-    "iterate_views",
-    "make_identity",
-    "motion_of",
-    "pose_motion",
-    "render_view",
-    "sample_motion",
-    "sample_view_specs",
-]
+    "TEST_SEEDS", "TRAIN_SEEDS", "VALIDATION_SEEDS", "Camera", "Identity", "Motion", "Posture", "View", "ViewSpec",
+    "interpolate_motions", "iterate_views", "make_identity", "motion_of", "pose_motion", "render_view",
+    "sample_motion", "sample_view_specs",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

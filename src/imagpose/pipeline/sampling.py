@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["AT_ONCE", "GUIDANCE_KINDS", "MOST_GUIDANCE", "USUAL_GUIDANCE", "USUAL_STEPS", "Sampling"]
-
 AT_ONCE = 4
 """Pictures or canvases that go through a network together; under guidance the UNet takes both branches of as many."""
 GUIDANCE_KINDS = ("feature", "full")

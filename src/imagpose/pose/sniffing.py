@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagpose.films import begins_clip
+
 _LARGEST_FILE = 50_000_000
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\x00", b"MM\x00*", b"P5", b"P6")
-_VIDEOS = (b"\x1a\x45\xdf\xa3", b"FLV", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")
 _VIDEO_HINT = (
     "a video: `imagpose animate` takes it as a sequence; elsewhere save its frames as pictures, and find their poses with"
     " `imagpose poses detect`"
@@ -63,7 +64,7 @@ def sniff(source: str | Path) -> Content:
         start = file.read(32)
         if start.startswith(_PICTURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
             return Content("picture")
-        if start[4:8] == b"ftyp" or start.startswith(_VIDEOS) or (start[:4] == b"RIFF" and start[8:11] == b"AVI"):
+        if begins_clip(start):
             raise ValueError(f"{path}: {_VIDEO_HINT}")
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError(f"{path}: larger than {_LARGEST_FILE // 1_000_000} MB, not a pose file")

@@ -18,8 +18,6 @@ from imagpose.serving.bulk.requests import Batch
 from imagpose.serving.bulk.worker import Answer, BulkWorker, WorkerSettings
 from imagpose.workers import WorkerProcess
 
-__all__ = ["ENGINES", "Engine", "LocalEngine", "RayEngine"]
-
 ENGINES = ("local", "ray")
 
 

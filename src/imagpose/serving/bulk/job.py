@@ -28,8 +28,6 @@ from imagpose.workers import in_order
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["BulkReport", "check_bulk", "run_bulk"]
-
 _BACKENDS = ("torch", "compile", "openvino")
 _CHECKED_AT_A_TIME = 64
 _FEW = 512  # rows that are checked before other processes would have started

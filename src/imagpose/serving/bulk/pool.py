@@ -13,8 +13,6 @@ from typing import Any, Protocol
 from imagpose.serving.bulk.requests import Batch
 from imagpose.serving.bulk.worker import Answer
 
-__all__ = ["RemoteWorker", "WorkerPool"]
-
 _DEATHS = 3  # for each worker, with no answer in between: one more, and the job is given up
 
 

@@ -22,8 +22,6 @@ from imagpose.serving.photos import Photos
 from imagpose.serving.settings import GenerateSettings, read_settings
 from imagpose.views import plan
 
-__all__ = ["Batch", "Checked", "Defaults", "Task", "check_rows", "form_batches", "read_request"]
-
 _OF_THE_JOB = ("seed", "scheduler")
 
 

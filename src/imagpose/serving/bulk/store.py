@@ -27,10 +27,8 @@ from imagpose.serving.bulk.table import Refused
 from imagpose.serving.bulk.worker import Answer
 from imagpose.serving.results import RECORD
 
-__all__ = ["FORMATS", "Store", "check_new_store", "open_store", "write_failed"]
-
 FORMATS = ("files", "parquet")
-FAILED = "failed.csv"
+_FAILED = "failed.csv"
 _PICTURES = "pictures"
 _PART_BYTES, _PART_SECONDS = 64 * 2**20, 20.0
 _PART = re.compile(rf"{_PICTURES}-(\d{{5,}})\.parquet")
@@ -55,12 +53,12 @@ class Store(Protocol):
 
 def check_new_store(folder: Path) -> None:
     """Raises `ValueError` if a folder that no job has marked as its own holds files of the names of results."""
-    check_unclaimed(folder, (FAILED, _PICTURES, *(path.name for path in _part_files(folder))))
+    check_unclaimed(folder, (_FAILED, _PICTURES, *(path.name for path in _part_files(folder))))
 
 
 def open_store(folder: Path, form: str) -> Store:
     """The store of one of `FORMATS` in a folder that is there, locked by this process."""
-    return FileStore(folder / _PICTURES) if form == "files" else ParquetStore(folder)
+    return _FileStore(folder / _PICTURES) if form == "files" else ParquetStore(folder)
 
 
 def write_failed(folder: Path, failed: Iterable[Refused]) -> None:
@@ -70,12 +68,12 @@ def write_failed(folder: Path, failed: Iterable[Refused]) -> None:
     rows = [(own.id, own.reason) for own in failed]
     table.writerows([("id", "reason"), *rows])
     if rows:
-        write_text(folder / FAILED, text.getvalue(), errors="replace")
+        write_text(folder / _FAILED, text.getvalue(), errors="replace")
     else:
-        (folder / FAILED).unlink(missing_ok=True)
+        (folder / _FAILED).unlink(missing_ok=True)
 
 
-class FileStore:
+class _FileStore:
     """A folder for each request, in 256 folders so that none gets too long."""
 
     def __init__(self, folder: Path) -> None:

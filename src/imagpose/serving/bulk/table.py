@@ -14,8 +14,6 @@ from typing import Any
 from imagpose.serving.inputs import DETECT, POSE_ENDINGS, PoseLike
 from imagpose.serving.photos import PictureLike
 
-__all__ = ["COLUMNS", "BulkRequest", "Refused", "check_ids", "read_table"]
-
 COLUMNS = ("id", "sources", "poses", "source_poses", "seed", "options")
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
 _PATTERN = "*?["

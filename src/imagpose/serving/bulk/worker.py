@@ -18,8 +18,6 @@ from imagpose.serving.photos import Photos
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = ["Answer", "BulkWorker", "WorkerSettings"]
-
 
 @dataclass(frozen=True)
 class WorkerSettings:

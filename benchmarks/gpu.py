@@ -29,6 +29,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from imagpose.devices import choose_device
 from imagpose.models.presets import PRESETS
 from random_networks import build, make_inputs
 
@@ -332,7 +333,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=9.0, help="no new measurement begins after these")
     parser.add_argument("--out", type=Path, help="file of JSON lines; what it holds stays")
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default=choose_device())
     parser.add_argument("--only", default="", help="sections whose name contains this")
     given = parser.parse_args()
     bench = Bench(torch.device(given.device), given.small, time.monotonic() + 60 * given.minutes)

@@ -15,6 +15,7 @@ import resource
 import torch
 from diffusers.training_utils import EMAModel
 
+from imagpose.devices import choose_device
 from imagpose.models.autoencoder import spatial_factor
 from imagpose.models.presets import build_denoiser, find_preset
 from imagpose.models.sizes import build_empty
@@ -26,7 +27,7 @@ _TOKENS = 257
 
 def step(preset: str, batch: int, grid: ViewGrid, size: tuple[int, int], precision: str, checkpointing: bool) -> None:
     """Build what is trained and make two steps: the second has the optimiser's moments from its beginning."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(choose_device())
     empty = build_empty(find_preset(preset))
     factor = spatial_factor(empty["vae"])
     width = empty["image_encoder"].config.hidden_size

@@ -1,12 +1,17 @@
-"""Which device networks run on, and in which precision by default: chosen here, for pipelines and for networks that measure.
+"""Which device networks run on, and in which precision by default: chosen here, for all that has networks.
 
-Training asks Accelerate, which chooses for a process among several. Source: own.
+Where several processes are started together, Accelerate gives each of them its own GPU. Source: own.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 DEVICES = ("cuda", "mps", "cpu")
 
@@ -21,8 +26,8 @@ def choose_device(name: str | None = None) -> str:
     Raises:
         ValueError: no such device, or it is not in this machine.
     """
-    kind, _, number = (name or "").partition(":")
-    if name is not None and (kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal()))):
+    kind, colon, number = (name or "").partition(":")
+    if name is not None and (kind not in DEVICES or (colon and not (kind == "cuda" and number.isdecimal()))):
         raise ValueError(f"device {name!r}: one of {', '.join(DEVICES)}, or cuda:0, cuda:1, ... expected")
     if name == "cpu":
         return name
@@ -36,6 +41,15 @@ def choose_device(name: str | None = None) -> str:
             f"device {name!r}: this machine has {count} of this kind; another of {', '.join(DEVICES)} expected"
         )
     return name
+
+
+def process_state() -> PartialState:
+    """What Accelerate knows of this process and those started with it: number, count, and device, which is the CPU where
+    `choose_device` says so. They wait for one another for up to a day: rendering, caching and measuring may take hours.
+    """
+    from accelerate import PartialState
+
+    return PartialState(cpu=choose_device() == "cpu", timeout=timedelta(hours=24))
 
 
 def multiplies_bf16(device: str) -> bool:

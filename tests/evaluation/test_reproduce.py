@@ -279,7 +279,7 @@ def test_only_the_first_process_times(tmp_path, data, copying, monkeypatch) -> N
 
         def wait_for_everyone(self) -> None: ...
 
-    monkeypatch.setattr(items, "PartialState", Second)
+    monkeypatch.setattr(items, "process_state", Second)
     monkeypatch.setattr(items, "seconds_per_picture", lambda *_: pytest.fail("timed beside the first process"))
     assert items.figure8(measuring(tmp_path, data, limit=None), "mini", [1], 1) == ""
 

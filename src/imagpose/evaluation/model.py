@@ -11,12 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import accelerate
-import torch
 from rich.console import Console
 from rich.progress import Progress, track
 
@@ -25,6 +22,7 @@ from imagpose.data.info import read_info
 from imagpose.data.pairs import write_pairs
 from imagpose.data.records import identity_of
 from imagpose.data.rendered import prepare_people
+from imagpose.devices import process_state
 from imagpose.evaluation.folders import ComparedPair, check_sizes
 from imagpose.evaluation.judging import JudgedPairs
 from imagpose.evaluation.measure import MeasureSettings, Yardstick, measure_pairs
@@ -83,8 +81,7 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
     theirs = _find_others(evaluation.others, asked)
     views = open_views(evaluation.data, settings.detect, settings.identity_network)
     check_free_space(out, _missing_bytes(out, asked, evaluation.seeds))
-    # The first processes to be ready wait for the last, which may take hours.
-    state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
+    state = process_state()
     with locked_folder(out) if state.is_main_process else nullcontext():
         _claim(out, resolved, evaluation, asked)
         if state.num_processes == 1:  # else another one of this call may be writing

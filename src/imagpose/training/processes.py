@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
+from imagpose.devices import choose_device, process_state
 from imagpose.training.configs import RunConfig
 
 ConfigT = TypeVar("ConfigT", bound=RunConfig)
 
 
-def _state() -> PartialState:
-    # Rendering or caching may take hours, in which the other processes wait.
-    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
-
-
 def this_process() -> tuple[int, int]:
     """Number of this process, and of all."""
-    state = _state()
+    state = process_state()
     return state.process_index, state.num_processes
 
 
 def run_device() -> torch.device:
     """The device of this process."""
-    device: torch.device = _state().device
+    device: torch.device = process_state().device
     return device
 
 
 def main_process_first() -> AbstractContextManager[None]:
     """Let the main process make what all processes then find made."""
-    context: AbstractContextManager[None] = _state().main_process_first()
+    context: AbstractContextManager[None] = process_state().main_process_first()
     return context
 
 
 def wait_for_everyone() -> None:
     """Return when all processes have come here."""
-    _state().wait_for_everyone()
+    process_state().wait_for_everyone()
 
 
 def global_batch(config: RunConfig) -> int:
@@ -79,7 +74,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     _forget_other_precision(precision)
     accelerator = Accelerator(
         mixed_precision=precision,
-        cpu=not torch.cuda.is_available(),
+        cpu=choose_device() == "cpu",
         step_scheduler_with_optimizer=False,
         # Gradients are averaged in the loop; a launcher's number would divide them once more.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),

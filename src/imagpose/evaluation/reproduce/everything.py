@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
+from imagpose.devices import process_state
 from imagpose.evaluation.report import markdown_table, versions_text
 from imagpose.evaluation.reproduce import figures, items
 from imagpose.evaluation.reproduce.claims import MARGINS
@@ -140,7 +139,7 @@ def reproduce_all(everything: Everything, say: Callable[[str], None]) -> str:
         except ValueError as error:
             reasons[folder, item] = str(error)
             say(f"{folder}: {item} left out: {error}")
-    if not PartialState().is_main_process:
+    if not process_state().is_main_process:
         return ""
     summary, text = _report(everything, reasons)
     with staged_folder(out, overwrite=True) as stage:

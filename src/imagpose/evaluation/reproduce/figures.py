@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelerate import PartialState
 from PIL import Image
 
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.pairs import sample_pairs
 from imagpose.data.records import identity_of
+from imagpose.devices import process_state
 from imagpose.evaluation.model_pictures import Pictures, find_made, generate
 from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.items import OURS, STAR
@@ -152,7 +152,7 @@ def _answers(
     if rows < 1:
         raise ValueError(f"rows is {rows}; at least 1 expected")
     measuring.start(item)
-    if not PartialState().is_main_process:
+    if not process_state().is_main_process:
         return {}
     asked = ask(ModelEvaluation(model, measuring.data, scenarios, pairs=pairs))
     listed = asked.pairs if pairs is not None else sample_pairs(asked.pairs, len(asked.pairs))
@@ -189,7 +189,7 @@ def generate_pictures(
     folder = measuring.out / "pictures" / f"{evaluation_name(model)}-{re.sub('[^0-9a-z.]+', '-', str(sampling))}"
     claim_folder(folder, {"model": model, "data": dataset.info.fingerprint, "sampling": str(sampling)})
     pictures = Pictures(folder)
-    pipeline = load_pipeline(model, sampling.scheduler, None, "fp32", "torch").to(PartialState().device)
+    pipeline = load_pipeline(model, sampling.scheduler, None, "fp32", "torch").to(process_state().device)
     pipeline.set_progress_bar_config(disable=True)
     for name in dict.fromkeys(request.name for request in requests):
         own = [request for request in requests if request.name == name]

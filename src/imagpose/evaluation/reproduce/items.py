@@ -9,8 +9,8 @@ from itertools import pairwise, permutations
 from pathlib import Path
 
 import numpy as np
-from accelerate import PartialState
 
+from imagpose.devices import process_state
 from imagpose.evaluation.model import AUTOENCODER, COPY
 from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.claims import Claim
@@ -228,7 +228,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
         replace(measuring, sampling=sampling).evaluate(evaluation_name(model), model, ("T1", "star"))
         for sampling in samplings
     ]
-    if not PartialState().is_main_process:  # processes that time at once would slow each other down
+    if not process_state().is_main_process:  # processes that time at once would slow each other down
         return ""
     timed = {"T1": planned["T1"][:requests], "star": full[:requests]}
     pipeline = load_pipeline(model, measuring.sampling.scheduler, None, "fp32", "torch")

@@ -9,7 +9,6 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from accelerate import PartialState
 from PIL import Image
 
 from imagpose.data.dataset import PersonDataset
@@ -17,6 +16,7 @@ from imagpose.data.pairs import write_pairs
 from imagpose.data.prepare import Made, Person, write_dataset
 from imagpose.data.records import identity_of
 from imagpose.data.rendered import prepare_people
+from imagpose.devices import process_state
 from imagpose.evaluation.model import COPY
 from imagpose.evaluation.model_pictures import Pictures
 from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, TooFewViewsError, ask, method_name
@@ -70,7 +70,7 @@ def views(measuring: Measuring, model: str) -> str:
         )
         for request, grid in possible
     }
-    if not PartialState().is_main_process:
+    if not process_state().is_main_process:
         return ""
     seconds = _seconds(measuring, model, possible)
     lines = []
@@ -126,7 +126,7 @@ def _seconds(
     """Median seconds per generated picture of each layout, the layouts by turns."""
     sampling = measuring.of_model(model).sampling
     count = min(_TIMED, *(len(own) for own in possible.values()))
-    pipeline = load_pipeline(model, sampling.scheduler, None, "fp32", "torch").to(PartialState().device)
+    pipeline = load_pipeline(model, sampling.scheduler, None, "fp32", "torch").to(process_state().device)
     timed = {request: own[:count] for (request, _), own in possible.items()}
     found = seconds_per_picture(pipeline, timed, PersonDataset(measuring.data, "test"), [sampling])
     return {request: float(np.median(own)) for (request, _), own in found.items()}
@@ -196,9 +196,9 @@ def styles(measuring: Measuring, model: str, people: int, workers: int | None = 
         own = replace(measuring, data=measuring.data / name)
         folder = own.evaluate(f"{evaluation_name(model)}-{name}", model, ("T1", "T3"))
         shown[name] = folder
-        if PartialState().is_main_process:
+        if process_state().is_main_process:
             lines += _style_lines(folder, name)
-    if not PartialState().is_main_process:
+    if not process_state().is_main_process:
         return ""
     drawn = [style for style in STYLE_NAMES if style != _PHOTOGRAPHIC]
     claims = [Claim(f"{style}, T1", f"{_PHOTOGRAPHIC}, T1", "alike") for style in drawn]

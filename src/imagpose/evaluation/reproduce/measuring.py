@@ -6,13 +6,10 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 
-import torch
-from accelerate import PartialState
-
 from imagpose.data.info import DatasetInfo, read_info
+from imagpose.devices import process_state
 from imagpose.evaluation.model import evaluate_model
 from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation
 from imagpose.evaluation.reproduce.page import (
@@ -78,7 +75,7 @@ class Measuring:
             model, self.data, scenarios, (grid,), limit=self.limit, sampling=sampling, others=others or {}
         )
         evaluate_model(folder, asked)
-        PartialState().wait_for_everyone()
+        process_state().wait_for_everyone()
         return folder
 
     def start(self, item: str) -> None:
@@ -92,8 +89,7 @@ class Measuring:
         check_output_folder(self.out)
         check_new_files(self.out, (f"{item}.md", f"{item}.png", f"{item}.json"), overwrite=True)
         check_free_space(self.out, _PAGE_BYTES)
-        # Whoever is first waits for the process that measures, which may take hours.
-        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=24))
+        process_state()
 
     def write(self, page: ResultPage, draw: Callable[[Path], None] | None = None) -> str:
         """Write the page, with what all pages say, and its plot: both or none.
@@ -104,7 +100,7 @@ class Measuring:
         Returns:
             The page's table, Markdown; empty in other processes than the first.
         """
-        if not PartialState().is_main_process:
+        if not process_state().is_main_process:
             return ""
         pairs = max(len(own) for line in page.lines for own in line.values.values())
         sampled = f"{pairs:,} pairs of test views, one sample per pair, with noise that depends on the request only."

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from imagpose.data.info import DatasetInfo
+from imagpose.devices import choose_device
 from imagpose.evaluation.report import markdown_table, versions_text
 from imagpose.evaluation.reproduce.claims import Claim, claim_table, find_claims
 from imagpose.evaluation.reproduce.measured import Measured, absent_metrics, result_table, shown_metrics, value_text
@@ -131,7 +132,7 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
 
 def machine_text() -> str:
     """The machine and the threads that numbers were made with."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    device = torch.cuda.get_device_name() if choose_device() == "cuda" else f"{platform.machine()} CPU"
     return f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}"
 
 

@@ -29,8 +29,6 @@ ENV HOME=/home/imagpose
 RUN imagpose poses setup
 WORKDIR /work
 EXPOSE 7860
-# As Ctrl+C does: the first process of a container does not hear SIGTERM, and would be killed after ten seconds.
-STOPSIGNAL SIGINT
 ENTRYPOINT ["imagpose"]
 # 0.0.0.0 is the container's own network; what -p says decides who reaches it.
 CMD ["web", "--host", "0.0.0.0"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,61 @@ INTERRUPTS = {
 def test_ctrl_c(moment: str) -> None:
     ended = run("models", code=INTERRUPTS[moment])
     assert (ended.returncode, ended.stderr) == (130, "stopped by Ctrl-C\n")
+
+
+def test_sigterm() -> None:
+    """As Ctrl-C, with the code that a shell gives for it; whoever ignores it goes on to do so."""
+    for moment in ("work", "another error", "destructor"):
+        code = INTERRUPTS[moment].replace("os.kill(os.getpid(), 2)", "os.kill(os.getpid(), 15)")
+        ended = run("models", code=code)
+        assert (ended.returncode, ended.stderr) == (143, "stopped by SIGTERM\n"), moment
+    ignoring = "import signal; signal.signal(15, signal.SIG_IGN)\n" + planted("os.kill(os.getpid(), 15); return 5")
+    assert run("models", code=ignoring).returncode == 5
+
+
+def test_sigterm_to_a_command_ends_its_processes_too(tmp_path: Path) -> None:
+    """To the first process alone, as a container's end sends it; the items that are worked on are not waited for."""
+    code = (
+        "import time\nfrom imagpose.workers import in_order\ndef doze(seconds):\n    time.sleep(seconds)\n"
+        "def app(words, standalone_mode):\n    print('begun', flush=True)\n    list(in_order(doze, [300] * 2, 2))\n"
+        f"if __name__ == '__main__':\n    import imagpose.cli.commands as commands\n    commands.app = app\n    {MAIN}\n"
+    )
+    (tmp_path / "planted.py").write_text(code)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "planted.py")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, preexec_fn=hear_ctrl_c,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        while len(members(process.pid)) < 4:  # with multiprocessing's tracker of resources
+            time.sleep(0.1)
+        time.sleep(0.5)  # Python does not notice a signal that comes in the moment in which it begins to wait
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=60)
+    # multiprocessing's own process warns where a worker had not begun yet and the command was cut short.
+    assert (process.returncode, stderr.splitlines()[0]) == (143, "stopped by SIGTERM")
+    end = time.monotonic() + 30
+    while members(process.pid) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not members(process.pid)
+
+
+def test_sigterm_ends_a_command_that_does_not_end_by_itself() -> None:
+    """A thread that is waited for, as that of a page which loads a model."""
+    waiting = "import threading\n    try: os.kill(os.getpid(), 15)\n    finally: threading.Event().wait(100)"
+    started = time.monotonic()
+    ended = run("models", code=planted(waiting))
+    assert (ended.returncode, ended.stderr) == (143, "stopped by SIGTERM\n")
+    assert time.monotonic() - started < 60
+
+
+def members(group: int) -> list[int]:
+    """The processes of a group that are alive."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, own = path.read_text().rpartition(")")[2].split()[:3]
+            found += [int(path.parent.name)] if int(own) == group and state != "Z" else []
+    return found
 
 
 def test_ctrl_c_in_an_executed_text_under_python_m(tmp_path: Path) -> None:

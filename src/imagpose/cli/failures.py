@@ -1,8 +1,8 @@
 """The one place where failures end: each becomes one line on stderr and an exit code.
 
-2 is for what was given (a value, a file), 1 for the machine (disk, memory, permissions, packages), 130 for Ctrl-C, 70 for
-a bug of ours. Where an error is raised says what the line says: this module adds a remedy only for what the system itself
-reports. Only the standard library is imported here. Source: own; 70 is EX_SOFTWARE of sysexits.h.
+2 is for what was given (a value, a file), 1 for the machine (disk, memory, permissions, packages), 130 for Ctrl-C, 143 for
+SIGTERM, 70 for a bug of ours. Where an error is raised says what the line says: this module adds a remedy only for what the
+system itself reports. Only the standard library is imported here. Source: own; 70 is EX_SOFTWARE of sysexits.h.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -24,11 +24,12 @@ from typing import Any
 from imagpose.version import __version__
 
 DEBUG = "--debug"
-INPUT, MACHINE, BUG, INTERRUPTED = 2, 1, 70, 130
+INPUT, MACHINE, BUG, INTERRUPTED, TERMINATED = 2, 1, 70, 130, 143
 
 _WRONG_PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _LONGEST = 1500  # characters of a line
 _SHORTLY = 0.05  # seconds
+_GRACE = 3.0  # seconds between SIGTERM and the end; container engines kill after ten
 _REMEDIES = {
     errno.ENOSPC: "free some space, or write to another disk",
     errno.EDQUOT: "free some space, or write to another disk",
@@ -53,7 +54,7 @@ def exit_code_of(command: Callable[[], int], debug: bool) -> int:
         command: gives an exit code, or raises.
         debug: show tracebacks.
     """
-    with _noted_interrupts() as interrupts, warnings.catch_warnings():
+    with _noted_signals() as noted, warnings.catch_warnings():
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             code = command()
@@ -61,7 +62,7 @@ def exit_code_of(command: Callable[[], int], debug: bool) -> int:
         except Exception as error:
             if _is_closed_pipe(error):
                 return MACHINE
-            code, line = (INTERRUPTED, "") if interrupts else explain(error)
+            code, line = (INTERRUPTED, "") if noted else explain(error)
             if debug:
                 traceback.print_exception(error)
             if line:
@@ -71,7 +72,8 @@ def exit_code_of(command: Callable[[], int], debug: bool) -> int:
             if debug:
                 traceback.print_exception(error)
     if code == INTERRUPTED:
-        _say("stopped", "33", "by Ctrl-C")
+        code = TERMINATED if signal.SIGTERM in noted[:1] else INTERRUPTED
+        _say_stopped(code)
         eval("0")  # `python -m` ends by a signal in place of the code if the last text that ran was interrupted
     return code
 
@@ -176,6 +178,10 @@ def _say(word: str, colour: str, text: str) -> None:
         print(word, text, file=sys.stderr, flush=True)
 
 
+def _say_stopped(code: int) -> None:
+    _say("stopped", "33", "by SIGTERM" if code == TERMINATED else "by Ctrl-C")
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     if issubclass(category, UserWarning):
         _say("note:", "33", _one_line(str(message)))
@@ -190,45 +196,75 @@ def _is_closed_pipe(error: Exception) -> bool:
 
 
 @contextmanager
-def _noted_interrupts() -> Iterator[list[int]]:
-    """A list that gets SIGINT when it comes, beside the KeyboardInterrupt, which libraries may turn into another error.
+def _noted_signals() -> Iterator[list[int]]:
+    """A list that gets SIGINT and SIGTERM when they come; each also raises KeyboardInterrupt.
 
-    Where Python cannot raise it, in a callback of the import system or a destructor, it is raised again behind that. After
-    three SIGINT the next ends the process at once. A process that ignores SIGINT (nohup) goes on to do so.
+    The list is there because libraries may turn that into another error. Where Python cannot raise it, in a callback of the
+    import system or a destructor, it is raised again behind that. After three signals the next ends the process at once. A
+    process that ignores one (nohup) goes on to do so. SIGTERM has a handler because the first process of a container gets
+    it only so. It comes alone, so it is handed on to the processes that work for the command, as Ctrl-C; whatever is still
+    waited for after `_GRACE` is cut short, as by a kill.
     """
     noted: list[int] = []
-    before, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: own for number, own in usual.items() if signal.getsignal(number) is own}
+    hook = sys.unraisablehook
     hooking = False
+    ending = threading.Timer(_GRACE, _end_now)
+    ending.daemon = True
 
     def note(number: int, _frame: FrameType | None) -> None:
         if hooking:
-            repeat()
+            repeat(number)
             return
         noted.append(number)
         if len(noted) > 2:
-            signal.signal(number, signal.SIG_DFL)
+            _let_signals_end_this(before)
+        if number == signal.SIGTERM and not ending.is_alive():
+            ending.start()
+            _interrupt_children()
         raise KeyboardInterrupt
 
-    def repeat() -> None:
+    def repeat(number: int) -> None:
         main_thread = threading.main_thread().ident
-        threading.Timer(_SHORTLY, signal.pthread_kill, (main_thread, signal.SIGINT)).start()
+        threading.Timer(_SHORTLY, signal.pthread_kill, (main_thread, number)).start()
 
     def raise_again(ignored: sys.UnraisableHookArgs) -> None:
         nonlocal hooking
         hooking = True
         if issubclass(ignored.exc_type, KeyboardInterrupt):
-            repeat()
+            repeat(noted[-1] if noted else signal.SIGINT)
         elif not noted:
             hook(ignored)
         hooking = False
 
-    if before is not signal.default_int_handler:
-        yield noted
-        return
-    signal.signal(signal.SIGINT, note)
+    for number in before:
+        signal.signal(number, note)
     sys.unraisablehook = raise_again
     try:
         yield noted
     finally:
+        ending.cancel()
         sys.unraisablehook = hook
-        signal.signal(signal.SIGINT, signal.SIG_DFL if noted else before)
+        if noted:
+            _let_signals_end_this(before)
+        else:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _let_signals_end_this(numbers: Iterable[int]) -> None:
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt_children() -> None:
+    module = sys.modules.get("multiprocessing")
+    for child in [] if module is None else module.active_children():
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGINT)
+
+
+def _end_now() -> None:
+    _say_stopped(TERMINATED)
+    os._exit(TERMINATED)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -168,6 +169,20 @@ def test_folders_of_killed_pages_are_removed_and_nothing_else(tmp_path, monkeypa
         assert not left.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["imagpose-web-link", "imagpose-web-new", "others"]
     assert (foreign / ".lock").read_text() == "kept"
+
+
+def test_sigterm_ends_a_page_at_once_though_it_is_looked_at(tiny_model, tmp_path):
+    """As a container's end does; its folder goes with it."""
+    words = [sys.executable, "-m", "imagpose", "web", "--port", "0", "--device", "cpu", "--model", tiny_model]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().split()[-1]
+        with urllib.request.urlopen(f"{address}gradio_api/heartbeat/me"):  # an open tab listens there
+            assert list(tmp_path.glob("imagpose-web-*/people"))
+            process.send_signal(signal.SIGTERM)
+            _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr.strip().splitlines()[-1]) == (143, "stopped by SIGTERM")
+    assert not list(tmp_path.glob("imagpose-web-*"))
 
 
 def test_refusals_reach_the_program_as_one_line(client, photo, pose_json):

@@ -283,6 +283,60 @@ def test_everything_can_be_done_with_keys(open_tab):
     assert nameless == 0
 
 
+def test_the_library_and_the_strip_are_one_stop_of_tab_each(open_tab):
+    tab = open_tab()
+    focused = lambda what: tab.evaluate(f"document.activeElement.{what}")  # noqa: E731
+    names = tab.locator(".im-library button").evaluate_all("all => all.map((one) => one.ariaLabel)")
+    place = lambda: names.index(focused("ariaLabel"))  # noqa: E731
+    boxes = [
+        tab.locator(".im-library button").nth(k).evaluate("one => [one.offsetLeft, one.offsetTop]") for k in range(40)
+    ]
+    across = next(k for k in range(1, 40) if boxes[k][0] == boxes[0][0])
+    assert len(names) > 60 and across > 3
+
+    tab.get_by_label("Kind of pose").focus()
+    found = []
+    for key in (
+        "Tab",
+        "ArrowRight",
+        "ArrowDown",
+        "ArrowLeft",
+        "ArrowUp",
+        "ArrowUp",
+        "End",
+        "ArrowRight",
+        "Home",
+        "ArrowRight",
+    ):
+        tab.keyboard.press(key)
+        found.append(place())
+    last = len(names) - 1
+    assert found == [0, 1, 1 + across, across, 0, 0, last, last, 0, 1]
+    tab.keyboard.press("Enter")
+    assert place() == 1 and tab.locator(".im-strip button").count() == 2
+    tab.keyboard.press("Tab")
+    assert focused("ariaLabel") == "Add poses from files"
+    tab.keyboard.press("Shift+Tab")
+    assert place() == 1
+
+    tab.get_by_role("button", name="Target pose 2").focus()
+    for key, name in (
+        ("ArrowLeft", "Target pose 1"),
+        ("Enter", "Target pose 1"),
+        ("End", "Target pose 2"),
+        ("Tab", None),
+    ):
+        tab.keyboard.press(key)
+        assert name is None or focused("ariaLabel") == name
+    assert focused("className") == "im-duplicate"
+    assert tab.get_by_role("button", name="Target pose 1").get_attribute("aria-current") == "true"
+    tab.get_by_role("button", name=re.compile("^Add walk-03")).focus()
+    for _ in range(15):
+        tab.keyboard.press("Enter")
+    assert focused("ariaLabel").startswith("Add walk-03") and tab.locator(".im-strip button").count() == 16
+    tab.locator(".im-card").get_by_text("at most 16 target poses").wait_for()
+
+
 def test_who_speaks_or_looks_finds_what_has_the_focus(open_tab):
     """The name of a button has the words on it, and a ring is around the skeleton while a joint has the focus."""
     tab = open_tab()

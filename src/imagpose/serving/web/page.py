@@ -168,8 +168,8 @@ def _settings(studio: Studio) -> dict[str, gr.components.Component]:
         "guidance_scale": gr.Slider(1, 8, guidance, step=0.1, label="Guidance", elem_classes=row),
         "grid": gr.Textbox("2x2", label="View grid", info="Rows x columns, or auto"),
         "seed": gr.Number(0, precision=0, label="Seed", info="Same seed, same pictures"),
-        "size": gr.Textbox("", label="Size", placeholder="the model's own", info="Height x width"),
-        "model": gr.Dropdown(models, value=models[0], label="Model", info="What draws the pictures"),
+        "size": gr.Textbox("", label="Size", placeholder="model's own", info="Height x width"),
+        "model": gr.Dropdown(models, value=models[0], label="Model", info="Draws the pictures"),
         "samples": gr.Slider(
             1, 8, 1, step=1, label="Samples", info="Pictures of each pose", elem_classes=[row, pictures]
         ),

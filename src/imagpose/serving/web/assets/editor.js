@@ -241,14 +241,14 @@ function drawStage() {
 function draw() {
   drawStage();
   strip.replaceChildren(...poses.map((own, index) => im.node("li", {}, [im.node("button", {
-    type: "button", "aria-current": index === current ? "true" : null, "aria-label": `Target pose ${index + 1}`,
+    type: "button", tabindex: index === current ? 0 : -1, "aria-current": index === current ? "true" : null, "aria-label": `Target pose ${index + 1}`,
     onclick: () => { current = index; save(); strip.children[index].firstChild.focus(); },
   }, [im.skeleton(own, null, 0.022), im.node("span", { text: index + 1 })])])));
   const last = poses.length - 1, isFull = poses.length >= props.limit;
   const disabled = { ".im-undo": !undo.length, ".im-redo": !redo.length, ".im-earlier": !current, ".im-later": current === last,
     ".im-delete": !last, ".im-duplicate": isFull };
   for (const [name, value] of Object.entries(disabled)) find(name).disabled = value;
-  for (const button of find(".im-library").children) button.disabled = isFull;
+  for (const button of find(".im-library").children) button.setAttribute("aria-disabled", isFull); // disabled, it would lose the focus
 }
 
 // Add target poses as far as there is room; gives what there is to say.
@@ -310,12 +310,14 @@ find(".im-kind").addEventListener("change", drawLibrary);
 
 function drawLibrary() {
   const kind = find(".im-kind").value;
-  find(".im-library").replaceChildren(...LIBRARY.filter((own) => kind === "all" || own.name.startsWith(`${kind}-`)).map((own) => im.node("button", {
-    type: "button", "aria-label": `Add ${own.name}: ${own.text}`, title: `${own.name}: ${own.text}`, disabled: poses.length >= props.limit,
+  find(".im-library").replaceChildren(...LIBRARY.filter((own) => kind === "all" || own.name.startsWith(`${kind}-`)).map((own, place) => im.node("button", {
+    type: "button", tabindex: place ? -1 : 0, "aria-label": `Add ${own.name}: ${own.text}`, title: `${own.name}: ${own.text}`, "aria-disabled": poses.length >= props.limit ? "true" : null,
     onclick: () => say(add([own.pose])),
   }, [im.skeleton(own.pose, null, 0.022)])));
 }
 
+im.oneStop(find(".im-library"));
+im.oneStop(strip);
 im.dropZone(find(".im-from .im-drop"), read);
 im.hear("pose", (given) => say(add([im.fromOpenPose(given)])));
 new ResizeObserver(() => { if (svg) drawStage(); }).observe(stage);

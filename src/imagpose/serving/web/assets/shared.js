@@ -104,6 +104,22 @@
     return choose;
   };
 
+  // A group of many buttons is one stop of Tab, at the button last used: arrow keys, Home and End go from one to another.
+  im.oneStop = (group) => {
+    group.addEventListener("focusin", (event) => {
+      for (const button of group.querySelectorAll("button")) button.tabIndex = button === event.target ? 0 : -1;
+    });
+    group.addEventListener("keydown", (event) => {
+      const buttons = [...group.querySelectorAll("button")], at = buttons.indexOf(event.target);
+      const top = (button) => Math.round(button.getBoundingClientRect().top);
+      const across = buttons.filter((button) => top(button) === top(buttons[0])).length;
+      const turn = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across, Home: -at, End: buttons.length - 1 - at }[event.key];
+      if (turn === undefined) return;
+      event.preventDefault();
+      buttons[at + turn]?.focus();
+    });
+  };
+
   // Files that are dropped on an element, or chosen in its file field, go to `take`.
   im.dropZone = (zone, take) => {
     const input = zone.querySelector("input[type=file]");

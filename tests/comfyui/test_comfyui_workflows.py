@@ -15,7 +15,7 @@ from imagpose.serving.animate import animate
 from imagpose.serving.demo import PEOPLE_FOLDER
 from imagpose.serving.generate import generate
 
-WORKFLOWS = Path(__file__).parents[2] / "comfyui" / "workflows"
+WORKFLOWS = Path(__file__).parents[2] / "comfyui" / "example_workflows"
 PERSON = PEOPLE_FOLDER / "2000006"
 ASKED = {"steps": 2, "seed": 7, "guidance_scale": 1.5, "samples": 1}
 
@@ -33,7 +33,7 @@ def run(host):
                 node["inputs"]["model"] = "tiny"
             if node["class_type"] in ("ImagposeGenerate", "ImagposeAnimate"):
                 own = {key: value for key, value in ASKED.items() if key in node["inputs"]}
-                node["inputs"] |= {**own, "save_as": name.partition(".")[0]}
+                node["inputs"] |= {**own, "save_as": Path(name).stem}
         done = run_prompt(prompt, host.classes)
         return {node["class_type"]: done[key] for key, node in prompt.items()}
 
@@ -64,7 +64,7 @@ def test_two_views_in_two_poses(host, run, tmp_path):
         host, tmp_path, [PERSON / "0.png", PERSON / "1.png"], ["walk-03", "stand-01"],
         [PERSON / "0.json", PERSON / "1.json"],
     )  # fmt: skip
-    for name in ("poses.json", "poses.api.json"):
+    for name in ("poses.json", "api/poses.json"):
         images, result = run(name)["ImagposeGenerate"]
         written = sorted(host.output.glob("poses_*"), key=lambda path: path.stat().st_mtime)
         folder = [path for path in written if path.is_dir()][-1]
@@ -83,13 +83,13 @@ def test_two_views_in_two_poses(host, run, tmp_path):
 def test_a_photo_of_the_input_folder(host, run, tmp_path):
     (host.input / "example.png").write_bytes((PERSON / "2.png").read_bytes())
     files = expected(host, tmp_path, [host.input / "example.png"], ["walk-03"])  # no pose lies beside it
-    for name in ("photo.json", "photo.api.json"):
+    for name in ("photo.json", "api/photo.json"):
         images, _ = run(name)["ImagposeGenerate"]
         assert_same(images, max(path for path in host.output.glob("photo_*") if path.is_dir()), files)
 
 
 def test_poses_fitted_by_a_node_of_their_own_are_those_that_the_command_fits(host, run, tmp_path):
-    api = json.loads((WORKFLOWS / "fitted.api.json").read_text())
+    api = json.loads((WORKFLOWS / "api" / "fitted.json").read_text())
     text = next(node["inputs"]["text"] for node in api.values() if node["class_type"] == "ImagposePoseFromJSON")
     from imagpose.pose import draw_skeleton
 
@@ -127,11 +127,12 @@ def test_a_film(host, run, tmp_path):
 def test_the_files_of_both_formats_say_the_same(host):
     from comfyui_run import read_workflow, write_workflow
 
-    names = {path.name.partition(".")[0] for path in WORKFLOWS.iterdir()}
-    assert names == {"film", "fitted", "photo", "poses"}
+    names = {"film", "fitted", "photo", "poses"}
+    assert {path.stem for path in WORKFLOWS.glob("*.json")} == {path.stem for path in WORKFLOWS.glob("*.jpg")} == names
+    assert {path.name for path in (WORKFLOWS / "api").iterdir()} == {f"{name}.json" for name in names}
     (host.input / "example.png").touch()
     for name in names:
-        api = json.loads((WORKFLOWS / f"{name}.api.json").read_text())
+        api = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text())
         saved = json.loads((WORKFLOWS / f"{name}.json").read_text())
         assert read_workflow(saved, host.classes) == api
         assert write_workflow(api, host.classes) == saved

@@ -29,7 +29,7 @@ INPUT, MACHINE, BUG, INTERRUPTED, TERMINATED = 2, 1, 70, 130, 143
 _WRONG_PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _LONGEST = 1500  # characters of a line
 _SHORTLY = 0.05  # seconds
-_GRACE = 3.0  # seconds between SIGTERM and the end; container engines kill after ten
+_GRACE = 5.0  # seconds between SIGTERM and the end, more than `workers` needs; container engines kill after ten
 _REMEDIES = {
     errno.ENOSPC: "free some space, or write to another disk",
     errno.EDQUOT: "free some space, or write to another disk",
@@ -202,8 +202,8 @@ def _noted_signals() -> Iterator[list[int]]:
     The list is there because libraries may turn that into another error. Where Python cannot raise it, in a callback of the
     import system or a destructor, it is raised again behind that. After three signals the next ends the process at once. A
     process that ignores one (nohup) goes on to do so. SIGTERM has a handler because the first process of a container gets
-    it only so. It comes alone, so it is handed on to the processes that work for the command, as Ctrl-C; whatever is still
-    waited for after `_GRACE` is cut short, as by a kill.
+    it only so. What the command still waits for after `_GRACE`, such as other processes or a thread, is cut short as by a
+    kill; processes that work for it end with it.
     """
     noted: list[int] = []
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -222,7 +222,6 @@ def _noted_signals() -> Iterator[list[int]]:
             _let_signals_end_this(before)
         if number == signal.SIGTERM and not ending.is_alive():
             ending.start()
-            _interrupt_children()
         raise KeyboardInterrupt
 
     def repeat(number: int) -> None:
@@ -256,13 +255,6 @@ def _noted_signals() -> Iterator[list[int]]:
 def _let_signals_end_this(numbers: Iterable[int]) -> None:
     for number in numbers:
         signal.signal(number, signal.SIG_DFL)
-
-
-def _interrupt_children() -> None:
-    module = sys.modules.get("multiprocessing")
-    for child in [] if module is None else module.active_children():
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGINT)
 
 
 def _end_now() -> None:

@@ -1,6 +1,7 @@
 """Jobs that are killed, and workers that are: complete after a rerun, nothing twice, the same pictures."""
 
 import multiprocessing
+import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,8 @@ def test_a_dead_worker_is_replaced_and_a_deadly_request_fails_alone(
         pytest.importorskip("ray", reason="needs Ray (extra bulk)", exc_type=ImportError)
     deadly = table.with_name("deadly.csv")
     deadly.write_text("".join(table.read_text().splitlines(keepends=True)[:9]).replace(",7\n", f",{KILLING_SEED}\n"))
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     report = run_bulk(deadly, tmp_path / "out", model=STAND_IN, engine=engine(), retries=0, open_model=StandIn)
+    assert signal.getsignal(signal.SIGTERM) is at_sigterm, "Ray's own handler, which prints its stack, is left"
     assert list(report.failed) == ["r000007"] and "worker was killed" in report.failed["r000007"]
     assert sorted(results(tmp_path / "out", "files")) == [own for own in expected if own[0] < "r000007"]

@@ -6,6 +6,8 @@ Workers get batches as they have room for them, so that no more is read and kept
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -129,10 +131,13 @@ class RayEngine:
                 options |= {"num_cpus": max(os.cpu_count() or 1, room), "include_dashboard": False}
             else:
                 options["address"] = self.address
+            at_sigterm = signal.getsignal(signal.SIGTERM)
             try:
                 ray.init(**options)
             except (ConnectionError, RuntimeError) as error:
                 raise ValueError(f"no Ray cluster at {self.address}: {' '.join(str(error).split())[:300]}") from None
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own handler prints its stack and ends with code 15
             self._started = True
         there = ray.cluster_resources()
         if self.gpus is None:

@@ -381,7 +381,7 @@ def info(command: str, size: tuple[int, int]) -> DatasetInfo:
 def test_the_papers_rows_stand_beside_ours_on_the_papers_data_only(tmp_path) -> None:
     def page(data: DatasetInfo, item: str = "table1") -> str:
         lines = [line("IMAGPose", [0.5])]
-        write_page(tmp_path, ResultPage(item, "t", "q", ["s."], lines, [], "c"), data)
+        write_page(tmp_path, ResultPage(item, "t", "q", ["s."], lines, []), data, "c")
         return (tmp_path / f"{item}.md").read_text()
 
     assert "| IMAGPose | 0.7561 | 0.1284 | 5.874 |" in page(info("deepfashion", (256, 176)))
@@ -416,7 +416,7 @@ def test_what_table_3_expects_of_presets() -> None:
 def test_a_page_says_in_which_precision_its_pictures_were_generated(tmp_path) -> None:
     lines = [replace(line("a", [0.5]), dtype="bfloat16"), line("other method's folder", [0.5])]
     data = info("people", (64, 48))
-    write_page(tmp_path, ResultPage("table1", "t", "q", ["s."], lines, [], "c"), data)
+    write_page(tmp_path, ResultPage("table1", "t", "q", ["s."], lines, []), data, "c")
     text = (tmp_path / "table1.md").read_text()
     assert "; pictures generated in bfloat16; imagpose " in text and "fp32" not in text and "float32" not in text
 

@@ -19,16 +19,14 @@ from imagpose.evaluation.networks import Needs, find_networks
 from imagpose.evaluation.recognition import open_views
 from imagpose.evaluation.report import (
     HOW_TO_READ,
-    build_page,
+    Page,
     check_report_folder,
     html_table,
-    library_versions,
     markdown_table,
     notes_of,
     pair_table,
     pictured_strips,
-    versions_text,
-    write_report_files,
+    write_report,
 )
 from imagpose.evaluation.rows import cell_text, side_by_side
 from imagpose.evaluation.store import ValueStore
@@ -104,25 +102,19 @@ def _write_report(
     out: Path, folders: ImageFolders, pairs: Sequence[ComparedPair], measures: Measures, protocols: Sequence[str],
     notes: Sequence[str], seconds: float,
 ) -> None:  # fmt: skip
-    """Write the three files; `seconds` are of this run, without what an earlier one had."""
     given = _given(folders)
     summary = {
-        "format": 1,
         "folders": given,
         "protocols": list(protocols),
         "pairs": len(pairs),
         "samples": len(pairs[0].samples),
         "rows": [asdict(row) for row in measures.rows],
-        "notes": notes,
-        "seconds": round(seconds, 1),
-        "versions": library_versions(),
     }
-    page = build_page(
+    page = Page(
         f"{folders.generated.resolve().name} against {folders.reference.resolve().name}",
         f"{len(pairs):,} pairs of pictures. {HOW_TO_READ}",
-        notes,
         [html_table(["metric", *protocols], side_by_side(measures.rows, protocols), defined=True)],
         pictured_strips(pairs, measures.values, protocols[0]),
-        f"{'; '.join(f'{role}: {folder}' for role, folder in given.items())}. {versions_text()}.",
+        f"{'; '.join(f'{role}: {folder}' for role, folder in given.items())}. ",
     )
-    write_report_files(out, summary, pair_table(pairs, measures.values), page)
+    write_report(out, page, pair_table(pairs, measures.values), summary, notes, seconds)

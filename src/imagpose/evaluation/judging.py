@@ -181,6 +181,15 @@ def _rows(items: Sequence[Files], work: Work, of_reference: dict[Path | None, Vi
     return work(pictures, records)
 
 
+def _beside_real(keys: Sequence[str], made: np.ndarray, real: np.ndarray) -> dict[str, np.ndarray | Needs]:
+    """Per measure its column of `made` (pairs, samples, k); with `_real` that of `real` (pairs, k), for each sample."""
+    values: dict[str, np.ndarray | Needs] = {}
+    for column, key in enumerate(keys):
+        values[key] = made[..., column]
+        values[f"{key}_real"] = real[:, column, None].repeat(made.shape[1], 1)
+    return values
+
+
 def keypoint_values(found: np.ndarray, record: ViewRecord, area: float) -> tuple[float, float]:
     """PCK and OKS of key points (18, 2 or more) found in a picture that should show a view."""
     counted = counted_points(record.keypoints, record.width, record.height)
@@ -218,15 +227,13 @@ class RenderedPeople(JudgedViews):
         sources are left out of the gallery, and where the sources are not known the measure is called `rank1_open`.
         """
         made, real = values_of_pairs(pairs, judged, store, f"people {_VERSION} {_weights()}", judge_views)
-        samples = made.shape[1]
-        values: dict[str, np.ndarray | Needs] = {}
-        for column, key in enumerate(("pck", "oks", "iou")):
-            values[key] = made[..., column]
-            values[f"{key}_real"] = real[:, column, None].repeat(samples, 1)
+        return _beside_real(("pck", "oks", "iou"), made, real) | self.ranks(made[..., 3:], real[:, 3:], judged)
+
+    def ranks(self, made: np.ndarray, real: np.ndarray, judged: JudgedPairs) -> dict[str, np.ndarray | Needs]:
+        """`rank1` or `rank1_open`, see `judge`, of embeddings (pairs, samples, d), and of the references' (pairs, d)."""
         key = "rank1" if judged.sources is not None else "rank1_open"
-        values[key] = self.first_ranks(made[..., 3:], judged)
-        values[f"{key}_real"] = self.first_ranks(real[:, None, 3:], judged).repeat(samples, 1)
-        return values
+        found = self.first_ranks(made, judged), self.first_ranks(real[:, None], judged)
+        return _beside_real((key,), found[0][..., None], found[1])
 
     def first_ranks(self, embeddings: np.ndarray, judged: JudgedPairs) -> np.ndarray:
         """1 or 0 per pair and sample (pairs, samples, d), NaN where the gallery has no other view of the person."""
@@ -291,11 +298,7 @@ class Photographs(JudgedViews):
         """
         what = f"keypoints {_VERSION} {self.detector.name}"
         made, real = values_of_pairs(pairs, judged, store, what, self._work)
-        values: dict[str, np.ndarray | Needs] = dict.fromkeys(JUDGED, NOT_RENDERED)
-        for column, key in enumerate(("pck", "oks")):
-            values[key] = made[..., column]
-            values[f"{key}_real"] = real[:, column, None].repeat(made.shape[1], 1)
-        return values
+        return dict.fromkeys(JUDGED, NOT_RENDERED) | _beside_real(("pck", "oks"), made, real)
 
     def _work(self, pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -> np.ndarray:
         rows = [

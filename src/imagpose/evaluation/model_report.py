@@ -14,15 +14,13 @@ from imagpose.evaluation.folders import ComparedPair
 from imagpose.evaluation.measure import Measures
 from imagpose.evaluation.report import (
     HOW_TO_READ,
-    build_page,
+    Page,
     html_table,
-    library_versions,
     markdown_table,
     notes_of,
     pair_table,
     pictured_strips,
-    versions_text,
-    write_report_files,
+    write_report,
 )
 from imagpose.evaluation.rows import METRICS, REAL, Row, cell_text
 from imagpose.metrics.statistics import compare_paired
@@ -70,14 +68,10 @@ def write_model_report(
     comparisons = [own for method in methods[1:] for own in _comparisons(method, methods[0])]
     notes = _notes(settings, methods, [own for own in comparisons if own["column"] == f"{protocols[0]}_ssim"])
     summary = {
-        "format": 1,
         "settings": settings,
         "protocols": list(protocols),
         "methods": {method.name: _summary(method) for method in methods},
         "comparisons": comparisons,
-        "notes": notes,
-        "seconds": round(seconds, 1),
-        "versions": library_versions(),
     }
     values = [
         pair_table(method.pairs, method.measures.values).add_column(
@@ -86,7 +80,7 @@ def write_model_report(
         for method in methods
     ]
     joined = pyarrow.concat_tables(values, promote_options="default")
-    write_report_files(out, summary, joined, _page(settings, notes, tables, methods, protocols[0]))
+    write_report(out, _page(settings, tables, methods, protocols[0]), joined, summary, notes, seconds)
     return "\n\n".join(markdown_table(table.head, [_texts(*line) for line in table.lines]) for table in tables)
 
 
@@ -114,14 +108,11 @@ def _summary(method: Method) -> dict[str, Any]:
     }
 
 
-def _page(
-    settings: dict[str, Any], notes: Sequence[str], tables: Sequence[_Table], methods: Sequence[Method], protocol: str
-) -> str:
-    """The HTML page; the protocol's SSIM orders the pictured pairs."""
-    return build_page(
+def _page(settings: dict[str, Any], tables: Sequence[_Table], methods: Sequence[Method], protocol: str) -> Page:
+    """The page; the protocol's SSIM orders the pictured pairs."""
+    return Page(
         f"{settings['model']} on {Path(settings['data']).name}",
         f"{settings['sampling']}, {settings['seeds']} sample(s) per pair. {HOW_TO_READ}",
-        notes,
         [html_table(table.head, table.lines, defined=False) for table in tables],
         [
             strip
@@ -129,7 +120,6 @@ def _page(
             if method.pictured
             for strip in pictured_strips(method.pairs, method.measures.values, protocol, f"{method.name}: ")
         ],
-        f"{versions_text()}.",
     )
 
 

@@ -95,17 +95,15 @@ class RecognisedPeople(RenderedPeople):
         self, pairs: Sequence[ComparedPair], judged: JudgedPairs, store: ValueStore
     ) -> dict[str, np.ndarray | Needs]:
         """As `RenderedPeople.judge` for `rank1`; the others as `others` has them."""
-        values: dict[str, np.ndarray | Needs]
-        if isinstance(self.others, Needs):
-            values = dict.fromkeys(JUDGED, self.others)
-        else:
-            values = self.others.judge(pairs, judged, store)
+        values: dict[str, np.ndarray | Needs] = (
+            dict.fromkeys(JUDGED, self.others)
+            if isinstance(self.others, Needs)
+            else self.others.judge(pairs, judged, store)
+        )
         made, real = values_of_pairs(pairs, judged, store, f"identity {_VERSION} {self._digest}", self._work)
-        key = "rank1" if judged.sources is not None else "rank1_open"
-        values = {name: own for name, own in values.items() if not name.startswith("rank1")}
-        values[key] = self.first_ranks(made, judged)
-        values[f"{key}_real"] = self.first_ranks(real[:, None], judged).repeat(made.shape[1], 1)
-        return values
+        return {name: own for name, own in values.items() if not name.startswith("rank1")} | self.ranks(
+            made, real, judged
+        )
 
     def _work(self, pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -> np.ndarray:
         return np.concatenate([self.embed(run) for run in equal_sizes(pictures)]).astype(np.float64)

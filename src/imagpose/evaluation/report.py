@@ -86,31 +86,41 @@ class Strip:
     figures: Sequence[Figure]
 
 
-def build_page(
-    title: str, introduction: str, notes: Sequence[str], tables: Sequence[str], strips: Sequence[Strip], footer: str
-) -> str:
-    """The page's HTML; everything but `tables`, which are HTML, is text.
+@dataclass(frozen=True)
+class Page:
+    """What a report's page shows.
 
-    Args:
-        tables: see `html_table`.
-        strips: their files are read here.
+    Attributes:
+        title, introduction: texts at its head.
+        tables: HTML, see `html_table`.
+        strips: below them; their files are read when the page is written.
+        origin: what was compared, at the foot.
     """
+
+    title: str
+    introduction: str
+    tables: Sequence[str]
+    strips: Sequence[Strip]
+    origin: str = ""
+
+
+def _html(page: Page, notes: Sequence[str]) -> str:
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
+<title>{escape(page.title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-<h1>{escape(title)}</h1>
-<p>{escape(introduction)}</p>
+<h1>{escape(page.title)}</h1>
+<p>{escape(page.introduction)}</p>
 <ul class="soft">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>
-{"".join(f'<div class="frame">{table}</div>' for table in tables)}
-{"".join(map(_strip, strips))}
-<footer>{escape(footer)}</footer>
+{"".join(f'<div class="frame">{table}</div>' for table in page.tables)}
+{"".join(map(_strip, page.strips))}
+<footer>{escape(f"{page.origin}{versions_text()}.")}</footer>
 </main>
 </body>
 </html>
@@ -272,12 +282,22 @@ def check_report_folder(out: Path) -> None:
     check_free_space(out, _REPORT_BYTES)
 
 
-def write_report_files(out: Path, summary: dict[str, Any], table: pyarrow.Table, page: str) -> None:
-    """Write `summary.json`, `pairs.parquet` and `report.html` into a folder, all of them or none."""
+def write_report(
+    out: Path, page: Page, table: pyarrow.Table, summary: dict[str, Any], notes: Sequence[str], seconds: float
+) -> None:
+    """Write `summary.json`, `pairs.parquet` and `report.html` into a folder, all of them or none.
+
+    Args:
+        table: see `pair_table`.
+        summary: what `summary.json` holds beside notes, seconds and versions.
+        notes: what a reader should know.
+        seconds: of this run, without what an earlier one had made.
+    """
+    whole = {"format": 1, **summary, "notes": notes, "seconds": round(seconds, 1), "versions": library_versions()}
     with staged_folder(out, overwrite=True) as stage:
         pyarrow.parquet.write_table(table, stage / "pairs.parquet")
-        write_text(stage / "report.html", page)
-        write_json(stage / "summary.json", summary)
+        write_text(stage / "report.html", _html(page, notes))
+        write_json(stage / "summary.json", whole)
 
 
 def library_versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from imagpose.devices import process_state
 from imagpose.evaluation.model import AUTOENCODER, COPY
 from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.claims import Claim
-from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures, seconds_per_picture
+from imagpose.evaluation.reproduce.measured import read_measured, real_pictures, seconds_per_picture
 from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name
 from imagpose.evaluation.reproduce.page import ResultPage, draw_speed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
@@ -73,11 +73,9 @@ def table2(measuring: Measuring, runs: TrainingRuns) -> str:
     names = [name for name in ABLATIONS if name != "M1"]
     preset = runs.base.preset
     variants = {name: [f"preset={preset}:{name}"] for name in names} | {OURS: [f"preset={preset}"]}
-    measuring.start("table2")
-    lines = _trained_lines(measuring, runs, variants, "T1")
     claims = [Claim(OURS, name) for name in names]
     claims += [Claim(*pair) for pair in (("B1", "B0"), ("B2", "B0"), ("B2", "B1"), ("B3", "B1"), ("B4", "B3"))]
-    return _training_page(
+    return _trained_page(
         measuring,
         runs,
         ResultPage(
@@ -87,9 +85,11 @@ def table2(measuring: Measuring, runs: TrainingRuns) -> str:
             " conditioning); B3 = B1 + masked latents (image-level conditioning); B4 = all but cross-view attention. In the"
             " paper every module helps and the whole model is best.",
             [],
-            lines,
+            [],
             claims,
         ),
+        variants,
+        "T1",
     )
 
 
@@ -113,9 +113,7 @@ def table3(measuring: Measuring, runs: TrainingRuns, presets: Sequence[str], enc
     if len(variants) < 2:
         raise ValueError("table3 compares at least two variants: repeat --preset or --image-encoder")
     claims = _preset_claims(presets) + [Claim(one, other, "alike") for other, one in pairwise(encoders)]
-    measuring.start("table3")
-    lines = _trained_lines(measuring, runs, variants, "T1", presets)
-    return _training_page(
+    return _trained_page(
         measuring,
         runs,
         ResultPage(
@@ -124,9 +122,12 @@ def table3(measuring: Measuring, runs: TrainingRuns, presets: Sequence[str], enc
             "The paper varies the underlying Stable Diffusion and the image encoder behind the semantic tokens. It calls the"
             " differences between image encoders insignificant, and SD 2.1 superior to SD 1.5 in most cases.",
             [],
-            lines,
+            [],
             claims,
         ),
+        variants,
+        "T1",
+        presets,
     )
 
 
@@ -154,9 +155,7 @@ def table7(measuring: Measuring, runs: TrainingRuns) -> str:
     """
     preset = runs.base.preset
     variants = {"M1": [f"preset={preset}:M1"], OURS: [f"preset={preset}"]}
-    measuring.start("table7")
-    lines = _trained_lines(measuring, runs, variants, "star")
-    return _training_page(
+    return _trained_page(
         measuring,
         runs,
         ResultPage(
@@ -166,9 +165,11 @@ def table7(measuring: Measuring, runs: TrainingRuns) -> str:
             " tokens of the frozen image encoder. In the paper it is clearly worse. Both are measured with three poses at"
             " once.",
             [],
-            lines,
+            [],
             [Claim(OURS, "M1")],
         ),
+        variants,
+        "star",
     )
 
 
@@ -265,14 +266,16 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     )
 
 
-def _trained_lines(
+def _trained_page(
     measuring: Measuring,
     runs: TrainingRuns,
+    page: ResultPage,
     variants: Mapping[str, Sequence[str]],
     scenario: str,
     named_presets: Sequence[str] = (),
-) -> list[Measured]:
-    """Train each variant, measure it, and read it back; a copy of the source first, real pictures last."""
+) -> str:
+    """Train each variant alike and measure it; a page with a copy of the source first, real pictures last."""
+    measuring.start(page.item)
     runs.open(list(variants.values()), named_presets)
     lines = []
     for name, changes in variants.items():
@@ -280,15 +283,11 @@ def _trained_lines(
         folder = measuring.evaluate(f"{name}-{scenario}", str(weights), (scenario,))
         facts = {"trained parameters": f"{trained_parameters(weights) / 1e6:.2f} M"}
         lines.append(read_measured(folder, scenario, name, facts))
-    return [read_measured(folder, COPY, COPY), *lines, real_pictures(lines[0])]
-
-
-def _training_page(measuring: Measuring, runs: TrainingRuns, page: ResultPage) -> str:
-    """Page of variants that were trained alike."""
+    lines = [read_measured(folder, COPY, COPY), *lines, real_pictures(lines[0])]
     config = runs.base
     setting = (
         f"Each variant: {runs.steps:,} steps of {config.batch_size * config.gradient_accumulation} canvases per process,"
         f" in {config.precision}, learning rate {config.learning_rate:g}, seed {config.seed}, the same people, canvases and"
         " noise for all."
     )
-    return measuring.write(replace(page, setting=[setting, measuring.sampling_text]))
+    return measuring.write(replace(page, setting=[setting, measuring.sampling_text], lines=lines))

@@ -107,12 +107,12 @@ class Measuring:
         with staged_folder(self.out, overwrite=True) as stage:
             plot = stage / f"{page.item}.png"
             draw(plot) if draw else draw_lines(plot, page.title, page.lines[:-1])
-            return write_page(stage, replace(page, setting=[*page.setting, sampled], command=self.command), self.info)
+            return write_page(stage, replace(page, setting=[*page.setting, sampled]), self.info, self.command)
 
     def write_pictures(self, page: PicturePage) -> str:
         """Write a page that shows pictures and measures nothing; returns the name of its picture."""
         with staged_folder(self.out, overwrite=True) as stage:
-            write_picture_page(stage, replace(page, command=self.command), self.info)
+            write_picture_page(stage, page, self.info, self.command)
         return f"{page.item}.png"
 
     @property

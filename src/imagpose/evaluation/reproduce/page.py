@@ -41,55 +41,49 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class ResultPage:
-    """What a page says.
+class Page:
+    """What every page says.
 
     Attributes:
         item: "table2", the name of the files.
         title: of the page.
         question: what the paper shows there, and what is expected here.
-        setting: how it was measured here, one sentence each.
-        lines: of the table.
-        claims: what is expected of them.
-        command: that makes the page again; `Measuring.write` knows it.
+        setting: how it was measured or drawn here, one sentence each.
     """
 
     item: str
     title: str
     question: str
     setting: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ResultPage(Page):
+    """A page that measures: the lines of its table, and what is expected of them."""
+
     lines: Sequence[Measured]
     claims: Sequence[Claim]
-    command: str = ""
 
 
 @dataclass(frozen=True, eq=False)
-class PicturePage:
-    """A page that shows pictures.
+class PicturePage(Page):
+    """A page that shows a picture."""
 
-    Attributes:
-        item, title, question, setting, command: as in `ResultPage`.
-        picture: `<item>.png`.
-    """
-
-    item: str
-    title: str
-    question: str
-    setting: Sequence[str]
     picture: Image.Image
-    command: str = ""
 
 
-def write_picture_page(out: Path, page: PicturePage, info: DatasetInfo) -> None:
-    """Write `<item>.md` and `<item>.png` into the folder `out`."""
+def write_picture_page(out: Path, page: PicturePage, info: DatasetInfo, command: str) -> None:
+    """Write `<item>.md` and `<item>.png` into the folder `out`; `command` makes the page again."""
     page.picture.save(out / f"{page.item}.png")
     parts = [f"# {page.title}", page.question, " ".join([_data_text(info), *page.setting])]
-    parts += [f"![{page.title}]({page.item}.png)", "## Command", f"    {page.command}"]
+    parts += [f"![{page.title}]({page.item}.png)", "## Command", f"    {command}"]
     write_text(out / f"{page.item}.md", "\n\n".join([*parts, f"{machine_text()}; {versions_text()}."]) + "\n")
 
 
-def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
+def write_page(out: Path, page: ResultPage, info: DatasetInfo, command: str) -> str:
     """Write `<item>.md`, and its verdicts as `<item>.json`, into the folder `out`, where the plot `<item>.png` lies.
+
+    `command` makes the page again.
 
     Returns:
         The table alone, Markdown.
@@ -124,7 +118,7 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo) -> str:
         ]
     dtypes = list(dict.fromkeys(line.dtype for line in page.lines if line.dtype))
     drawn = [f"pictures generated in {', '.join(dtypes)}"] if dtypes else []
-    parts += ["## Command", f"    {page.command}", f"{'; '.join([machine_text(), *drawn, versions_text()])}."]
+    parts += ["## Command", f"    {command}", f"{'; '.join([machine_text(), *drawn, versions_text()])}."]
     text = "\n\n".join(parts) + "\n"
     write_text(out / f"{page.item}.md", text)
     return table

@@ -239,7 +239,7 @@ def plan_sequence(
 def _overlapping(num_frames: int, room: int, overlap: int) -> Iterator[tuple[tuple[int, ...], range]]:
     start = 0
     while start < num_frames:
-        latest = range(max(1, start - overlap + 1), start)
+        latest = range(start - overlap + 1, start)  # never before 1: the first canvas makes more than `overlap`
         finished = (0, *latest) if overlap and start else ()
         stop = min(num_frames, start + room + overlap - len(finished))
         yield finished, range(start, stop)

@@ -132,6 +132,19 @@ def test_framing(people):
         replace(FRONT_CAMERA, framing="feet")
 
 
+@pytest.mark.parametrize(("framing", "lowest"), [("upper", 0.725), ("close", 1.0875)])
+def test_where_the_picture_ends_below(framing, lowest):
+    """Half of the way from the hips to the knees, or three quarters of that from the neck to the hips; by hand."""
+    keypoints = np.zeros((18, 3))
+    keypoints[[1, 2, 5, 8, 11, 9, 12], 2] = (1.5, 1.45, 1.45, 0.95, 0.95, 0.5, 0.5)  # neck, shoulders, hips, knees
+    keypoints[[2, 5], 0] = (-0.2, 0.2)
+    body = np.array([(x, 0.0, z) for x in (-0.25, 0.25) for z in (0.0, 1.75)])
+    camera = Camera(framing, pitch=0.0, distance=5.0, fill=0.9, shift=(0.0, 0.0))
+    projection = frame_person(camera, body, keypoints, 100, 70)
+    (_, crown), (_, end) = projection.project(np.array([(0.0, 0.0, 1.75), (0.0, 0.0, lowest)]))[0]
+    assert crown == pytest.approx(5) and end == pytest.approx(95)
+
+
 def test_the_same_seed_gives_the_same_pixels(people, views):
     again = scene.render_view(make_identity(0), sample_view_specs(0, 1)[0], HEIGHT, WIDTH)
     np.testing.assert_array_equal(again.picture, views[0].picture)

@@ -30,6 +30,14 @@ def test_the_right_person_in_the_right_pose_scores_most(people):
     assert right.score > max(wrong_pose.score, wrong_person.score)
 
 
+def test_likeness_is_to_the_nearest_source(people):
+    """A source that says little of the person, such as a back, lowers no score."""
+    (front, other, _), (stranger, *_) = people
+    picture, near, far = (Image.fromarray(own.picture) for own in (other, front, stranger))
+    (alone,), (among_others,) = (score_pictures([picture], [other.pose], given) for given in ([near], [near, far]))
+    assert among_others.likeness == pytest.approx(alone.likeness, abs=1e-5)
+
+
 def test_a_blur_is_less_sharp_and_the_source_itself_is_as_sharp(people):
     front = people[0][0]
     picture = Image.fromarray(front.picture)

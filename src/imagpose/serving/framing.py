@@ -97,9 +97,9 @@ def person_box(poses: Iterable[Pose], shape: float) -> tuple[int, int, int, int]
     high = float(bottom - top) / (_FILL if is_whole else (1 + _FILL) / 2)  # who is cut off has room above alone
     high = max(high, float(right - left) * shape)
     wide = high / shape
-    x = _between(float(left + right) / 2 - wide / 2, width - wide)
-    y = _between(float(top + bottom) / 2 - high / 2 if is_whole else float(bottom) - high, height - high)
-    box = (max(x, 0), max(y, 0), min(x + wide, width), min(y + high, height))
+    x = max(0.0, min(float(left + right) / 2 - wide / 2, width - wide))
+    y = max(0.0, min(float(top + bottom) / 2 - high / 2 if is_whole else float(bottom) - high, height - high))
+    box = (x, y, min(x + wide, width), min(y + high, height))
     if (box[2] - box[0]) * (box[3] - box[1]) >= _AS_IT_IS * width * height:
         return None
     low_x, low_y, high_x, high_y = (round(float(side)) for side in box)
@@ -197,8 +197,3 @@ def _head(pose: Pose, spread: float) -> float:
     if pose.visible[_NECK] and face:
         return float(np.linalg.norm(pose.keypoints[face, :2] - pose.keypoints[_NECK, :2], axis=1).max())
     return _HEAD * spread
-
-
-def _between(start: float, room: float) -> float:
-    """A start that keeps a length inside the frame; in the middle of it where the frame is too short."""
-    return min(max(start, 0.0), room) if room >= 0 else room / 2

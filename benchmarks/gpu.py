@@ -3,10 +3,11 @@
 python benchmarks/gpu.py [--minutes 9] [--out gpu.jsonl] [--small] [--device cuda] [--only TEXT]
 
 Networks are fresh, with random weights: nothing is downloaded. Every result is a line of JSON, written as soon as it is
-known; a section that fails or runs out of memory says so and the next one begins; when the time is up, what is left is
-listed. Sections: parity of precisions and of compiled code with fp32; kernels of attention; a step of sampling; a picture;
-a step of training, its share of the matrix products' speed; whole steps with the settings of cards of 24 and 80 GB.
-`--small` shrinks every network and canvas, so that a CPU runs the same code in a minute.
+known; what fails or runs out of memory says so, and the next measurement begins. Sections share the time that is left, and
+compile last, which takes longest; when a section's share is up, it says so. Sections: parity of precisions and of compiled
+code with fp32; kernels of attention; whole steps with the settings of cards of 24 and 80 GB; a step of sampling; a picture;
+a step of training, its share of the matrix products' speed. `--small` shrinks every network and canvas, so that a CPU runs
+the same code in a minute.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -135,22 +137,40 @@ def relative_error(output: torch.Tensor, truth: torch.Tensor) -> float:
     return float((output - truth).norm() / truth.norm())
 
 
+def attempt(what: Result, measure: Callable[[], Result]) -> Result:
+    """A measurement, or why there is none: no C++ compiler, no Python headers, no kernel, too little memory."""
+    try:
+        return {**what, **measure()}
+    except Exception as error:
+        return {**what, "failed": one_line(error)}
+
+
+def one_line(error: Exception) -> str:
+    """What an error says."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
 def parity(bench: Bench) -> Iterator[Result]:
-    """Every preset small, then the whole ones: the UNet in each precision, and compiled, against fp32 on the device."""
-    size = bench.sizes()[0]
+    """Every preset small, then the whole ones: the UNet in each precision, then compiled, against fp32 on the device."""
     cases = [(name, True) for name in PRESETS if bench.on_gpu or name in bench.presets()]
     if not bench.small:
         cases += [(name, False) for name in bench.presets()]
-    for name, small in cases:
-        model = Model(bench, name, (64, 48) if small else size, small)
-        truth = model.output(torch.float32)
-        what = {"preset": name, "size": "small" if small else "whole"}
-        for precision in ("bf16", "fp16"):
-            yield {**what, "precision": precision, "error": relative_error(model.output(_PRECISIONS[precision]), truth)}
-        if name in bench.presets():
-            model.unet.compile(backend=bench.backend)
-            error = relative_error(model.output(torch.float32), truth)
-            yield {**what, "precision": "fp32 compiled", "error": error}
+    for precisions in (("bf16", "fp16"), ("fp32 compiled",)):
+        for name, small in cases:
+            if "fp32 compiled" in precisions and name not in bench.presets():
+                continue
+            model = Model(bench, name, (64, 48) if small else bench.sizes()[0], small)
+            truth = model.output(torch.float32)
+            for precision in precisions:
+                what = {"preset": name, "size": "small" if small else "whole", "precision": precision}
+                yield attempt(what, partial(_error, model, precision, truth))
+
+
+def _error(model: Model, precision: str, truth: torch.Tensor) -> Result:
+    if precision == "fp32 compiled":
+        torch._dynamo.reset()
+        model.unet.compile(backend=model.bench.backend)
+    return {"error": relative_error(model.output(_PRECISIONS.get(precision, torch.float32)), truth)}
 
 
 def attention(bench: Bench) -> Iterator[Result]:
@@ -176,28 +196,28 @@ def attention(bench: Bench) -> Iterator[Result]:
 
 def sampling(bench: Bench) -> Iterator[Result]:
     """A guided step (two canvases) of each model: eager fp16, bf16, channels_last, compiled; ratios to eager fp16."""
-    for name in bench.presets():
-        for size in bench.sizes():
+    eager: list[tuple[str, str, bool, str | None]] = [
+        ("eager", "fp16", False, None),
+        ("eager", "bf16", False, None),
+        ("channels_last", "bf16", True, None),
+    ]
+    compiled: list[tuple[str, str, bool, str | None]] = [
+        ("compiled", "bf16", True, "default"),
+        ("compiled, CUDA graphs", "bf16", True, "reduce-overhead"),
+    ]
+    first: dict[tuple[str, tuple[int, int]], float] = {}
+    for ways in (eager, compiled) if bench.on_gpu else (eager,):
+        for name, size in product(bench.presets(), bench.sizes()):
             model = Model(bench, name, size)
-            ways: list[tuple[str, str, bool, str | None]] = [
-                ("eager", "fp16", False, None),
-                ("eager", "bf16", False, None),
-                ("channels_last", "bf16", True, None),
-                ("compiled", "bf16", True, "default"),
-                ("compiled, CUDA graphs", "bf16", True, "reduce-overhead"),
-            ]
-            first = None
             for way, precision, channels_last, mode in ways:
-                if mode is not None and not bench.on_gpu:
-                    continue
-                yield {
-                    "preset": name,
-                    "size": f"{size[0]}x{size[1]}",
-                    "way": way,
-                    "precision": precision,
-                    **(found := _sampling_step(model, _PRECISIONS[precision], channels_last, mode)),
-                    "speed": (first := first or found["seconds"]) / found["seconds"],
-                }
+                what = {"preset": name, "size": f"{size[0]}x{size[1]}", "way": way, "precision": precision}
+                step = partial(_sampling_step, model, _PRECISIONS[precision], channels_last, mode)
+                result = attempt(what, step)
+                if precision == "fp16" and "seconds" in result:
+                    first[name, size] = result["seconds"]
+                if (name, size) in first and "seconds" in result:
+                    result["speed"] = first[name, size] / result["seconds"]
+                yield result
 
 
 def _sampling_step(model: Model, dtype: torch.dtype, channels_last: bool, mode: str | None) -> Result:
@@ -205,15 +225,20 @@ def _sampling_step(model: Model, dtype: torch.dtype, channels_last: bool, mode: 
     model.networks.to(dtype)
     model.unet.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     inputs = model.inputs(2, dtype)
+    torch._dynamo.reset()
     forward: Callable[..., Any] = model.unet if mode is None else torch.compile(model.unet, mode=mode)
 
     @torch.no_grad()
     def run() -> None:
         forward(**inputs)
 
+    begun = time.perf_counter()
+    run()
+    synchronise(bench)
+    first = time.perf_counter() - begun  # compiling counts here
     seconds = median_seconds(bench, run)
     peak = peak_gibibytes(bench, run)
-    return {"seconds": seconds, "picture_seconds": seconds * _GUIDED_STEPS, "peak_gib": peak}
+    return {"first_seconds": first, "seconds": seconds, "picture_seconds": seconds * _GUIDED_STEPS, "peak_gib": peak}
 
 
 def matmul_speed(bench: Bench) -> float:
@@ -224,60 +249,71 @@ def matmul_speed(bench: Bench) -> float:
 
 
 def training(bench: Bench) -> Iterator[Result]:
-    """Training steps in bf16 autocast, with and without gradient checkpointing, eager and compiled: canvases per second."""
+    """Training steps in bf16 autocast, with and without gradient checkpointing, then compiled: canvases per second."""
     speed = matmul_speed(bench)
     yield {"what": "bf16 matrix products", "tflops": speed / 1e12}
+    size = bench.sizes()[0]
+    eager = [(name, checkpointing, False) for name in bench.presets() for checkpointing in (False, True)]
+    for name, checkpointing, compiled in eager + [(name, False, True) for name in bench.presets() if bench.on_gpu]:
+        what = {
+            "preset": name,
+            "size": f"{size[0]}x{size[1]}",
+            "checkpointing": checkpointing,
+            "compiled": compiled,
+        }
+        yield attempt(what, partial(_training_rate, bench, name, checkpointing, compiled, speed))
+
+
+def _training_rate(bench: Bench, name: str, checkpointing: bool, compiled: bool, speed: float) -> Result:
     batch = 2 if bench.small else 8
-    for name in bench.presets():
-        for checkpointing, compiled in ((False, False), (True, False), (False, True)):
-            if compiled and not bench.on_gpu:
-                continue
-            size = bench.sizes()[0]
-            step, work = _training_step(Model(bench, name, size), batch, checkpointing, compiled)
-            seconds = median_seconds(bench, step)
-            yield {
-                "preset": name,
-                "size": f"{size[0]}x{size[1]}",
-                "checkpointing": checkpointing,
-                "compiled": compiled,
-                "canvases_per_second": batch / seconds,
-                "share_of_matmul_speed": work / seconds / speed,
-                "peak_gib": peak_gibibytes(bench, step),
-            }
+    model = Model(bench, name, bench.sizes()[0])
+    work = _flops(model, batch)
+    step = _training_step(model, batch, checkpointing, compiled)
+    seconds = median_seconds(bench, step)
+    return {
+        "canvases_per_second": batch / seconds,
+        "share_of_matmul_speed": work / seconds / speed,
+        "peak_gib": peak_gibibytes(bench, step),
+    }
+
+
+def _loss(model: Model, inputs: Result) -> Any:
+    with torch.autocast(model.bench.device.type, torch.bfloat16):
+        output = model.unet(**inputs).sample
+    return output.float().square().mean()
+
+
+def _flops(model: Model, batch: int) -> float:
+    """Of forward and backward, without recomputation."""
+    with FlopCounterMode(display=False) as counter:
+        _loss(model, model.inputs(batch, torch.float32)).backward()
+    model.unet.zero_grad()
+    return float(counter.get_total_flops())
 
 
 def _training_step(
-    model: Model, batch: int, checkpointing: bool, compiled: bool, ema_on_cpu: bool = False
-) -> tuple[Callable[[], None], float]:
-    """Forward, backward, clipping, fused AdamW, EMA; and the FLOPs of forward and backward without recomputation."""
-    bench, unet = model.bench, model.unet
+    model: Model, batch: int, checkpointing: bool, compiled: bool = False, ema_on_cpu: bool = False
+) -> Callable[[], None]:
+    """Forward, backward, clipping, fused AdamW, EMA."""
     model.networks.train()
     inputs = model.inputs(batch, torch.float32)
     parameters = list(model.networks.parameters())
     optimizer = torch.optim.AdamW(parameters, 1e-5, fused=True)
     shadow = EMAModel([weight.cpu() for weight in parameters] if ema_on_cpu else parameters, foreach=True)
-
-    def loss() -> Any:
-        with torch.autocast(bench.device.type, torch.bfloat16):
-            output = unet(**inputs).sample
-        return output.float().square().mean()
-
-    with FlopCounterMode(display=False) as counter:
-        loss().backward()
-    optimizer.zero_grad()
     if checkpointing:
-        unet.enable_gradient_checkpointing()
+        model.unet.enable_gradient_checkpointing()
     if compiled:
-        unet.compile(backend=bench.backend)
+        torch._dynamo.reset()
+        model.unet.compile(backend=model.bench.backend)
 
     def step() -> None:
-        loss().backward()
+        _loss(model, inputs).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         shadow.step([weight.cpu() for weight in parameters] if ema_on_cpu else parameters)
 
-    return step, float(counter.get_total_flops())
+    return step
 
 
 def cards(bench: Bench) -> Iterator[Result]:
@@ -286,32 +322,33 @@ def cards(bench: Bench) -> Iterator[Result]:
     Without frozen networks, and with moments in 32 bits.
     """
     for memory, batch, checkpointing, ema_on_cpu in ((24, 1, True, True), (24, 2, True, True), (80, 8, False, False)):
-        model = Model(bench, bench.presets()[-1], bench.sizes()[-1])
-        step, _ = _training_step(model, batch, checkpointing, False, ema_on_cpu)
-        step()
-        peak = peak_gibibytes(bench, step)
-        yield {
-            "card_gb": memory,
-            "batch": batch,
-            "checkpointing": checkpointing,
-            "ema_on_cpu": ema_on_cpu,
-            "peak_gib": peak,
-            "fits": None if peak is None else peak * 2**30 < 0.95 * memory * 1e9,
-        }
+        what = {"card_gb": memory, "batch": batch, "checkpointing": checkpointing, "ema_on_cpu": ema_on_cpu}
+        yield attempt(what, partial(_card, bench, memory, batch, checkpointing, ema_on_cpu))
 
 
-SECTIONS = {section.__name__: section for section in (parity, attention, sampling, training, cards)}
+def _card(bench: Bench, memory: int, batch: int, checkpointing: bool, ema_on_cpu: bool) -> Result:
+    model = Model(bench, bench.presets()[-1], bench.sizes()[-1])
+    step = _training_step(model, batch, checkpointing, ema_on_cpu=ema_on_cpu)
+    step()
+    peak = peak_gibibytes(bench, step)
+    return {"peak_gib": peak, "fits": None if peak is None else peak * 2**30 < 0.95 * memory * 1e9}
+
+
+SECTIONS = {section.__name__: section for section in (parity, attention, cards, sampling, training)}
 
 
 def run_sections(bench: Bench, only: str) -> Iterator[Result]:
-    """The results of all sections; one that fails, or that the time does not allow, is a result too."""
-    for name, section in SECTIONS.items():
-        if only not in name:
-            continue
+    """The results of all sections; one that fails, or that the time does not allow, is a result too.
+
+    Each section has an equal share of the time that is left when it begins.
+    """
+    names = [name for name in SECTIONS if only in name]
+    for number, name in enumerate(names):
         begun = time.monotonic()
-        results = section(bench)
+        until = begun + (bench.deadline - begun) / (len(names) - number)
+        results = SECTIONS[name](bench)
         while True:
-            if time.monotonic() > bench.deadline:
+            if time.monotonic() > until:
                 yield {"section": name, "skipped": "the time is up"}
                 break
             try:
@@ -319,7 +356,7 @@ def run_sections(bench: Bench, only: str) -> Iterator[Result]:
             except StopIteration:
                 break
             except Exception as error:
-                yield {"section": name, "failed": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+                yield {"section": name, "failed": one_line(error)}
                 break
             yield {"section": name, "after_seconds": round(time.monotonic() - begun, 1), **result}
         torch._dynamo.reset()
@@ -336,6 +373,7 @@ def main() -> None:
     parser.add_argument("--device", default=choose_device())
     parser.add_argument("--only", default="", help="sections whose name contains this")
     given = parser.parse_args()
+    torch.backends.cudnn.allow_tf32 = False  # else convolutions in fp32, the truth of parity, have fp16's mantissa
     bench = Bench(torch.device(given.device), given.small, time.monotonic() + 60 * given.minutes)
     machine = torch.cuda.get_device_name() if bench.on_gpu else f"CPU, {torch.get_num_threads()} thread(s)"
     with nullcontext() if given.out is None else given.out.open("a", encoding="utf-8") as file:

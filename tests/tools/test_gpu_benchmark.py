@@ -54,6 +54,43 @@ def test_a_section_that_fails_and_one_that_comes_too_late_say_so(gpu, monkeypatc
     assert [own["skipped"] for own in gpu.run_sections(bench(gpu, -1), "")] == ["the time is up"] * 2
 
 
+def test_a_measurement_that_fails_takes_only_itself_along(gpu, monkeypatch):
+    errors = iter([0.25, RuntimeError("no C++ compiler"), 0.5, 0.75, 1.0, 1.25])
+
+    def error(*_):
+        value = next(errors)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    class NoModel:
+        def __init__(self, bench, *_):
+            self.bench, self.unet = bench, torch.nn.Linear(1, 1)
+
+        def output(self, dtype):
+            return torch.zeros(1)
+
+    monkeypatch.setattr(gpu, "relative_error", error)
+    monkeypatch.setattr(gpu, "Model", NoModel)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: None)
+    first, second, *rest = gpu.parity(bench(gpu))
+    assert first["error"] == 0.25 and second["failed"] == "RuntimeError: no C++ compiler" and "error" not in second
+    assert [own["error"] for own in rest] == [0.5, 0.75, 1.0, 1.25]
+    assert [own["precision"] for own in rest][-2:] == ["fp32 compiled"] * 2  # what takes longest comes last
+
+
+def test_a_long_section_leaves_the_others_their_share_of_the_time(gpu, monkeypatch):
+    def endless(bench):
+        while True:
+            time.sleep(0.02)
+            yield {"what": "again"}
+
+    monkeypatch.setattr(gpu, "SECTIONS", {"endless": endless, "short": lambda bench: iter([{"what": "once"}])})
+    results = list(gpu.run_sections(bench(gpu, 0.5), ""))
+    assert 2 < len(results) < 16  # 0.25 s of 0.02 s each
+    assert results[-2]["skipped"] == "the time is up" and results[-1]["what"] == "once"
+
+
 def test_every_precision_starts_from_the_same_weights(gpu):
     model = gpu.Model(bench(gpu), "mini", (64, 48))
     truth = model.output(torch.float32)

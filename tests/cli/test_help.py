@@ -23,9 +23,9 @@ train pose-estimator, train silhouette, train identity, train lora, train fewste
 evaluate people, evaluate model, evaluate judges, evaluate images, evaluate import, evaluate requests,
 convert official, convert to-official, study build, study score, prepare folder, prepare people, prepare deepfashion,
 prepare market1501, prepare reid, prepare check, reid train, reid augment, reid evaluate, reid people,
-reproduce table1, reproduce table2, reproduce table3, reproduce table4, reproduce table7, reproduce figure5,
-reproduce figure7, reproduce figure8, reproduce figure9, reproduce figure10, reproduce figure12, reproduce views,
-reproduce styles, reproduce all, requests export
+reproduce table1, reproduce table2, reproduce table3, reproduce table4, reproduce table7, reproduce schedules,
+reproduce figure5, reproduce figure7, reproduce figure8, reproduce figure9, reproduce figure10, reproduce figure12,
+reproduce views, reproduce styles, reproduce all, requests export
 """.replace("\n", " ").strip().split(", ")  # fmt: skip
 SAMPLING = (
     "generate",

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from imagpose.data.rendered import prepare_people
-from imagpose.evaluation.reproduce import figures, items
+from imagpose.evaluation.reproduce import figures, items, limitations
 from imagpose.evaluation.reproduce.claims import Finding
 from imagpose.evaluation.reproduce.everything import Everything, read_verdicts, reproduce_all
 from imagpose.evaluation.reproduce.measuring import Measuring
 from imagpose.evaluation.reproduce.power import gap_to_decide, people_needed, seeds_needed
 from imagpose.pipeline.sampling import Sampling
+
+CONFIG = Path(__file__).parents[2] / "configs" / "reproduce.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def finding(difference: float, verdict: str, **changes) -> dict:
 
 def given(out: Path, data: Path, **changes) -> Everything:
     measuring = Measuring(out, data, Sampling(2, 2.0), None, "imagpose reproduce all")
-    return replace(Everything(measuring, "mini", {}, Path("c.yaml"), 2, (), 2, (), {}), **changes)
+    return replace(Everything(measuring, "mini", {}, CONFIG, 2, (), 2, (), {}), **changes)
 
 
 @pytest.fixture
@@ -55,9 +57,9 @@ def made(monkeypatch) -> list[str]:
 
         return make
 
-    for module in (items, figures):
+    for module in (items, figures, limitations):
         for name in list(vars(module)):
-            if name.startswith(("table", "figure")):
+            if name.startswith(("table", "figure")) or name in ("schedules", "views", "styles"):
                 monkeypatch.setattr(module, name, stand_in(name))
     return calls
 
@@ -67,9 +69,10 @@ def test_everything_is_made_once_and_reported(tmp_path, data, made) -> None:
     out = tmp_path / "out"
     summary = reproduce_all(given(out, data), said.append)
     assert [own for own in made if own.startswith("seed")] == [
-        f"seed-{n}/{i}" for n in "01" for i in ("table2", "table7")
+        f"seed-{n}/{i}" for n in "01" for i in ("table2", "table7", "schedules")
     ]
-    assert len(made) == 7 + 4 and "model: figure8 left out: too few requests" in said
+    assert {"model/views", "model/styles"} < set(made)
+    assert len(made) == 9 + 6 and "model: figure8 left out: too few requests" in said
     assert "| figure8 | too few requests |" in summary
     assert "| table3 | needs at least two --preset or --image-encoder |" in summary
     assert "| table2 | [seed-0](seed-0/table2.md), [seed-1](seed-1/table2.md) | 1 |  | 1 |" in summary
@@ -80,6 +83,26 @@ def test_everything_is_made_once_and_reported(tmp_path, data, made) -> None:
     assert made[again:] == ["model/figure8"]
     with pytest.raises(ValueError, match="budget differ"):
         reproduce_all(given(out, data, budget=3), said.append)
+    changed = tmp_path / "reproduce.yaml"
+    changed.write_text(CONFIG.read_text())
+    reproduce_all(given(out, data, config=changed), said.append)  # the same configuration, elsewhere
+    changed.write_text(CONFIG.read_text().replace("timestep_shift: 3.0", "timestep_shift: 2.0"))
+    with pytest.raises(ValueError, match=r"\(timestep_shift differ\)"):
+        reproduce_all(given(out, data, config=changed), said.append)
+
+
+def test_a_configuration_that_does_not_fit_is_refused_before_anything_is_made(tmp_path, data, made) -> None:
+    with pytest.raises(FileNotFoundError, match=r"typo\.yaml"):
+        reproduce_all(given(tmp_path / "out", data, config=Path("typo.yaml")), print)
+    with pytest.raises(ValueError, match="initial is set"):
+        reproduce_all(given(tmp_path / "out", data, overrides=("initial=mini",)), print)
+    assert made == [] and not (tmp_path / "out").exists()
+
+
+def test_styles_are_of_rendered_people(tmp_path, data, made, monkeypatch) -> None:
+    monkeypatch.setattr(Everything, "rendered", False)
+    assert "| styles | needs rendered people |" in reproduce_all(given(tmp_path / "out", data), print)
+    assert "model/views" in made and "model/styles" not in made
 
 
 @pytest.mark.parametrize("name", ["report.md", "model/table1.md", "seed-1/table2.md"])
@@ -94,7 +117,7 @@ def test_somebodys_page_is_refused_before_anything_is_made(tmp_path, data, made,
 
 def test_without_a_configuration_nothing_is_trained(tmp_path, data, made) -> None:
     summary = reproduce_all(given(tmp_path, data, config=None, budget=None), print)
-    assert len(made) == 7 and "| table2 | needs --config and --budget |" in summary
+    assert len(made) == 9 and "| table2 | needs --config and --budget |" in summary
     with pytest.raises(ValueError, match="give --budget"):
         reproduce_all(given(tmp_path, data, budget=None), print)
 

@@ -137,6 +137,16 @@ def test_requests_of_several_sources_and_poses(tmp_path, data, plain, drawn, ite
         assert picture.height > 9 * HEIGHT
 
 
+@pytest.mark.parametrize("item", ["figure9", "figure10", "figure12"])
+def test_requests_that_ask_for_fewer_poses_are_not_shown(tmp_path, data, plain, drawn, item, monkeypatch) -> None:
+    """Seven targets make canvases of 3, 3 and 1, and requests of 6 and 1; the list begins with those left over."""
+    monkeypatch.setattr(figures, "sample_pairs", lambda pairs, _: list(reversed(pairs)))
+    getattr(figures, item)(measuring(tmp_path, data), "mini", 3)
+    [blocks] = drawn
+    assert {len(row) for block in blocks for row in block.rows} == {len(block.head) for block in blocks}
+    assert all(len(block.rows) % 3 == 0 for block in blocks)  # three people
+
+
 def test_the_layout_keeps_pictures_apart_and_in_their_columns() -> None:
     red, blue = Image.new("RGB", (10, 20), "red"), Image.new("RGB", (30, 60), "blue")
     page = np.asarray(draw_blocks([Block("", ["a", "b"], [[red, blue], [None, red]])])).astype(int)

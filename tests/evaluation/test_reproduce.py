@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,18 @@ def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tm
         mark.write_text(json.dumps(values))
     assert items.table7(measuring(out, data), runs) == table
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
+
+    found = items.schedules(measuring(out, data), TrainingRuns(out, data, config, 2, (f"precision={precision}",)))
+    assert {file: file.stat().st_mtime_ns for file in stamps} == stamps  # Table 7's own model is one of the two
+    for name, schedule in (("IMAGPose", "scaled_linear"), ("linear", "linear")):
+        own = out / "runs" / name / "weights" / "scheduler" / "scheduler_config.json"
+        assert json.loads(own.read_text())["beta_schedule"] == schedule
+        summary = json.loads((out / f"evaluations/{name}-T1-2-2-3/summary.json").read_text())
+        row = next(o for o in summary["methods"]["T1"]["rows"] if (o["protocol"], o["key"]) == ("clean", "ssim"))
+        assert re.search(rf"^\| {name} \| [\d.]+ M \| {row['value']:.4f} \|", found, re.MULTILINE)
+    page = (out / "schedules.md").read_text()
+    assert "IMAGPose has scaled_linear here" in page and "| IMAGPose against linear | alike | 3 | 1 |" in page
+
     for runs, words in (
         (TrainingRuns(out, data, config, 3, ("precision=bf16",)), "steps differ"),
         (TrainingRuns(out, data, config, 2, ("precision=bf16", "learning_rate=1.0")), "learning_rate differ"),
@@ -231,6 +244,7 @@ def test_figure_7_compares_the_scenarios_on_shared_pairs(tmp_path, data, copying
     names = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
     assert names == ["T1", "T2", "T3", "IMAGPose*", "real test pictures"]
     page = (tmp_path / "figure7.md").read_text()
+    assert re.search(r"Model: mini, digest [0-9a-f]{12}\. ", page) and f"\n{date.today():%Y-%m-%d}; " in page
     # A copy is the same picture in all scenarios, but of one person that is no evidence.
     assert "| T2 against T1 | better | 3 | 1 | +0.000 not decided" in page
     assert "| T3 against T2 | better | 3 | 1 | +0.000 not decided" in page

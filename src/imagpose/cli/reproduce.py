@@ -176,6 +176,14 @@ def table7(measuring: Measuring, config: Config, budget: Budget, overrides: Over
     return items.table7(measuring, _runs(measuring, config, budget, overrides))
 
 
+@_page("schedules --data data/people --config configs/reproduce.yaml --budget 2000 --out out")
+def schedules(measuring: Measuring, config: Config, budget: Budget, overrides: Overrides = None) -> str:
+    """Table 6's linear noise schedule against scaled_linear, trained alike."""
+    from imagpose.evaluation.reproduce import items
+
+    return items.schedules(measuring, _runs(measuring, config, budget, overrides))
+
+
 @_page("figure7 --data data/people --model mini --out results")
 def figure7(measuring: Measuring, model: Model = "mini") -> str:
     """One model in its four scenarios: T1, T2, T3 and IMAGPose*."""

@@ -35,7 +35,7 @@ from imagpose.evaluation.model_pictures import (
     reconstruct,
 )
 from imagpose.evaluation.model_report import Method, write_model_report
-from imagpose.evaluation.model_requests import Asked, ModelEvaluation, ask
+from imagpose.evaluation.model_requests import Asked, ModelEvaluation, ask, model_mark
 from imagpose.evaluation.networks import Needs, Networks, find_networks
 from imagpose.evaluation.recognition import open_views
 from imagpose.evaluation.report import check_report_folder
@@ -75,7 +75,7 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
     started = time.perf_counter()
     settings = settings or MeasureSettings()
     check_report_folder(out)
-    resolved = resolve_model(evaluation.model)
+    resolve_model(evaluation.model)
     evaluation = replace(evaluation, sampling=settled_sampling(evaluation.sampling, evaluation.model))
     asked = ask(evaluation)
     theirs = _find_others(evaluation.others, asked)
@@ -83,7 +83,7 @@ def evaluate_model(out: Path, evaluation: ModelEvaluation, settings: MeasureSett
     check_free_space(out, _missing_bytes(out, asked, evaluation.seeds))
     state = process_state()
     with locked_folder(out) if state.is_main_process else nullcontext():
-        _claim(out, resolved, evaluation, asked)
+        _claim(out, evaluation, asked)
         if state.num_processes == 1:  # else another one of this call may be writing
             clear_partial_files(out)
         pictures = Pictures(out / "pictures")
@@ -172,17 +172,14 @@ def _find_others(others: Mapping[str, Path], asked: Asked) -> dict[str, list[Pat
     return {name: find_made(folder, asked.pairs) for name, folder in others.items()}
 
 
-def _claim(out: Path, model: str, evaluation: ModelEvaluation, asked: Asked) -> None:
+def _claim(out: Path, evaluation: ModelEvaluation, asked: Asked) -> None:
     """Marks the folder as this run's, or sees that it is.
 
     Raises:
         ValueError: it holds another run's pictures.
     """
-    folder = Path(model)
-    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    weights = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     mine = {
-        "model": [model, hashlib.sha256(repr(weights).encode()).hexdigest()],
+        "model": model_mark(evaluation.model),
         "data": asked.dataset.info.fingerprint,
         "pairs": hashlib.sha256(repr(asked.pairs).encode()).hexdigest(),
         "sampling": asdict(evaluation.sampling),

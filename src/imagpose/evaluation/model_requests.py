@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagpose.data.dataset import PersonDataset
+from imagpose.data.info import sha256_of
 from imagpose.data.pairs import ViewPair, pairs_of_dataset, read_view_pairs, sample_pairs
 from imagpose.data.records import identity_of
 from imagpose.evaluation.folders import refuse
 from imagpose.evaluation.judging import SPLIT
+from imagpose.models.folder import model_name, resolve_model
 from imagpose.pipeline.sampling import Sampling
 from imagpose.views import SCENARIOS, ViewGrid
 
@@ -73,6 +75,24 @@ class DatasetRequest:
 def method_name(scenario: str, grid: ViewGrid) -> str:
     """A scenario on a grid, which is named unless it is the paper's."""
     return scenario if grid == PAPER_GRID else f"{scenario} on {grid}"
+
+
+def model_mark(model: str) -> list[str]:
+    """What tells a model's results from those of another: its name and a digest of its files, wherever they lie.
+
+    Its card and hidden files do not count; of a model on the Hub no file is looked at, and the digest is empty.
+
+    Raises:
+        ValueError, OSError: see `resolve_model`; a file cannot be read.
+    """
+    folder, digest = Path(resolve_model(model)), hashlib.sha256()
+    if not folder.is_dir():
+        return [model, ""]
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != "README.md" and not name.startswith("."):
+            digest.update(f"{name} {sha256_of(path)}\n".encode())
+    return [model_name(model), digest.hexdigest()]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What `imagpose evaluate model` asks of a pipeline, keeps, continues and refuses."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,27 @@ def test_a_run_continues_and_refuses_another_ones_folder(run, pipeline, tmp_path
     (tmp_path / "known" / "weights").write_text("other")
     with pytest.raises(ValueError, match="model differ"):
         run()
+
+
+def test_the_packaged_model_is_the_same_wherever_the_package_lies(data, pipeline, tmp_path, monkeypatch):
+    """Its name and its weights tell, neither their place nor the times of their files."""
+    for place, content in (("one", "weights"), ("two", "weights"), ("three", "others")):
+        weights = tmp_path / place / "mini" / "unet" / "weights.bin"
+        weights.parent.mkdir(parents=True)
+        weights.write_text(content)
+        (tmp_path / place / "mini" / "model_index.json").write_text("{}")
+        (tmp_path / place / "mini" / "README.md").write_text(place)
+
+    def evaluated(place):
+        monkeypatch.setattr("imagpose.models.folder.WEIGHTS_ROOT", tmp_path / place)
+        return measure(tmp_path / "out", "mini", data, sampling=Sampling(3, 1.5))
+
+    first = evaluated("one")
+    pipeline.calls.clear()
+    os.utime(tmp_path / "two" / "mini" / "unet" / "weights.bin", (0, 0))
+    assert evaluated("two") == first and not pipeline.calls
+    with pytest.raises(ValueError, match="model differ"):
+        evaluated("three")
 
 
 def test_the_shares_of_processes_make_the_whole(run, data, pipeline, tmp_path):

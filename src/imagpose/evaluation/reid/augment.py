@@ -35,6 +35,7 @@ from imagpose.data.reid import (
     list_pictures,
     subset,
 )
+from imagpose.evaluation.model_requests import model_mark
 from imagpose.evaluation.reid.drawing import Draw, Drawing, find_poses, open_drawing, size_of
 from imagpose.evaluation.reid.evaluate import Embed, open_embedder
 from imagpose.evaluation.reid.gate import Augmentation, Gate
@@ -158,8 +159,8 @@ def augment_with_model(
     embed = None if network is None else open_embedder(network, device)
     size, sampling = size or size_of(full), settled_sampling(sampling, model)
     settings = {
-        "model": model, "sampling": str(sampling), "size": list(size), "retarget": fit_bodies, "network": network,
-        "seen": seen, "keypoints": detect or str(Path(annotations or "").resolve()),
+        "model": model_mark(model), "sampling": str(sampling), "size": list(size), "retarget": fit_bodies,
+        "network": network, "seen": seen, "keypoints": detect or str(Path(annotations or "").resolve()),
     }  # fmt: skip
     draw = open_drawing(model, sampling, size, fit_bodies=fit_bodies, device=device)
     return augment_set(

@@ -13,19 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from imagpose.devices import process_state
-from imagpose.evaluation.report import markdown_table, versions_text
-from imagpose.evaluation.reproduce import figures, items
+from imagpose.evaluation.model_requests import model_mark
+from imagpose.evaluation.report import markdown_table
+from imagpose.evaluation.reproduce import figures, items, limitations
 from imagpose.evaluation.reproduce.claims import MARGINS
 from imagpose.evaluation.reproduce.measuring import Measuring
+from imagpose.evaluation.reproduce.page import made_text
 from imagpose.evaluation.reproduce.power import gap_to_decide, people_needed, seeds_needed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.io import read_json, write_text
 from imagpose.outputs import check_unclaimed, claim_folder, staged_folder
 from imagpose.pipeline.sampling import Sampling
+from imagpose.training.configs import defaults_of
+from imagpose.training.denoiser import DenoiserConfig
 
 _STEPS, _TIMED = (5, 10, 20, 50), 5
-_TRAINED = ("table2", "table3", "table7")
-_PAGES = ("table1", "table2", "table3", "table7", "figure5", "figure7", "figure8", "figure9", "figure10", "figure12")
+_STYLED = 12  # people, rendered in every style
+_PAGES = (
+    "table1", "table2", "table3", "table7", "schedules", "figure5", "figure7", "figure8", "figure9", "figure10",
+    "figure12", "views", "styles",
+)  # fmt: skip
 _ELSEWHERE = {
     "table4": "re-identification, with a data set of its own: imagpose reproduce table4, docs/reid.md",
     "table5": "notation: docs/glossary.md",
@@ -67,11 +74,16 @@ class Everything:
         """What the folder is for."""
         measuring = self.measuring
         return {
-            "data": measuring.info.fingerprint, "model": self.model, "limit": measuring.limit,
-            "sampling": asdict(measuring.sampling), "config": None if self.config is None else str(self.config),
+            "data": measuring.info.fingerprint, "model": model_mark(self.model), "limit": measuring.limit,
+            "sampling": asdict(measuring.sampling), "config": None if self.config is None else self._runs("").shared,
             "budget": self.budget, "overrides": list(self.overrides),
             "baselines": {name: str(folder) for name, folder in self.baselines.items()},
         }  # fmt: skip
+
+    @property
+    def rendered(self) -> bool:
+        """Whether the data set's people are rendered, as those of `styles` are."""
+        return self.measuring.info.settings.get("command") == "people"
 
     def jobs(self) -> list[tuple[str, str, Callable[[], str]]]:
         """Folder, item and call of everything, the quick ones first."""
@@ -84,22 +96,30 @@ class Everything:
             ("model", "table1", lambda: items.table1(own, model, self.baselines)),
             ("model", "figure7", lambda: items.figure7(own, model)),
             ("model", "figure8", lambda: items.figure8(own, model, _STEPS, _TIMED)),
+            ("model", "views", lambda: limitations.views(own, model)),
         ]
+        if self.rendered:
+            beside = replace(own, data=own.out / "people")
+            found.append(("model", "styles", lambda: limitations.styles(beside, model, _STYLED)))
         for seed in range(self.seeds) if self.config is not None else ():
             found += self._trained(f"seed-{seed}", seed)
         return found
 
     def _trained(self, folder: str, seed: int) -> list[tuple[str, str, Callable[[], str]]]:
-        assert self.config is not None and self.budget is not None
-        measuring = self._measuring(folder)
-        runs = TrainingRuns(measuring.out, measuring.data, self.config, self.budget, (*self.overrides, f"seed={seed}"))
+        measuring, runs = self._measuring(folder), self._runs(folder, f"seed={seed}")
         found: list[tuple[str, str, Callable[[], str]]] = [
             (folder, "table2", lambda: items.table2(measuring, runs)),
             (folder, "table7", lambda: items.table7(measuring, runs)),
+            (folder, "schedules", lambda: items.schedules(measuring, runs)),
         ]
         if len(self.presets) + len(self.encoders) > 1:
             found.append((folder, "table3", lambda: items.table3(measuring, runs, self.presets, self.encoders)))
         return found
+
+    def _runs(self, folder: str, *changes: str) -> TrainingRuns:
+        assert self.config is not None and self.budget is not None
+        place = self.measuring.out / folder
+        return TrainingRuns(place, self.measuring.data, self.config, self.budget, (*self.overrides, *changes))
 
     def _measuring(self, folder: str) -> Measuring:
         return replace(self.measuring, out=self.measuring.out / folder)
@@ -128,7 +148,7 @@ def reproduce_all(everything: Everything, say: Callable[[str], None]) -> str:
     out = everything.measuring.out
     jobs = everything.jobs()
     check_unclaimed(out, ("report.md", *(f"{folder}/{item}.md" for folder, item, _ in jobs)))
-    claim_folder(out, everything.settings, {"sampling": asdict(Sampling())})
+    claim_folder(out, everything.settings, {"sampling": asdict(Sampling()), "config": defaults_of(DenoiserConfig)})
     reasons: dict[tuple[str, str], str] = {}
     for folder, item, make in jobs:
         if (out / folder / f"{item}.md").is_file():
@@ -216,7 +236,7 @@ def _report(everything: Everything, reasons: Mapping[tuple[str, str], str]) -> t
         " steps; what other lengths of training would show cannot be computed from one length.",
         "## Command",
         f"    {everything.measuring.command}",
-        f"{versions_text()}.",
+        made_text(),
     ]
     return summary, "\n\n".join(parts) + "\n"
 
@@ -227,7 +247,9 @@ def _item_cells(
     pages = [f"[{file.parent.name}]({file.parent.name}/{item}.md)" for file in sorted(out.glob(f"*/{item}.md"))]
     if not pages:
         why = next((reason for (_, own), reason in reasons.items() if own == item), "")
-        if not why:
+        if not why and item == "styles":
+            why = "needs rendered people"
+        elif not why:
             lacking = "--config and --budget" if given.config is None else "at least two --preset or --image-encoder"
             why = f"needs {lacking}"
         return [why, "", "", ""]

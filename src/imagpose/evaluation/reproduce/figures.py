@@ -14,12 +14,11 @@ from imagpose.data.pairs import sample_pairs
 from imagpose.data.records import identity_of
 from imagpose.devices import process_state
 from imagpose.evaluation.model_pictures import Pictures, find_made, generate
-from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask
+from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask, model_mark
 from imagpose.evaluation.reproduce.items import OURS, STAR
 from imagpose.evaluation.reproduce.layout import Block, draw_blocks
-from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name
+from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name, model_text
 from imagpose.evaluation.reproduce.page import PicturePage
-from imagpose.models.folder import model_name
 from imagpose.outputs import claim_folder
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
@@ -172,8 +171,10 @@ def _answers(
 
 
 def _first_requests(requests: Sequence[DatasetRequest], listed: Sequence[tuple[str, str]]) -> dict[str, DatasetRequest]:
-    """Per person the request of the first listed pair that one answers."""
-    of_pair = {pair: request for request in reversed(requests) for pair in request.pairs}
+    """Per person the request of the first listed pair that one answers whole: the last poses of a source may be too few."""
+    most = max((len(request.targets) for request in requests), default=0)
+    whole = [request for request in requests if len(request.targets) == most]
+    of_pair = {pair: request for request in reversed(whole) for pair in request.pairs}
     found: dict[str, DatasetRequest] = {}
     for pair in listed:
         if pair in of_pair:
@@ -187,7 +188,7 @@ def generate_pictures(
     """Generate what is missing; the same requests of other figures are shared."""
     sampling = measuring.of_model(model).sampling
     folder = measuring.out / "pictures" / f"{evaluation_name(model)}-{re.sub('[^0-9a-z.]+', '-', str(sampling))}"
-    claim_folder(folder, {"model": model, "data": dataset.info.fingerprint, "sampling": str(sampling)})
+    claim_folder(folder, {"model": model_mark(model), "data": dataset.info.fingerprint, "sampling": str(sampling)})
     pictures = Pictures(folder)
     pipeline = load_pipeline(model, sampling.scheduler, None, "fp32", "torch").to(process_state().device)
     pipeline.set_progress_bar_config(disable=True)
@@ -211,5 +212,5 @@ def _answered(request: DatasetRequest, dataset: PersonDataset, pictures: Picture
 
 def _write(measuring: Measuring, item: str, title: str, question: str, model: str, blocks: Sequence[Block]) -> str:
     sampled = measuring.of_model(model)
-    setting = [f"Model: {model_name(model)}.", sampled.sampling_text, "One sample each, none chosen."]
+    setting = [model_text(model), sampled.sampling_text, "One sample each, none chosen."]
     return measuring.write_pictures(PicturePage(item, title, question, setting, draw_blocks(blocks)))

@@ -15,10 +15,9 @@ from imagpose.evaluation.model import AUTOENCODER, COPY
 from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation, ask
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.measured import read_measured, real_pictures, seconds_per_picture
-from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name
+from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name, model_text
 from imagpose.evaluation.reproduce.page import ResultPage, draw_speed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns, trained_parameters
-from imagpose.models.folder import model_name
 from imagpose.models.presets import ABLATIONS, BASES, find_preset
 from imagpose.pipeline.loading import load_pipeline
 
@@ -54,7 +53,7 @@ def table1(measuring: Measuring, model: str, baselines: Mapping[str, Path]) -> s
             f" SSIM, LPIPS and FID. {OURS}: one pose at a time (T1); {STAR}: three poses in one pass. Any other method's"
             " folder of pictures can be added (`--baseline`). The autoencoder alone is the best that a denoiser with it can"
             " reach.",
-            [f"Model: {model_name(model)}.", measuring.sampling_text],
+            [model_text(model), measuring.sampling_text],
             [*lines, real_pictures(ours[0])],
             claims,
         )
@@ -173,6 +172,39 @@ def table7(measuring: Measuring, runs: TrainingRuns) -> str:
     )
 
 
+def schedules(measuring: Measuring, runs: TrainingRuns) -> str:
+    """Table 6's linear noise schedule against Stable Diffusion's scaled_linear one; trained alike.
+
+    The whole model of Table 2 is the one with the configuration's own schedule.
+
+    Returns:
+        The table, Markdown.
+
+    Raises:
+        ValueError, OSError, FloatingPointError: as `table2`.
+    """
+    config = runs.base
+    own = config.beta_schedule or "scaled_linear"
+    other = "linear" if own == "scaled_linear" else "scaled_linear"
+    variants = {OURS: [f"preset={config.preset}"], other: [f"preset={config.preset}", f"beta_schedule={other}"]}
+    return _trained_page(
+        measuring,
+        runs,
+        ResultPage(
+            "schedules",
+            "Noise schedules: linear and scaled_linear",
+            "Table 6 says that the paper's 1,000 steps have a linear schedule; Stable Diffusion and the published code"
+            " have scaled_linear, our default, whose square roots of the betas rise linearly. Both have the same first and"
+            f" last beta. {OURS} has {own} here. The paper does not compare them.",
+            [],
+            [],
+            [Claim(OURS, other, "alike")],
+        ),
+        variants,
+        "T1",
+    )
+
+
 def figure7(measuring: Measuring, model: str) -> str:
     """Figure 7: the same model in its four scenarios.
 
@@ -194,7 +226,7 @@ def figure7(measuring: Measuring, model: str) -> str:
             "Figure 7: one model, four scenarios",
             "T1: one source, the target pose repeated; T2: the source repeated, one pose; T3: three different sources, one"
             f" pose; {STAR}: one source, three poses. In the paper T3 is ahead of T2, T2 of T1, and {STAR} close to T1.",
-            [f"Model: {model_name(model)}.", measuring.sampling_text],
+            [model_text(model), measuring.sampling_text],
             [*lines, real_pictures(lines[0])],
             claims,
         )
@@ -257,7 +289,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
             " picture of whole calls, including image encoder and VAE, one request at a time; medians and quartiles over"
             f" {requests} calls, with the settings taking turns. *Times as fast* is relative to T1 with {most} steps. Times"
             " on another machine do not compare, but the ratios do.",
-            [f"Model: {model_name(model)}, guidance {measuring.sampling.guidance_scale:g}."],
+            [model_text(model), f"Guidance {measuring.sampling.guidance_scale:g}."],
             lines,
             [Claim(f"{STAR}, {own} steps", f"T1, {own} steps", "alike") for own in steps]
             + [Claim(f"T1, {most} steps", f"T1, {own} steps") for own in steps if own != most],

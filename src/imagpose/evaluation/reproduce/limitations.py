@@ -24,10 +24,10 @@ from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.figures import generate_pictures
 from imagpose.evaluation.reproduce.layout import Block, draw_blocks
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures, seconds_per_picture
-from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name
+from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name, model_text
 from imagpose.evaluation.reproduce.page import ResultPage
 from imagpose.judges.identity import embed_people
-from imagpose.models.folder import model_name, resolve_model
+from imagpose.models.folder import resolve_model
 from imagpose.people.splits import TEST_SEEDS
 from imagpose.people.world import HELD_OUT_STYLE, STYLE_NAMES, WORLDS
 from imagpose.pictures import load_picture
@@ -88,7 +88,7 @@ def views(measuring: Measuring, model: str) -> str:
     names = [line.name for line in lines]
     base = _layout_name(_BASE, "2x2")
     left_out = [_layout_name(*layout) for layout in _LAYOUTS if layout not in possible]
-    setting = [f"Model: {model_name(model)}.", measuring.of_model(model).sampling_text]
+    setting = [model_text(model), measuring.of_model(model).sampling_text]
     setting += [f"Left out, as the people have too few views: {', '.join(left_out)}."] if left_out else []
     return measuring.write(
         ResultPage(
@@ -212,7 +212,7 @@ def styles(measuring: Measuring, model: str, people: int, workers: int | None = 
             f" people are rendered in five; no world that mini is trained on has {HELD_OUT_STYLE}. A source in a style, and"
             f" targets in the same style (T1, T3); then a first source in {_MIXED} with two further sources and targets"
             " that are photographic (T3), and that source alone (T1).",
-            [f"Model: {model_name(model)}.", measuring.of_model(model).sampling_text],
+            [model_text(model), measuring.of_model(model).sampling_text],
             [*lines, real_pictures(lines[0])],
             claims,
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 from imagpose.data.info import DatasetInfo, read_info
 from imagpose.devices import process_state
 from imagpose.evaluation.model import evaluate_model
-from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation
+from imagpose.evaluation.model_requests import PAPER_GRID, ModelEvaluation, model_mark
 from imagpose.evaluation.reproduce.page import (
     PicturePage,
     ResultPage,
@@ -119,6 +119,12 @@ class Measuring:
     def sampling_text(self) -> str:
         """A sentence for the page."""
         return f"{self.sampling.settled({})}."
+
+
+def model_text(model: str) -> str:
+    """A sentence for the page; the digest tells models of one name apart."""
+    name, digest = model_mark(model)
+    return f"Model: {name}, digest {digest[:12]}." if digest else f"Model: {name}."
 
 
 def evaluation_name(model: str) -> str:

@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def write_picture_page(out: Path, page: PicturePage, info: DatasetInfo, command:
     page.picture.save(out / f"{page.item}.png")
     parts = [f"# {page.title}", page.question, " ".join([_data_text(info), *page.setting])]
     parts += [f"![{page.title}]({page.item}.png)", "## Command", f"    {command}"]
-    write_text(out / f"{page.item}.md", "\n\n".join([*parts, f"{machine_text()}; {versions_text()}."]) + "\n")
+    write_text(out / f"{page.item}.md", "\n\n".join([*parts, made_text()]) + "\n")
 
 
 def write_page(out: Path, page: ResultPage, info: DatasetInfo, command: str) -> str:
@@ -118,13 +119,18 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo, command: str) -> 
         ]
     dtypes = list(dict.fromkeys(line.dtype for line in page.lines if line.dtype))
     drawn = [f"pictures generated in {', '.join(dtypes)}"] if dtypes else []
-    parts += ["## Command", f"    {command}", f"{'; '.join([machine_text(), *drawn, versions_text()])}."]
+    parts += ["## Command", f"    {command}", made_text(*drawn)]
     text = "\n\n".join(parts) + "\n"
     write_text(out / f"{page.item}.md", text)
     return table
 
 
-def machine_text() -> str:
+def made_text(*facts: str) -> str:
+    """When, on what machine and with which versions a page was made; `facts` stand between."""
+    return f"{date.today().isoformat()}; {'; '.join([_machine_text(), *facts, versions_text()])}."
+
+
+def _machine_text() -> str:
     """The machine and the threads that numbers were made with."""
     device = torch.cuda.get_device_name() if choose_device() == "cuda" else f"{platform.machine()} CPU"
     return f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}"

@@ -18,13 +18,14 @@ import numpy as np
 from imagpose.data.market1501 import prepare_market1501
 from imagpose.data.reid import check_not_enlarged, list_pictures, subset
 from imagpose.data.reid_people import ANNOTATIONS
+from imagpose.evaluation.model_requests import model_mark
 from imagpose.evaluation.reid.augment import augment_with_model
 from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, write_result
 from imagpose.evaluation.reid.gate import Augmentation
+from imagpose.evaluation.reproduce.measuring import model_text
 from imagpose.evaluation.reproduce.page import check_matplotlib
 from imagpose.evaluation.reproduce.table4_page import Line, write_table4
 from imagpose.io import locked_folder, partial_file, read_json
-from imagpose.models.folder import resolve_model
 from imagpose.outputs import check_new_files, check_output_folder, claim_folder
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import read_annotation_csv, write_annotation_csv
@@ -105,9 +106,7 @@ class Table4:
         config = self.base([f"data={self.data}", "output=x"])
         if config.steps:
             raise ValueError(f"steps is {config.steps}: trainings of sets of several sizes are compared by epochs")
-        if self.finetune is None:
-            resolve_model(self.model)
-        else:
+        if self.finetune is not None:
             load_config(DenoiserConfig, self.finetune, _generator_changes(self.out, self.out))
         check_output_folder(self.out)
         check_new_files(self.out, ("table4.md", "table4.png"), overwrite=True)
@@ -115,7 +114,7 @@ class Table4:
             self.out,
             {
                 "config": config.model_dump(mode="json", exclude={"output", "threads", "workers"}),
-                "model": self.model, "sampling": str(self.sampling), "seed": self.sampling.seed,
+                "model": model_mark(self.model), "sampling": str(self.sampling), "seed": self.sampling.seed,
                 "finetune": None if self.finetune is None else self.finetune.read_text(encoding="utf-8"),
                 "generator_per_subset": self.generator_per_subset, "annotations": str(self.key_points.resolve()),
             },
@@ -227,7 +226,7 @@ def _setting(asked: Table4) -> list[str]:
     config, steps = asked.base([f"data={asked.data}", "output=x"]), _steps_of_all(asked)
     train, query, gallery = (list_pictures(asked.data, part) for part in ("train", "query", "gallery"))
     people = len({own.identity for own in train})
-    generator = f"Generator: {Path(asked.model).name}, as it is."
+    generator = f"{model_text(asked.model)} It generates as it is."
     if asked.finetune is not None:
         on = (
             "each subset alone"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from imagpose.evaluation.report import markdown_table, versions_text
-from imagpose.evaluation.reproduce.page import machine_text
+from imagpose.evaluation.report import markdown_table
+from imagpose.evaluation.reproduce.page import made_text
 from imagpose.io import write_text
 from imagpose.metrics.statistics import FEWEST_PEOPLE, bootstrap_mean, difference_bounds
 from imagpose.outputs import staged_folder
@@ -89,7 +89,7 @@ def write_table4(out: Path, lines: Sequence[Line], command: str, setting: Sequen
         "![Table 4](table4.png)",
         "## Command",
         f"    {command}",
-        f"{machine_text()}; {versions_text()}.",
+        made_text(),
     ]
     with staged_folder(out, overwrite=True) as stage:
         _draw(stage / "table4.png", lines, shares)

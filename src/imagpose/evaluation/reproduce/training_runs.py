@@ -59,6 +59,13 @@ class TrainingRuns:
             raise ValueError(f"{self.config}: preset {config.preset} is an ablation; name the whole model")
         return config
 
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What all runs have in common, of what JSON can hold; errors as `base`."""
+        config = load_config(DenoiserConfig, self.config, self._values("", ()))
+        values = config.model_dump(mode="json", exclude={"output", "preset", "image_encoder", "data"})
+        return values | {"height": config.data.height, "width": config.data.width}
+
     def open(self, changes: Sequence[Sequence[str]], named_presets: Sequence[str] = ()) -> None:
         """Check what is to come before the first run is started, and mark the folder as theirs.
 
@@ -80,8 +87,9 @@ class TrainingRuns:
             check_base(preset, files)
             if preset.name in named_presets:
                 check_image_encoder(preset, files)
-        settings = {"data": info.fingerprint, "config": _shared(configs[0])}
-        claim_folder(self.out, settings, {"config": defaults_of(DenoiserConfig)})
+        claim_folder(
+            self.out, {"data": info.fingerprint, "config": self.shared}, {"config": defaults_of(DenoiserConfig)}
+        )
 
     def train(self, name: str, changes: Sequence[str]) -> Path:
         """Train a run, or go on with it, or nothing if it is finished.
@@ -111,12 +119,6 @@ class TrainingRuns:
             *self.overrides, "validation=null", f"data.dataset={self.data}", "data.split=train", f"data.cache={cache}",
             f"steps={self.steps}", f"output={self.out / 'runs' / name}", *changes,
         ]  # fmt: skip
-
-
-def _shared(config: DenoiserConfig) -> dict[str, Any]:
-    """What all runs have in common."""
-    values = config.model_dump(mode="json", exclude={"output", "preset", "image_encoder", "data"})
-    return values | {"height": config.data.height, "width": config.data.width}
 
 
 def _file_name(place: str) -> str:

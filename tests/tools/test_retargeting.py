@@ -10,7 +10,7 @@ from imagpose.people import TRAIN_SEEDS
 from imagpose.pose import LIMBS
 from imagpose.pose.retarget import PATHS, fitted_places, pooled_body, seen_features
 from retargeting_examples import Groups, make_batch, make_groups
-from retargeting_train import loss_of, new_weights
+from retargeting_train import Run, loss_of, new_weights, own_change
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +78,40 @@ def test_it_learns(groups):
         optimizer.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_own_pose_is_moved_by_what_the_bodies_differ(groups):
+    """Against a loop, for a network that lengthens bones by its bodies' first numbers and by nothing else."""
+    batch = make_batch(groups, 30, 3, torch.Generator().manual_seed(0))
+    weights = new_weights(torch.Generator().manual_seed(1))  # a new network's own change is nothing
+    with torch.no_grad():
+        features = seen_features(weights, batch.sources)
+        own, other = pooled_body(weights, features), pooled_body(weights, features[:, :1])
+        told = own_change(weights, batch, features, own)
+    squares = []
+    for points, factors in zip(batch.sources[:, 0].numpy(), 0.1 * (own - other).numpy(), strict=True):
+        moves = np.zeros((18, 2))
+        for factor, (first, second) in zip(factors, LIMBS, strict=False):
+            both = points[first, 2] > 0 and points[second, 2] > 0
+            moves[second] = moves[first] + factor * both * (points[second, :2] - points[first, :2])
+        found = points[:, 2] > 0
+        size = np.sqrt(points[found, :2].var(0).sum())
+        squares += list(((moves[found] - moves[found].mean(0)) ** 2).sum(1) / size**2)
+    assert told.item() == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-3)
+    assert told > 0.01
+
+
+def test_a_run_that_is_stopped_ends_as_one_that_is_not(groups, tmp_path):
+    whole, first = (Run(tmp_path / f"{name}.pt", steps=6, seed=3) for name in ("whole", "stopped"))
+    for run, steps in ((whole, 6), (first, 3)):
+        for _ in range(steps):
+            run.take_step(groups)
+    first.save()
+    rest = Run(first.file, steps=6, seed=3)
+    assert rest.step == 3
+    for _ in range(3):
+        rest.take_step(groups)
+    for name, average in whole.averages.items():
+        torch.testing.assert_close(rest.averages[name], average, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="'seed': 3"):
+        Run(first.file, steps=6, seed=4)

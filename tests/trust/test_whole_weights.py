@@ -15,9 +15,10 @@ from diffusers import DiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from imagpose import IMAGPosePipeline, models
-from imagpose.models import loading
+from imagpose.models import whole_networks
 from imagpose.models.folder import WEIGHTS_ROOT, ModelFiles
 from imagpose.models.loading import load_autoencoder, load_image_encoder
+from trust_networks import tiny_pipeline
 
 Weights = dict[str, torch.Tensor]
 STEMS = {"image_encoder": ("model", "pytorch_model")}
@@ -73,43 +74,58 @@ def model(tmp_path: Path) -> Path:
     return shutil.copytree(WEIGHTS_ROOT / "mini", tmp_path / "model", copy_function=os.symlink)
 
 
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_pipeline().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A pipeline of tiny networks, one of diffusers' own among them."""
+    return shutil.copytree(tiny_folder, tmp_path / "tiny")
+
+
+@pytest.mark.parametrize("loader", [IMAGPosePipeline, DiffusionPipeline])
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(
     ("part", "kind"),
     [*((part, "one") for part in PARTS), ("unet", "several"), ("image_encoder", "several"), ("vae", "bin"),
      ("image_encoder", "bin")],
 )  # fmt: skip
-def test_a_part_of_a_pipeline(model: Path, part: str, kind: str, change: Callable[[Weights], str]) -> None:
-    weights = read(model / part)
+def test_a_part_of_a_pipeline(
+    tiny: Path, part: str, kind: str, change: Callable[[Weights], str], loader: type[DiffusionPipeline]
+) -> None:
+    weights = read(tiny / part)
     name = change(weights)
-    write(model / part, weights, kind)
+    write(tiny / part, weights, kind)
     with pytest.raises(ValueError) as error:
-        IMAGPosePipeline.from_pretrained(model)
+        loader.from_pretrained(tiny)
     assert name in str(error.value) and part in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("kind", ["one", "bin"])
 def test_an_image_encoder_that_diffusers_places(
-    model: Path, kind: str, change: Callable[[Weights], str], monkeypatch: pytest.MonkeyPatch
+    tiny: Path, kind: str, change: Callable[[Weights], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its weights are looked at without being read a second time."""
-    devices = []
-    read_network = loading._read
+    networks = []
+    read_network = whole_networks.read_network
 
-    def recorded(*arguments: object, **options: object) -> tuple[torch.nn.Module, dict[str, object]]:
-        network, info = read_network(*arguments, **options)
-        devices.extend(weight.device.type for weight in network.parameters())
-        return network, info
+    def recorded(network: type, *arguments: object, **options: object) -> tuple[torch.nn.Module, dict[str, object]]:
+        networks.append(network)
+        return read_network(network, *arguments, **options)
 
-    monkeypatch.setattr(loading, "_read", recorded)
-    IMAGPosePipeline.from_pretrained(model, device_map="balanced")
-    assert set(devices) == {"meta"}
-    weights = read(model / "image_encoder")
+    monkeypatch.setattr(whole_networks, "read_network", recorded)
+    encoder = IMAGPosePipeline.from_pretrained(tiny, device_map="balanced").image_encoder
+    assert networks.count(type(encoder)) == 1
+    weights = read(tiny / "image_encoder")
     name = change(weights)
-    write(model / "image_encoder", weights, kind)
+    write(tiny / "image_encoder", weights, kind)
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
-        IMAGPosePipeline.from_pretrained(model, device_map="balanced")
+        IMAGPosePipeline.from_pretrained(tiny, device_map="balanced")
 
 
 @pytest.mark.parametrize("kind", ["several", "bin"])
@@ -150,6 +166,42 @@ def test_our_own_networks_check_their_files_whoever_loads_them(
     for load in (lambda: network.from_pretrained(model / part), lambda: DiffusionPipeline.from_pretrained(model)):
         with pytest.raises(ValueError, match=re.escape(name)):
             load()
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("loader", [IMAGPosePipeline, DiffusionPipeline])
+def test_values_that_are_not_finite(tiny: Path, part: str, loader: type[DiffusionPipeline]) -> None:
+    weights = read(tiny / part)
+    name = sorted(weights)[0]
+    weights[name].view(-1)[-1] = float("inf")
+    write(tiny / part, weights, "one")
+    with pytest.raises(ValueError, match=f"{part}.*{re.escape(name)} has values that are missing or not finite"):
+        loader.from_pretrained(tiny)
+
+
+@pytest.mark.parametrize("part", ["image_encoder", "unet"])
+@pytest.mark.parametrize("loader", [IMAGPosePipeline, DiffusionPipeline])
+def test_an_index_names_files_beside_it_alone(tiny: Path, part: str, loader: type[DiffusionPipeline]) -> None:
+    write(tiny / part, read(tiny / part), "several")
+    (index,) = (tiny / part).glob("*.index.json")
+    first = "model-00001" if part == "image_encoder" else "diffusion_pytorch_model-00001"
+    file = tiny / part / f"{first}-of-00002.safetensors"
+    shutil.move(file, tiny / "elsewhere.safetensors")
+    index.write_text(index.read_text().replace(file.name, "../elsewhere.safetensors"))
+    with pytest.raises(ValueError, match=f"{part}.*index.*files beside it"):
+        loader.from_pretrained(tiny)
+
+
+@pytest.mark.parametrize("loader", [IMAGPosePipeline, DiffusionPipeline])
+def test_whole_networks_are_of_their_own_classes(tiny: Path, loader: type[DiffusionPipeline]) -> None:
+    index = json.loads((tiny / "model_index.json").read_text())
+    loaded = loader.from_pretrained(tiny, image_encoder=(given := tiny_pipeline().image_encoder))
+    assert loaded.image_encoder is given
+    loaded = loader.from_pretrained(tiny)
+    loaded.save_pretrained(tiny / "again")
+    again = json.loads((tiny / "again" / "model_index.json").read_text())
+    assert {part: again[part] for part in PARTS} == {part: index[part] for part in PARTS}
+    assert not any(part.training for part in loaded.components.values() if isinstance(part, torch.nn.Module))
 
 
 def test_a_model_in_the_hubs_cache(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 """Where a model's name points to, and whether the weight files of a model folder are whole."""
 
-import importlib
 import json
 import re
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,21 +147,26 @@ def check_folder(folder: Path, options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it needs code of its own, or a file is damaged or lacks weights; the message names it.
     """
-    check_no_code(folder)
-    check_configurations(folder)
-    check_weight_files(folder)
-    _check_stored_weights(folder, options, options.get("variant"), options.get("use_safetensors"))
-
-
-def check_no_code(folder: Path) -> None:
-    """Look through a pipeline's model_index.json before anything that it names is imported: no code of a folder is run.
-
-    Raises:
-        ValueError: it is no JSON object, or names a class of another library than those that a pipeline is made of, or
-            one of transformers' Auto classes, which ask for the folder's code where its configuration has `auto_map`.
-    """
     index = folder / "model_index.json"
     entries = read_json(index)
+    check_no_code(entries, str(index))
+    check_configurations(folder)
+    check_weight_files(folder)
+    if options.get("variant") is None:
+        _check_not_half_only([folder / name for name in entries if name not in options])
+
+
+def check_no_code(entries: Mapping[str, Any], index: str = "model_index.json") -> None:
+    """Look through a pipeline's configuration before anything that it names is imported: no code of a folder is run.
+
+    Args:
+        entries: what model_index.json holds.
+        index: how a message names it.
+
+    Raises:
+        ValueError: it names a class of another library than those that a pipeline is made of, or one of transformers'
+            Auto classes, which ask for the folder's code where its configuration has `auto_map`.
+    """
     if not isinstance(entries.get("_class_name"), str):
         raise ValueError(
             f"{index}: _class_name, the name of a pipeline's class, is expected; code of a folder is not run"
@@ -185,13 +189,16 @@ def check_no_code(folder: Path) -> None:
 def check_configurations(folder: Path) -> None:
     """Reads every configuration in the folders of a pipeline's parts, or in a network's own.
 
-    Each must be an object: of another value diffusers would take it for a name, and ask the Hub for it.
+    Each must be an object: of another value diffusers would take it for a name, and ask the Hub for it. An index of
+    weights must name files beside it.
 
     Raises:
         ValueError: one is none; the message names it.
     """
     for path in sorted((*folder.glob("*.json"), *folder.glob("*/*.json"))):
-        if path.name in _CONFIGURATIONS or path.name.endswith(".index.json"):
+        if ".index." in path.name:
+            _shards(path)
+        elif path.name in _CONFIGURATIONS:
             read_json(path)
 
 
@@ -211,60 +218,50 @@ def check_weight_files(folder: Path) -> None:
             raise ValueError(f"damaged weights file {path}: {error}") from error
 
 
-def _check_stored_weights(
-    folder: Path, given: Container[str], variant: str | None, use_safetensors: bool | None
-) -> None:
-    """Compares the files of a pipeline's diffusers models with their configurations; what they lack would be random.
+def _check_not_half_only(parts: Iterable[Path]) -> None:
+    """Raises `ValueError` where the folder of a part has weights of the variant fp16 alone."""
+    for part in (path for path in parts if path.is_dir()):
+        files = [path.name for path in part.iterdir() if path.suffix in (".safetensors", ".bin")]
+        if files and all(".fp16" in name for name in files):
+            raise ValueError(f"{part} holds weights of the variant fp16 only: load it with variant='fp16'")
+
+
+def check_stored_weights(kind: Any, folder: Path, variant: str | None, use_safetensors: bool | None) -> None:
+    """Compares the files of a network of diffusers or ours with its configuration.
 
     Args:
-        folder: of the pipeline, see `check_no_code`.
-        given: components that are not loaded from the folder.
+        kind: its class.
+        folder: of the network.
         variant, use_safetensors: as they are given to diffusers.
 
     Raises:
-        ValueError: a file lacks weights, or has unknown ones or some of another shape; or a configuration is not one of its
-            class. The message names the file.
+        ValueError: a file lacks weights, or has unknown ones or some of another shape; or the configuration is not one of
+            its class. The message names the file.
     """
     import torch
-    from diffusers import ModelMixin
 
-    for name, entry in read_json(folder / "model_index.json").items():
-        if name in given or not isinstance(entry, list) or entry[0] not in ("diffusers", "imagpose"):
-            continue
-        library = "imagpose.models" if entry[0] == "imagpose" else "diffusers"
-        kind: Any = getattr(importlib.import_module(library), entry[1], object)
-        files = _diffusers_files(folder / name, variant, use_safetensors)
-        if variant is None and not files and _diffusers_files(folder / name, "fp16", use_safetensors):
-            raise ValueError(f"{folder / name} holds weights of the variant fp16 only: load it with variant='fp16'")
-        if not (isinstance(kind, type) and issubclass(kind, ModelMixin)) or not files:
-            continue
-        network: Any = kind
-        with failures_of(folder / name), torch.device("meta"):
-            expected = network.from_config(network.load_config(folder / name, local_files_only=True)).state_dict()
-        stored = {key: shape for path in files for key, shape in _stored_shapes(path).items()}
-        check_shapes(f"damaged weights file {', '.join(str(path) for path in files)}", stored, weight_shapes(expected))
+    files = _diffusers_files(folder, variant, use_safetensors)
+    if not files:
+        return
+    with failures_of(folder), torch.device("meta"):
+        expected = kind.from_config(kind.load_config(folder, local_files_only=True)).state_dict()
+    stored = {key: shape for path in files for key, shape in _stored_shapes(path).items()}
+    check_shapes(f"damaged weights file {', '.join(str(path) for path in files)}", stored, weight_shapes(expected))
 
 
-def check_finite_weights(components: Mapping[str, Any], folder: Path) -> None:
-    """Looks at what was loaded from a pipeline's folder.
-
-    Args:
-        components: by name.
-        folder: of the pipeline.
+def check_finite_weights(network: Any, folder: Path) -> None:
+    """Looks at a network that was loaded from a folder.
 
     Raises:
-        ValueError: a weight was not loaded or is not finite; the message names the component's files and the weight.
+        ValueError: a weight was not loaded or is not finite; the message names the files and the weight.
     """
     import torch
 
-    for name, component in components.items():
-        if not isinstance(component, torch.nn.Module):
-            continue
-        files = sorted(path for path in (folder / name).glob("*") if path.suffix in (".safetensors", ".bin"))
-        where = ", ".join(str(path) for path in files) or str(folder / name)
-        for key, weight in component.named_parameters():
-            if weight.is_meta or not bool(torch.isfinite(weight).all()):
-                raise ValueError(f"damaged weights file {where}: {key} has values that are missing or not finite")
+    files = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".bin"))
+    where = ", ".join(str(path) for path in files) or str(folder)
+    for key, weight in network.named_parameters():
+        if weight.is_meta or not bool(torch.isfinite(weight).all()):
+            raise ValueError(f"damaged weights file {where}: {key} has values that are missing or not finite")
 
 
 def weight_shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -5,16 +5,14 @@ Both are in the layouts of diffusers and transformers. Weights become float32 wh
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from diffusers import AutoencoderKL, DDIMScheduler, ModelMixin, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -26,22 +24,19 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.utils import logging as transformers_logging
 
-from imagpose.io import read_json
 from imagpose.models import folder as model_folder
 from imagpose.models.autoencoder import autoencoder_class, spatial_factor
 from imagpose.models.feature_tokens import FeatureTokens
-from imagpose.models.folder import ModelFiles, failures_of, refuse_differing
+from imagpose.models.folder import ModelFiles, failures_of
 from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import PredictionType, Preset, build_denoiser, find_preset
 from imagpose.models.unet import IMAGPoseUNet
+from imagpose.models.whole_networks import check_read, read_network
 
 _DIFFUSERS_WEIGHTS = (("diffusion_pytorch_model", ".safetensors"), ("diffusion_pytorch_model", ".bin"))
 _TRANSFORMERS_WEIGHTS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
 _CLIP = ("clip", "clip_vision_model")
-_LEFT_OUT = re.compile(r"text_model\..*|(text|visual)_projection\.weight|logit_scale|classifier\..*|.*\.position_ids")
-"""Weights in image encoders' files that are not read: of a CLIP all but its vision tower, of a classifier its head."""
 
 
 @dataclass(frozen=True)
@@ -223,10 +218,9 @@ def _load(kind: Any, files: ModelFiles, variant: str | None) -> Any:
         options["trust_remote_code"] = False
     if _hub_subfolder(files) is not None:
         options["subfolder"] = files.subfolder
-    place = files.folder or files.place
     with _reading(files):
         model, info = _read_variant(kind, files, variant, options)
-    _check_read(info, place)
+    check_read(info, files.folder or files.place)
     return model
 
 
@@ -236,67 +230,15 @@ def _read_variant(
     """The network and what is said of its weights; of a repository on the hub that lacks full precision, its fp16."""
     place = files.folder or files.place
     try:
-        return _read(kind, place, **options, **({} if variant is None else {"variant": variant}))
+        return read_network(kind, place, **options, **({} if variant is None else {"variant": variant}))
     except OSError:
         if files.folder is not None:
             raise
         try:
-            return _read(kind, place, **options, variant="fp16")
+            return read_network(kind, place, **options, variant="fp16")
         except OSError:
             pass
         raise
-
-
-def pipeline_encoder(folder: Path, options: Mapping[str, Any]) -> dict[str, PreTrainedModel]:
-    """The image encoder of a pipeline's folder, of the class that model_index.json names, all of its weights read.
-
-    Args:
-        folder: of the pipeline.
-        options: of diffusers' `from_pretrained`.
-
-    Returns:
-        A component to give to diffusers; none where the options give one, place it or quantise it.
-
-    Raises:
-        ValueError: files are missing or damaged, or its weights are not those of the class.
-    """
-    if "image_encoder" in options:
-        return {}
-    dtype = options.get("dtype", options.get("torch_dtype"))
-    if isinstance(dtype, dict):
-        dtype = dtype.get("image_encoder", dtype.get("default", torch.float32))
-    placed = any(options.get(name) is not None for name in ("device_map", "quantization_config"))
-    place: dict[str, Any] = {"device_map": "meta"} if placed else {}  # diffusers reads it: here only the files' heads
-    own, variant = folder / "image_encoder", options.get("variant")
-    choice = {"variant": variant} if variant is not None and any(own.glob(f"*.{variant}*")) else {}
-    index = read_json(folder / "model_index.json")
-    with failures_of(own):
-        model, info = _read(getattr(transformers, index["image_encoder"][1]), own, dtype=dtype, **choice, **place)
-    _check_read(info, own)
-    return {} if placed else {"image_encoder": model.eval()}
-
-
-def _read(kind: Any, place: str | Path, **options: Any) -> tuple[Any, dict[str, Any]]:
-    """A network of diffusers or transformers, and what they say of its weights."""
-    if not issubclass(kind, ModelMixin):
-        options["ignore_mismatched_sizes"] = True  # else they are refused without their names
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # of a whole CLIP it would list the text tower, weight by weight
-    try:
-        read: tuple[Any, dict[str, Any]] = kind.from_pretrained(place, output_loading_info=True, **options)
-        return read
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-
-
-def _check_read(info: dict[str, Any], place: str | Path) -> None:
-    """Raises `ValueError` where weights are missing, unknown (but for `_LEFT_OUT`) or of another shape."""
-    refuse_differing(
-        str(place),
-        sorted(info["missing_keys"]),
-        sorted(key for key in info["unexpected_keys"] if not _LEFT_OUT.fullmatch(key)),
-        sorted(f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in info["mismatched_keys"]),
-    )
 
 
 @contextmanager

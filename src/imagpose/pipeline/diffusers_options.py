@@ -10,6 +10,8 @@ from diffusers import DiffusionPipeline
 from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
 
 from imagpose.models.diffusers_hooks import VersionedConfig, without_fused_copies
+from imagpose.models.folder import check_no_code
+from imagpose.models.whole_networks import whole_part
 from imagpose.pipeline.card import is_template, pipeline_card
 
 
@@ -19,6 +21,19 @@ class LatentPipeline(VersionedConfig, DiffusionPipeline, StableDiffusionMixin):
     vae: Any
     unet: Any
     fusing_unet = fusing_vae = False  # unfusing reads them
+
+    @classmethod
+    def extract_init_dict(
+        cls, config_dict: dict[str, Any], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """As in diffusers, which calls it before it loads the parts, in `DiffusionPipeline.from_pretrained` too.
+
+        Raises:
+            ValueError: code of the folder would be needed.
+        """
+        check_no_code(config_dict)
+        parts, unused, hidden = super().extract_init_dict(config_dict, **kwargs)
+        return {name: whole_part(entry) for name, entry in parts.items()}, unused, hidden
 
     def enable_vae_slicing(self) -> None:
         """Encodes and decodes one view at a time, to save memory."""

@@ -21,8 +21,7 @@ from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import PatchAutoencoderKL, spatial_factor
 from imagpose.models.conditions import check_start
 from imagpose.models.diffusers_hooks import name_library
-from imagpose.models.folder import check_finite_weights, check_folder, failures_of, fetch_folder, resolve_model
-from imagpose.models.loading import pipeline_encoder
+from imagpose.models.folder import check_folder, failures_of, fetch_folder, resolve_model
 from imagpose.models.scheduler import check_scheduler
 from imagpose.pipeline.backends import Backend
 from imagpose.pipeline.canvases import (
@@ -166,10 +165,8 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         folder = fetch_folder(model, cls.download, kwargs)
         check_folder(folder, kwargs)
         kwargs["local_files_only"] = True  # they are; nothing in them may ask the Hub for more
-        encoder = pipeline_encoder(folder, kwargs)
         with failures_of(folder):
-            pipeline: IMAGPosePipeline = super().from_pretrained(folder, **kwargs, **encoder)
-        check_finite_weights({name: part for name, part in pipeline.components.items() if name not in kwargs}, folder)
+            pipeline: IMAGPosePipeline = super().from_pretrained(folder, **kwargs)
         pipeline.register_to_config(_name_or_path=model)  # of a Hub's model not the cache's folder
         return pipeline
 

@@ -2,7 +2,7 @@
 
     python benchmarks/warped_views.py --people 40
 
-Prints the table of docs/models.md, and the time of a source and of a target. Nothing is learned, no model is asked.
+Prints the table of docs/models.md, and the time of a source and of a target. No denoiser is asked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 
 from imagpose.metrics.pictures import measure_pictures
 from imagpose.people import VALIDATION_SEEDS, iterate_views
-from imagpose.pose import WarpSource, warp
+from imagpose.pipeline.warping import WarpSource, warp
 
 HEIGHT, WIDTH, TARGETS = 256, 176, 3
 COLUMNS = {
@@ -33,7 +33,6 @@ def main() -> None:
         begun = time.perf_counter()
         source = WarpSource.of(first.picture, first.pose)
         assert source is not None
-        warp([source], first.pose)  # which finds the parts' layers
         prepared = time.perf_counter()
         moved = [warp([source], view.pose) for view in targets]
         warped += [picture for picture in moved if picture is not None]

@@ -25,8 +25,9 @@ from imagpose.models.autoencoder import encode_latents
 from imagpose.models.conditions import image_condition, null_features
 from imagpose.pipeline.requests import Request
 from imagpose.pipeline.sampling import AT_ONCE
+from imagpose.pipeline.warping import WarpSource, warp
 from imagpose.pixels import bytes_to_unit, encoder_pixels, pad_views, pictures_to_signed, signed_to_unit, texture_pixels
-from imagpose.pose import WarpSource, draw_skeletons, warp
+from imagpose.pose import draw_skeletons
 from imagpose.views import Canvas, ViewGrid, tile, untile
 
 _UNKNOWN_POSES = (

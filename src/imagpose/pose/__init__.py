@@ -6,11 +6,10 @@ from imagpose.pose.reading import PoseFile, read_pose, read_pose_file, read_pose
 from imagpose.pose.settling import PoseOptions
 from imagpose.pose.skeleton_picture import read_skeleton_picture
 from imagpose.pose.text_kinds import read_annotation_csv
-from imagpose.pose.warping import WarpSource, warp
 from imagpose.pose.writing import to_openpose, write_annotation_csv, write_openpose_json, write_txt
 
 __all__ = [
-    "KEYPOINT_NAMES", "LIMBS", "SKELETONS", "Pose", "PoseFile", "PoseOptions", "WarpSource", "draw_skeleton",
+    "KEYPOINT_NAMES", "LIMBS", "SKELETONS", "Pose", "PoseFile", "PoseOptions", "draw_skeleton",
     "draw_skeletons", "read_annotation_csv", "read_pose", "read_pose_file", "read_poses", "read_skeleton_picture",
-    "to_openpose", "warp", "write_annotation_csv", "write_openpose_json", "write_txt",
+    "to_openpose", "write_annotation_csv", "write_openpose_json", "write_txt",
 ]  # fmt: skip

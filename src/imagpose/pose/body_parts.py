@@ -13,7 +13,7 @@ import numpy as np
 
 from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
 
-__all__ = ["Body", "Box", "Part", "find_body", "neighbours", "other_side"]
+__all__ = ["Body", "Box", "Part", "find_body", "other_side"]
 
 Box = tuple[slice, slice]
 """Rows and columns of a picture."""
@@ -142,17 +142,6 @@ def find_body(pose: Pose) -> Body | None:
     points |= _knees_below(points, trunk.axis * _BONES["hip", "knee"] * scale, pose.height)
     parts = {"trunk": trunk, "head": head, "neck": neck_part, **_limbs(points, trunk.axis, scale)}
     return Body({name: parts[name] for name in _back_to_front(turn, yaw) if name in parts}, scale, turn, yaw)
-
-
-def neighbours(name: str) -> set[str]:
-    """A part and those that it may borrow pixels from beyond its joints."""
-    side, _, rest = name.partition("_")
-    if name == "trunk":
-        return {"trunk", *(f"{side}_upper_{limb}" for side in _SIDES for limb in ("arm", "leg"))}
-    if name in ("head", "neck"):
-        return {"head", "neck"}
-    level, limb = rest.split("_")
-    return {name, "trunk", f"{side}_lower_{limb}"} if level == "upper" else {name, f"{side}_upper_{limb}"}
 
 
 def other_side(name: str) -> str:

@@ -19,8 +19,9 @@ from imagpose.data.prepare import Person, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.models.scheduler import build_scheduler
 from imagpose.pictures import fit_view
+from imagpose.pipeline.warping import WarpSource, warp
 from imagpose.pixels import bytes_to_signed
-from imagpose.pose import Pose, WarpSource, draw_skeleton, warp
+from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.denoiser import DenoiserConfig, DenoiserStage, fill_caches
 from imagpose.training.denoiser.draw import CanvasDraw
 from imagpose.training.denoiser.networks import build_pipeline

@@ -10,8 +10,9 @@ from PIL import Image
 
 from imagpose.data.augment import draw_changes
 from imagpose.data.canvas import ViewTensors, fitted_mask, fitted_view, load_views
+from imagpose.pipeline.warping import WarpSource, warp
 from imagpose.pixels import bytes_to_signed, padded_size
-from imagpose.pose import Pose, WarpSource, warp
+from imagpose.pose import Pose
 from imagpose.training.cache import ViewCache
 from imagpose.training.configs import ViewCacheConfig
 from imagpose.training.denoiser.cache import BLOCK, dataset_blocks, open_dataset, unpack_skeletons

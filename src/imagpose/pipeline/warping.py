@@ -1,0 +1,133 @@
+"""Photos of a person moved into another pose: a first guess at what a target shows, which masked slots may show F_I.
+
+Of each photo, every place of the target is led back to where the photo shows it, by parts and then by a network
+(`pose.part_flow`, `models.appearance_flow`). Each place takes its colour from the photo that shows it best, and beyond the
+outline that the network draws lies the ground of the first photo, filled in where the person stood. Photos and poses are
+fitted into the frame that the network was trained on; colours come from the photos as they are. Source: own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from imagpose.models.appearance_flow import CELL, FRAME, FlowInputs, load_appearance_flow, sample_at
+from imagpose.pictures import fit_view, fitted_box
+from imagpose.pixels import bytes_to_signed, signed_to_bytes
+from imagpose.pose import Pose
+from imagpose.pose.body_parts import Body, find_body
+from imagpose.pose.part_flow import PartView, find_part_flow
+
+_SHARPER = 2.0  # how much steeper than the network's the outline is drawn, so that little ground shines through
+
+
+@dataclass(frozen=True)
+class WarpSource:
+    """A photo and its pose, prepared once for any number of targets.
+
+    Attributes:
+        picture: uint8 (H, W, 3).
+        framed: the same in the network's frame, cut into parts.
+        ground: uint8 (H, W, 3), the picture with the person filled in.
+    """
+
+    picture: np.ndarray
+    framed: PartView
+    ground: np.ndarray
+
+    @classmethod
+    def of(cls, picture: np.ndarray, pose: Pose | None) -> WarpSource | None:
+        """Of a picture uint8 (H, W, 3) and the pose in its pixels; None where the pose is unknown or has no parts.
+
+        Raises:
+            ValueError: the pose's frame has another size than the picture.
+        """
+        whole = PartView.of(picture, pose)
+        if whole is None or pose is None or picture.shape[:2] == FRAME:
+            return None if whole is None else cls(picture, whole, whole.ground)
+        height, width = FRAME
+        framed = PartView.of(np.asarray(fit_view(Image.fromarray(picture), width, height)), pose.fit(width, height))
+        return None if framed is None else cls(picture, framed, whole.ground)
+
+
+def warp(sources: Sequence[WarpSource], target: Pose) -> np.ndarray | None:
+    """The person of the sources in a target's pose.
+
+    Args:
+        sources: at least one, all of one size.
+        target: in a frame of that size.
+
+    Returns:
+        uint8 (H, W, 3); None where the target has no parts, or none that a source shows.
+
+    Raises:
+        ValueError: no source, or frames of different size.
+    """
+    if not sources:
+        raise ValueError("no source to warp")
+    height, width = target.height, target.width
+    for source in sources:
+        if source.picture.shape[:2] != (height, width):
+            raise ValueError(
+                f"the target's frame is {height}x{width}, a source {source.picture.shape[0]}x{source.picture.shape[1]}"
+            )
+    body = find_body(target.fit(FRAME[1], FRAME[0]))
+    pairs = [] if body is None else [(source, flow_inputs(source.framed, body)) for source in sources]
+    known = [(source, inputs) for source, inputs in pairs if inputs is not None]
+    return _laid([source for source, _ in known], [inputs for _, inputs in known]) if known else None
+
+
+def flow_inputs(source: PartView, target: Body) -> FlowInputs | None:
+    """The network's inputs (b = 1) of a source and a target in its frame; None where the source shows no part of it."""
+    first = find_part_flow(source, target)
+    if first is None:
+        return None
+    pixels = functional.avg_pool2d(bytes_to_signed(source.picture[None]), CELL)
+    own, theirs = (
+        torch.tensor([[body.turn, np.sin(body.yaw), np.cos(body.yaw)]], dtype=torch.float32)
+        for body in (source.body, target)
+    )
+    source_parts, target_parts, turned_away, flow = (
+        torch.from_numpy(np.ascontiguousarray(own[..., ::CELL, ::CELL]))[None]
+        for own in (source.parts, first.parts, first.turned_away, first.flow)
+    )
+    return FlowInputs(pixels, source_parts, flow, target_parts, turned_away, own, theirs)
+
+
+@torch.no_grad()
+def _laid(sources: Sequence[WarpSource], inputs: Sequence[FlowInputs]) -> np.ndarray:
+    """The person of k sources over the ground of the first, uint8 (H, W, 3)."""
+    height, width = sources[0].picture.shape[:2]
+    network, fitted = load_appearance_flow(), fitted_box(width, height, FRAME[1], FRAME[0])
+    found = [network(own) for own in inputs]
+    parts = [torch.cat([own.flow, own.outline[:, None], own.visibility[:, None]], dim=1) for own in found]
+    told = sample_at(torch.cat(parts), _places(height, width, fitted).expand(len(parts), -1, -1, -1))
+    flow, outline, visibility = told[:, :2], told[:, 2:3], told[:, 3]
+    pictures = bytes_to_signed(np.stack([source.picture for source in sources]))
+    colours = sample_at(pictures, _unfitted(flow, height, width, fitted), mode="bicubic")
+    best = visibility.argmax(dim=0)[None, None].expand(1, 3, -1, -1)
+    person = torch.gather(colours, 0, best)
+    shown = ((torch.sigmoid(outline.mean(dim=0, keepdim=True)) - 0.5) * _SHARPER + 0.5).clamp(0, 1)
+    ground = bytes_to_signed(sources[0].ground[None])
+    return signed_to_bytes(person * shown + ground * (1 - shown))[0].numpy()
+
+
+def _places(height: int, width: int, fitted: tuple[int, int, int, int]) -> torch.Tensor:
+    """Where the middles of a view's pixels lie in the network's frame: x and y (1, 2, H, W)."""
+    fitted_width, fitted_height, left, top = fitted
+    x = left + (torch.arange(width) + 0.5) * (fitted_width / width)
+    y = top + (torch.arange(height) + 0.5) * (fitted_height / height)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]
+
+
+def _unfitted(flow: torch.Tensor, height: int, width: int, fitted: tuple[int, int, int, int]) -> torch.Tensor:
+    """Places of the network's frame (k, 2, H, W) as `sample_at` wants them of whole views, as if these were its frame."""
+    fitted_width, fitted_height, left, top = fitted
+    x = (flow[:, 0] - left) * (FRAME[1] / fitted_width)
+    y = (flow[:, 1] - top) * (FRAME[0] / fitted_height)
+    return torch.stack([x, y], dim=1)

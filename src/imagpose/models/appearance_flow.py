@@ -133,11 +133,9 @@ class AppearanceFlow(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """log p (b, n, n) and the mean of p around its best cell (b, 2, h, w), in pixels and without gradient."""
         b, _, height, width = target.shape
+        projected = self.query(target), self.key(source)
         with torch.autocast(target.device.type, enabled=False):
-            queries, keys = (
-                functional.normalize(layer.float().flatten(2), dim=1)
-                for layer in (self.query(target), self.key(source))
-            )
+            queries, keys = (functional.normalize(own.float().flatten(2), dim=1) for own in projected)
             middles = _middles(height, width, target.device).flatten(1)
             first = functional.avg_pool2d(first_flow, _MATCHING // CELL).flatten(2)
             apart = torch.cdist(first.mT, middles.mT.expand(b, -1, -1)).square() / _MATCHING**2

@@ -24,6 +24,7 @@ stages=(
     "pose-estimator pose_estimator"
     "silhouette silhouette"
     "identity identity"
+    "appearance-flow appearance_flow"
     "denoiser denoiser"
 )
 

@@ -19,7 +19,7 @@ COMMANDS = """
 animate, bulk,
 generate, check, demo, people, web, poses list, poses show, poses draw, poses convert, poses detect, poses setup, cache,
 models, train autoencoder, train autoencoder-finish, train encoder, train denoiser,
-train pose-estimator, train silhouette, train identity, train lora, train fewstep, train export,
+train pose-estimator, train silhouette, train identity, train appearance-flow, train lora, train fewstep, train export,
 evaluate people, evaluate model, evaluate judges, evaluate images, evaluate import, evaluate requests,
 convert official, convert to-official, study build, study score, prepare folder, prepare people, prepare deepfashion,
 prepare market1501, prepare reid, prepare check, reid train, reid augment, reid evaluate, reid people,

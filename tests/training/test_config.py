@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from imagpose.pipeline.sampling import Sampling
+from imagpose.training.appearance_flow import AppearanceFlowConfig
 from imagpose.training.autoencoder import AutoencoderConfig, AutoencoderFinishConfig
 from imagpose.training.configs import ViewCacheConfig, load_config, parse_duration
 from imagpose.training.denoiser import DenoiserConfig
@@ -27,7 +28,7 @@ KINDS = {
 }
 PHOTOGRAPHS = {"market1501_small_autoencoder": AutoencoderConfig}
 JUDGES = {"identity": IdentityConfig, "pose_estimator": PoseEstimatorConfig, "silhouette": SilhouetteConfig}
-OTHERS = {**JUDGES, "lora": LoraConfig, "fewstep": FewStepConfig}
+OTHERS = {**JUDGES, "appearance_flow": AppearanceFlowConfig, "lora": LoraConfig, "fewstep": FewStepConfig}
 
 
 @pytest.fixture

@@ -12,7 +12,10 @@ import pytest
 import yaml
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "train_mini.sh"
-STAGES = ["autoencoder", "autoencoder-finish", "encoder", "pose-estimator", "silhouette", "identity", "denoiser"]
+STAGES = [
+    *("autoencoder", "autoencoder-finish", "encoder", "pose-estimator", "silhouette", "identity", "appearance-flow"),
+    "denoiser",
+]
 
 
 @pytest.fixture

@@ -109,6 +109,11 @@ _add(
     "A student that does in 4, 2 or 1 steps what a trained denoiser does in many, guidance inside.",
     " --stop-after 2h",
 )
+_add(
+    "appearance-flow",
+    "appearance_flow.train_appearance_flow",
+    "The network that warped views are made with: where a photo shows each place of another pose.",
+)
 _add("pose-estimator", "judges.train_pose_estimator", "The network that evaluation finds key points with.")
 _add("silhouette", "judges.train_silhouette", "The network that evaluation finds silhouettes with.")
 _add("identity", "judges.train_identity", "The network that evaluation tells people apart with.")

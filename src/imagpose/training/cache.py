@@ -27,7 +27,7 @@ from imagpose.people.splits import TRAIN_SEEDS, VALIDATION_SEEDS
 from imagpose.people.world import RENDERER
 from imagpose.pixels import bytes_to_signed
 from imagpose.pose import Pose, draw_skeletons
-from imagpose.training.configs import ViewCacheConfig
+from imagpose.training.configs import RenderedPeopleConfig, ViewCacheConfig
 from imagpose.training.shards import Tensors, load_shard, save_shard, stored_facts
 from imagpose.training.surface import CELL, MULTIPLE, surface_grid
 
@@ -39,7 +39,7 @@ def check_split(data: Any, validation: Any) -> None:
         ValueError: an identity lies outside its split.
     """
     for name, config, allowed in (("data", data, TRAIN_SEEDS), ("validation", validation, VALIDATION_SEEDS)):
-        if not isinstance(config, ViewCacheConfig):
+        if not isinstance(config, RenderedPeopleConfig):
             continue
         if config.seeds[0] not in allowed or config.seeds[-1] not in allowed:
             raise ValueError(

@@ -54,22 +54,32 @@ def defaults_of(kind: type[Section]) -> dict[str, Any]:
     return kind.model_construct().model_dump(mode="json")
 
 
-class ViewCacheConfig(Section):
-    """Rendered views of consecutive identities, kept on disk in blocks (`cache.py`)."""
+class RenderedPeopleConfig(Section):
+    """Rendered views of consecutive identities."""
 
-    folder: Path = Field(description="Folder of the cache; several stages may share it.")
     first_seed: int = Field(ge=0, description="Seed of the first identity.")
-    identities: Positive = Field(description="Number of identities, a multiple of `block`.")
+    identities: Positive = Field(description="Number of identities.")
     views: Annotated[int, Field(ge=2)] = Field(description="Views per identity.")
     height: Annotated[int, Field(ge=16)] = Field(description="Height of a view in pixels.")
     width: Annotated[int, Field(ge=16)] = Field(description="Width of a view in pixels.")
-    block: Positive = Field(256, description="Identities per shard file.")
     world: str = Field("studio", description="Grounds, framings and styles: studio or varied (`people.world`).")
 
     @field_validator("world")
     @classmethod
     def _known_world(cls, world: str) -> str:
         return find_world(world).name
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the identities."""
+        return range(self.first_seed, self.first_seed + self.identities)
+
+
+class ViewCacheConfig(RenderedPeopleConfig):
+    """Rendered people whose views are kept on disk in blocks (`cache.py`)."""
+
+    folder: Path = Field(description="Folder of the cache; several stages may share it.")
+    block: Positive = Field(256, description="Identities per shard file, of which there is a whole number.")
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> ViewCacheConfig:
@@ -81,11 +91,6 @@ class ViewCacheConfig(Section):
     def cached(self) -> bool:
         """Rendered people always are."""
         return True
-
-    @property
-    def seeds(self) -> range:
-        """Seeds of the cached identities."""
-        return range(self.first_seed, self.first_seed + self.identities)
 
 
 class StoredViewsConfig(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imagpose.pose import KEYPOINT_NAMES, Pose, WarpSource, warp
+from imagpose.pose import KEYPOINT_NAMES, Pose
 
 Places = dict[str, tuple[float, float]]
 Colour = tuple[int, int, int]
@@ -92,34 +92,3 @@ def drawn(places: Places, **colours: Colour) -> np.ndarray:
 def shape(places: Places = STANDING) -> np.ndarray:
     """Where somebody is drawn, bool (H, W)."""
     return (drawn(places) != GREY).any(axis=2)
-
-
-def noise(seed: int, places: Places = STANDING) -> np.ndarray:
-    """Noise in the person's shape before a dark ground."""
-    texture = np.random.default_rng(seed).integers(60, 256, (HEIGHT, WIDTH, 3))
-    return np.where(shape(places)[..., None], texture, 20).astype(np.uint8)
-
-
-def source(picture: np.ndarray, own: Pose) -> WarpSource:
-    found = WarpSource.of(picture, own)
-    assert found is not None
-    return found
-
-
-def warped(target: Pose, *sources: WarpSource) -> np.ndarray:
-    result = warp(sources, target)
-    assert result is not None and result.dtype == np.uint8 and result.shape == (HEIGHT, WIDTH, 3)
-    return result
-
-
-def near(picture: np.ndarray, x: float, y: float, side: int = 2) -> np.ndarray:
-    return picture[int(y) - side : int(y) + side + 1, int(x) - side : int(x) + side + 1]
-
-
-def count(picture: np.ndarray, colour: Colour) -> int:
-    return int((picture == colour).all(axis=2).sum())
-
-
-def linear(row: np.ndarray, x: float) -> np.ndarray:
-    """A row of colours (W, 3) at a place between the middles of its pixels."""
-    return np.array([np.interp(x, np.arange(len(row)) + 0.5, row[:, channel]) for channel in range(3)])

@@ -19,7 +19,7 @@ from standing import (
     pose,
 )
 
-from imagpose.pose.body_parts import Body, Part, find_body, neighbours, other_side
+from imagpose.pose.body_parts import Body, Part, find_body, other_side
 
 FRONT = [
     *("left_lower_leg", "left_upper_leg", "right_lower_leg", "right_upper_leg", "trunk", "neck", "head"),
@@ -167,10 +167,6 @@ def test_a_box_outside_of_the_frame_is_empty() -> None:
         assert Part(np.array(start), np.array([0.0, 1.0]), 30.0, 5.0).places(box)[2].size == 0
 
 
-def test_names_of_neighbours_and_other_sides() -> None:
+def test_names_of_other_sides() -> None:
     assert other_side("left_upper_arm") == "right_upper_arm" and other_side("right_lower_leg") == "left_lower_leg"
     assert [other_side(name) for name in ("trunk", "neck", "head")] == ["trunk", "neck", "head"]
-    assert neighbours("left_lower_arm") == {"left_lower_arm", "left_upper_arm"}
-    assert neighbours("right_upper_leg") == {"right_upper_leg", "right_lower_leg", "trunk"}
-    assert neighbours("head") == neighbours("neck") == {"head", "neck"}
-    assert "left_upper_arm" in neighbours("trunk") and "left_lower_arm" not in neighbours("trunk")

@@ -102,7 +102,7 @@ class PartFlow:
     Attributes:
         flow: float32 (2, H, W), x and y in pixels of the source; off the person, as it goes on from the nearest part.
         parts: uint8 (H, W), what each pixel is taken for, by `PART_NUMBERS`.
-        turned_away: bool (H, W), places of a head on the side that the source does not see.
+        turned_away: bool (H, W), places of a head or a trunk on the side that the source does not see.
     """
 
     flow: np.ndarray

@@ -1,0 +1,140 @@
+"""Warped views of rendered people: what a photo shows comes back, and comes from the photo that shows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from imagpose.metrics.pixels import psnr
+from imagpose.people import VALIDATION_SEEDS, View, make_identity, render_view, sample_view_specs
+from imagpose.pipeline.warping import WarpSource, warp
+from imagpose.pose import Pose
+
+HEIGHT, WIDTH = 256, 176
+
+
+@pytest.fixture(scope="module")
+def views() -> list[View]:
+    """From the front, from behind, from the front in another pose; of one person."""
+    seed = VALIDATION_SEEDS[3]
+    identity, specs = make_identity(seed), sample_view_specs(seed, 2)
+    front, other = (replace(spec, yaw=0.0, camera=specs[0].camera) for spec in specs)
+    return [render_view(identity, spec, HEIGHT, WIDTH) for spec in (front, replace(front, yaw=180.0), other)]
+
+
+@pytest.fixture(scope="module")
+def sources(views: list[View]) -> list[WarpSource]:
+    return [source(view.picture, view.pose) for view in views]
+
+
+def source(picture: np.ndarray, own: Pose) -> WarpSource:
+    found = WarpSource.of(picture, own)
+    assert found is not None
+    return found
+
+
+def warped(target: Pose, *sources: WarpSource) -> np.ndarray:
+    result = warp(sources, target)
+    assert result is not None and result.dtype == np.uint8 and result.shape == (target.height, target.width, 3)
+    return result
+
+
+def likeness(picture: np.ndarray, view: View) -> float:
+    """PSNR in the person's mask, dB."""
+    return psnr(picture, view.picture, view.foreground)
+
+
+def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def test_the_own_pose_gives_the_person_back(views: list[View], sources: list[WarpSource]) -> None:
+    for view, own in zip(views, sources, strict=True):
+        assert likeness(warped(view.pose, own), view) > 19
+
+
+def test_another_pose_is_nearer_to_its_truth_than_a_copy(views: list[View], sources: list[WarpSource]) -> None:
+    front, _, other = views
+    assert likeness(warped(other.pose, sources[0]), other) > 2 + likeness(front.picture, other)
+    assert likeness(warped(front.pose, sources[2]), front) > 2 + likeness(other.picture, front)
+
+
+def test_each_place_comes_from_the_photo_that_shows_it(views: list[View], sources: list[WarpSource]) -> None:
+    """Photos from the front and from behind, in either order: both poses are as good as from the right one alone."""
+    front, back = sources[:2]
+    for view, right, wrong in ((views[0], front, back), (views[1], back, front)):
+        alone, mistaken = likeness(warped(view.pose, right), view), likeness(warped(view.pose, wrong), view)
+        assert alone > 3 + mistaken
+        for order in ((right, wrong), (wrong, right)):
+            assert likeness(warped(view.pose, *order), view) > alone - 0.5
+
+
+def test_the_ground_is_the_first_photos(views: list[View], sources: list[WarpSource]) -> None:
+    """Far from the person, to the level; none of the person stays where they stood."""
+    green = np.where(views[1].foreground[..., None], views[1].picture, np.array((20, 200, 20), np.uint8))
+    back = source(green.astype(np.uint8), views[1].pose)
+    result = warped(views[1].pose, sources[0], back)
+    far = np.zeros((HEIGHT, WIDTH), bool)
+    far[:, :12] = far[:, -12:] = True
+    far &= ~views[0].foreground & ~views[1].foreground
+    assert far.sum() > 3000
+    np.testing.assert_array_equal(result[far], sources[0].ground[far])
+    assert (warped(views[1].pose, back, sources[0])[far] == (20, 200, 20)).all()
+
+
+def test_a_larger_photo_gives_the_same_larger(views: list[View], sources: list[WarpSource]) -> None:
+    """512x352 has the frame's shape: the network sees the same, and its places lie twice as far."""
+    large = [
+        source(resized(view.picture, 2 * WIDTH, 2 * HEIGHT), view.pose.resize(2 * WIDTH, 2 * HEIGHT)) for view in views
+    ]
+    for target in (0, 2):
+        small = warped(views[target].pose, sources[0])
+        result = warped(views[target].pose.resize(2 * WIDTH, 2 * HEIGHT), large[0])
+        assert psnr(resized(result, WIDTH, HEIGHT), small) > 28
+
+
+def test_a_photo_of_another_shape_gives_the_same_in_its_frame(views: list[View], sources: list[WarpSource]) -> None:
+    """The middle 128 columns at half the size are 128x64; they are fitted between blank sides."""
+    left = (WIDTH - 128) // 2
+
+    def cropped(picture: np.ndarray) -> np.ndarray:
+        return resized(picture[:, left : left + 128], 64, 128)
+
+    own, target = (views[view].pose.crop(left, 0, 128, HEIGHT).resize(64, 128) for view in (0, 2))
+    result = warped(target, source(cropped(views[0].picture), own))
+    assert psnr(result, cropped(warped(views[2].pose, sources[0]))) > 20
+
+
+def test_the_same_whatever_the_precision_around_it_and_what_was_warped_before(
+    views: list[View], sources: list[WarpSource]
+) -> None:
+    once = warped(views[2].pose, sources[0])
+    warped(views[1].pose, *sources)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(warped(views[2].pose, sources[0]), once)
+    np.testing.assert_array_equal(warped(views[2].pose, source(views[0].picture, views[0].pose)), once)
+
+
+def test_who_has_no_parts_is_not_warped(views: list[View], sources: list[WarpSource]) -> None:
+    nobody = Pose(np.zeros((18, 3), np.float32), WIDTH, HEIGHT)
+    assert WarpSource.of(views[0].picture, None) is None and WarpSource.of(views[0].picture, nobody) is None
+    assert warp(sources[:1], nobody) is None
+    away = replace(views[0].pose, keypoints=views[0].pose.keypoints + np.array((4000, 0, 0), np.float32))
+    assert warp(sources[:1], away) is None
+    assert warp([source(views[0].picture, away)], views[0].pose) is None
+    # A photo that shows nobody does not hinder another that does.
+    found = warped(views[0].pose, sources[0], source(views[0].picture, away))
+    np.testing.assert_array_equal(found, warped(views[0].pose, sources[0]))
+
+
+def test_no_source_and_frames_of_another_size_are_refused(views: list[View], sources: list[WarpSource]) -> None:
+    with pytest.raises(ValueError, match="no source"):
+        warp([], views[0].pose)
+    with pytest.raises(ValueError, match=r"the picture is 100x80, its pose's frame 256x176"):
+        WarpSource.of(np.zeros((100, 80, 3), np.uint8), views[0].pose)
+    with pytest.raises(ValueError, match=r"the target's frame is 128x88, a source 256x176"):
+        warp(sources[:1], views[0].pose.resize(88, 128))

@@ -1,0 +1,317 @@
+"""Training of appearance flow on rendered people: true flows against searches, losses against loops, runs resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from imagpose import people
+from imagpose.models.appearance_flow import AppearanceFlow, FoundFlow
+from imagpose.people import View
+from imagpose.people.render_set import render_identity
+from imagpose.pose import KEYPOINT_NAMES, Pose
+from imagpose.training.appearance_flow import (
+    AppearanceFlowConfig,
+    AppearanceFlowStage,
+    end_point_error,
+    flow_loss,
+    matching_losses,
+    rendered_views,
+    train_appearance_flow,
+)
+from imagpose.training.flow_examples import FlowView, find_true_flow, make_example, mirror, permute_colours
+
+HEIGHT, WIDTH, VIEWS = 256, 176, 2
+
+
+@cache
+def rendered(person: int) -> list[View]:
+    return render_identity(1_000_020 + person, VIEWS, HEIGHT, WIDTH)[1]
+
+
+@pytest.fixture(autouse=True)
+def two_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All identities look like one of two, who are rendered once."""
+
+    def iterate(seeds: Iterable[int], views: int, height: int, width: int, workers: int, world: str) -> Iterator:
+        assert (height, width, workers, world) == (HEIGHT, WIDTH, 1, "studio")
+        for seed in seeds:
+            yield seed, rendered(seed % 2)[:views]
+
+    monkeypatch.setitem(vars(people), "iterate_views", iterate)
+
+
+@pytest.fixture
+def values(run_values: dict) -> dict:
+    shape = {"identities": 4, "views": VIEWS, "height": HEIGHT, "width": WIDTH}
+    data = {"data": shape | {"first_seed": 0}, "validation": shape | {"first_seed": 1_000_000, "identities": 1}}
+    return run_values | data | {"group": 1, "group_steps": 2, "batch_size": 1}
+
+
+@pytest.fixture
+def stage(values: dict) -> AppearanceFlowStage:
+    return AppearanceFlowStage(AppearanceFlowConfig.model_validate(values))
+
+
+@pytest.fixture(scope="module")
+def pair() -> list[FlowView]:
+    found = [FlowView.of(view, "") for view in rendered(0)]
+    return [view for view in found if view is not None]
+
+
+def test_the_true_flow_is_where_the_source_shows_the_same_place(pair: list[FlowView]) -> None:
+    """Against a search through all cells of the source, by the renderer's surface itself."""
+    flow, visible = (own[0].numpy() for own in find_true_flow(*pair))
+    source, target = ((view.surface[::2, ::2].astype(float), view.foreground[::2, ::2]) for view in rendered(0))
+    rows, columns = np.nonzero(source[1])
+    assert 0.1 < visible[target[1]].mean() < 0.95 and not visible[~target[1]].any()
+    cells = np.argwhere(target[1])
+    for row, column in cells[np.random.default_rng(0).permutation(len(cells))[:400]]:
+        apart = np.linalg.norm(source[0][rows, columns] - target[0][row, column], axis=1)
+        order = np.argsort(apart)[:4]
+        if abs(apart[order[0]] - 0.025) < 1e-5:
+            continue
+        assert visible[row, column] == (apart[order[0]] < 0.025)
+        if not visible[row, column]:
+            assert not flow[:, row, column].any()
+            continue
+        near = [
+            own
+            for own in order
+            if apart[own] < 0.025 and max(abs(rows[own] - rows[order[0]]), abs(columns[own] - columns[order[0]])) <= 2
+        ]
+        shares = 1 / (apart[near] + 0.003) ** 2
+        place = [(shares * index[near]).sum() / shares.sum() * 2 + 1 for index in (columns, rows)]
+        np.testing.assert_allclose(flow[:, row, column], place, atol=0.05)
+
+
+def test_a_view_is_found_in_itself(pair: list[FlowView]) -> None:
+    """Each cell at its own middle, but for its neighbours' share; the true flow's unit is that of the network's places."""
+    example = make_example(pair[0], pair[0])
+    assert example is not None
+    y, x = np.mgrid[:128, :88] * 2 + 1
+    error = np.abs(example["true_flow"][0].numpy() - np.stack([x, y])).max(axis=0)
+    seen = example["visible"][0].numpy() > 0
+    assert (seen == rendered(0)[0].foreground[::2, ::2]).all()
+    assert np.median(error[seen]) < 0.25 and np.percentile(error[seen], 98) < 2
+    covered = rendered(0)[0].foreground.reshape(128, 2, 88, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(example["coverage"][0], covered, atol=1e-6)
+    pixels = rendered(0)[0].picture.reshape(128, 2, 88, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1) / 127.5 - 1
+    np.testing.assert_allclose(example["target_pixels"][0], pixels, atol=1e-5)
+
+
+def test_a_mirrored_pair_is_the_pair_of_mirrored_views(pair: list[FlowView]) -> None:
+    """Against pictures, poses and surfaces that are mirrored before anything is made of them."""
+    swapped = [
+        KEYPOINT_NAMES.index(name.replace("right", "?").replace("left", "right").replace("?", "left"))
+        for name in KEYPOINT_NAMES
+    ]
+    views = []
+    for view in rendered(0):
+        points = view.pose.keypoints[swapped] * (-1, 1, 1) + np.where(
+            view.pose.keypoints[swapped, 2:] > 0, (WIDTH, 0, 0), 0
+        )
+        # One pixel aside, so that the pixels that stand for their cells are the same ones.
+        flipped = {name: np.roll(getattr(view, name)[:, ::-1], -1, 1) for name in ("picture", "foreground", "surface")}
+        own = Pose((points - np.where(points[:, 2:] > 0, (1, 0, 0), 0)).astype(np.float32), WIDTH, HEIGHT)
+        views.append(FlowView.of(SimpleNamespace(pose=own, **flipped), ""))  # type: ignore[arg-type]
+    source, target = views
+    assert source is not None and target is not None
+    direct, example = make_example(source, target), make_example(*pair)
+    assert direct is not None and example is not None
+    found = mirror(example)
+    for name in ("source_view", "target_view"):
+        torch.testing.assert_close(found[name], direct[name], atol=1e-4, rtol=0)
+    for name in ("source_parts", "target_parts", "turned_away"):
+        assert (found[name] == direct[name])[..., 2:-2].float().mean() > 0.98, name
+    assert (found["visible"] == direct["visible"])[..., 2:-2].float().mean() > 0.99
+    alike = (found["visible"] * direct["visible"])[0] > 0
+    error = (found["true_flow"] - direct["true_flow"])[0][:, alike].abs().amax(dim=0)
+    assert (error < 1.1).float().mean() > 0.97  # one pixel aside
+    alike = (found["target_parts"] == direct["target_parts"])[0] & (found["target_parts"][0] > 0)
+    error = (found["first_flow"] - direct["first_flow"])[0][:, alike].abs().amax(dim=0)
+    assert (error < 1.2).float().mean() > 0.97
+    for name, own in mirror(found).items():
+        torch.testing.assert_close(own, example[name], atol=1e-4, rtol=0)
+
+
+def test_colours_are_permuted_in_both_pictures(pair: list[FlowView]) -> None:
+    example = make_example(*pair)
+    assert example is not None
+    found = permute_colours(example, [2, 0, 1])
+    for name, own in found.items():
+        expected = example[name][:, [2, 0, 1]] if name in ("pixels", "target_pixels") else example[name]
+        assert torch.equal(own, expected)
+
+
+def test_batches_depend_on_seed_step_and_sample_alone(values: dict, stage: AppearanceFlowStage) -> None:
+    both = stage.batch(0, range(2))
+    other = AppearanceFlowStage(AppearanceFlowConfig.model_validate(values))
+    other.batch(5, range(1))  # another group
+    second = other.batch(0, range(1, 2))
+    for name, own in second.items():
+        assert torch.equal(own, both[name][1:]), name
+    items = {item for step in range(8) for item in stage.items(step, range(1))}
+    assert {item.split()[1] for item in items} == {"0", "1", "2", "3"}  # a group is one person for two steps
+    assert all(item.split()[1] == item.split()[5] and item.split()[3] != item.split()[7] for item in items)
+    assert stage.items(0, range(1))[0].startswith("seed 0 ") and stage.items(8, range(1))[0].startswith("seed 0 ")
+
+
+def test_pairs_are_mirrored_and_their_colours_permuted_as_often_as_asked(values: dict, pair: list[FlowView]) -> None:
+    shares = {"mirror_probability": 0.5, "colour_probability": 0.25}
+    stage = AppearanceFlowStage(AppearanceFlowConfig.model_validate(values | shares | {"group_steps": 100}))
+    plain = {make_example(*own)["coverage"].sum().item(): make_example(*own) for own in (pair, pair[::-1])}  # type: ignore[index]
+    mirrored = permuted = 0
+    for step in range(40):
+        own = stage.batch(step, range(1))
+        truth = plain[own["coverage"].sum().item()]
+        assert truth is not None
+        turned = not torch.equal(own["coverage"], truth["coverage"])
+        mirrored += turned
+        pixels = truth["pixels"].flip(-1) if turned else truth["pixels"]
+        permuted += not torch.equal(own["pixels"], pixels)
+    assert 10 < mirrored < 30 and 2 <= permuted <= 18
+
+
+def test_the_matchings_losses_are_sums_over_cells() -> None:
+    rng = torch.Generator().manual_seed(0)
+    height, width, n = 4, 3, 12
+    log_matching = torch.log_softmax(3 * torch.randn(1, n, n, generator=rng), dim=-1)
+    flow = torch.rand(1, 2, height, width, generator=rng) * torch.tensor([8.0 * width, 8.0 * height])[:, None, None]
+    flow[0, :, 0, 0] = torch.tensor([-3.0, 900.0])  # beyond the frame: the corner's cell
+    seen, weights = torch.rand(1, height, width, generator=rng), torch.rand(1, height, width, generator=rng)
+    pictures = {name: torch.randn(1, 3, 16, 12, generator=rng) for name in ("pixels", "target_pixels")}
+    entropy, colour = matching_losses(log_matching, flow, seen, pictures, weights)
+    source, target = (own[0].reshape(3, height, 4, width, 4).mean(dim=(2, 4)).flatten(1) for own in pictures.values())
+    sums = np.zeros(2)
+    for cell in range(n):
+        x, y = (flow[0, :, cell // width, cell % width] / 8 - 0.5).tolist()
+        x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
+        for other in range(n):
+            share = max(0, 1 - abs(x - other % width)) * max(0, 1 - abs(y - other // width))
+            sums[0] -= share * float(log_matching[0, cell, other]) * float(seen.flatten()[cell])
+        expected = sum(float(log_matching[0, cell, other].exp()) * source[:, other] for other in range(n))
+        sums[1] += float((expected - target[:, cell]).abs().mean() * weights.flatten()[cell])
+    assert float(entropy) == pytest.approx(sums[0] / float(seen.sum()), rel=1e-4)
+    assert float(colour) == pytest.approx(sums[1] / float(weights.sum()), rel=1e-4)
+
+
+def test_an_end_point_error_is_a_mean_of_distances() -> None:
+    flow, truth = torch.zeros(1, 2, 1, 3), torch.tensor([[[[3.0, 0.0, 50.0]], [[4.0, 0.0, 50.0]]]])
+    visible = torch.tensor([[[1.0, 1.0, 0.0]]])
+    assert float(end_point_error(flow, truth, visible)) == pytest.approx((25.01**0.5 + 0.1) / 2)
+
+
+def test_heads_count_four_times_and_hidden_places_in_colours_alone(pair: list[FlowView]) -> None:
+    """The photometric loss, by hand, of a flow that leads everywhere to one place; other parts from what they are of."""
+    example = make_example(*pair)
+    assert example is not None
+    n = 32 * 22
+    place = torch.tensor([81.0, 121.0])[:, None, None]  # the middle of the cell (60, 40)
+    logits = torch.zeros(1, 128, 88)
+    found = FoundFlow(
+        place.expand(1, 2, 128, 88), logits, logits, place.expand(1, 2, 32, 22), torch.full((1, n, n), -np.log(n))
+    )
+    loss, parts = flow_loss(found, example)
+    head, covered = example["target_parts"][0] == 2, example["coverage"][0]
+    weights = torch.where(head, 4 * covered, covered)
+    difference = (example["pixels"][0, :, 60:61, 40:41] - example["target_pixels"][0]).abs().mean(dim=0)
+    assert float(parts["photometric"]) == pytest.approx(float((difference * weights).sum() / weights.sum()), rel=1e-3)
+    assert float(parts["outline"]) == float(parts["visibility"]) == pytest.approx(np.log(2), rel=1e-4)
+    assert float(parts["matching"]) == pytest.approx(np.log(n), rel=1e-4)
+    weighted = {"error": 0.1, "coarse_error": 0.05, "matching": 0.15, "colour": 1.5, "outline": 2, "visibility": 0.3}
+    total = sum(weight * float(parts[name]) for name, weight in weighted.items()) + 1.5 * float(parts["photometric"])
+    assert float(loss) == pytest.approx(total, rel=1e-5)
+
+
+def test_the_loss_of_one_pair_falls_and_all_weights_move(stage: AppearanceFlowStage) -> None:
+    batch = stage.batch(0, range(1))
+    optimizer = torch.optim.AdamW(stage.parameters(), 1e-3)
+    before = {name: weight.detach().clone() for name, weight in stage.named_parameters()}
+    losses = []
+    for _ in range(5):
+        loss, parts = stage(batch)
+        losses.append(float(loss))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert all(part.ndim == 0 and not part.requires_grad for part in parts.values())
+    assert losses[-1] < 0.9 * losses[0]
+    assert [name for name, weight in stage.named_parameters() if torch.equal(weight, before[name])] == []
+
+
+def test_a_resumed_run_is_the_uninterrupted_one_and_what_it_writes_is_the_networks(write_config, values: dict) -> None:
+    """Three steps in two groups, stopped after the second."""
+    values = values | {"steps": 3, "checkpoint_every": 1, "ema_decay": 0.5}
+    whole = train_appearance_flow(write_config(values))
+    first = train_appearance_flow(write_config(values), ["output=" + values["output"] + "-2", "steps=2"])
+    second = train_appearance_flow(write_config(values), ["output=" + values["output"] + "-2"], resume="latest")
+    assert [*first.losses, *second.losses] == whole.losses and whole.validation == second.validation
+    weights = [
+        load_file(Path(values["output"] + suffix) / "weights" / "appearance_flow.safetensors") for suffix in ("", "-2")
+    ]
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+    assert {weight.dtype for weight in weights[0].values()} == {torch.float16}
+    AppearanceFlow().load_state_dict({name: weight.float() for name, weight in weights[0].items()})
+    names = ("error_pixels", "outline_iou", "photometric")
+    assert set(whole.validation) == {f"{name}{suffix}" for name in names for suffix in ("", "_first")}
+
+
+def test_validation_measures_the_found_and_the_first_flow(
+    stage: AppearanceFlowStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that finds the truth, three pixels aside, and the outline."""
+    examples = [make_example(*own) for views in (rendered(0),) for own in both_ways(views)]
+    answers = iter([own for own in examples if own is not None])
+
+    def oracle(inputs: object) -> SimpleNamespace:
+        truth = next(answers)
+        aside = truth["true_flow"] + torch.tensor([3.0, 0.0])[:, None, None]
+        return SimpleNamespace(flow=aside, outline=truth["coverage"] - 0.5)
+
+    monkeypatch.setattr(stage.network, "forward", oracle)
+    with torch.no_grad():
+        measures = stage.validate()
+    assert measures["error_pixels"] == pytest.approx(3, abs=1e-4) and measures["outline_iou"] == 1
+    errors = []
+    for own in examples:
+        assert own is not None
+        seen = own["visible"][0] > 0
+        errors.append(float((own["first_flow"] - own["true_flow"])[0][:, seen].norm(dim=0).mean()))
+    assert measures["error_pixels_first"] == pytest.approx(np.mean(errors), rel=1e-5)
+    assert 0.5 < measures["outline_iou_first"] < 0.95
+    assert 0 < measures["photometric"] < measures["photometric_first"] < 1
+
+
+def both_ways(views: list[View]) -> list[list[FlowView]]:
+    found = [own for own in (FlowView.of(view, "") for view in views) if own is not None]
+    return [found, found[::-1]]
+
+
+def test_the_sample_shows_source_first_flow_flow_and_target(stage: AppearanceFlowStage) -> None:
+    with torch.no_grad():
+        picture = stage.sample_grid()
+    assert picture.dtype == np.uint8 and picture.shape == (4 * 128, 2 * 88, 3)
+    for view, place in ((0, (slice(0, 128), slice(0, 88))), (1, (slice(384, 512), slice(0, 88)))):
+        pixels = rendered(0)[view].picture.reshape(128, 2, 88, 2, 3).mean(axis=(1, 3))
+        np.testing.assert_allclose(picture[place], pixels, atol=1)
+
+
+def test_what_does_not_fit_is_refused(values: dict, write_config) -> None:
+    for name in ("data", "validation"):
+        with pytest.raises(ValueError, match=f"{name} is 128x88; the network works on 256x176"):
+            AppearanceFlowConfig.model_validate(values | {name: values[name] | {"height": 128, "width": 88}})
+    with pytest.raises(ValueError, match=r"group \(5\) exceeds the number of identities in data \(4\)"):
+        AppearanceFlowConfig.model_validate(values | {"group": 5})
+    with pytest.raises(ValueError, match=r"data: seeds 1000000..1000003 lie outside"):
+        train_appearance_flow(write_config(values), ["data.first_seed=1000000"])
+    config = AppearanceFlowConfig.model_validate(values)
+    with pytest.raises(ValueError, match=r"seeds 0\.\.0: nobody has two views"):
+        rendered_views(config.data.model_copy(update={"views": 1}), [0])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.ndimage import map_coordinates
 
 from imagpose import people
 from imagpose.models.appearance_flow import AppearanceFlow, FoundFlow
@@ -134,10 +135,10 @@ def test_a_mirrored_pair_is_the_pair_of_mirrored_views(pair: list[FlowView]) -> 
     assert (found["visible"] == direct["visible"])[..., 2:-2].float().mean() > 0.99
     alike = (found["visible"] * direct["visible"])[0] > 0
     error = (found["true_flow"] - direct["true_flow"])[0][:, alike].abs().amax(dim=0)
-    assert (error < 1.1).float().mean() > 0.97  # one pixel aside
+    assert (error < 0.01).float().mean() > 0.97
     alike = (found["target_parts"] == direct["target_parts"])[0] & (found["target_parts"][0] > 0)
     error = (found["first_flow"] - direct["first_flow"])[0][:, alike].abs().amax(dim=0)
-    assert (error < 1.2).float().mean() > 0.97
+    assert (error < 1.2).float().mean() > 0.97  # its places are those of pixels, one aside
     for name, own in mirror(found).items():
         torch.testing.assert_close(own, example[name], atol=1e-4, rtol=0)
 
@@ -160,16 +161,16 @@ def test_batches_depend_on_seed_step_and_sample_alone(values: dict, stage: Appea
         assert torch.equal(own, both[name][1:]), name
     items = {item for step in range(8) for item in stage.items(step, range(1))}
     assert {item.split()[1] for item in items} == {"0", "1", "2", "3"}  # a group is one person for two steps
-    assert all(item.split()[1] == item.split()[5] and item.split()[3] != item.split()[7] for item in items)
+    assert all(item.split()[1] == item.split()[6] and item.split()[3] != item.split()[8] for item in items)
     assert stage.items(0, range(1))[0].startswith("seed 0 ") and stage.items(8, range(1))[0].startswith("seed 0 ")
 
 
 def test_pairs_are_mirrored_and_their_colours_permuted_as_often_as_asked(values: dict, pair: list[FlowView]) -> None:
     shares = {"mirror_probability": 0.5, "colour_probability": 0.25}
     stage = AppearanceFlowStage(AppearanceFlowConfig.model_validate(values | shares | {"group_steps": 100}))
-    plain = {make_example(*own)["coverage"].sum().item(): make_example(*own) for own in (pair, pair[::-1])}  # type: ignore[index]
+    plain = {own[1].coverage.sum().item(): make_example(*own) for own in (pair, pair[::-1])}
     mirrored = permuted = 0
-    for step in range(40):
+    for step in range(24):
         own = stage.batch(step, range(1))
         truth = plain[own["coverage"].sum().item()]
         assert truth is not None
@@ -177,7 +178,7 @@ def test_pairs_are_mirrored_and_their_colours_permuted_as_often_as_asked(values:
         mirrored += turned
         pixels = truth["pixels"].flip(-1) if turned else truth["pixels"]
         permuted += not torch.equal(own["pixels"], pixels)
-    assert 10 < mirrored < 30 and 2 <= permuted <= 18
+    assert 5 < mirrored < 19 and 1 <= permuted <= 13
 
 
 def test_the_matchings_losses_are_sums_over_cells() -> None:
@@ -224,7 +225,8 @@ def test_heads_count_four_times_and_hidden_places_in_colours_alone(pair: list[Fl
     weights = torch.where(head, 4 * covered, covered)
     difference = (example["pixels"][0, :, 60:61, 40:41] - example["target_pixels"][0]).abs().mean(dim=0)
     assert float(parts["photometric"]) == pytest.approx(float((difference * weights).sum() / weights.sum()), rel=1e-3)
-    assert float(parts["outline"]) == float(parts["visibility"]) == pytest.approx(np.log(2), rel=1e-4)
+    for name in ("outline", "visibility"):
+        assert float(parts[name]) == pytest.approx(np.log(2), rel=1e-4)
     assert float(parts["matching"]) == pytest.approx(np.log(n), rel=1e-4)
     weighted = {"error": 0.1, "coarse_error": 0.05, "matching": 0.15, "colour": 1.5, "outline": 2, "visibility": 0.3}
     total = sum(weight * float(parts[name]) for name, weight in weighted.items()) + 1.5 * float(parts["photometric"])
@@ -236,7 +238,7 @@ def test_the_loss_of_one_pair_falls_and_all_weights_move(stage: AppearanceFlowSt
     optimizer = torch.optim.AdamW(stage.parameters(), 1e-3)
     before = {name: weight.detach().clone() for name, weight in stage.named_parameters()}
     losses = []
-    for _ in range(5):
+    for _ in range(4):
         loss, parts = stage(batch)
         losses.append(float(loss))
         optimizer.zero_grad()
@@ -265,11 +267,12 @@ def test_a_resumed_run_is_the_uninterrupted_one_and_what_it_writes_is_the_networ
 
 
 def test_validation_measures_the_found_and_the_first_flow(
-    stage: AppearanceFlowStage, monkeypatch: pytest.MonkeyPatch
+    stage: AppearanceFlowStage, pair: list[FlowView], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that finds the truth, three pixels aside, and the outline."""
-    examples = [make_example(*own) for views in (rendered(0),) for own in both_ways(views)]
-    answers = iter([own for own in examples if own is not None])
+    both = pair, pair[::-1]
+    examples = [example for example in (make_example(*views) for views in both) if example is not None]
+    answers = iter(examples)
 
     def oracle(inputs: object) -> SimpleNamespace:
         truth = next(answers)
@@ -282,17 +285,18 @@ def test_validation_measures_the_found_and_the_first_flow(
     assert measures["error_pixels"] == pytest.approx(3, abs=1e-4) and measures["outline_iou"] == 1
     errors = []
     for own in examples:
-        assert own is not None
         seen = own["visible"][0] > 0
         errors.append(float((own["first_flow"] - own["true_flow"])[0][:, seen].norm(dim=0).mean()))
     assert measures["error_pixels_first"] == pytest.approx(np.mean(errors), rel=1e-5)
     assert 0.5 < measures["outline_iou_first"] < 0.95
-    assert 0 < measures["photometric"] < measures["photometric_first"] < 1
-
-
-def both_ways(views: list[View]) -> list[list[FlowView]]:
-    found = [own for own in (FlowView.of(view, "") for view in views) if own is not None]
-    return [found, found[::-1]]
+    differences = []
+    for own in examples:
+        x, y = own["first_flow"][0].numpy() / 2 - 0.5
+        colours = [map_coordinates(channel, [y, x], order=1, mode="nearest") for channel in own["pixels"][0].numpy()]
+        apart = np.abs(np.stack(colours) - own["target_pixels"][0].numpy()).mean(axis=0)
+        differences.append((apart * own["coverage"][0].numpy()).sum() / own["coverage"].sum().item())
+    assert measures["photometric_first"] == pytest.approx(np.mean(differences), rel=1e-3)
+    assert 0 < measures["photometric"] < 2
 
 
 def test_the_sample_shows_source_first_flow_flow_and_target(stage: AppearanceFlowStage) -> None:

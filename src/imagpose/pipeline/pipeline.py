@@ -71,7 +71,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             canvases, as in the released code.
         skeleton: what the model was trained to see, one of `pose.SKELETONS`: hands are drawn for "body_hands" alone.
         masked_views: what stands in the masked slots of F_I. "black": nothing, as in the paper (§3.3). "warped": the sources
-            in the target's pose, limb by limb (`pose.warp`), where the sources' poses are known.
+            in the target's pose (`pipeline.warping.warp`), where the sources' poses are known.
         start_from: what sampling starts from. "noise", as in the paper. "image_condition": the views that F_I shows, with
             noise of the schedule's last level, which must not be pure noise (`models.conditions.noise_from`).
         default_steps, default_guidance_scale: of calls that do not say them.

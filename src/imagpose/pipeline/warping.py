@@ -104,7 +104,8 @@ def _laid(sources: Sequence[WarpSource], inputs: Sequence[FlowInputs]) -> np.nda
     """The person of k sources over the ground of the first, uint8 (H, W, 3)."""
     height, width = sources[0].picture.shape[:2]
     network, fitted = load_appearance_flow(), fitted_box(width, height, FRAME[1], FRAME[0])
-    found = [network(own) for own in inputs]
+    with torch.autocast("cpu", enabled=False):  # the same picture in training as in sampling, whatever their precision
+        found = [network(own) for own in inputs]
     parts = [torch.cat([own.flow, own.outline[:, None], own.visibility[:, None]], dim=1) for own in found]
     told = sample_at(torch.cat(parts), _places(height, width, fitted).expand(len(parts), -1, -1, -1))
     flow, outline, visibility = told[:, :2], told[:, 2:3], told[:, 3]

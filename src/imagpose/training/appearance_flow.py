@@ -87,7 +87,7 @@ class AppearanceFlowStage(Stage):
         self.config = config
         self.samples_per_batch = config.batch_size
         torch.manual_seed(config.seed)
-        self.network = AppearanceFlow().to(memory_format=torch.channels_last)
+        self.network = AppearanceFlow()
         self._group: tuple[int, list[list[FlowView]]] = -1, []
 
     def batch(self, step: int, samples: range) -> Batch:

@@ -168,7 +168,7 @@ class DenoiserConfig(RunConfig):
     masked_views: Literal["black", "warped"] | None = Field(
         None,
         description="What stands in masked slots of the masked latents: black views (paper §3.3), or the sources moved "
-        "into the target's pose limb by limb, unless their skeletons are dropped. None: as `initial`, else black.",
+        "into the target's pose, unless their skeletons are dropped. None: as `initial`, else black.",
     )
     start_from: Literal["noise", "image_condition"] | None = Field(
         None,

@@ -247,13 +247,24 @@ def test_the_loss_of_one_pair_falls_and_all_weights_move(stage: AppearanceFlowSt
     losses = []
     for _ in range(12):
         loss, parts = stage(batch)
-        losses.append(float(loss))
+        losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         assert all(part.ndim == 0 and not part.requires_grad for part in parts.values())
     assert losses[-1] < 0.9 * losses[0]
     assert [name for name, weight in stage.named_parameters() if torch.equal(weight, before[name])] == []
+
+
+def test_half_precision_gives_nearly_the_same_loss(stage: AppearanceFlowStage) -> None:
+    batch = stage.batch(0, range(1))
+    loss, parts = stage(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        half, rounded = stage(batch)
+    half.backward()
+    assert half.dtype == torch.float32 and half.item() == pytest.approx(loss.item(), rel=0.02)
+    assert all(rounded[name].item() == pytest.approx(part.item(), rel=0.05) for name, part in parts.items())
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in stage.parameters())
 
 
 def test_a_resumed_run_is_the_uninterrupted_one_and_what_it_writes_is_the_networks(write_config, values: dict) -> None:

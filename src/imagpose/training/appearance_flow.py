@@ -62,7 +62,7 @@ class AppearanceFlowConfig(RunConfig):
     data: RenderedPeopleConfig = Field(description="Training identities, inside TRAIN_SEEDS.")
     validation: RenderedPeopleConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")
     group: Positive = Field(32, description="Identities that are rendered together; all pairs of their views serve.")
-    group_steps: Positive = Field(120, description="Steps that a group serves; rendering it is 0.4 s an identity.")
+    group_steps: Positive = Field(120, description="Steps that a group serves.")
     mirror_probability: Fraction = 0.5
     colour_probability: Fraction = Field(0.3, description="Share of pairs whose colour channels are permuted.")
 

@@ -81,6 +81,12 @@ def test_a_new_network_matches_by_the_first_flow() -> None:
     assert (best - first)[inside].abs().max() <= 4.01 and inside.float().mean() > 0.6
     assert (found.coarse_flow - first)[inside].abs().max() <= 4.01
     # What corrects it is 0, and so is what it says of outline and visibility.
+    middles = grid(*CELLS).flatten(1)
+    for cell in (5, 260, 700):
+        shares = found.log_matching[1, cell].exp()
+        shares[(middles - middles[:, shares.argmax()][:, None]).abs().amax(dim=0) > 8] = 0
+        mean = (middles * shares).sum(dim=1) / shares.sum()
+        torch.testing.assert_close(found.coarse_flow[1].flatten(1)[:, cell], mean, rtol=0, atol=1e-2)
     torch.testing.assert_close(
         found.flow, functional.interpolate(found.coarse_flow, size=(HEIGHT, WIDTH), mode="bilinear")
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from scipy.ndimage import map_coordinates
+from scipy.spatial import cKDTree
 
 from imagpose import people
 from imagpose.models import appearance_flow
@@ -100,6 +102,18 @@ def test_the_true_flow_is_where_the_source_shows_the_same_place(pair: list[FlowV
         np.testing.assert_allclose(flow[:, row, column], place, atol=0.05)
 
 
+def test_a_fold_that_lies_elsewhere_in_the_picture_moves_no_place(pair: list[FlowView]) -> None:
+    """Three cells of a source within 2 mm on the body, of which one is seen far from the two others."""
+    places = np.array([(0, 0, 0), (0.001, 0, 0), (0.002, 0, 0)], np.float32)
+    rows, columns = np.array([10, 10, 60]), np.array([10, 11, 40])
+    source = replace(pair[0], rows=rows, columns=columns, places=places, nearest=cKDTree(places))
+    target = replace(pair[1], rows=rows[:1], columns=columns[:1], places=places[:1])
+    flow, visible = find_true_flow(source, target)
+    shares = np.array([1 / 0.003**2, 1 / 0.004**2])
+    assert visible.sum() == 1
+    np.testing.assert_allclose(flow[0, :, 10, 10], (21 + 2 * shares[1] / shares.sum(), 21), atol=1e-3)
+
+
 def test_a_view_is_found_in_itself(pair: list[FlowView]) -> None:
     """Each cell at its own middle, but for its neighbours' share; the true flow's unit is that of the network's places."""
     example = make_example(pair[0], pair[0])
@@ -166,6 +180,7 @@ def test_batches_depend_on_seed_step_and_sample_alone(values: dict, stage: Appea
     second = other.batch(0, range(1, 2))
     for name, own in second.items():
         assert torch.equal(own, both[name][1:]), name
+    assert len(set(stage.items(0, range(8)))) == 2  # of two views
     items = {item for step in range(8) for item in stage.items(step, range(1))}
     assert {item.split()[1] for item in items} == {"0", "1", "2", "3"}  # a group is one person for two steps
     assert all(item.split()[1] == item.split()[6] and item.split()[3] != item.split()[8] for item in items)

@@ -61,8 +61,8 @@ def test_the_error_of_an_item_comes_after_the_results_before_it(workers):
 
 
 def work_for_ever(number: int, folder: Path) -> int:
-    (folder / f"{number}-began").touch()
     try:
+        (folder / f"{number}-began").touch()  # in here: whoever sees it may interrupt at once
         while number:
             time.sleep(0.01)
     finally:

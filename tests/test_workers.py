@@ -77,6 +77,15 @@ def deaf(number: int) -> int:
     return number
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """SIGINT as in a terminal: whatever starts the tests in the background may have them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_work_whose_results_are_not_wanted_is_broken_off(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "_PATIENCE", 300.0)
     results = in_order(partial(work_for_ever, folder=tmp_path), range(12), 2)
@@ -96,6 +105,16 @@ def test_work_that_cannot_be_broken_off_is_killed():
     started = time.monotonic()
     results.close()
     assert time.monotonic() - started < 30
+
+
+def test_work_that_ignores_ctrl_c_as_this_process_does_is_killed_at_once(hears_ctrl_c, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE", 300.0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    results = in_order(partial(work_for_ever, folder=tmp_path), range(12), 2)
+    assert next(results) == 0
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < 100
 
 
 def test_a_process_that_dies_fails_what_it_has_and_gets_and_no_other():

@@ -63,14 +63,19 @@ def in_order(
 
 
 def _break_off(pool: ProcessPoolExecutor, stopped: Event, pending: Iterable[Future[Result]]) -> None:
-    """Have the processes of a pool end soon, as by Ctrl-C; what still works after `_PATIENCE` is killed."""
+    """Have the processes of a pool end soon, as by Ctrl-C; what still works after `_PATIENCE` is killed.
+
+    Where this process ignores SIGINT, they do too, and are killed at once.
+    """
     stopped.set()
     processes = list((pool._processes or {}).values())
     begun = [future for future in pending if not future.cancel()]  # those in the pool's own queue among them
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid or 0, signal.SIGINT)
-    if wait(begun, _PATIENCE).not_done:
+    # Inherited by them, as in a job that a script has begun with &.
+    deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if deaf or wait(begun, _PATIENCE).not_done:
         for process in processes:
             process.kill()
 

@@ -1,16 +1,12 @@
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
-from pathlib import Path
 
 import pytest
 
-from imagpose import workers
 from imagpose.workers import WorkerProcess, in_order, usable_cores
 
 
@@ -58,63 +54,6 @@ def test_the_error_of_an_item_comes_after_the_results_before_it(workers):
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match="two"):
         next(results)
-
-
-def work_for_ever(number: int, folder: Path) -> int:
-    try:
-        (folder / f"{number}-began").touch()  # in here: whoever sees it may interrupt at once
-        while number:
-            time.sleep(0.01)
-    finally:
-        (folder / f"{number}-cleared-up").touch()
-    return number
-
-
-def deaf(number: int) -> int:
-    while number:
-        with contextlib.suppress(KeyboardInterrupt):
-            time.sleep(60)
-    return number
-
-
-@pytest.fixture
-def hears_ctrl_c():
-    """SIGINT as in a terminal: whatever starts the tests in the background may have them ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("hears_ctrl_c")
-def test_work_whose_results_are_not_wanted_is_broken_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "_PATIENCE", 300.0)
-    results = in_order(partial(work_for_ever, folder=tmp_path), range(12), 2)
-    assert next(results) == 0
-    while len(list(tmp_path.glob("*-began"))) < 3:
-        time.sleep(0.01)
-    started = time.monotonic()
-    results.close()
-    assert time.monotonic() - started < 100
-    began, cleared_up = ({path.name[0] for path in tmp_path.glob(f"*-{what}")} for what in ("began", "cleared-up"))
-    assert began == cleared_up == {"0", "1", "2"}
-
-
-def test_work_that_cannot_be_broken_off_is_killed():
-    results = in_order(deaf, range(12), 2)
-    assert next(results) == 0
-    started = time.monotonic()
-    results.close()
-    assert time.monotonic() - started < 30
-
-
-def test_work_that_ignores_ctrl_c_as_this_process_does_is_killed_at_once(hears_ctrl_c, tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "_PATIENCE", 300.0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    results = in_order(partial(work_for_ever, folder=tmp_path), range(12), 2)
-    assert next(results) == 0
-    started = time.monotonic()
-    results.close()
-    assert time.monotonic() - started < 100
 
 
 def test_a_process_that_dies_fails_what_it_has_and_gets_and_no_other():

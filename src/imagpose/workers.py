@@ -12,16 +12,14 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TypeVar
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _AHEAD = 4  # items worked on in advance per worker, so that a slow consumer does not fill the memory
-_PATIENCE = 3.0  # seconds in which work that is broken off can clear up
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -32,7 +30,6 @@ def in_order(
     """`work` of each item, in the items' order, in fresh processes of one thread each.
 
     Ctrl-C, which a terminal sends to every process, breaks off the work but nothing else of them: they print nothing.
-    It is broken off likewise when no more results are wanted: after an error, a signal, or `close`.
 
     Args:
         work: a function of a module, or a `functools.partial` of one, where there are several processes.
@@ -48,8 +45,7 @@ def in_order(
         yield from map(work, items)
         return
     pending: deque[Future[Result]] = deque()
-    stopped = multiprocessing.get_context("spawn").Event()
-    with _one_thread_each(), _spawned(workers, stopped) as pool:
+    with _one_thread_each(), _spawned(workers) as pool:
         try:
             for item in items:
                 pending.append(_submit(pool, work, item))
@@ -58,26 +54,8 @@ def in_order(
             while pending:
                 yield pending.popleft().result()
         finally:
-            if pending:
-                _break_off(pool, stopped, pending)
-
-
-def _break_off(pool: ProcessPoolExecutor, stopped: Event, pending: Iterable[Future[Result]]) -> None:
-    """Have the processes of a pool end soon, as by Ctrl-C; what still works after `_PATIENCE` is killed.
-
-    Where this process ignores SIGINT, they do too, and are killed at once.
-    """
-    stopped.set()
-    processes = list((pool._processes or {}).values())
-    begun = [future for future in pending if not future.cancel()]  # those in the pool's own queue among them
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid or 0, signal.SIGINT)
-    # Inherited by them, as in a job that a script has begun with &.
-    deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if deaf or wait(begun, _PATIENCE).not_done:
-        for process in processes:
-            process.kill()
+            for future in pending:
+                future.cancel()
 
 
 class WorkerProcess:
@@ -104,18 +82,8 @@ class WorkerProcess:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _spawned(workers: int, stopped: Event | None = None) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (stopped,))
-
-
-_stopped: Event | None = None
-"""In a process that works for another: set when that one wants no more results."""
-
-
-def _begin(stopped: Event | None) -> None:
-    global _stopped
-    _stopped = stopped
-    _end_with_parent()
+def _spawned(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
 
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
@@ -124,8 +92,6 @@ def _submit(pool: ProcessPoolExecutor, work: Callable[[Item], Result], item: Ite
 
 
 def _work_interruptibly(work: Callable[[Item], Result], item: Item) -> Result:
-    if _stopped is not None and _stopped.is_set():
-        raise CancelledError
     with _interrupts(signal.SIG_UNBLOCK):
         return work(item)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import binary_erosion
 
 from imagpose.metrics.pixels import psnr
 from imagpose.people import VALIDATION_SEEDS, View, make_identity, render_view, sample_view_specs
@@ -84,6 +85,21 @@ def test_the_ground_is_the_first_photos(views: list[View], sources: list[WarpSou
     assert far.sum() > 3000
     np.testing.assert_array_equal(result[far], sources[0].ground[far])
     assert (warped(views[1].pose, back, sources[0])[far] == (20, 200, 20)).all()
+
+
+def test_a_photo_that_shows_none_of_the_target_still_gives_the_ground(
+    views: list[View], sources: list[WarpSource]
+) -> None:
+    first, second = sources[0], sources[1]
+    nobody = replace(first.framed, parts=np.zeros_like(first.framed.parts))
+    blind = replace(first, framed=nobody, ground=np.full_like(first.ground, 200))
+    result = warped(views[1].pose, blind, second)
+    far = np.zeros((HEIGHT, WIDTH), bool)
+    far[:, :12] = far[:, -12:] = True
+    far &= ~views[1].foreground
+    assert far.sum() > 3000 and (result[far] == 200).all()
+    inside = binary_erosion(views[1].foreground, iterations=6)
+    np.testing.assert_allclose(result[inside], warped(views[1].pose, second)[inside], atol=3)
 
 
 def test_a_larger_photo_gives_the_same_larger(views: list[View], sources: list[WarpSource]) -> None:

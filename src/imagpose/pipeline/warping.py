@@ -78,8 +78,8 @@ def warp(sources: Sequence[WarpSource], target: Pose) -> np.ndarray | None:
             )
     body = find_body(target.fit(FRAME[1], FRAME[0]))
     pairs = [] if body is None else [(source, flow_inputs(source.framed, body)) for source in sources]
-    known = [(source, inputs) for source, inputs in pairs if inputs is not None]
-    return _laid([source for source, _ in known], [inputs for _, inputs in known]) if known else None
+    known = [(source.picture, inputs) for source, inputs in pairs if inputs is not None]
+    return _laid(known, sources[0].ground) if known else None
 
 
 def flow_inputs(source: PartView, target: Body) -> FlowInputs | None:
@@ -93,29 +93,28 @@ def flow_inputs(source: PartView, target: Body) -> FlowInputs | None:
         for body in (source.body, target)
     )
     source_parts, target_parts, turned_away, flow = (
-        torch.from_numpy(np.ascontiguousarray(own[..., ::CELL, ::CELL]))[None]
-        for own in (source.parts, first.parts, first.turned_away, first.flow)
+        torch.from_numpy(np.ascontiguousarray(pixelwise[..., ::CELL, ::CELL]))[None]
+        for pixelwise in (source.parts, first.parts, first.turned_away, first.flow)
     )
     return FlowInputs(pixels, source_parts, flow, target_parts, turned_away, own, theirs)
 
 
 @torch.no_grad()
-def _laid(sources: Sequence[WarpSource], inputs: Sequence[FlowInputs]) -> np.ndarray:
-    """The person of k sources over the ground of the first, uint8 (H, W, 3)."""
-    height, width = sources[0].picture.shape[:2]
+def _laid(known: Sequence[tuple[np.ndarray, FlowInputs]], ground: np.ndarray) -> np.ndarray:
+    """The person of k pictures uint8 (H, W, 3), each with its flow's inputs, over a ground of that size."""
+    height, width = ground.shape[:2]
     network, fitted = load_appearance_flow(), fitted_box(width, height, FRAME[1], FRAME[0])
     with torch.autocast("cpu", enabled=False):  # the same picture in training as in sampling, whatever their precision
-        found = [network(own) for own in inputs]
+        found = [network(inputs) for _, inputs in known]
     parts = [torch.cat([own.flow, own.outline[:, None], own.visibility[:, None]], dim=1) for own in found]
     told = sample_at(torch.cat(parts), _places(height, width, fitted).expand(len(parts), -1, -1, -1))
     flow, outline, visibility = told[:, :2], told[:, 2:3], told[:, 3]
-    pictures = bytes_to_signed(np.stack([source.picture for source in sources]))
+    pictures = bytes_to_signed(np.stack([picture for picture, _ in known]))
     colours = sample_at(pictures, _unfitted(flow, height, width, fitted), mode="bicubic")
     best = visibility.argmax(dim=0)[None, None].expand(1, 3, -1, -1)
     person = torch.gather(colours, 0, best)
     shown = ((torch.sigmoid(outline.mean(dim=0, keepdim=True)) - 0.5) * _SHARPER + 0.5).clamp(0, 1)
-    ground = bytes_to_signed(sources[0].ground[None])
-    return signed_to_bytes(person * shown + ground * (1 - shown))[0].numpy()
+    return signed_to_bytes(person * shown + bytes_to_signed(ground[None]) * (1 - shown))[0].numpy()
 
 
 def _places(height: int, width: int, fitted: tuple[int, int, int, int]) -> torch.Tensor:

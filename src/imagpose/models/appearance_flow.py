@@ -21,6 +21,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from imagpose.models.folder import failures_of
+
 APPEARANCE_FLOW_WEIGHTS = Path(__file__).parent / "weights" / "appearance_flow.safetensors"
 FRAME = (256, 176)
 """Height and width, in pixels, of the views that the network was trained on; all its places are in them."""
@@ -33,12 +35,14 @@ _MATCHED = 64  # width of q and k
 _MATCHING = 8  # pixels a cell of the matching
 _AROUND = 12.1  # pixels from the best cell's middle up to which cells count in the mean: one to each side
 _DISPLACED = 32.0  # pixels; a first flow's displacement is about 1 in these
-_STEPS = 4.0  # pixels; what finer levels correct is about 1 in these
+_CORRECTED = 4.0  # pixels; what finer levels correct is about 1 in these
 _HEADS = 4
-# What a network sees of each pixel: parts, turned away, pixels and ground at the first place, displacement, both views,
-# place, nothing; and of the source: pixels, parts, place, nothing.
+
 _TARGET = NUM_PARTS + 1 + 4 + 2 + 6 + 2
-_TARGET_SPARE, _SOURCE_SPARE = 4, 3
+"""Channels of a target's cell: its part, turned away, the source's pixels and ground at its first place, displacement, both
+views, its place."""
+_SOURCE = 3 + NUM_PARTS + 2
+"""Channels of a source's cell: pixels, its part, its place."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ class AppearanceFlow(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         fine, middle, coarse = _WIDTHS
-        self.target_in = nn.Conv2d(4 * (_TARGET + _TARGET_SPARE), fine, 1)
-        self.source_in = nn.Conv2d(4 * (3 + NUM_PARTS + 2 + _SOURCE_SPARE), fine, 1)
+        self.target_in = nn.Conv2d(4 * _TARGET, fine, 1)
+        self.source_in = nn.Conv2d(4 * _SOURCE, fine, 1)
         self.target_down = nn.ModuleList([_Residual(fine), _halved(fine, middle), _halved(middle, coarse)])
         self.source_down = nn.ModuleList([_Residual(fine), _halved(fine, middle), _halved(middle, coarse)])
         self.places = nn.Parameter(0.02 * torch.randn(1, FRAME[0] // 16 * (FRAME[1] // 16), coarse))
@@ -113,10 +117,10 @@ class AppearanceFlow(nn.Module):
         source = self.source_middle(source_middle + _double(self.source_up(source)))
         log_matching, matched = self._matched(target, source, inputs.first_flow)
         target = self.middle(target + self.found_middle(_at(source_middle, matched)))
-        coarse = matched + _STEPS * self.middle_change(target).float()
+        coarse = matched + _CORRECTED * self.middle_change(target).float()
         target = target_fine + _double(self.fine_up(target)) + self.found_fine(_at(source_fine, _double(coarse)))
         told = functional.pixel_shuffle(self.out(self.fine(target)).float(), 2)
-        flow = functional.interpolate(coarse, scale_factor=4, mode="bilinear") + _STEPS * told[:, :2]
+        flow = functional.interpolate(coarse, scale_factor=4, mode="bilinear") + _CORRECTED * told[:, :2]
         return FoundFlow(flow, told[:, 2], told[:, 3], coarse, log_matching)
 
     def _exchanged(self, target: torch.Tensor, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,9 +155,19 @@ class AppearanceFlow(nn.Module):
 @cache
 def load_appearance_flow() -> AppearanceFlow:
     """The network with the weights that ship with the package, on the CPU."""
+    return read_appearance_flow(APPEARANCE_FLOW_WEIGHTS).requires_grad_(False).eval()
+
+
+def read_appearance_flow(path: Path) -> AppearanceFlow:
+    """The network with the weights of a file.
+
+    Raises:
+        ValueError: the file is damaged, or its weights are not the network's.
+    """
     network = AppearanceFlow()
-    network.load_state_dict({name: weight.float() for name, weight in load_file(APPEARANCE_FLOW_WEIGHTS).items()})
-    return network.requires_grad_(False).eval()
+    with failures_of(path):
+        network.load_state_dict({name: weight.float() for name, weight in load_file(path).items()})
+    return network
 
 
 def sample_at(values: torch.Tensor, flow: torch.Tensor, mode: str = "bilinear") -> torch.Tensor:
@@ -178,21 +192,19 @@ def _at(features: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
 
 def _of_target(inputs: FlowInputs) -> torch.Tensor:
     """What is known of each cell of the target, 4 cells to one: (b, c, h / 2, w / 2)."""
-    b, height, width = inputs.target_parts.shape
+    height, width = inputs.target_parts.shape[1:]
     parts, source_parts = _one_hot(inputs.target_parts), _one_hot(inputs.source_parts)
     found = sample_at(torch.cat([inputs.pixels, source_parts[:, :1]], dim=1), inputs.first_flow)
     moved = (inputs.first_flow - _middles(height, width, parts.device)) / _DISPLACED
     views = torch.cat([inputs.source_view, inputs.target_view], dim=1)[:, :, None, None].expand(-1, -1, height, width)
-    place, spare = _place(parts), parts.new_zeros(b, _TARGET_SPARE, height, width)
-    told = torch.cat([parts, inputs.turned_away[:, None].float(), found, moved, views, place, spare], dim=1)
+    told = torch.cat([parts, inputs.turned_away[:, None].float(), found, moved, views, _place(parts)], dim=1)
     return functional.pixel_unshuffle(told, 2).contiguous(memory_format=torch.channels_last)
 
 
 def _of_source(inputs: FlowInputs) -> torch.Tensor:
     """What is known of each cell of the source, 4 cells to one: (b, c, h / 2, w / 2)."""
     parts = _one_hot(inputs.source_parts)
-    spare = parts.new_zeros(len(parts), _SOURCE_SPARE, *parts.shape[2:])
-    told = torch.cat([inputs.pixels, parts, _place(parts), spare], dim=1)
+    told = torch.cat([inputs.pixels, parts, _place(parts)], dim=1)
     return functional.pixel_unshuffle(told, 2).contiguous(memory_format=torch.channels_last)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
@@ -297,6 +298,18 @@ def test_a_resumed_run_is_the_uninterrupted_one_and_what_it_writes_is_the_networ
     AppearanceFlow().load_state_dict({name: weight.float() for name, weight in weights[0].items()})
     names = ("error_pixels", "outline_iou", "photometric")
     assert set(whole.validation) == {f"{name}{suffix}" for name in names for suffix in ("", "_first")}
+
+
+def test_a_run_starts_from_the_weights_of_another(values: dict, stage: AppearanceFlowStage, tmp_path: Path) -> None:
+    stage.export(tmp_path)
+    own = AppearanceFlowStage(AppearanceFlowConfig.model_validate(values | {"initial": tmp_path, "seed": 5}))
+    for name, weight in stage.network.state_dict().items():
+        torch.testing.assert_close(own.network.state_dict()[name], weight.half().float(), rtol=0, atol=0)
+    file = tmp_path / "appearance_flow.safetensors"
+    for content in (file.read_bytes()[:1000], save({"weight": torch.zeros(2)})):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape(f"cannot load {file}: ")):
+            AppearanceFlowStage(AppearanceFlowConfig.model_validate(values | {"initial": tmp_path}))
 
 
 def test_validation_measures_the_found_and_the_first_flow(

@@ -37,6 +37,7 @@ from imagpose.models.appearance_flow import (
     FRAME,
     AppearanceFlow,
     FoundFlow,
+    read_appearance_flow,
     sample_at,
 )
 from imagpose.pixels import signed_to_bytes
@@ -63,8 +64,12 @@ class AppearanceFlowConfig(RunConfig):
     validation: RenderedPeopleConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")
     group: Positive = Field(32, description="Identities that are rendered together; all pairs of their views serve.")
     group_steps: Positive = Field(120, description="Steps that a group serves.")
-    mirror_probability: Fraction = 0.5
+    mirror_probability: Fraction = Field(0.5, description="Share of pairs that are seen in a mirror.")
     colour_probability: Fraction = Field(0.3, description="Share of pairs whose colour channels are permuted.")
+    initial: Path | None = Field(
+        None,
+        description="Folder of exported weights (a run's weights/, or the package's) to start from; none: fresh ones.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> AppearanceFlowConfig:
@@ -87,7 +92,10 @@ class AppearanceFlowStage(Stage):
         self.config = config
         self.samples_per_batch = config.batch_size
         torch.manual_seed(config.seed)
-        self.network = AppearanceFlow()
+        initial = config.initial
+        self.network = (
+            AppearanceFlow() if initial is None else read_appearance_flow(initial / APPEARANCE_FLOW_WEIGHTS.name)
+        )
         self._group: tuple[int, list[list[FlowView]]] = -1, []
 
     def batch(self, step: int, samples: range) -> Batch:

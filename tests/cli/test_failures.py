@@ -1,4 +1,7 @@
-"""Every failure is one line and an exit code: 2 for the input, 1 for the machine, 130 for Ctrl-C, 70 for a bug."""
+"""Every failure is one line and an exit code.
+
+2 is for the input, 1 for the machine, 130 for Ctrl-C, 143 for SIGTERM, 70 for a bug.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from typer.testing import CliRunner
 from imagpose.cli.commands import app
 from imagpose.cli.failures import explain
 from imagpose.pictures import parse_size
+from waiting import wait_until
 
 MAIN = "from imagpose.cli import main; main()"
 
@@ -179,6 +183,7 @@ def test_sigterm() -> None:
     assert run("models", code=ignoring).returncode == 5
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_sigterm_to_a_command_ends_its_processes_too(tmp_path: Path) -> None:
     """To the first process alone, as a container's end sends it; the items that are worked on are not waited for."""
     code = (
@@ -192,24 +197,26 @@ def test_sigterm_to_a_command_ends_its_processes_too(tmp_path: Path) -> None:
         start_new_session=True, preexec_fn=hear_ctrl_c,
     ) as process:  # fmt: skip
         assert process.stdout is not None and process.stdout.readline() == "begun\n"
-        while len(members(process.pid)) < 4:  # with multiprocessing's tracker of resources
-            time.sleep(0.1)
+        wait_until(lambda: len(members(process.pid)) >= 4)  # with multiprocessing's tracker of resources
         time.sleep(0.5)  # Python does not notice a signal that comes in the moment in which it begins to wait
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=60)
     # multiprocessing's own process warns where a worker had not begun yet and the command was cut short.
     assert (process.returncode, stderr.splitlines()[0]) == (143, "stopped by SIGTERM")
-    end = time.monotonic() + 30
-    while members(process.pid) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not members(process.pid)
+    wait_until(lambda: not members(process.pid))
 
 
-def test_sigterm_ends_a_command_that_does_not_end_by_itself() -> None:
-    """A thread that is waited for, as that of a page which loads a model."""
-    waiting = "import threading\n    try: os.kill(os.getpid(), 15)\n    finally: threading.Event().wait(100)"
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        "try: os.kill(os.getpid(), 15)\n    finally: threading.Event().wait(100)",
+        "threading.Thread(target=time.sleep, args=(100,)).start(); os.kill(os.getpid(), 15); time.sleep(30)",
+    ],
+    ids=["the command waits", "Python waits for a thread"],
+)
+def test_sigterm_ends_a_command_that_does_not_end_by_itself(waiting: str) -> None:
     started = time.monotonic()
-    ended = run("models", code=planted(waiting))
+    ended = run("models", code=planted(f"import threading\n    {waiting}"))
     assert (ended.returncode, ended.stderr) == (143, "stopped by SIGTERM\n")
     assert time.monotonic() - started < 60
 

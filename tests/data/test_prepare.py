@@ -8,8 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from imagpose.data import rendered
 from imagpose.data.info import read_info, verify_dataset
 from imagpose.data.notes import Problem
 from imagpose.data.prepare import Person, write_dataset
+from waiting import wait_until
 
 COUNTS = [2, 3, 1, 2, 2, 2, 3]
 SETTINGS = {"size": (40, 24)}
@@ -35,13 +34,6 @@ if __name__ == "__main__":
 def prepare(folder: Path, **changes) -> None:
     options = {"workers": 1, "views_per_shard": 4} | changes
     write_dataset(folder, options.pop("people", small_people(COUNTS)), make_small, SETTINGS, **options)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def start(folder: Path, script: Path, workers: int, hang_at: str) -> subprocess.Popen:

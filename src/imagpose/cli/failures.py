@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -29,7 +29,7 @@ INPUT, MACHINE, BUG, INTERRUPTED, TERMINATED = 2, 1, 70, 130, 143
 _WRONG_PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _LONGEST = 1500  # characters of a line
 _SHORTLY = 0.05  # seconds
-_GRACE = 5.0  # seconds between SIGTERM and the end, more than `workers` needs; container engines kill after ten
+_GRACE = 5.0  # seconds between SIGTERM and the end; container engines kill after ten
 _REMEDIES = {
     errno.ENOSPC: "free some space, or write to another disk",
     errno.EDQUOT: "free some space, or write to another disk",
@@ -202,15 +202,21 @@ def _noted_signals() -> Iterator[list[int]]:
     The list is there because libraries may turn that into another error. Where Python cannot raise it, in a callback of the
     import system or a destructor, it is raised again behind that. After three signals the next ends the process at once. A
     process that ignores one (nohup) goes on to do so. SIGTERM has a handler because the first process of a container gets
-    it only so. What the command still waits for after `_GRACE`, such as other processes or a thread, is cut short as by a
-    kill; processes that work for it end with it.
+    it only so. What is still waited for after `_GRACE`, be it by the command or by Python's own end, such as other processes
+    or a thread, is cut short as by a kill; processes that work for the command end with it.
     """
     noted: list[int] = []
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = {number: own for number, own in usual.items() if signal.getsignal(number) is own}
     hook = sys.unraisablehook
-    hooking = False
-    ending = threading.Timer(_GRACE, _end_now)
+    hooking = is_over = False
+
+    def end() -> None:
+        if not is_over:  # else `exit_code_of` says it
+            _say_stopped(TERMINATED)
+        os._exit(TERMINATED)
+
+    ending = threading.Timer(_GRACE, end)
     ending.daemon = True
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -219,7 +225,8 @@ def _noted_signals() -> Iterator[list[int]]:
             return
         noted.append(number)
         if len(noted) > 2:
-            _let_signals_end_this(before)
+            for own in before:
+                signal.signal(own, signal.SIG_DFL)
         if number == signal.SIGTERM and not ending.is_alive():
             ending.start()
         raise KeyboardInterrupt
@@ -243,20 +250,7 @@ def _noted_signals() -> Iterator[list[int]]:
     try:
         yield noted
     finally:
-        ending.cancel()
+        is_over = True
         sys.unraisablehook = hook
-        if noted:
-            _let_signals_end_this(before)
-        else:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _let_signals_end_this(numbers: Iterable[int]) -> None:
-    for number in numbers:
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _end_now() -> None:
-    _say_stopped(TERMINATED)
-    os._exit(TERMINATED)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if noted else handler)

@@ -114,7 +114,7 @@ def _engine(name: str, workers: int, address: str | None, cpus: float | None, gp
     if name not in ENGINES:
         raise ValueError(f"engine {name!r}: one of {', '.join(ENGINES)} expected")
     if name == "ray":
-        return RayEngine(workers, address, 0.5 if cpus is None else cpus, gpus)
+        return RayEngine(workers, address, cpus, gpus)
     if (address, cpus, gpus) != (None, None, None):
         raise ValueError("--address, --worker-cpus and --worker-gpus are of --engine ray")
     return LocalEngine(workers)

@@ -110,13 +110,14 @@ class RayEngine:
     Args:
         workers: actors.
         address: of the cluster, "auto" for the one that this machine belongs to; None: Ray is started here for the job.
-        cpus, gpus: of each actor, fractions allowed. gpus None: 1 where the cluster has GPUs, else none.
+        cpus, gpus: of each actor, fractions allowed. None: half a core, and 1 GPU where the cluster has GPUs.
     """
 
     def __init__(
-        self, workers: int = 1, address: str | None = None, cpus: float = 0.5, gpus: float | None = None
+        self, workers: int = 1, address: str | None = None, cpus: float | None = None, gpus: float | None = None
     ) -> None:
-        self.workers, self.address, self.cpus, self.gpus = workers, address, cpus, gpus
+        self.workers, self.address, self.gpus = workers, address, gpus
+        self.cpus = 0.5 if cpus is None else cpus
         self.check_workers: int | None = None
         self._started = False
         self._pool: WorkerPool | None = None

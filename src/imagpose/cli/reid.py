@@ -26,7 +26,7 @@ ViewSize = Annotated[
     str | None, typer.Option("--size", help="Height x width of the views in the model; default: that of the pictures.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU where there is one.")]
-_WEIGHT = 0.3
+_WEIGHT = 0.3  # of `evaluate`
 
 
 @app.command(
@@ -66,19 +66,21 @@ def evaluate(
     from imagpose.evaluation.reid.enrich import check_enriching, enriching
     from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, write_result
     from imagpose.outputs import check_replaceable
+    from imagpose.pipeline.sampling import Sampling
 
     if out is not None:
         check_replaceable(out, overwrite)
-    parts, share = [] if enrich is None else enrich.split(","), _WEIGHT if weight is None else weight
-    if enrich is not None:
-        check_enriching(parts, share)
-    elif (weight, model, size, sampling) != (None, "mini", None, type(sampling)()):
+    if enrich is None and (weight, model, size, sampling) != (None, "mini", None, Sampling()):
         raise ValueError("--weight, --model, --size and the options of sampling are of --enrich: leave them out")
+    parts = [] if enrich is None else enrich.split(",")
+    weight = _WEIGHT if weight is None else weight
+    if parts:
+        check_enriching(parts, weight)
     embed, change, settings = open_embedder(network, device), None, {"data": str(data), "network": network}
     if enrich is not None:
         views = parse_size(size) if size else size_of(list_pictures(data, "query"))
-        change = enriching(open_drawing(model, sampling, views, device=device), embed, parts, share, sampling.seed)
-        settings |= {"enrich": enrich, "weight": str(share), "model": model, "sampling": str(sampling)}
+        change = enriching(open_drawing(model, sampling, views, device=device), embed, parts, weight, sampling.seed)
+        settings |= {"enrich": enrich, "weight": str(weight), "model": model, "sampling": str(sampling)}
     result = evaluate_reid(data, embed, change)
     typer.echo(f"{result.table()}\n\n{result.counts()}")
     if out is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from imagpose.pictures import load_picture
+from imagpose.pictures import encoded_picture, load_picture
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, to_openpose
 from imagpose.serving.animate import animate_inputs
 from imagpose.serving.film_places import FilmPlaces
@@ -156,9 +155,7 @@ def _telling(places: FilmPlaces, job: Job) -> Callable[[int, int], None]:
 
 
 def _inline(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded_picture(picture, "JPEG", quality=80)).decode("ascii")
 
 
 def write_archive(archive: Path, order: Order | FilmOrder, files: Sequence[Path], sequence: Path | None = None) -> Path:

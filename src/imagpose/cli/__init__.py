@@ -16,7 +16,7 @@ _COLLECTED_AFTER = 50_000
 def main() -> None:
     """Run the command line; the process ends with an exit code of `failures`."""
     gc.set_threshold(_COLLECTED_AFTER)
-    # Else the interpreter looks through all that was loaded as it ends: 1.9 s with torch, 0.2 s so.
+    # Otherwise the interpreter looks through all that was loaded as it ends, which takes more than a second with torch.
     atexit.register(gc.freeze)
     try:
         from imagpose.cli.failures import DEBUG, exit_code_of

@@ -19,9 +19,7 @@ from imagpose.io import (
     write_json,
     write_text,
 )
-from imagpose.outputs import (
-    staged_folder,
-)
+from imagpose.outputs import staged_folder
 
 _SLOW_WRITER = """
 import sys, time

@@ -1,4 +1,4 @@
-"""Which device networks run on, and in which precision by default: chosen here, for all that has networks.
+"""Which device networks run on, and in which precision by default: chosen here for everything that runs a network.
 
 Where several processes are started together, Accelerate gives each of them its own GPU. Source: own.
 """
@@ -44,8 +44,10 @@ def choose_device(name: str | None = None) -> str:
 
 
 def process_state() -> PartialState:
-    """What Accelerate knows of this process and those started with it: number, count, and device, which is the CPU where
-    `choose_device` says so. They wait for one another for up to a day: rendering, caching and measuring may take hours.
+    """What Accelerate knows of this process and those started with it: its number, their count, and its device.
+
+    The device is the CPU where `choose_device` says so. Processes wait for one another for up to a day, since rendering,
+    caching and measuring may take hours.
     """
     from accelerate import PartialState
 

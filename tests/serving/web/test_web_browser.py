@@ -288,26 +288,13 @@ def test_the_library_and_the_strip_are_one_stop_of_tab_each(open_tab):
     focused = lambda what: tab.evaluate(f"document.activeElement.{what}")  # noqa: E731
     names = tab.locator(".im-library button").evaluate_all("all => all.map((one) => one.ariaLabel)")
     place = lambda: names.index(focused("ariaLabel"))  # noqa: E731
-    boxes = [
-        tab.locator(".im-library button").nth(k).evaluate("one => [one.offsetLeft, one.offsetTop]") for k in range(40)
-    ]
-    across = next(k for k in range(1, 40) if boxes[k][0] == boxes[0][0])
+    lefts = tab.locator(".im-library button").evaluate_all("all => all.map((one) => one.offsetLeft)")
+    across = lefts.index(lefts[0], 1)  # buttons of a row
     assert len(names) > 60 and across > 3
 
     tab.get_by_label("Kind of pose").focus()
     found = []
-    for key in (
-        "Tab",
-        "ArrowRight",
-        "ArrowDown",
-        "ArrowLeft",
-        "ArrowUp",
-        "ArrowUp",
-        "End",
-        "ArrowRight",
-        "Home",
-        "ArrowRight",
-    ):
+    for key in "Tab ArrowRight ArrowDown ArrowLeft ArrowUp ArrowUp End ArrowRight Home ArrowRight".split():
         tab.keyboard.press(key)
         found.append(place())
     last = len(names) - 1
@@ -320,14 +307,10 @@ def test_the_library_and_the_strip_are_one_stop_of_tab_each(open_tab):
     assert place() == 1
 
     tab.get_by_role("button", name="Target pose 2").focus()
-    for key, name in (
-        ("ArrowLeft", "Target pose 1"),
-        ("Enter", "Target pose 1"),
-        ("End", "Target pose 2"),
-        ("Tab", None),
-    ):
+    for key, number in (("ArrowLeft", 1), ("Enter", 1), ("End", 2)):
         tab.keyboard.press(key)
-        assert name is None or focused("ariaLabel") == name
+        assert focused("ariaLabel") == f"Target pose {number}"
+    tab.keyboard.press("Tab")
     assert focused("className") == "im-duplicate"
     assert tab.get_by_role("button", name="Target pose 1").get_attribute("aria-current") == "true"
     tab.get_by_role("button", name=re.compile("^Add walk-03")).focus()

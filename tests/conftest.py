@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,12 +155,12 @@ def block_person():
 def chromium() -> Iterator:
     """A browser: Playwright's own Chromium, or else the system's."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
+    from browsers import launch_chromium
+
     with api.sync_playwright() as playwright:
-        installed = [playwright.chromium.executable_path]
-        installed += filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-        found = next((path for path in installed if Path(path).exists()), None)
-        if found is None:
-            pytest.skip("needs a Chromium: apt-get install chromium, or playwright install chromium")
-        browser = playwright.chromium.launch(executable_path=found)
+        try:
+            browser = launch_chromium(playwright)
+        except FileNotFoundError as missing:
+            pytest.skip(str(missing))
         yield browser
         browser.close()

@@ -27,6 +27,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from browsers import launch_chromium
 from imagpose.io import write_json
 from imagpose.pose import draw_skeleton, read_pose
 from imagpose.provenance import Origin, save_generated
@@ -263,8 +264,7 @@ def main() -> None:
     with server(given.comfyui.resolve(), given.python, base) as address, sync_playwright() as playwright:
         stats = get(f"{address}/system_stats")["system"]
         print(f"ComfyUI {stats['comfyui_version']}, PyTorch {stats['pytorch_version']}", flush=True)
-        own = playwright.chromium.executable_path
-        browser = playwright.chromium.launch(executable_path=own if Path(own).exists() else shutil.which("chromium"))
+        browser = launch_chromium(playwright)
         comfy = Comfy(address, base, browser.new_page(viewport={"width": 1440, "height": 900}))
         for name, words in commands(base / "input").items():
             for line in compared(comfy, name, words):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from browsers import launch_chromium
 from imagpose.serving.web.limits import Limits
 from imagpose.serving.web.server import Address, open_page
 
@@ -73,8 +73,7 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     with open_page(Address(port=0), ["mini"], Limits(), None) as page, sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-        browser = playwright.chromium.launch(executable_path=own if Path(own).exists() else shutil.which("chromium"))
+        browser = launch_chromium(playwright)
         take(browser, page.local_url, out)
         browser.close()
 

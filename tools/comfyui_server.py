@@ -5,7 +5,8 @@
 Starts ComfyUI's server on the CPU with a base folder of its own, into which `comfyui/` is linked, and opens ComfyUI's page
 in a Chromium. Each workflow is run twice: x.json is opened in the page and queued by it, api/x.json is sent to /prompt. It
 fails unless both gave the bytes of `imagpose generate` or `imagpose animate`, messages of progress came, and an interrupted
-request ended and wrote nothing. ComfyUI's Python needs imagpose and what ComfyUI names in requirements.txt.
+request ended and wrote nothing. It leaves the page's screenshot as x.png and the pictures side by side as x.jpg, which
+ComfyUI's list of templates shows. ComfyUI's Python needs imagpose and what ComfyUI names in requirements.txt.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ _SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}  #
 
 
 def commands(inputs: Path) -> dict[str, list[str]]:
-    """What gives the pictures of each workflow: the words after `imagpose`, without --out."""
+    """What gives the pictures of each workflow: the words after `imagpose`, without --out.
+
+    Args:
+        inputs: ComfyUI's input folder; the drawn pose of fitted.json is written beside it, for its command.
+    """
     one, other = PEOPLE_FOLDER / "2000006", PEOPLE_FOLDER / "2000007"
     views = [
         f"--{name}={one / f'{view}.{ending}'}"
@@ -221,7 +226,7 @@ def compared(comfy: Comfy, name: str, words: list[str]) -> Iterator[str]:
 
 
 def write_thumbnail(pictures: list[Path], file: Path) -> None:
-    """Generated pictures side by side, for ComfyUI's list of templates."""
+    """Generated pictures side by side."""
     opened = [Image.open(path).convert("RGB") for path in pictures]
     width, height = opened[0].size
     row = Image.new("RGB", (width * len(opened), height))

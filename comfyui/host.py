@@ -26,19 +26,6 @@ from imagpose.serving.settings import GenerateSettings
 if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
-__all__ = [
-    "Model",
-    "add_models_folder",
-    "frames_folder",
-    "input_file",
-    "load_model",
-    "model_names",
-    "output_folder",
-    "pose_files",
-    "teller",
-    "watch",
-]
-
 _MODELS = "imagpose"
 _PREVIEW_SIDE = 512  # at most, in pixels
 

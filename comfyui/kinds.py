@@ -16,8 +16,6 @@ from imagpose.pipeline.requests import check_size
 from imagpose.pose import Pose
 from imagpose.serving.inputs import GenerateInputs, Targets, read_inputs
 
-__all__ = ["CATEGORY", "KeypointsType", "ModelType", "Person", "PersonType", "PosesType", "read_images", "read_size"]
-
 CATEGORY = "imagpose"
 ModelType = io.Custom("IMAGPOSE_MODEL")
 PersonType = io.Custom("IMAGPOSE_PERSON")

@@ -30,8 +30,6 @@ from . import host
 from .kinds import CATEGORY, ModelType, Person, PersonType, PosesType, read_images, read_size
 from .pose_nodes import DrawPoses, PoseFromFile, PoseFromImage, PoseFromJSON
 
-__all__ = ["NODES"]
-
 _ANY, _AUTO = "any", "auto"
 _OWN_SCALE = "0: the model's own; 1: no guidance, in half the time"
 _OF_MODEL = "height x width, such as 256x176; empty: the model's"

@@ -17,8 +17,6 @@ from imagpose.serving.inputs import Targets, found_targets, read_targets
 from . import host
 from .kinds import CATEGORY, KeypointsType, PosesType, read_images, read_size
 
-__all__ = ["DrawPoses", "PoseFromFile", "PoseFromImage", "PoseFromJSON"]
-
 _DRAWN = (512, 352)  # height and width
 
 

@@ -248,7 +248,7 @@ function draw() {
   const disabled = { ".im-undo": !undo.length, ".im-redo": !redo.length, ".im-earlier": !current, ".im-later": current === last,
     ".im-delete": !last, ".im-duplicate": isFull };
   for (const [name, value] of Object.entries(disabled)) find(name).disabled = value;
-  for (const button of find(".im-library").children) button.setAttribute("aria-disabled", isFull); // disabled, it would lose the focus
+  dimLibrary();
 }
 
 // Add target poses as far as there is room; gives what there is to say.
@@ -311,9 +311,15 @@ find(".im-kind").addEventListener("change", drawLibrary);
 function drawLibrary() {
   const kind = find(".im-kind").value;
   find(".im-library").replaceChildren(...LIBRARY.filter((own) => kind === "all" || own.name.startsWith(`${kind}-`)).map((own, place) => im.node("button", {
-    type: "button", tabindex: place ? -1 : 0, "aria-label": `Add ${own.name}: ${own.text}`, title: `${own.name}: ${own.text}`, "aria-disabled": poses.length >= props.limit ? "true" : null,
+    type: "button", tabindex: place ? -1 : 0, "aria-label": `Add ${own.name}: ${own.text}`, title: `${own.name}: ${own.text}`,
     onclick: () => say(add([own.pose])),
   }, [im.skeleton(own.pose, null, 0.022)])));
+  dimLibrary();
+}
+
+function dimLibrary() {
+  const isFull = poses.length >= props.limit;
+  for (const button of find(".im-library").children) button.setAttribute("aria-disabled", isFull); // `disabled` would take the focus away
 }
 
 im.oneStop(find(".im-library"));

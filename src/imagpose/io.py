@@ -1,4 +1,5 @@
-"""Files and folders that appear whole or not at all, JSON and its digests, folders locked by one process.
+"""Files and folders that appear whole or not at all, JSON and its digests, folders locked by one process; what failed,
+in one line.
 
 A file is written under a temporary name beside its own and then renamed, which a file system does in one step: a reader
 never meets half a file, whatever kills the writer. Source: own.
@@ -187,3 +188,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
 def cache_folder() -> Path:
     """``imagpose`` below the user's folder of caches (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imagpose"
+
+
+def error_line(error: object, most: int | None = None) -> str:
+    """What an error says, or a text, in one line of at most so many characters; the error's kind where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

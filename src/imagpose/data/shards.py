@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imagpose.data.records import ViewRecord
-from imagpose.io import partial_file
+from imagpose.io import error_line, partial_file
 
 _POINTS = 18 * 3
 # Each kind of column: its type here, and what `datasets` is told of it.
@@ -92,7 +92,7 @@ def naming_damage(path: Path) -> Iterator[None]:
     except (FileNotFoundError, PermissionError):
         raise
     except (OSError, ValueError) as error:  # which of the two depends on the place of the damage
-        raise ValueError(f"{path}: damaged ({' '.join(str(error).split())}): copy it again") from None
+        raise ValueError(f"{path}: damaged ({error_line(error)}): copy it again") from None
 
 
 def open_shard(path: Path) -> pq.ParquetFile:

@@ -22,6 +22,7 @@ from torch.nn import functional
 from imagpose.devices import choose_device
 from imagpose.evaluation.pixel_values import read_field_pair, read_mask, read_rgb
 from imagpose.evaluation.store import Files, ValueStore
+from imagpose.io import error_line
 from imagpose.metrics.field import cubic_resize
 from imagpose.metrics.perceptual import feature_distance, load_efficientnet
 from imagpose.pixels import bytes_to_signed, bytes_to_unit
@@ -185,8 +186,7 @@ def _load(network: torch.nn.Module, weights: dict[str, torch.Tensor], file: Path
 
 
 def _misfit(file: Path, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{file}: not the weights that belong there; download the file again ({text[:120]})"
+    return f"{file}: not the weights that belong there; download the file again ({error_line(error, 120)})"
 
 
 def _ready(network: torch.nn.Module) -> torch.nn.Module:

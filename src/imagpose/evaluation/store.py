@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from imagpose.evaluation.folders import refuse
-from imagpose.io import partial_file
+from imagpose.io import error_line, partial_file
 from imagpose.workers import in_order
 
 Files = tuple[Path | None, ...]  # what one row of values is computed from
@@ -112,7 +112,7 @@ def _load(file: Path) -> np.ndarray:
         values: np.ndarray = np.load(file, allow_pickle=False)
         return values
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{file} is damaged ({' '.join(str(error).split())}): remove it") from None
+        raise ValueError(f"{file} is damaged ({error_line(error)}): remove it") from None
 
 
 def _progress() -> Progress:

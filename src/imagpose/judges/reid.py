@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import ResNetConfig, ResNetModel
 
-from imagpose.io import read_json, write_json
+from imagpose.io import error_line, read_json, write_json
 from imagpose.pixels import bytes_to_signed, signed_to_unit
 
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of pixels in [0, 1]
@@ -104,7 +104,7 @@ def load_reid_network(folder: Path | str) -> ReidNetwork:
         network = ReidNetwork(described["network"], int(described["height"]), int(described["width"]))
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except (KeyError, TypeError, RuntimeError, ValueError, SafetensorError) as error:
-        raise ValueError(f"{folder}: damaged re-identification network: {' '.join(str(error).split())[:200]}") from None
+        raise ValueError(f"{folder}: damaged re-identification network: {error_line(error, 200)}") from None
     return network.eval().requires_grad_(False)
 
 
@@ -125,7 +125,7 @@ def take_backbone_weights(network: ReidNetwork, path: Path | str) -> None:
     try:
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many kinds for a file that is none of theirs
-        raise ValueError(f"{path}: not a file of weights: {' '.join(str(error).split())[:200]}") from None
+        raise ValueError(f"{path}: not a file of weights: {error_line(error, 200)}") from None
     if not isinstance(found, Mapping):
         raise ValueError(f"{path}: weights by name expected, found {type(found).__name__}")
     weights = {name: own for key, own in found.items() if (name := _backbone_name(key)) is not None}

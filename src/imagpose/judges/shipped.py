@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
+from imagpose.io import error_line
 from imagpose.pixels import bytes_to_signed
 
 _SMALLEST, _HIGHEST = 16, 4096  # pixels of a side, of the height that a file may state
@@ -85,7 +86,7 @@ def load_judge(kind: type[JudgeT], path: Path) -> JudgeT:
             {name: own.float() if own.is_floating_point() else own for name, own in weights.items()}
         )
     except RuntimeError as error:
-        raise ValueError(f"{path} holds no {kind.__name__}: {' '.join(str(error).split())[:120]}") from None
+        raise ValueError(f"{path} holds no {kind.__name__}: {error_line(error, 120)}") from None
     return network.eval().requires_grad_(False)
 
 

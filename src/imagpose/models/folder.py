@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagpose.io import read_json
+from imagpose.io import error_line, read_json
 
 EMBEDDED_MODELS = ("mini",)
 _SHOWN = 3
@@ -133,7 +133,7 @@ def fetch_folder(model: str, download: Callable[..., Any], options: Mapping[str,
     try:
         return Path(download(model, **options))
     except OSError as error:
-        reason = " ".join(str(error.__cause__ or error).split())  # diffusers' own text points at a stack trace
+        reason = error_line(error.__cause__ or error)  # diffusers' own text points at a stack trace
         raise OSError(f"no copy of model '{model}' here, and none from the Hub: {reason}") from error
 
 
@@ -354,6 +354,6 @@ def failures_of(path: Path) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = error_line(error)
         named = reason if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {reason}"
         raise ValueError(f"cannot load {path}: {named}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from imagpose.io import error_line
 from imagpose.models import exported
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Backend:
             except (
                 Exception
             ) as error:  # of compilers, of any class: no C++ compiler, an unknown operator, too little memory
-                self._say(name, " ".join(str(error).split())[:200] or type(error).__name__)
+                self._say(name, error_line(error, 200))
                 self._note("torch")
                 output = unet(*arguments, **named)
             return output

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from imagpose.io import error_line
 from imagpose.pose.detector import USABLE_POINTS, PoseDetector, networks_folder
 from imagpose.pose.keypoints import Pose
 from imagpose.pose.layouts import LAYOUTS, to_body, with_neck
@@ -140,9 +141,7 @@ def _load(kind: Any, file: Path, size: tuple[int, int], device: str, threads: in
             network = kind(str(file), model_input_size=size, backend="onnxruntime", device=device)
         network.session = onnxruntime.InferenceSession(str(file), options, providers=[_PROVIDERS[device]])
     except Exception as error:  # onnxruntime has classes of its own for every kind of damage
-        raise OSError(
-            f"{file} cannot be used: {' '.join(str(error).split())[:200]}; remove it to have it downloaded"
-        ) from error
+        raise OSError(f"{file} cannot be used: {error_line(error, 200)}; remove it to have it downloaded") from error
     if network.session.get_providers()[0] != _PROVIDERS[device]:
         raise ValueError(f"onnxruntime falls back from {device} to the CPU here: check its installation, or use cpu")
     return network

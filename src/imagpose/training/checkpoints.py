@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from imagpose.data.info import sha256_of
-from imagpose.io import json_digest, partial_folder, write_json
+from imagpose.io import error_line, json_digest, partial_folder, write_json
 from imagpose.outputs import carry_over, check_output_folder, mark_written
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.stage import Stage
@@ -176,8 +176,7 @@ def writing(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise OSError(f"{what} cannot be written: {reason}; {last_good(folder)}") from error
+        raise OSError(f"{what} cannot be written: {error_line(error, 300)}; {last_good(folder)}") from error
 
 
 def last_good(folder: Path) -> str:
@@ -209,7 +208,7 @@ def load_checkpoint(path: Path, accelerator: Accelerator, average: AveragedWeigh
         average.steps = progress.ema_step
     except (OSError, EOFError, KeyError, RuntimeError, ValueError, SafetensorError, UnpicklingError) as error:
         kind = ValueError if checked else DamagedCheckpointError
-        raise kind(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:300]}") from error
+        raise kind(f"checkpoint {path} cannot be read: {error_line(error, 300)}") from error
     return progress
 
 

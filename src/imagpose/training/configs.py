@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from imagpose.io import error_line
 from imagpose.people.world import find_world
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -250,7 +251,7 @@ def load_config(kind: type[ConfigType], path: str | Path, overrides: list[str] |
     try:
         values = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path}: not a YAML file that is read here: {' '.join(str(error).split())[:300]}") from None
+        raise ValueError(f"{path}: not a YAML file that is read here: {error_line(error, 300)}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: a mapping of options is expected, found {type(values).__name__}")
     for override in overrides or []:

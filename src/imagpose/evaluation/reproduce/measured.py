@@ -16,7 +16,7 @@ from imagpose.data.dataset import PersonDataset
 from imagpose.evaluation.model_pictures import answer_requests
 from imagpose.evaluation.model_requests import DatasetRequest
 from imagpose.evaluation.rows import METRICS, REAL, Metric, Row
-from imagpose.io import read_json
+from imagpose.io import error_line, read_json
 from imagpose.pipeline.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -71,9 +71,8 @@ def read_measured(folder: Path, method: str, name: str, facts: Mapping[str, str]
         table = pyarrow.parquet.read_table(folder / "pairs.parquet")
         dtype: str = summary["settings"]["dtype"]
     except (KeyError, TypeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{folder} holds no whole evaluation ({reason}): remove it, so that it is measured again"
+            f"{folder} holds no whole evaluation ({error_line(error)}): remove it, so that it is measured again"
         ) from None
     table = table.filter(pc.and_(pc.equal(table["method"], method), pc.equal(table["sample"], 0)))
     names = table["name"].to_pylist()

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from imagpose.devices import choose_device
+from imagpose.io import error_line
 from imagpose.pipeline.loading import check_dtype
 from imagpose.serving.bulk.pool import WorkerPool
 from imagpose.serving.bulk.requests import Batch
@@ -136,7 +137,7 @@ class RayEngine:
             try:
                 ray.init(**options)
             except (ConnectionError, RuntimeError) as error:
-                raise ValueError(f"no Ray cluster at {self.address}: {' '.join(str(error).split())[:300]}") from None
+                raise ValueError(f"no Ray cluster at {self.address}: {error_line(error, 300)}") from None
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own handler prints its stack and ends with code 15
             self._started = True

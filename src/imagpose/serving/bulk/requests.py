@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from imagpose.io import error_line
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import PoseOptions
 from imagpose.serving.bulk.table import BulkRequest, Refused
@@ -117,7 +118,7 @@ def _check(request: BulkRequest, defaults: Defaults, photos: Photos) -> Checked 
         digest = request_digest(inputs, settings, defaults.model, defaults.dtype)
         return Checked(request.id, digest, _shape(inputs, settings))
     except (ValueError, OSError) as error:
-        return Refused(request.id, " ".join(str(error).split()))
+        return Refused(request.id, error_line(error))
 
 
 def _shape(inputs: GenerateInputs, settings: GenerateSettings) -> str | None:

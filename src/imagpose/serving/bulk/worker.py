@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from imagpose.io import error_line
 from imagpose.provenance import Origin, generated_png
 from imagpose.serving.bulk.requests import Batch, Defaults, Task, read_request
 from imagpose.serving.drawn import Prepared, draw_sample, draw_together, finished_outputs, prepare
@@ -55,8 +56,7 @@ class Answer:
     def of_failure(cls, task: Task, reason: BaseException | str, again: bool) -> Answer:
         """No pictures."""
         if isinstance(reason, BaseException):
-            text = " ".join(str(reason).split())
-            is_ours = isinstance(reason, (ValueError, OSError, FloatingPointError)) and text
+            text, is_ours = error_line(reason), isinstance(reason, (ValueError, OSError, FloatingPointError))
             reason = text if is_ours else f"{type(reason).__name__}: {text}"
         return cls(task.request.id, task.digest, failed=reason, again=again)
 

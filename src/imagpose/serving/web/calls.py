@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from imagpose.io import error_line
 from imagpose.serving.web.desk import Job
 from imagpose.serving.web.orders import Photo
 from imagpose.serving.web.studio import Studio
@@ -75,4 +76,4 @@ async def _files(submit: Callable[[], Job]) -> list[str]:
 
 
 def _error(text: object) -> gr.Error:
-    return gr.Error(" ".join(str(text).split()), print_exception=False)
+    return gr.Error(error_line(text), print_exception=False)

@@ -17,6 +17,7 @@ from typing import Any
 import gradio as gr
 
 from imagpose.films import FILM_FORMATS, check_film
+from imagpose.io import error_line
 from imagpose.pixel_marks import NO_MARK, PIXEL_MARKS, check_pixel_mark
 from imagpose.pose.drawing import COLOURS
 from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, MIRRORED
@@ -256,7 +257,7 @@ async def _generated(
 
 def _ended(job: Job) -> dict[str, Any]:
     if job.state == "failed":
-        return {"state": "failed", "message": " ".join(str(job.error).split())}
+        return {"state": "failed", "message": error_line(job.error)}
     if job.state == "cancelled":
         return {"state": "cancelled"}
     result = job.result
@@ -292,7 +293,7 @@ def _told(function: Any, name: str) -> Any:
         try:
             return {"value": function(*map(str, arguments))}
         except ValueError as error:
-            return {"error": " ".join(str(error).split())}
+            return {"error": error_line(error)}
         except TypeError:
             return {"error": _OF_THE_PAGE}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from imagpose.devices import choose_device
-from imagpose.io import LOCK_FILE, locked_folder
+from imagpose.io import LOCK_FILE, error_line, locked_folder
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.serving.web.gate import Gate
 from imagpose.serving.web.limits import Limits
@@ -124,7 +124,7 @@ def open_page(address: Address, models: Sequence[str], limits: Limits, device: s
                     head=page_module.HEAD,
                 )
             except OSError as error:
-                raise ValueError(f"{' '.join(str(error).split())}; choose another with --port") from None
+                raise ValueError(f"{error_line(error)}; choose another with --port") from None
             yield page
         finally:
             ended.set()

@@ -1,6 +1,6 @@
 """Does the present tree give the same bits as an earlier revision? The same commands run with both.
 
-python tools/compare_behaviour.py [--before 5d038ba] [--before-folder FOLDER] [--after-folder FOLDER]
+python tools/compare_behaviour.py [--before f7e4db9] [--before-folder FOLDER] [--after-folder FOLDER]
 
 Pictures, numbers of a report, tensors of checkpoints and TensorBoard's scalars must be equal bit for bit; nothing is
 tolerated. Data sets, caches and checkpoints that the earlier revision wrote are given to the present tree, so each row
@@ -26,9 +26,9 @@ from typing import Any
 from behaviour_results import difference, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
-BEFORE = "5d038ba"
+BEFORE = "f7e4db9"
 
-WORDS: dict[str, str] = {"sample_steps": "sampling.steps"}
+WORDS: dict[str, str] = {}
 """Options of the commands, fields of the configurations and texts of the snippet that have another name in the present
 tree: name before -> name after, where a dot leads into a section. A command that is to run otherwise is mended here, not
 by leaving it out."""
@@ -103,7 +103,7 @@ DENOISER: dict[str, Any] = {
     "prediction_type": "v_prediction", "zero_terminal_snr": True, "visible_weight": 0.1, "attention_weight": 0.05,
     "person_weight": 2.0, "timestep_shift": 3.0, "repeat_probability": 0.25, "all_masked_share": 0.1,
     "phases": [{"steps": 2, "low_resolution_share": 1.0, "pure_noise_share": 1.0}, {"pure_noise_share": 0.1}],
-    "steps": 4, "checkpoint_every": 2, "validate_every": 2, "keep_checkpoints": 2, "ema_decay": 0.9, "sample_steps": 2,
+    "steps": 4, "checkpoint_every": 2, "validate_every": 2, "keep_checkpoints": 2, "ema_decay": 0.9, "sampling": {"steps": 2},
 }  # fmt: skip
 STAGES = (
     _train("autoencoder", model={"block_out_channels": [16, 24], "latent_channels": 8, "norm_num_groups": 4}, **CROPS),

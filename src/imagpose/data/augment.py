@@ -17,7 +17,7 @@ from imagpose.pose import Pose
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """How much views are changed.
+    """How much views are changed; by default nothing is.
 
     Attributes:
         mirror: probability with which the views of a canvas are mirrored, 0..1.
@@ -28,14 +28,19 @@ class AugmentSettings:
         ValueError: a value outside its range.
     """
 
-    mirror: float = 0.5
-    zoom: float = 0.1
-    shift: float = 0.05
+    mirror: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
 
     def __post_init__(self) -> None:
         for name, most in (("mirror", 1.0), ("zoom", 1.0), ("shift", 0.5)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}; 0 to {most:g} expected")
+
+    @property
+    def changes_views(self) -> bool:
+        """Whether anything is changed."""
+        return self != AugmentSettings()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ class TrainingRuns:
         named = dict(text.split("=", 1) for text in changes)
         # Encoders make their own tokens; what a VAE makes is told apart by its fingerprint.
         encoder = named.get("image_encoder") or named.get("preset", base.preset).partition(":")[0]
-        augmented = isinstance(base.data, DatasetConfig) and base.data.augment.settings is not None
+        augmented = isinstance(base.data, DatasetConfig) and base.data.augment.changes_views
         cache = "null" if augmented else self.out / "cache" / _file_name(encoder)
         return [
             *self.overrides, "validation=null", f"data.dataset={self.data}", "data.split=train", f"data.cache={cache}",
@@ -138,8 +139,5 @@ def trained_parameters(weights: Path) -> int:
         for file in sorted((weights / folder).glob("*.safetensors")):
             with safe_open(file, "pt") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 (no mapping)
-                    size = 1
-                    for side in tensors.get_slice(name).get_shape():
-                        size *= side
-                    count += size
+                    count += math.prod(tensors.get_slice(name).get_shape())
     return count

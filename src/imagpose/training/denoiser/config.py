@@ -29,22 +29,6 @@ from imagpose.training.denoiser.draw import Recipe
 from imagpose.views import ViewGrid
 
 
-class AugmentConfig(Section):
-    """Random changes of views, see `data.augment`; nothing is changed by default."""
-
-    mirror: Fraction = Field(0.0, description="Probability with which all views of a canvas are mirrored.")
-    zoom: Fraction = Field(0.0, description="A view's scale lies between 1 / (1 + zoom) and 1 + zoom.")
-    shift: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        0.0, description="A view's crop is moved by at most this share of its sides."
-    )
-
-    @property
-    def settings(self) -> AugmentSettings | None:
-        """None where nothing is changed."""
-        settings = AugmentSettings(self.mirror, self.zoom, self.shift)
-        return None if settings == AugmentSettings(0.0, 0.0, 0.0) else settings
-
-
 class DatasetConfig(StoredViewsConfig):
     """A data set; identities with one view are left out."""
 
@@ -53,7 +37,7 @@ class DatasetConfig(StoredViewsConfig):
         description="Folder of cached latents, tokens and skeletons (`imagpose cache`); none: pictures are encoded in "
         "every step, which augmentation needs.",
     )
-    augment: AugmentConfig = AugmentConfig(mirror=0.0, zoom=0.0, shift=0.0)
+    augment: AugmentSettings = Field(AugmentSettings(), description="Random changes of views, see `data.augment`.")
 
     @property
     def cached(self) -> bool:
@@ -62,7 +46,7 @@ class DatasetConfig(StoredViewsConfig):
 
     @model_validator(mode="after")
     def _augmented_or_cached(self) -> DatasetConfig:
-        if self.cache is not None and self.augment.settings is not None:
+        if self.cache is not None and self.augment.changes_views:
             raise ValueError(
                 "augment changes pictures in every step, a cache holds them as they are: remove one of both"
             )

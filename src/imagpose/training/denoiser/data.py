@@ -197,7 +197,7 @@ class StoredData(DatasetViews):
             FileNotFoundError, ValueError: see `PersonDataset`.
         """
         super().__init__(config)
-        self._augment = config.augment.settings
+        self._augment = config.augment if config.augment.changes_views else None
         self._multiple = multiple
 
     def canvases(self, draw: CanvasDraw) -> Batch:

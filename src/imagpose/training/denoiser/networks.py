@@ -78,7 +78,7 @@ def build_pipeline(config: DenoiserConfig) -> IMAGPosePipeline:
     recorded |= {name: asked for name in ("masked_views", "start_from") if (asked := getattr(config, name)) is not None}
     asked_of_calls = {"default_steps": config.sampling.steps, "default_guidance_scale": config.sampling.guidance_scale}
     recorded |= {name: asked for name, asked in asked_of_calls.items() if asked is not None}
-    augmented = isinstance(config.data, DatasetConfig) and config.data.augment.settings is not None
+    augmented = isinstance(config.data, DatasetConfig) and config.data.augment.changes_views
     if recorded.get("masked_views") == "warped" and augmented:
         raise ValueError("masked_views warped moves pictures as they are, augment changes them: remove one of both")
     if config.gradient_checkpointing:

@@ -18,7 +18,8 @@ from line_stage import LineStage
 from safetensors.torch import load_file
 from torch import nn
 
-from imagpose.training import compilation, loop
+from imagpose.training import loop
+from imagpose.training import stage as stages
 from imagpose.training.checkpoints import list_checkpoints
 from imagpose.training.configs import RunConfig
 from imagpose.training.log import append_row
@@ -189,7 +190,7 @@ def test_compiled_networks_keep_the_names_of_their_weights(config: RunConfig, mo
         compiled.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(compilation, "_why_not", lambda _: None)
+    monkeypatch.setattr(stages, "_why_not_compiled", lambda _: None)
     plain = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda network: plain(network, backend=backend))
     stage = CompilableStage()

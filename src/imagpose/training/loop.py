@@ -33,13 +33,12 @@ from imagpose.training.checkpoints import (
     set_aside,
     writing,
 )
-from imagpose.training.compilation import compile_networks
 from imagpose.training.configs import RunConfig
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.log import Outcome, Records
 from imagpose.training.processes import build_accelerator, global_batch, whole
 from imagpose.training.schedule import build_schedule, schedule_phase, take_rates
-from imagpose.training.stage import Batch, Stage, on_device
+from imagpose.training.stage import Batch, Stage, compile_networks, on_device
 from imagpose.training.stopping import StopRequests
 
 _REASONS = ("finished", "stopped", "interrupted")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib import import_module
@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from imagpose.io import error_line
 from imagpose.training.configs import RunConfig
+
+_COMPILED_VARIANTS = 64
 
 Batch = dict[str, Any]
 """What a forward pass takes, by name: tensors, and what is no number of the device's, such as a view grid."""
@@ -124,6 +127,29 @@ class Stage(nn.Module, ABC):
     @abstractmethod
     def export(self, folder: Path) -> None:
         """Write the present (EMA) weights in the libraries' own layout into an existing empty folder."""
+
+
+def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> str | None:
+    """Compile what a stage offers (`Stage.compilable`) in place, so that the names of its weights stay.
+
+    Returns:
+        None, or why the networks are left as they are.
+    """
+    reason = _why_not_compiled(device)
+    if reason is None:
+        # A view grid is a constant of the compiled code; torch's own 8 variants are fewer than the grids up to 3x3.
+        torch._dynamo.config.recompile_limit = _COMPILED_VARIANTS
+        for network in networks:
+            network.compile()
+    return reason
+
+
+def _why_not_compiled(device: torch.device) -> str | None:
+    try:
+        torch.compile(torch.sin, fullgraph=True)(torch.zeros(2, device=device))
+    except Exception as error:  # whatever a missing or broken tool chain raises
+        return error_line(error, 200)
+    return None
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:

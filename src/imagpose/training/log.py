@@ -126,7 +126,7 @@ class Records:
         """A step was left out: a line, and how many there have been."""
         if self.main_process:
             self._scalars("train", {"skipped_steps": float(self.outcome.skipped)})
-            self.console.print(f"{self.stage.name} {report}", highlight=False, soft_wrap=True)
+            self._say(report)
 
     def validation(self, measures: dict[str, float]) -> None:
         """Measures on held-out people."""
@@ -134,9 +134,7 @@ class Records:
             return
         self._scalars("validation", measures)
         self.writer.flush()
-        self.console.print(
-            f"{self.stage.name} step {self.outcome.step} validation: {_text(measures)}", highlight=False, soft_wrap=True
-        )
+        self._say(f"step {self.outcome.step} validation: {_text(measures)}")
 
     def picture(self, picture: np.ndarray | None) -> None:
         """Sample grid, uint8 (H, W, 3)."""
@@ -160,11 +158,11 @@ class Records:
         }
         append_row(self.config.output / "progress.csv", row | report.measures)
         self._scalars("progress", report.measures)
-        self.console.print(
-            f"{self.stage.name} progress at {outcome.samples:,} {self.stage.sample_name}: {_text(report.measures)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        self._say(f"progress at {outcome.samples:,} {self.stage.sample_name}: {_text(report.measures)}")
+
+    def _say(self, text: str) -> None:
+        """A line that says which stage it is about."""
+        self.console.print(f"{self.stage.name} {text}", highlight=False, soft_wrap=True)
 
     def _scalars(self, group: str, values: dict[str, float]) -> None:
         step = self.outcome.step
@@ -180,11 +178,9 @@ class Records:
         known = {"loss": window["loss"]}
         known |= {f"validation {key}": value for key, value in outcome.validation.items() if key == "loss"}
         left = (steps - outcome.step) * self.stepping / self.steps
-        self.console.print(
-            f"{self.stage.name} step {outcome.step}/{steps}: {outcome.samples:,} {name}, {rate:.2f} {name}/s,"
-            f" {_text(known | window)}, {left / 60:.0f} min left",
-            highlight=False,
-            soft_wrap=True,
+        self._say(
+            f"step {outcome.step}/{steps}: {outcome.samples:,} {name}, {rate:.2f} {name}/s, {_text(known | window)},"
+            f" {left / 60:.0f} min left"
         )
 
     def _reset_window(self) -> None:

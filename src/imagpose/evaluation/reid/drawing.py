@@ -47,12 +47,11 @@ def open_drawing(
     *,
     fit_bodies: bool = True,
     device: str | None = None,
-    dtype: str | None = None,
 ) -> Draw:
     """A model that draws.
 
     Args:
-        model, device, dtype: see `load_pipeline`.
+        model, device: see `load_pipeline`.
         sampling: of all pictures; each drawing has its own seed.
         size: height and width of the views in the model; sources are fitted into them, aspect kept.
         fit_bodies: poses get the proportions of the source's person where both poses are known well enough.
@@ -62,7 +61,7 @@ def open_drawing(
     """
     import torch
 
-    pipeline = load_pipeline(model, sampling.scheduler, device, dtype)
+    pipeline = load_pipeline(model, sampling.scheduler, device)
     pipeline.set_progress_bar_config(disable=True)
     sampling = settled_sampling(sampling, pipeline)
     height, width = size

@@ -103,7 +103,8 @@ DENOISER: dict[str, Any] = {
     "prediction_type": "v_prediction", "zero_terminal_snr": True, "visible_weight": 0.1, "attention_weight": 0.05,
     "person_weight": 2.0, "timestep_shift": 3.0, "repeat_probability": 0.25, "all_masked_share": 0.1,
     "phases": [{"steps": 2, "low_resolution_share": 1.0, "pure_noise_share": 1.0}, {"pure_noise_share": 0.1}],
-    "steps": 4, "checkpoint_every": 2, "validate_every": 2, "keep_checkpoints": 2, "ema_decay": 0.9, "sampling": {"steps": 2},
+    "steps": 4, "checkpoint_every": 2, "validate_every": 2, "keep_checkpoints": 2, "ema_decay": 0.9,
+    "sampling": {"steps": 2},
 }  # fmt: skip
 STAGES = (
     _train("autoencoder", model={"block_out_channels": [16, 24], "latent_channels": 8, "norm_num_groups": 4}, **CROPS),

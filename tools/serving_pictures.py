@@ -17,7 +17,7 @@ from imagpose.pixel_marks import PIXEL_MARKS, mark_pixels
 from imagpose.provenance import Origin, save_generated, save_rendered
 from imagpose.serving.bulk import BulkRequest, run_bulk
 from imagpose.serving.demo import PEOPLE_FOLDER
-from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
+from imagpose.sheets import Cell, SheetSection, draw_sheet
 
 POSES = ("walk-03", "wave-01", "sit-02")
 

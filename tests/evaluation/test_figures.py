@@ -12,9 +12,9 @@ from PIL import Image
 from imagpose.data.dataset import PersonDataset
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.reproduce import figures
-from imagpose.evaluation.reproduce.layout import Block, draw_blocks
 from imagpose.evaluation.reproduce.measuring import Measuring
 from imagpose.pipeline.sampling import Sampling
+from imagpose.sheets import Block, draw_blocks
 
 pytest.importorskip("matplotlib")
 

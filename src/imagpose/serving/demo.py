@@ -16,7 +16,7 @@ from imagpose.pose import Pose, draw_skeleton, read_pose
 from imagpose.provenance import Origin, save_generated
 from imagpose.serving.page import Comparison, Example, build_page
 from imagpose.serving.results import skeleton_size
-from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
+from imagpose.sheets import Cell, SheetSection, draw_sheet
 from imagpose.views import ViewGrid, plan
 
 if TYPE_CHECKING:

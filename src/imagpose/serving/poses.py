@@ -10,7 +10,7 @@ from imagpose.io import partial_file
 from imagpose.outputs import check_new_file
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, read_pose_file, write_openpose_json
 from imagpose.pose.library import NamedPose, library, named_poses, near_names
-from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
+from imagpose.sheets import Cell, SheetSection, draw_sheet
 
 _LONGEST_SIDE = 16_384
 

@@ -17,7 +17,7 @@ from imagpose.outputs import result_folder
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.provenance import Origin, Signature, save_generated
 from imagpose.serving.scores import Scores
-from imagpose.serving.sheet import Cell, SheetSection, draw_sheet
+from imagpose.sheets import Cell, SheetSection, draw_sheet
 from imagpose.version import __version__
 
 RECORD, SHEET = "result.json", "sheet.png"

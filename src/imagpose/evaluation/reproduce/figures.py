@@ -16,13 +16,13 @@ from imagpose.devices import process_state
 from imagpose.evaluation.model_pictures import Pictures, find_made, generate
 from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask, model_mark
 from imagpose.evaluation.reproduce.items import OURS, STAR
-from imagpose.evaluation.reproduce.layout import Block, draw_blocks
 from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name, model_text
 from imagpose.evaluation.reproduce.page import PicturePage
 from imagpose.outputs import claim_folder
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import draw_skeleton
+from imagpose.sheets import Block, draw_blocks
 
 _SCENARIOS = {
     "T1": "T1: one source, the target pose repeated",

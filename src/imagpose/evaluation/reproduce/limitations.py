@@ -22,7 +22,6 @@ from imagpose.evaluation.model_pictures import Pictures
 from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, TooFewViewsError, ask, method_name
 from imagpose.evaluation.reproduce.claims import Claim
 from imagpose.evaluation.reproduce.figures import generate_pictures
-from imagpose.evaluation.reproduce.layout import Block, draw_blocks
 from imagpose.evaluation.reproduce.measured import Measured, read_measured, real_pictures, seconds_per_picture
 from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name, model_text
 from imagpose.evaluation.reproduce.page import ResultPage
@@ -33,6 +32,7 @@ from imagpose.people.world import HELD_OUT_STYLE, STYLE_NAMES, WORLDS
 from imagpose.pictures import load_picture
 from imagpose.pipeline.loading import load_pipeline
 from imagpose.pose import draw_skeleton
+from imagpose.sheets import Block, draw_blocks
 from imagpose.views import ViewGrid
 
 _LAYOUTS = (("1:1", "1x2"), ("1:3", "2x2"), ("1:8", "3x3"), ("4:5", "3x3"), ("1:11", "3x4"))

@@ -1,4 +1,7 @@
-"""One picture that shows many at a glance: sections of captioned cells, wrapped into rows, for hundreds of them."""
+"""One picture that shows many: captioned cells that wrap into rows, for hundreds of them, or rows under headings.
+
+Source: own.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,12 @@ CAPTION_HEIGHT = 20
 LABEL_HEIGHT = 34
 _HEIGHTS = ((24, 256), (80, 192), (10**9, 144))  # of a picture, where a section has at most so many cells
 _GROUND, _INK, _RED = (250, 249, 247), (40, 42, 48), (200, 40, 30)
+
+# Of rows under headings, pixels:
+_ROW_HEIGHT = 192  # of a picture at most
+_APART, _BETWEEN = 4, 20  # between pictures, and between blocks
+_TITLE, _HEAD = 26, 20
+_PAPER, _SOFT = (255, 255, 255), (90, 94, 102)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +57,18 @@ def draw_sheet(sections: Sequence[SheetSection]) -> Image.Image:
     if not shown:
         raise ValueError("a sheet needs at least one picture")
     height = next(height for most, height in _HEIGHTS if max(len(section.cells) for section in shown) <= most)
-    drawn = [_draw_section(section, height) for section in shown]
-    sheet = Image.new("RGB", (max(own.width for own in drawn), sum(own.height for own in drawn)), _GROUND)
-    top = 0
+    return _stacked([_draw_section(section, height) for section in shown], _GROUND, 0, 0)
+
+
+def _stacked(drawn: Sequence[Image.Image], ground: tuple[int, int, int], margin: int, between: int) -> Image.Image:
+    """Pictures below each other, with a margin at their sides and space between them, half of it above and below."""
+    size = max(own.width for own in drawn) + 2 * margin, sum(own.height + between for own in drawn)
+    whole = Image.new("RGB", size, ground)
+    top = between // 2
     for own in drawn:
-        sheet.paste(own, (0, top))
-        top += own.height
-    return sheet
+        whole.paste(own, (margin, top))
+        top += own.height + between
+    return whole
 
 
 def _draw_section(section: SheetSection, height: int) -> Image.Image:
@@ -124,3 +138,55 @@ def _cut(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFo
         if font.getlength(shorter) <= width:
             return shorter
     return text[:1]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows of pictures that share columns.
+
+    Attributes:
+        title: above it; "" for none.
+        head: of each column.
+        rows: pictures, None for an empty place; columns as in `head`.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Image.Image | None]]
+
+
+def draw_blocks(blocks: Sequence[Block]) -> Image.Image:
+    """All blocks below each other, every picture at one height, columns as wide as their widest picture and heading.
+
+    Raises:
+        ValueError: there is no picture, or a row has another number of places than its head.
+    """
+    drawn = [_draw_block(block) for block in blocks if block.rows]
+    if not drawn:
+        raise ValueError("a figure needs at least one row of pictures")
+    return _stacked(drawn, _PAPER, _APART, _BETWEEN)
+
+
+def _draw_block(block: Block) -> Image.Image:
+    if wrong := [row for row in block.rows if len(row) != len(block.head)]:
+        raise ValueError(f"{block.title}: a row has {len(wrong[0])} pictures, {len(block.head)} expected")
+    height = min(_ROW_HEIGHT, max(picture.height for row in block.rows for picture in row if picture))
+    rows = [[None if own is None else _at_height(own, height) for own in row] for row in block.rows]
+    font, title_font = ImageFont.load_default(size=13), ImageFont.load_default(size=17)
+    widths = [
+        max([round(font.getlength(text)) + 2, *(own.width for own in column if own)])
+        for text, column in zip(block.head, zip(*rows, strict=True), strict=True)
+    ]
+    above = (_TITLE if block.title else 0) + _HEAD
+    width = max(sum(widths) + _APART * len(widths), round(title_font.getlength(block.title)))
+    drawn = Image.new("RGB", (width, above + len(rows) * (height + _APART)), _PAPER)
+    draw = ImageDraw.Draw(drawn)
+    draw.text((0, 0), block.title, fill=_INK, font=title_font)
+    left = 0
+    for text, column_width, column in zip(block.head, widths, zip(*rows, strict=True), strict=True):
+        draw.text((left + column_width // 2, above - 4), text, fill=_SOFT, font=font, anchor="ms")
+        for number, own in enumerate(column):
+            if own:
+                drawn.paste(own, (left + (column_width - own.width) // 2, above + number * (height + _APART)))
+        left += column_width + _APART
+    return drawn

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagpose.serving.sheet import CAPTION_HEIGHT, GAP, LABEL_HEIGHT, WIDTH, Cell, SheetSection, draw_sheet
+from imagpose.sheets import CAPTION_HEIGHT, GAP, LABEL_HEIGHT, WIDTH, Cell, SheetSection, draw_sheet
 
 RED, BLUE = Image.new("RGB", (64, 128), "red"), Image.new("RGB", (30, 20), "blue")
 

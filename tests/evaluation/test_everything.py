@@ -11,10 +11,9 @@ import pytest
 
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.reproduce import figures, items, limitations
-from imagpose.evaluation.reproduce.claims import Finding
+from imagpose.evaluation.reproduce.claims import Finding, gap_to_decide, people_needed, seeds_needed
 from imagpose.evaluation.reproduce.everything import Everything, read_verdicts, reproduce_all
 from imagpose.evaluation.reproduce.measuring import Measuring
-from imagpose.evaluation.reproduce.power import gap_to_decide, people_needed, seeds_needed
 from imagpose.pipeline.sampling import Sampling
 
 CONFIG = Path(__file__).parents[2] / "configs" / "reproduce.yaml"

@@ -13,7 +13,7 @@ from imagpose.judges.reid import load_reid_network
 from imagpose.training.configs import load_config
 from imagpose.training.reid import ReidConfig, ReidStage, train_reid
 from imagpose.training.reid.batches import IdentityBatches, augment
-from imagpose.training.reid.losses import CentreLoss, batch_hard_triplet
+from imagpose.training.reid.stage import CentreLoss, batch_hard_triplet
 from imagpose.training.schedule import build_schedule
 
 

@@ -46,6 +46,11 @@ class Outcome:
     losses: list[float] = field(default_factory=list)
     validation: dict[str, float] = field(default_factory=dict)
 
+    def require_finished(self, name: str) -> None:
+        """Raises `InterruptedError` if the run of this name was stopped."""
+        if self.reason != "finished":
+            raise InterruptedError(f"{name} {self.reason} at step {self.step}: the same command continues")
+
 
 class Records:
     """Records of one sitting; silent on all but the main process."""

@@ -16,10 +16,9 @@ from imagpose.devices import process_state
 from imagpose.evaluation.model_requests import model_mark
 from imagpose.evaluation.report import markdown_table
 from imagpose.evaluation.reproduce import figures, items, limitations
-from imagpose.evaluation.reproduce.claims import MARGINS
+from imagpose.evaluation.reproduce.claims import MARGINS, gap_to_decide, people_needed, seeds_needed
 from imagpose.evaluation.reproduce.measuring import Measuring
 from imagpose.evaluation.reproduce.page import made_text
-from imagpose.evaluation.reproduce.power import gap_to_decide, people_needed, seeds_needed
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.io import read_json, write_text
 from imagpose.outputs import check_unclaimed, claim_folder, staged_folder

@@ -175,9 +175,7 @@ def _steps_of_all(asked: Table4) -> int:
 def _train(asked: Table4, name: str, changes: Sequence[str]) -> Path:
     """A network's weights; trained, or trained on, where they are not finished."""
     output = asked.out / "runs" / name
-    outcome = train_reid(asked.config, [*asked.overrides, f"output={output}", *changes], "latest")
-    if outcome.reason != "finished":
-        raise InterruptedError(f"{name} {outcome.reason} at step {outcome.step}: the same command continues")
+    train_reid(asked.config, [*asked.overrides, f"output={output}", *changes], "latest").require_finished(name)
     return output / "weights"
 
 
@@ -207,9 +205,7 @@ def _generator(asked: Table4, finetune: Path, name: str, share: float, seed: int
         with partial_file(points) as partial:
             write_annotation_csv({file: pose for file, pose in found.items() if file in shown}, partial)
     prepare_market1501(asked.data, dataset, train_annotations=points)
-    outcome = train_denoiser(finetune, _generator_changes(folder, dataset), "latest")
-    if outcome.reason != "finished":
-        raise InterruptedError(f"generator {name} {outcome.reason} at step {outcome.step}: the same command continues")
+    train_denoiser(finetune, _generator_changes(folder, dataset), "latest").require_finished(f"generator {name}")
     return folder / "run" / "weights", dataset
 
 

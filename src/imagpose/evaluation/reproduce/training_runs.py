@@ -104,9 +104,7 @@ class TrainingRuns:
         """
         weights = self.out / "runs" / name / "weights"
         if _steps_done(weights) < self.steps:
-            outcome = train_denoiser(self.config, self._values(name, changes), "latest")
-            if outcome.reason != "finished":
-                raise InterruptedError(f"{name} {outcome.reason} at step {outcome.step}: the same command continues")
+            train_denoiser(self.config, self._values(name, changes), "latest").require_finished(name)
         return weights
 
     def _values(self, name: str, changes: Sequence[str]) -> list[str]:

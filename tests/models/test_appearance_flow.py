@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from imagpose.models import appearance_flow
 from imagpose.models.appearance_flow import (
     APPEARANCE_FLOW_WEIGHTS,
     FRAME,
@@ -114,6 +115,57 @@ def test_the_matching_is_the_softmax_of_the_docstring() -> None:
     logits = np.array(logits)
     expected = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
     np.testing.assert_allclose(found.log_matching[0, row * CELLS[1] + column].numpy(), expected, atol=2e-4)
+
+
+def test_finer_levels_correct_the_flow_by_four_pixels_for_each_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Last layers that say the same of every cell; the source is looked at where the flow leads by then."""
+    network, given = new(), inputs(4, 1)
+    led: list[torch.Tensor] = []
+
+    def at(features: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+        led.append(flow)
+        return sample_at(features, flow)
+
+    monkeypatch.setattr(appearance_flow, "_at", at)
+    with torch.no_grad():
+        network.middle_change.bias.copy_(torch.tensor([1.0, -0.5]))
+        network.out.bias.copy_(torch.tensor([0.25, 0.75, 2.0, -1.0]).repeat_interleave(4))
+        found = network(given)
+    matched, finer = led
+    torch.testing.assert_close(found.coarse_flow, matched + torch.tensor([4.0, -2.0])[:, None, None])
+    doubled = functional.interpolate(found.coarse_flow, size=(HEIGHT // 2, WIDTH // 2), mode="bilinear")
+    torch.testing.assert_close(finer, doubled)
+    whole = functional.interpolate(found.coarse_flow, size=(HEIGHT, WIDTH), mode="bilinear")
+    torch.testing.assert_close(found.flow, whole + torch.tensor([1.0, 3.0])[:, None, None])
+    assert (found.outline == 2).all() and (found.visibility == -1).all()
+
+
+def test_the_target_looks_at_the_source_twice_and_each_view_at_itself() -> None:
+    """Tokens and others of the four attentions, in their order."""
+    network, seen = new(), []
+    for layer in network.attention:
+        layer.register_forward_pre_hook(lambda _, given: seen.append(given))
+    with torch.no_grad():
+        network(inputs(0, 1))
+    source = seen[0][1]
+    assert [own[0] is source for own in seen] == [False, False, False, True]
+    assert [own[1] is source for own in seen] == [True, False, True, True] and seen[1][0] is seen[1][1]
+
+
+def test_a_targets_cell_is_told_its_displacement_in_units_of_32_pixels() -> None:
+    """And its part, what the source shows at its first place, both views and its own place."""
+    shift = torch.tensor([6.0, -4.0])[:, None, None]  # three cells to the right, two up
+    given = replace(inputs(5), first_flow=(grid(HEIGHT, WIDTH) + shift).expand(2, -1, -1, -1))
+    told = functional.pixel_shuffle(appearance_flow._of_target(given), 2)
+    assert torch.equal(told[:, :NUM_PARTS].argmax(dim=1), given.target_parts.long())
+    assert (told[:, :NUM_PARTS].sum(dim=1) == 1).all() and torch.equal(told[:, NUM_PARTS] > 0, given.turned_away)
+    torch.testing.assert_close(told[:, 17:19], (shift / 32).expand(2, -1, HEIGHT, WIDTH))
+    torch.testing.assert_close(told[:, 13:16, 64, 44], given.pixels[:, :, 62, 47], atol=1e-4, rtol=0)
+    ground = (given.source_parts[:, 62, 47] == 0).float()
+    torch.testing.assert_close(told[:, 16, 64, 44], ground, atol=1e-4, rtol=0)
+    views = torch.cat([given.source_view, given.target_view], dim=1)
+    torch.testing.assert_close(told[:, 19:25, 7, 9], views)
+    torch.testing.assert_close(told[0, 25:, -1, 0], torch.tensor([-1.0, 1.0]))
 
 
 def test_a_pair_does_not_depend_on_the_others_of_its_batch() -> None:

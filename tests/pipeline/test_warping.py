@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from imagpose.metrics.pixels import psnr
+from imagpose.models.appearance_flow import FlowInputs
 from imagpose.people import VALIDATION_SEEDS, View, make_identity, render_view, sample_view_specs
+from imagpose.pipeline import warping
 from imagpose.pipeline.warping import WarpSource, warp
 from imagpose.pose import Pose
 
@@ -85,6 +88,38 @@ def test_the_ground_is_the_first_photos(views: list[View], sources: list[WarpSou
     assert far.sum() > 3000
     np.testing.assert_array_equal(result[far], sources[0].ground[far])
     assert (warped(views[1].pose, back, sources[0])[far] == (20, 200, 20)).all()
+
+
+def oracle(monkeypatch: pytest.MonkeyPatch, aside: float, *told: tuple[float, float]) -> None:
+    """A network that leads every place `aside` pixels to the right, and says outline and visibility of each photo."""
+    y, x = torch.meshgrid(2 * torch.arange(HEIGHT // 2) + 1.0, 2 * torch.arange(WIDTH // 2) + 1.0, indexing="ij")
+    flow, said = torch.stack([x + aside, y])[None], iter(told)
+
+    def network(_: FlowInputs) -> SimpleNamespace:
+        outline, visibility = (torch.full((1, HEIGHT // 2, WIDTH // 2), own) for own in next(said))
+        return SimpleNamespace(flow=flow, outline=outline, visibility=visibility)
+
+    monkeypatch.setattr(warping, "load_appearance_flow", lambda: network)
+
+
+def test_outlines_of_several_photos_are_averaged(
+    views: list[View], sources: list[WarpSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is sure of the person, one as sure of the ground: half of each, in the colours of the one that sees more."""
+    oracle(monkeypatch, 0, (3.0, -1.0), (-3.0, 1.0))
+    result = warped(views[0].pose, *sources[:2])
+    expected = (sources[1].picture.astype(float) + sources[0].ground) / 2
+    np.testing.assert_allclose(result[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1)
+
+
+def test_colours_between_pixels_are_bicubic(
+    views: list[View], sources: list[WarpSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a pixel aside, by Keys' kernel with a = -.75: -3/32, 19/32, 19/32, -3/32."""
+    oracle(monkeypatch, 0.5, (20.0, 0.0))
+    result, picture = warped(views[0].pose, sources[0]), sources[0].picture.astype(float)
+    expected = (19 * (picture[:, 1:-2] + picture[:, 2:-1]) - 3 * (picture[:, :-3] + picture[:, 3:])) / 32
+    np.testing.assert_allclose(result[2:-2, 3:-4], expected.clip(0, 255)[2:-2, 2:-2], atol=1)
 
 
 def test_a_photo_that_shows_none_of_the_target_still_gives_the_ground(

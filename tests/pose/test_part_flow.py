@@ -22,7 +22,7 @@ from standing import (
     shape,
 )
 
-from imagpose.pose import KEYPOINT_NAMES, Pose
+from imagpose.pose import KEYPOINT_NAMES, Pose, part_flow
 from imagpose.pose.body_parts import find_body
 from imagpose.pose.part_flow import PART_NUMBERS, PartFlow, PartView, find_part_flow
 
@@ -106,6 +106,12 @@ def test_the_near_leg_is_before_the_other() -> None:
     for yaw, side in ((0.4, "right"), (-0.4, "left")):
         crossed = looking(yaw) | {"left_ankle": (70, 236), "right_ankle": (106, 236)}
         assert shown(first_flow(pose(crossed), source), 88, 210) == f"{side}_lower_leg"
+
+
+def test_a_trunk_seen_right_from_the_side_is_not_mirrored() -> None:
+    found = first_flow(pose(from_the_side(np.pi / 2)), cut(drawn(STANDING), pose(STANDING)))
+    trunk = found.parts == PART_NUMBERS["trunk"]
+    assert trunk.sum() > 500 and not found.turned_away[trunk].any()
 
 
 def test_a_trunk_seen_from_behind_is_mirrored() -> None:
@@ -205,6 +211,27 @@ def test_off_the_person_the_flow_goes_on_from_the_nearest_part() -> None:
         places = found.flow[:, rows[nearest], columns[nearest]] + np.stack([x - columns[nearest], y - rows[nearest]])
         limits = np.array([WIDTH + 20, HEIGHT + 20])
         assert np.abs(places.T.clip(-20, limits) - found.flow[:, y, x]).max(axis=1).min() < 1e-3
+
+
+def test_what_differs_from_the_ground_by_thirteen_levels_is_the_person() -> None:
+    """16 of the trunk's 24 pixels from its axis; within .55 radii it is a part whatever its colour."""
+    faint, strong = (
+        cut(drawn(STANDING, **dict.fromkeys(("trunk", "head"), (20 + levels, 20, 20))), pose(STANDING))
+        for levels in (12, 13)
+    )
+    assert (shown(faint, 104, 100), shown(strong, 104, 100)) == ("ground", "trunk")
+    assert shown(faint, 98, 100) == shown(strong, 98, 100) == "trunk"
+
+
+def test_a_part_hides_those_behind_it_within_three_quarters_of_its_radius() -> None:
+    """Pixels of a part behind at .5, and of one before it at other distances, in radii."""
+    before = np.array([[0.4, 0.7, 0.8, 1.2, 1.6]], np.float32)
+    box = (slice(0, 1), slice(0, 5))
+    behind = np.full((1, 5), 0.5, np.float32)
+    found = part_flow._find_parts([(3, box, behind), (7, box, before)], np.ones((1, 5), bool))
+    assert found.tolist() == [[7, 7, 3, 3, 3]]
+    alone = part_flow._find_parts([(7, box, before)], np.array([[False, False, True, True, True]]))
+    assert alone.tolist() == [[7, 0, 7, 7, 0]]  # beyond .55 radii only what is no ground; beyond 1.55 nothing
 
 
 def test_the_ground_is_laid_between_what_is_known() -> None:

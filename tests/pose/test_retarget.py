@@ -20,6 +20,7 @@ from imagpose.pose.retarget import (
     normalized,
     pooled_body,
     retarget,
+    retarget_sequence,
     seen_features,
 )
 from retargeting_examples import make_batch, make_groups
@@ -228,6 +229,15 @@ def test_the_person_can_keep_the_place_and_size_of_the_source(whole):
         half = retarget(own, [smaller], place="source").keypoints
         np.testing.assert_allclose(half[:, :2], result[:, :2] / 2, atol=0.01)
     assert np.abs(found).mean() < 0.06  # of the height
+
+
+def test_one_frame_of_another_size_does_not_change_the_size_of_a_film(whole):
+    """Everything is scaled by the median of the frames' heights; the bodies do not depend on sizes."""
+    own, sources = pose(whole.target[0]), sources_of(whole, 0)
+    far = own.resize(WIDTH // 4, HEIGHT // 4).crop(0, 0, WIDTH, HEIGHT)
+    plain, *_ = retarget_sequence([own] * 5, sources, place="source")
+    mixed, *_ = retarget_sequence([own, own, far, own, own], sources, place="source")
+    np.testing.assert_allclose(mixed.keypoints, plain.keypoints, atol=0.1)
 
 
 def test_the_place_of_a_source_that_is_cut_off_is_that_of_its_neck(whole):

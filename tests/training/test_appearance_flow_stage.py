@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from imagpose.models.appearance_flow import AppearanceFlow, FoundFlow
 from imagpose.people import View
 from imagpose.people.render_set import render_identity
 from imagpose.pose import KEYPOINT_NAMES, Pose
+from imagpose.training import appearance_flow as training
 from imagpose.training.appearance_flow import (
     AppearanceFlowConfig,
     AppearanceFlowStage,
@@ -31,6 +32,7 @@ from imagpose.training.appearance_flow import (
     rendered_views,
     train_appearance_flow,
 )
+from imagpose.training.configs import RenderedPeopleConfig
 from imagpose.training.flow_examples import FlowView, find_true_flow, make_example, mirror, permute_colours
 
 HEIGHT, WIDTH, VIEWS = 256, 176, 2
@@ -103,10 +105,11 @@ def test_the_true_flow_is_where_the_source_shows_the_same_place(pair: list[FlowV
         np.testing.assert_allclose(flow[:, row, column], place, atol=0.05)
 
 
-def test_a_fold_that_lies_elsewhere_in_the_picture_moves_no_place(pair: list[FlowView]) -> None:
-    """Three cells of a source within 2 mm on the body, of which one is seen far from the two others."""
+@pytest.mark.parametrize("fold", [(60, 40), (10, 13)])
+def test_a_fold_that_lies_elsewhere_in_the_picture_moves_no_place(pair: list[FlowView], fold: tuple[int, int]) -> None:
+    """Three cells of a source within 2 mm on the body, of which one is seen more than two cells from the nearest."""
     places = np.array([(0, 0, 0), (0.001, 0, 0), (0.002, 0, 0)], np.float32)
-    rows, columns = np.array([10, 10, 60]), np.array([10, 11, 40])
+    rows, columns = np.array([10, 10, fold[0]]), np.array([10, 11, fold[1]])
     source = replace(pair[0], rows=rows, columns=columns, places=places, nearest=cKDTree(places))
     target = replace(pair[1], rows=rows[:1], columns=columns[:1], places=places[:1])
     flow, visible = find_true_flow(source, target)
@@ -254,6 +257,49 @@ def test_heads_count_four_times_and_hidden_places_in_colours_alone(pair: list[Fl
     weighted = {"error": 0.1, "coarse_error": 0.05, "matching": 0.15, "colour": 1.5, "outline": 2, "visibility": 0.3}
     total = sum(weight * float(parts[name]) for name, weight in weighted.items()) + 1.5 * float(parts["photometric"])
     assert float(loss) == pytest.approx(total, rel=1e-5)
+
+
+def test_errors_count_what_the_source_sees_and_visibility_counts_the_person(pair: list[FlowView]) -> None:
+    """By loops over cells, those of the coarse flow with the mean true flow of what the source sees in them."""
+    example, rng = make_example(*pair), torch.Generator().manual_seed(0)
+    assert example is not None
+    drawn = [60 * torch.rand(1, *size, generator=rng) for size in ((2, 128, 88), (2, 32, 22))]
+    logits = [torch.randn(1, 128, 88, generator=rng) for _ in range(2)]
+    matching = torch.full((1, 704, 704), -np.log(704))
+    _, parts = flow_loss(FoundFlow(drawn[0], *logits, drawn[1], matching), example)
+    flow, coarse = (own[0].double().numpy() for own in drawn)
+    true, visible, coverage = (example[name][0].double().numpy() for name in ("true_flow", "visible", "coverage"))
+    error = np.sqrt(((flow - true) ** 2).sum(axis=0) + 0.01)
+    assert float(parts["error"]) == pytest.approx((error * visible).sum() / visible.sum(), rel=1e-4)
+    sums = np.zeros(2)
+    for row in range(32):
+        for column in range(22):
+            cells = np.s_[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+            if seen := visible[cells].sum():
+                mean = (true[(slice(None), *cells)] * visible[cells]).sum(axis=(1, 2)) / seen
+                sums += np.sqrt(((coarse[:, row, column] - mean) ** 2).sum() + 0.01) * seen / 16, seen / 16
+    assert float(parts["coarse_error"]) == pytest.approx(sums[0] / sums[1], rel=1e-3)
+    for name, own, truth, counted in (
+        ("outline", logits[0], coverage, np.ones_like(coverage)), ("visibility", logits[1], visible, coverage),
+    ):  # fmt: skip
+        share = 1 / (1 + np.exp(-own[0].double().numpy()))
+        entropy = -truth * np.log(share) - (1 - truth) * np.log(1 - share)
+        assert float(parts[name]) == pytest.approx((entropy * counted).sum() / counted.sum(), rel=1e-4), name
+
+
+def test_groups_are_of_people_who_follow_one_another(values: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of four people at a time, each group for two steps; the third is the first again."""
+    shown: list[list[int]] = []
+
+    def rendered_group(config: RenderedPeopleConfig, seeds: Sequence[int]) -> list[list[FlowView]]:
+        shown.append(list(seeds))
+        return rendered_views(config, seeds)
+
+    monkeypatch.setattr(training, "rendered_views", rendered_group)
+    stage = AppearanceFlowStage(AppearanceFlowConfig.model_validate(values | {"group": 2}))
+    for step in range(6):
+        stage.items(step, range(1))
+    assert shown == [[0, 1], [2, 3], [0, 1]]
 
 
 def test_the_loss_of_one_pair_falls_and_all_weights_move(stage: AppearanceFlowStage) -> None:

@@ -261,10 +261,10 @@ def test_seconds_are_those_of_a_call_divided_by_its_pictures(data, monkeypatch, 
         return []
 
     monkeypatch.setattr(measured, "answer_requests", slow)
-    planned = scenario_requests(data, ("T1", "star"))
+    requested = scenario_requests(data, ("T1", "star"))
     asked = {
-        "T1": planned["T1"][:2],
-        "star": [request for request in planned["star"] if len(request.poses) == 3][:2],
+        "T1": requested["T1"][:2],
+        "star": [request for request in requested["star"] if len(request.poses) == 3][:2],
     }
     found = measured.seconds_per_picture(copying, asked, PersonDataset(data, "test"), [Sampling(6), Sampling(12)])
     assert {key: seconds.tolist() for key, seconds in found.items()} == {

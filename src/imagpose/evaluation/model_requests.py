@@ -102,7 +102,7 @@ class ModelEvaluation:
     Attributes:
         model: `"mini"`, the folder of a saved pipeline, or a Hub id.
         data: a data set of `imagpose prepare` with a split "test".
-        scenarios: of "T1", "T2", "T3", "star" and "S:T", see `plan_requests`.
+        scenarios: of "T1", "T2", "T3", "star" and "S:T", see `requests_of_pairs`.
         grids: each scenario is asked for on each of them.
         pairs: CSV with the columns `source,target`; None: `pairs-test.csv` of the data set, or else all pairs by the
             field's rule.
@@ -176,18 +176,18 @@ def ask(evaluation: ModelEvaluation) -> Asked:
     if evaluation.limit is not None and evaluation.limit < len(listed):
         chosen = set(sample_pairs(listed, evaluation.limit))
         listed = [pair for pair in listed if pair in chosen]
-    planned = {
-        method_name(scenario, grid): plan_requests(scenario, listed, views, grid)
+    found = {
+        method_name(scenario, grid): requests_of_pairs(scenario, listed, views, grid)
         for grid in evaluation.grids
         for scenario in evaluation.scenarios
     }
-    for name, (own, _) in planned.items():
+    for name, (own, _) in found.items():
         if not own:
             raise TooFewViewsError(
                 f"scenario {name}: no pair of the list can be asked for, its identities have too few views"
             )
-    requests = {name: own for name, (own, _) in planned.items()}
-    return Asked(dataset, listed, requests, {name: left for name, (_, left) in planned.items()})
+    requests = {name: own for name, (own, _) in found.items()}
+    return Asked(dataset, listed, requests, {name: left for name, (_, left) in found.items()})
 
 
 def _listed_pairs(evaluation: ModelEvaluation) -> list[ViewPair]:
@@ -216,7 +216,7 @@ def check_pairs(pairs: Sequence[ViewPair], views: Mapping[str, Sequence[str]]) -
     refuse(mixed, "pairs of two identities")
 
 
-def plan_requests(
+def requests_of_pairs(
     scenario: str, pairs: Sequence[ViewPair], views: Mapping[str, Sequence[str]], grid: ViewGrid = PAPER_GRID
 ) -> tuple[list[DatasetRequest], int]:
     """What is asked of the model for a list of pairs, on canvases of V slots.

@@ -3,7 +3,7 @@
 import pytest
 
 from imagpose.data.pairs import read_view_pairs, write_pairs
-from imagpose.evaluation.model_requests import DatasetRequest, check_pairs, plan_requests
+from imagpose.evaluation.model_requests import DatasetRequest, check_pairs, requests_of_pairs
 from imagpose.views import ViewGrid
 
 VIEWS = {"ann": [f"ann/{view}" for view in "abcde"], "bo": ["bo/x", "bo/y", "bo/z"]}
@@ -12,13 +12,13 @@ PAIRS = [("ann/b", "ann/a"), ("bo/x", "bo/y"), ("ann/b", "ann/d"), ("ann/b", "an
 
 def test_t1_and_t2_take_one_pair_each():
     for scenario in ("T1", "T2"):
-        requests, left_out = plan_requests(scenario, PAIRS, VIEWS)
+        requests, left_out = requests_of_pairs(scenario, PAIRS, VIEWS)
         assert requests == [DatasetRequest(scenario, (source,), (target,)) for source, target in PAIRS]
         assert left_out == 0
 
 
 def test_t3_adds_other_views_that_are_not_the_target():
-    requests, left_out = plan_requests("T3", PAIRS, VIEWS)
+    requests, left_out = requests_of_pairs("T3", PAIRS, VIEWS)
     assert [request.sources for request in requests] == [
         ("ann/b", "ann/c", "ann/d"), ("ann/b", "ann/a", "ann/c"), ("ann/b", "ann/a", "ann/d"),
         ("ann/b", "ann/a", "ann/c"),
@@ -28,7 +28,7 @@ def test_t3_adds_other_views_that_are_not_the_target():
 
 
 def test_star_asks_for_three_targets_of_a_source_at_a_time():
-    requests, left_out = plan_requests("star", PAIRS, VIEWS)
+    requests, left_out = requests_of_pairs("star", PAIRS, VIEWS)
     assert [(request.sources, request.targets) for request in requests] == [
         (("ann/b",), ("ann/a", "ann/d", "ann/c")), (("ann/b",), ("ann/e",)), (("bo/x",), ("bo/y",)),
     ]  # fmt: skip
@@ -37,7 +37,7 @@ def test_star_asks_for_three_targets_of_a_source_at_a_time():
 
 
 def test_three_poses_share_the_canvas_of_star_even_where_the_list_has_fewer():
-    requests, _ = plan_requests("star", PAIRS, VIEWS)
+    requests, _ = requests_of_pairs("star", PAIRS, VIEWS)
     assert [request.companions for request in requests] == [(), ("ann/a", "ann/c"), ("bo/z",)]
     assert requests[1].poses == ("ann/e", "ann/a", "ann/c") and requests[1].pairs == [("ann/b", "ann/e")]
     assert all(set(own.companions).isdisjoint({*own.sources, *own.targets}) for own in requests)
@@ -47,18 +47,18 @@ def test_the_scenarios_fill_other_grids():
     views = {"ann": [f"ann/{view}" for view in "abcdefghij"], "bo": VIEWS["bo"]}
     pairs = [("ann/b", f"ann/{view}") for view in "acdefghij"] + [("bo/x", "bo/y")]
     grid = ViewGrid(3, 3)
-    star, _ = plan_requests("star", pairs, views, grid)
+    star, _ = requests_of_pairs("star", pairs, views, grid)
     assert [len(own.targets) for own in star] == [8, 1, 1] and star[1].poses == tuple(
         f"ann/{view}" for view in "jacdefgh"
     )
-    three, left_out = plan_requests("T3", pairs, views, grid)
+    three, left_out = requests_of_pairs("T3", pairs, views, grid)
     assert {len(own.sources) for own in three} == {8} and left_out == 1
-    assert {own.grid for own in (*star, *three, *plan_requests("T1", pairs, views, grid)[0])} == {grid}
-    assert star[0].name == "star on 3x3" and plan_requests("T1", pairs, views)[0][0].name == "T1"
+    assert {own.grid for own in (*star, *three, *requests_of_pairs("T1", pairs, views, grid)[0])} == {grid}
+    assert star[0].name == "star on 3x3" and requests_of_pairs("T1", pairs, views)[0][0].name == "T1"
 
 
 def test_a_request_of_two_sources_and_three_targets():
-    requests, left_out = plan_requests("2:3", PAIRS, VIEWS, ViewGrid(2, 3))
+    requests, left_out = requests_of_pairs("2:3", PAIRS, VIEWS, ViewGrid(2, 3))
     assert left_out == 1  # bo has three views
     assert [(own.sources, own.targets, own.companions) for own in requests] == [
         (("ann/b", "ann/e"), ("ann/a", "ann/d", "ann/c"), ()),
@@ -68,7 +68,7 @@ def test_a_request_of_two_sources_and_three_targets():
 
 def test_requests_are_filled_and_no_target_is_asked_for_twice():
     views = {"ann": [f"ann/{view}" for view in "abcdef"], "bo": ["bo/x", "bo/y", "bo/z"]}
-    requests, left_out = plan_requests("1:3", PAIRS, views, ViewGrid(2, 2))
+    requests, left_out = requests_of_pairs("1:3", PAIRS, views, ViewGrid(2, 2))
     assert [(own.sources, own.targets, own.companions) for own in requests] == [
         (("ann/b",), ("ann/a", "ann/d", "ann/c"), ()), (("ann/b",), ("ann/e", "ann/f"), ("ann/a",)),
     ]  # fmt: skip
@@ -81,7 +81,7 @@ def test_requests_are_filled_and_no_target_is_asked_for_twice():
 
 def test_every_request_and_sample_has_noise_of_its_own():
     requests = [
-        request for scenario in ("T1", "T2", "T3", "star") for request in plan_requests(scenario, PAIRS, VIEWS)[0]
+        request for scenario in ("T1", "T2", "T3", "star") for request in requests_of_pairs(scenario, PAIRS, VIEWS)[0]
     ]
     seeds = [request.seed(number) for request in requests for number in range(3)]
     assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**56 for seed in seeds)
@@ -121,4 +121,4 @@ def test_pairs_must_be_of_one_known_identity():
         check_pairs([("ann/a", "bo/x")], VIEWS)
     for scenario in ("T4", "1:0", "1-8", ":3", "1:8:2"):
         with pytest.raises(ValueError, match=f"scenario '{scenario}': T1, T2, T3, star expected, or sources:targets"):
-            plan_requests(scenario, PAIRS, VIEWS)
+            requests_of_pairs(scenario, PAIRS, VIEWS)

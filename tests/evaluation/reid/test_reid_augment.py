@@ -1,4 +1,4 @@
-"""Sets enlarged by generated pictures: what is planned, written, refused, continued; what third-party code reads."""
+"""Sets enlarged by generated pictures: what is wanted, written, refused, continued; what third-party code reads."""
 
 import csv
 import glob
@@ -18,8 +18,8 @@ from imagpose.evaluation.reid import drawing
 from imagpose.evaluation.reid.augment import augment_set, augment_with_model
 from imagpose.evaluation.reid.drawing import Drawing, find_poses, open_drawing
 from imagpose.evaluation.reid.gate import Augmentation
-from imagpose.evaluation.reid.plan import counts_per_identity, plan_groups
 from imagpose.evaluation.reid.shortcut import real_or_generated
+from imagpose.evaluation.reid.wanted import counts_per_identity, wanted_groups
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import Pose
 from imagpose.provenance import read_marks
@@ -74,7 +74,7 @@ def test_the_plan_fills_the_set_with_poses_of_others(root):
     real = subset(full, 0.5, 0)
     counts = counts_per_identity(real, None, len(full) + 3)
     assert sum(counts.values()) == len(full) + 3 - len(real) and max(counts.values()) - min(counts.values()) <= 1
-    groups = plan_groups(real, {own.file.name for own in real}, counts, "donor", seed=0)
+    groups = wanted_groups(real, {own.file.name for own in real}, counts, "donor", seed=0)
     names = [own.name for group in groups for own in group.pictures]
     assert len(set(names)) == len(names) == sum(counts.values())
     assert Counter(group.identity for group in groups for _ in group.pictures) == counts
@@ -83,16 +83,16 @@ def test_the_plan_fills_the_set_with_poses_of_others(root):
         for own in group.pictures:
             assert own.donor in real and own.donor.identity != group.identity
             assert f"{group.identity:04d}_c{own.donor.camera}s1_9" in own.name
-    many = plan_groups(real, {own.file.name for own in real}, dict.fromkeys(counts, 30), "source", seed=1)
+    many = wanted_groups(real, {own.file.name for own in real}, dict.fromkeys(counts, 30), "source", seed=1)
     assert not [own for group in many for own in group.pictures if own.donor.identity == group.identity]
-    again = plan_groups(real, {own.file.name for own in real}, counts, "donor", seed=0)
-    assert again == groups != plan_groups(real, {own.file.name for own in real}, counts, "donor", seed=1)
-    new = plan_groups(real, {own.file.name for own in real}, counts, "new", seed=0)
+    again = wanted_groups(real, {own.file.name for own in real}, counts, "donor", seed=0)
+    assert again == groups != wanted_groups(real, {own.file.name for own in real}, counts, "donor", seed=1)
+    new = wanted_groups(real, {own.file.name for own in real}, counts, "new", seed=0)
     assert {own.camera for group in new for own in group.pictures} == {3}
     with pytest.raises(ValueError, match="--per-identity"):
         counts_per_identity(full, None, len(full))
     with pytest.raises(ValueError, match="known pose"):
-        plan_groups(real, set(), counts, "source", 0)
+        wanted_groups(real, set(), counts, "source", 0)
 
 
 def test_the_enlarged_set_is_a_whole_one_and_says_what_is_generated(root, tmp_path):
@@ -210,7 +210,7 @@ def test_pictures_of_somebody_else_or_in_another_pose_are_refused_and_counted(ro
     asked = [next(iter(pose.values()))]
     monkeypatch.setattr("imagpose.evaluation.reid.gate.find_keypoints", found)
     monkeypatch.setattr(
-        "imagpose.evaluation.reid.plan.np.random.default_rng", lambda *_: np.random.Generator(np.random.PCG64(0))
+        "imagpose.evaluation.reid.wanted.np.random.default_rng", lambda *_: np.random.Generator(np.random.PCG64(0))
     )
     same = dict.fromkeys(pose, asked[0])
     report = augment_set(

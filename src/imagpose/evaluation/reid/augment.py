@@ -39,8 +39,8 @@ from imagpose.evaluation.model_requests import model_mark
 from imagpose.evaluation.reid.drawing import Draw, Drawing, find_poses, open_drawing, size_of
 from imagpose.evaluation.reid.evaluate import Embed, open_embedder
 from imagpose.evaluation.reid.gate import Augmentation, Gate
-from imagpose.evaluation.reid.plan import PlannedGroup, PlannedPicture, counts_per_identity, grouped, plan_groups
 from imagpose.evaluation.reid.shortcut import real_or_generated
+from imagpose.evaluation.reid.wanted import WantedGroup, WantedPicture, counts_per_identity, grouped, wanted_groups
 from imagpose.io import clear_partial_files, locked_folder, partial_file, read_json, write_json, write_text
 from imagpose.models.folder import model_name
 from imagpose.outputs import check_output_folder, check_unclaimed, claim_folder
@@ -97,12 +97,12 @@ def augment_set(
 
     Raises:
         ValueError: the folder holds something else or was begun with other settings; see `Augmentation.check`,
-            `plan_groups` and `list_pictures`.
+            `wanted_groups` and `list_pictures`.
         OSError: it cannot be written, or another process writes it.
     """
     root, out = Path(root), Path(out)
     full, real, counts = _beginning(root, out, asked, embed is not None)
-    groups = plan_groups(real, set(poses), counts, asked.camera, asked.seed)
+    groups = wanted_groups(real, set(poses), counts, asked.camera, asked.seed)
     with locked_folder(out):
         claim_folder(out, {**asdict(asked), **settings, "data": str(root.resolve()), "pictures": len(full)})
         rows = _read_rows(out / UNFINISHED) if not (out / MANIFEST).is_file() else None
@@ -193,7 +193,7 @@ def _seen_identities(seen: str, full: Sequence[ReidPicture], real: Sequence[Reid
 
 
 def _draw_groups(
-    groups: Sequence[PlannedGroup],
+    groups: Sequence[WantedGroup],
     draw: Draw,
     poses: Mapping[str, Pose],
     gate: Gate,
@@ -218,20 +218,20 @@ def _draw_groups(
     for group, pictures in zip(groups, drawn, strict=True):
         asked = [poses[own.donor.file.name] for own in group.pictures]
         scores = gate.scores(pictures, [group.identity] * len(pictures), asked)
-        for planned, picture, own in zip(group.pictures, pictures, scores, strict=True):
+        for wanted, picture, own in zip(group.pictures, pictures, scores, strict=True):
             reason = gate.refuses(group.identity, own)
             if not reason:
-                file = out / FOLDERS["train"] / planned.name
+                file = out / FOLDERS["train"] / wanted.name
                 save_generated(picture, file, Origin(model=model, seed=group.seed), jpeg=_as_source(group.source.file))
-            rows.append({**_row(group, planned, seen), **own, _REASON: reason})
+            rows.append({**_row(group, wanted, seen), **own, _REASON: reason})
     return rows
 
 
-def _row(group: PlannedGroup, planned: PlannedPicture, seen: set[int] | None) -> dict[str, Any]:
+def _row(group: WantedGroup, wanted: WantedPicture, seen: set[int] | None) -> dict[str, Any]:
     saw = "unknown" if seen is None else "yes" if group.identity in seen else "no"
     return {
-        "file": planned.name, "identity": group.identity, "camera": planned.camera, "source": group.source.file.name,
-        "pose_donor": planned.donor.file.name, "seed": group.seed, "generator_saw": saw,
+        "file": wanted.name, "identity": group.identity, "camera": wanted.camera, "source": group.source.file.name,
+        "pose_donor": wanted.donor.file.name, "seed": group.seed, "generator_saw": saw,
     }  # fmt: skip
 
 
@@ -285,8 +285,8 @@ def _as_csv(
     return text.getvalue()
 
 
-def _finish(out: Path, groups: Sequence[PlannedGroup], rows: list[dict[str, Any]], real: Sequence[ReidPicture]) -> None:
-    """Write the manifest and what goes with it, in the plan's order; then the set is finished."""
+def _finish(out: Path, groups: Sequence[WantedGroup], rows: list[dict[str, Any]], real: Sequence[ReidPicture]) -> None:
+    """Write the manifest and what goes with it, in the groups' order; then the set is finished."""
     by_name = {row["file"]: row for row in rows}
     ordered = [by_name[own.name] for group in groups for own in group.pictures]
     kept = [row for row in ordered if not row[_REASON]]

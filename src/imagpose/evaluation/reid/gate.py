@@ -11,7 +11,7 @@ from PIL import Image
 
 from imagpose.data.reid import ReidPicture, labels_of
 from imagpose.evaluation.reid.evaluate import Embed, embed_files
-from imagpose.evaluation.reid.plan import CAMERAS
+from imagpose.evaluation.reid.wanted import CAMERAS
 from imagpose.judges.pose import find_keypoints
 from imagpose.metrics.keypoints import counted_points, pck
 from imagpose.pose import Pose
@@ -25,7 +25,7 @@ class Augmentation:
         subset, seed: share of the real pictures that is used, see `data.reid.subset`; the seed also draws sources, donors
             and noise.
         per_identity: generated pictures of each identity; None: as many as fill the subset to the full set.
-        camera: see `plan.CAMERAS`.
+        camera: see `wanted.CAMERAS`.
         min_identity: least cosine to the person's nearest real picture; None: no bound. With a network, a picture whose
             nearest real picture shows somebody else is refused in any case.
         min_pose: least share of key points that are where they were asked for (PCK@0.1); None: no bound.

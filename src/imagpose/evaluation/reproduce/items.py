@@ -250,9 +250,9 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     measuring = measuring.of_model(model)
     samplings = [replace(measuring.sampling, steps=number) for number in steps]
     asked = ask(ModelEvaluation(model, measuring.data, ("T1", "star"), limit=measuring.limit))
-    planned = asked.requests
-    full = [request for request in planned["star"] if len(request.poses) == PAPER_GRID.num_views - 1]
-    counts = {"T1": len(planned["T1"]), "star": len(full)}
+    requested = asked.requests
+    full = [request for request in requested["star"] if len(request.poses) == PAPER_GRID.num_views - 1]
+    counts = {"T1": len(requested["T1"]), "star": len(full)}
     if min(counts.values()) < requests:
         raise ValueError(
             f"{requests} requests are to be timed; the pairs make {counts['T1']} of one pose and {counts['star']} of three"
@@ -263,7 +263,7 @@ def figure8(measuring: Measuring, model: str, steps: Sequence[int], requests: in
     ]
     if not process_state().is_main_process:  # processes that time at once would slow each other down
         return ""
-    timed = {"T1": planned["T1"][:requests], "star": full[:requests]}
+    timed = {"T1": requested["T1"][:requests], "star": full[:requests]}
     pipeline = load_pipeline(model, measuring.sampling.scheduler, None, "fp32", "torch")
     seconds = seconds_per_picture(pipeline, timed, asked.dataset, samplings)
     longest = float(np.median(seconds["T1", samplings[steps.index(max(steps))]]))

@@ -15,7 +15,7 @@ _AT_ONCE = 3  # poses of one source: what a 2x2 canvas holds beside it
 
 
 @dataclass(frozen=True)
-class PlannedPicture:
+class WantedPicture:
     """One picture to generate.
 
     Attributes:
@@ -30,7 +30,7 @@ class PlannedPicture:
 
 
 @dataclass(frozen=True)
-class PlannedGroup:
+class WantedGroup:
     """Pictures of one person that are drawn together.
 
     Attributes:
@@ -42,7 +42,7 @@ class PlannedGroup:
 
     identity: int
     source: ReidPicture
-    pictures: tuple[PlannedPicture, ...]
+    pictures: tuple[WantedPicture, ...]
     seed: int
 
 
@@ -66,9 +66,9 @@ def counts_per_identity(real: Sequence[ReidPicture], per_identity: int | None, f
     return {identity: each + (place < more) for place, identity in enumerate(identities)}
 
 
-def plan_groups(
+def wanted_groups(
     real: Sequence[ReidPicture], with_pose: set[str], counts: dict[int, int], camera: str, seed: int
-) -> list[PlannedGroup]:
+) -> list[WantedGroup]:
     """The groups of all identities, in the identities' order.
 
     Sources are drawn from the person's real pictures, those with a known pose first; donors from those of all others.
@@ -85,7 +85,7 @@ def plan_groups(
     """
     new_camera = 1 + max(own.camera for own in real)
     donors = [own for own in real if own.file.name in with_pose]
-    groups: list[PlannedGroup] = []
+    groups: list[WantedGroup] = []
     for identity, count in counts.items():
         own = [picture for picture in real if picture.identity == identity]
         sources = [picture for picture in own if picture.file.name in with_pose] or own
@@ -96,19 +96,19 @@ def plan_groups(
         for start in range(0, count, _AT_ONCE):
             source = sources[rng.integers(len(sources))]
             pictures = tuple(
-                _planned(source, others[rng.integers(len(others))], number, camera, new_camera)
+                _wanted(source, others[rng.integers(len(others))], number, camera, new_camera)
                 for number in range(start, min(start + _AT_ONCE, count))
             )
-            groups.append(PlannedGroup(identity, source, pictures, int(rng.integers(2**31))))
+            groups.append(WantedGroup(identity, source, pictures, int(rng.integers(2**31))))
     return groups
 
 
-def _planned(source: ReidPicture, donor: ReidPicture, number: int, camera: str, new_camera: int) -> PlannedPicture:
+def _wanted(source: ReidPicture, donor: ReidPicture, number: int, camera: str, new_camera: int) -> WantedPicture:
     labelled = {"source": source.camera, "donor": donor.camera, "new": new_camera}[camera]
-    return PlannedPicture(market_name(source.identity, labelled, GENERATED_FROM + number), labelled, donor)
+    return WantedPicture(market_name(source.identity, labelled, GENERATED_FROM + number), labelled, donor)
 
 
-def grouped(groups: Sequence[PlannedGroup], count: int) -> Iterator[Sequence[PlannedGroup]]:
+def grouped(groups: Sequence[WantedGroup], count: int) -> Iterator[Sequence[WantedGroup]]:
     """Groups some at a time."""
     for start in range(0, len(groups), count):
         yield groups[start : start + count]

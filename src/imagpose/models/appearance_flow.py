@@ -102,6 +102,8 @@ class AppearanceFlow(nn.Module):
         self.target_up, self.source_up = nn.Conv2d(coarse, middle, 1), nn.Conv2d(coarse, middle, 1)
         self.target_middle, self.source_middle = _Residual(middle), _Residual(middle)
         self.query, self.key = nn.Conv2d(middle, _MATCHED, 1), nn.Conv2d(middle, _MATCHED, 1)
+        # A new network has tau = 20 and rho = 1: a cosine of 1 outweighs one of 0 by e^20, the first place one that lies ten
+        # cells away by 26.
         self.log_tau, self.log_rho = nn.Parameter(torch.tensor(3.0)), nn.Parameter(torch.tensor(0.0))
         self.found_middle, self.found_fine = nn.Conv2d(middle, middle, 1), nn.Conv2d(fine, fine, 1)
         self.middle, self.middle_change = _Residual(middle), _zeroed(nn.Conv2d(middle, 2, 3, padding=1))
@@ -146,6 +148,7 @@ class AppearanceFlow(nn.Module):
             near = torch.exp(self.log_rho) * torch.log1p(apart / 4)
             log_matching = torch.log_softmax(torch.exp(self.log_tau) * queries.mT @ keys - near, dim=-1)
             best = middles.mT[log_matching.argmax(dim=-1)]
+            # Without gradient: p has losses of its own, M and R of `training.appearance_flow`.
             around = (middles.mT - best[:, :, None]).abs().amax(dim=-1) <= _AROUND
             weights = log_matching.detach().exp() * around
             mean = (weights / weights.sum(dim=-1, keepdim=True)) @ middles.mT

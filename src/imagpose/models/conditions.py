@@ -38,6 +38,7 @@ def image_condition(
     visible = mask.to(latents.dtype)[:, :, None, None, None]
     masked = torch.where(visible > 0, latents, stand_ins.to(latents.dtype))
     parts = torch.cat([masked, visible.expand(-1, -1, 1, *latents.shape[-2:])], dim=2)
+    # Of F_I all c + 1 channels, the mask alone (Table 2: B0 to B2), or none (Table 7: M1).
     return tile(parts[:, :, 2 * channels + 1 - in_channels :] if in_channels > channels else parts[:, :, :0], grid)
 
 

@@ -128,6 +128,7 @@ class CrossViewAttention(CheckpointedModule):
         views = torch.unflatten(hidden, 0, (-1, grid.num_views)) if self.views_in_batch else untile(hidden, grid)
         b, _, _, h, w = views.shape
         normed = self.norm(views.flatten(0, 1))
+        # Fig. 4: of each place a sequence of its own, as long as there are views; no place sees another.
         tokens = self.proj_in(rearrange(normed, "(b v) c h w -> (b h w) v c", b=b))
         for layer, slot_codes in zip(self.layers, self.slot_encoding(grid.num_views), strict=True):
             tokens = layer(tokens, slot_codes)

@@ -86,6 +86,7 @@ class FeatureTokens(WholeModel, ModelMixin, ConfigMixin):
         if texture_latents is None or texture_latents.shape[-2] % kernel or texture_latents.shape[-1] % kernel:
             given = None if texture_latents is None else tuple(texture_latents.shape)
             raise ValueError(f"texture latents are {given}; height and width must be multiples of {kernel}")
+        # F_L of Eq. 3: 512x512 pixels are 64x64 latents at a factor of 8, and 4x4 tokens.
         texture = self.texture(texture_latents).flatten(2).transpose(1, 2)
         features = torch.cat([tokens, texture], dim=1)
         return FeatureTokensOutput(features=features) if return_dict else (features,)

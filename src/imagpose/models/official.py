@@ -24,6 +24,7 @@ OFFICIAL_CROSS_VIEW = {
 }
 """Arguments of IMAGPoseUNet that make it compute what the published code does."""
 
+# Channels of conv_in: ours, and the paper's (§3.3), are noise, masked latents, mask; theirs noise, mask, masked latents.
 _OURS_FROM_THEIRS = (0, 1, 2, 3, 5, 6, 7, 8, 4)
 _THEIRS_FROM_OURS = (0, 1, 2, 3, 8, 4, 5, 6, 7)
 

@@ -27,7 +27,8 @@ def build_scheduler(
 ) -> DDIMScheduler:
     """DDIM over 1000 training steps.
 
-    Timesteps are spaced "trailing", so that sampling starts at the last, noisiest step whatever their number.
+    Timesteps are spaced "trailing", so that sampling starts at the last, noisiest step whatever their number. Source: Lin et
+    al., "Common diffusion noise schedules and sample steps are flawed", 2024, §3.3; zero terminal SNR is its §3.1.
 
     Args:
         prediction_type: what the UNet predicts.

@@ -275,6 +275,7 @@ class IMAGPoseUNet(WholeModel, UNet2DConditionModel, CacheMixin):
         self._check_size(sample, view_grid)
         given = sample, timestep
         if pose_features is not None:
+            # §3.4 adds F_P behind conv_in; to there it travels as further channels, see `PoseConv2d`.
             sample = torch.cat([sample, pose_features.to(sample.dtype)], dim=1)
         if self.config.view_layout == "batch":
             sample = untile(sample, view_grid).flatten(0, 1)

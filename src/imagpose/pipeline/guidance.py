@@ -65,6 +65,7 @@ class GuidedUNet:
             both = self._predict(t, torch.cat([canvases, canvases]), self._both, scale, branches=2)
             null, conditioned = both.chunk(2)
             self._difference, self._age = conditioned - null, 1
+            # Eq. 5; what the null branch lacks is `Sampling.guidance`'s.
             return null + scale * self._difference
         self._age += 1
         return self._predict(t, canvases, self._conditions, scale, branches=1) + (scale - 1) * self._difference

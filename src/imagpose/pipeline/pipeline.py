@@ -375,6 +375,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         predict = GuidedUNet(self.unet, self.backend, conditions, sampling, shares, self.guidance_scale)
         latents: torch.Tensor = noise * self.scheduler.init_noise_sigma
         if self.config.start_from == "image_condition":
+            # The first channels of F_I are the masked latents; see `conditions.noise_from`.
             shown = conditions.image[:, : noise.shape[1]].to(noise)
             latents = self.scheduler.add_noise(shown, noise, timesteps[:1].expand(len(noise)))
         finite = FiniteSteps()

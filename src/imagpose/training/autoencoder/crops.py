@@ -228,6 +228,7 @@ def noisy_latents(posterior: DiagonalGaussianDistribution, batch: Batch) -> torc
     """A sample of the posterior and noise of the batch's levels, in units of the means' spread; float32 (b, c, h, w)."""
     mean = posterior.mean.float()
     added = batch["noise_level"] * mean.detach().std()
+    # The posterior's noise and the added one are independent: their variances add up, and one draw serves both.
     latents: torch.Tensor = mean + (posterior.logvar.float().exp() + added.square()).sqrt() * batch["noise"]
     return latents
 

@@ -50,6 +50,7 @@ class AutoencoderStage(CropStage):
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         weights = batch["weights"]
         absolute, gradient = weighted_l1(output, pixels, weights), gradient_loss(output, pixels, weights)
+        # KL of N(mean, variance) from N(0, 1), a mean over latent values: Kingma and Welling, 2014, appendix B.
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         loss = absolute + config.gradient_weight * gradient + config.kl_weight * divergence
         scalars = {"l1": absolute, "gradient": gradient, "kl": divergence, "latent_std": mean.std()}

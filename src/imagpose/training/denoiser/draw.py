@@ -226,6 +226,7 @@ def draw_timesteps(uniform: np.ndarray, num_timesteps: int, recipe: Recipe) -> n
     "Scaling rectified flow transformers for high-resolution image synthesis", 2024, §5.3.2.
     """
     pure, shift = recipe.pure_noise_share, recipe.timestep_shift
+    # What lies above p of the draw, spread over [0, 1) again: one draw decides both.
     rest = np.maximum(uniform - pure, 0.0) / max(1.0 - pure, 1e-12)
     shifted = shift * rest / (1 + (shift - 1) * rest)
     timesteps = np.minimum((shifted * num_timesteps).astype(np.int64), num_timesteps - 1)

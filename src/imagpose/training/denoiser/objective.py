@@ -25,6 +25,7 @@ def predicted_latents(
 ) -> torch.Tensor:
     """The clean latents (b, ...) that a prediction for `noisy` stands for; from pure noise their conditional mean.
 
+    Source: Salimans and Ho, "Progressive distillation for fast sampling of diffusion models", 2022, §4.
     With noisy = a x + s e: x = a noisy - s v for the velocity v = a e - s x, x = (noisy - s e) / a for the noise.
     """
     kept = scheduler.alphas_cumprod.to(noisy)[timesteps].view(-1, *[1] * (noisy.ndim - 1))
@@ -103,6 +104,7 @@ def slot_mean(
     canvas_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean of errors (b, v, h, w) with the weights of slots and canvases that `denoising_loss` explains."""
+    # Of mean 1 over masks: a slot is visible with this share, so that a mean weight is 1 + share (w - 1).
     weights = torch.where(mask > 0, visible_weight, 1.0) / (1.0 + visible_share * (visible_weight - 1.0))
     if canvas_weights is not None:
         weights = weights * canvas_weights[:, None]

@@ -68,6 +68,7 @@ def consistent(
         timesteps: (b,).
         timestep_scaling: of the LCMScheduler that samples.
     """
+    # c_skip = d^2 / (u^2 + d^2), c_out = u / sqrt(u^2 + d^2), u the scaled timestep and d = .5, as LCMScheduler has them.
     scaled = timesteps.to(noisy).view(-1, 1, 1, 1, 1) * timestep_scaling
     total = scaled.square() + _SIGMA_DATA**2
     return _SIGMA_DATA**2 / total * noisy + scaled / total.sqrt() * clean

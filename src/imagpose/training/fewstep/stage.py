@@ -155,6 +155,8 @@ class FewStepStage(DenoiserStage):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """f(z, t), f(z', t') and their error, each (b, v, c, h, w); t is one of `looks` levels, t' the one before."""
         stride = len(self.scheduler.alphas_cumprod) // self.config.looks
+        # The levels that LCMScheduler samples from, with 50 looks 19, 39, ..., 999. Before the first lies timestep 0, where
+        # f is the identity: what all others have to agree with.
         start = (batch["timesteps"] // stride + 1) * stride - 1
         end = (start - stride).clamp(min=0)
         noisy = self.scheduler.add_noise(batch["latents"], batch["noise"], start)

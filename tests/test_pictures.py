@@ -1,3 +1,5 @@
+import base64
+import io
 import os
 import struct
 import zlib
@@ -8,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imagpose.pictures import encoded_picture, fit_view, load_picture, picture_size
+from imagpose.pictures import data_address, encoded_picture, fit_view, load_picture, picture_size
 from imagpose.pose import Pose, draw_skeleton
 
 
@@ -211,3 +213,13 @@ def test_an_encoded_picture_is_the_file_that_pillow_writes(tmp_path: Path, name:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
     picture.save(tmp_path / "written", name, **options)
     assert encoded_picture(picture, name, **options) == (tmp_path / "written").read_bytes()
+
+
+@pytest.mark.parametrize(("picture_format", "kind"), [("PNG", "image/png"), ("JPEG", "image/jpeg")])
+def test_an_address_holds_the_picture(picture_format: str, kind: str) -> None:
+    picture = Image.new("RGB", (20, 30), (200, 40, 30))
+    start, _, data = data_address(picture, picture_format).partition(",")
+    assert start == f"data:{kind};base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as found:
+        assert (found.format, found.size) == (picture_format, picture.size)
+        np.testing.assert_allclose(np.asarray(found), np.asarray(picture), atol=3)

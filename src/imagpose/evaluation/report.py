@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,7 +18,7 @@ from imagpose.evaluation.folders import ComparedPair
 from imagpose.evaluation.rows import METRICS, Metric, Row, cell_text
 from imagpose.io import write_json, write_text
 from imagpose.outputs import check_free_space, check_new_files, check_output_folder, check_unclaimed, staged_folder
-from imagpose.pictures import encoded_picture, load_picture
+from imagpose.pictures import data_address, load_picture
 from imagpose.version import __version__
 
 HOW_TO_READ = (
@@ -194,9 +193,8 @@ def _picture(path: Path, text: str) -> str:
     if picture.height > _HEIGHT:
         width = max(1, round(picture.width * _HEIGHT / picture.height))
         picture = picture.resize((width, _HEIGHT), Image.Resampling.LANCZOS)
-    data = base64.b64encode(encoded_picture(picture, "PNG", optimize=True)).decode("ascii")
     size = f'width="{picture.width}" height="{picture.height}"'
-    return f'<img src="data:image/png;base64,{data}" {size} alt="{escape(text)}">'
+    return f'<img src="{data_address(picture, "PNG", optimize=True)}" {size} alt="{escape(text)}">'
 
 
 def pair_table(pairs: Sequence[ComparedPair], values: dict[str, np.ndarray]) -> pyarrow.Table:

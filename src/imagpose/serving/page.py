@@ -1,13 +1,12 @@
 """The demonstration's page: one HTML file that holds its pictures, for any screen, without scripts or other files."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from PIL import Image
 
-from imagpose.pictures import encoded_picture
+from imagpose.pictures import data_address
 from imagpose.provenance import generated_by
 
 
@@ -148,9 +147,9 @@ def _card(comparison: Comparison, number: int) -> str:
 
 
 def _figure(picture: Image.Image, caption: str, text: str | None = None, kind: str = "") -> str:
-    css = f' class="{kind}"' if kind else ""
+    css, address = f' class="{kind}"' if kind else "", data_address(picture, "PNG", optimize=True)
     return (
-        f'<figure{css}><img src="{_inline(picture)}" width="{picture.width}" height="{picture.height}"'
+        f'<figure{css}><img src="{address}" width="{picture.width}" height="{picture.height}"'
         f' alt="{escape(text or caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
     )
 
@@ -166,7 +165,3 @@ def _slots(roles: Sequence[Sequence[str]]) -> str:
 
 def _anchor(example: Example) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in example.name.lower()).strip("-")
-
-
-def _inline(picture: Image.Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(encoded_picture(picture, "PNG", optimize=True)).decode("ascii")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from imagpose.pictures import encoded_picture, load_picture
+from imagpose.pictures import data_address, load_picture
 from imagpose.pose import Pose, PoseOptions, draw_skeleton, to_openpose
 from imagpose.serving.animate import animate_inputs
 from imagpose.serving.film_places import FilmPlaces
@@ -132,7 +131,7 @@ def watch(order: Order, settings: GenerateSettings, job: Job) -> Watch:
 
     def tell(done: int, total: int, new: Mapping[int, Image.Image]) -> None:
         for number, picture in new.items():
-            previews[number] = _inline(picture)
+            previews[number] = _preview(picture)
         job.news = {"step": done, "steps": total, "previews": list(previews)}
 
     watching = Watch(order.inputs, settings, job.check, tell)
@@ -148,14 +147,14 @@ def _telling(places: FilmPlaces, job: Job) -> Callable[[int, int], None]:
         job.check()
         frames = sum(1 for _ in places.frames.glob("frame-*.png"))
         if frames > shown["frames"]:
-            shown.update(frames=frames, previews=[_inline(load_picture(places.frame(frames - 1)))])
+            shown.update(frames=frames, previews=[_preview(load_picture(places.frame(frames - 1)))])
         job.news = {"step": done, "steps": total, **shown}
 
     return tell
 
 
-def _inline(picture: Image.Image) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(encoded_picture(picture, "JPEG", quality=80)).decode("ascii")
+def _preview(picture: Image.Image) -> str:
+    return data_address(picture, "JPEG", quality=80)
 
 
 def write_archive(archive: Path, order: Order | FilmOrder, files: Sequence[Path], sequence: Path | None = None) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagpose.models import IMAGPoseUNet
+from imagpose.models.unet import IMAGPoseUNet
 
 SMALL = {
     "in_channels": 9,

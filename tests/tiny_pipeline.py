@@ -9,8 +9,10 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
-from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
+from imagpose.models.feature_tokens import FeatureTokens
+from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.scheduler import build_scheduler
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pose import Pose
 

@@ -6,8 +6,10 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
-from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
+from imagpose.models.feature_tokens import FeatureTokens
+from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.scheduler import build_scheduler
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline import IMAGPosePipeline
 
 HEIGHT, WIDTH = 32, 16

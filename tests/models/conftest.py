@@ -8,7 +8,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from imagpose.models import CrossViewAttention, IMAGPoseUNet
+from imagpose.models.cross_view import CrossViewAttention
+from imagpose.models.unet import IMAGPoseUNet
 from small_unet import build_small_unet
 
 STABLE_DIFFUSION = {

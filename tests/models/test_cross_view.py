@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from imagpose.models import CrossViewAttention
+from imagpose.models.cross_view import CrossViewAttention
 from imagpose.views import ViewGrid
 
 CHANNELS, HEADS, GROUPS = 8, 2, 4

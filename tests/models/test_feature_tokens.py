@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from imagpose.models import FeatureTokens
+from imagpose.models.feature_tokens import FeatureTokens
 
 
 @torch.no_grad()

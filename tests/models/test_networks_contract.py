@@ -15,8 +15,11 @@ from diffusers import FasterCacheConfig, FirstBlockCacheConfig, MagCacheConfig, 
 from diffusers.utils import BaseOutput
 
 from imagpose import __version__
-from imagpose.models import FeatureTokens, IMAGPoseUNet, PatchAutoencoderKL, PoseEncoder
+from imagpose.models.autoencoder import PatchAutoencoderKL
+from imagpose.models.feature_tokens import FeatureTokens
+from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import PRESETS, build_denoiser
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.views import ViewGrid
 
 BuildUNet = Callable[..., IMAGPoseUNet]

@@ -9,7 +9,7 @@ import published
 import pytest
 import torch
 
-from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
+from imagpose.models.feature_tokens import FeatureTokens
 from imagpose.models.official import (
     OFFICIAL_CROSS_VIEW,
     denoiser_from_official,
@@ -19,7 +19,9 @@ from imagpose.models.official import (
     texture_from_official,
     texture_to_official,
 )
+from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import build_denoiser
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.views import ViewGrid
 
 WIDTHS, CONTEXT = (32, 32, 64, 64), 24

@@ -11,8 +11,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 from torch import nn
 
-from imagpose.models import PatchAutoencoderKL
-from imagpose.models.autoencoder import spatial_factor
+from imagpose.models.autoencoder import PatchAutoencoderKL, spatial_factor
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
 

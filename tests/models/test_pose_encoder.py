@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from imagpose.models import PoseEncoder
+from imagpose.models.pose_encoder import PoseEncoder
 
 
 def test_starts_at_zero() -> None:

@@ -11,8 +11,9 @@ from diffusers import Transformer2DModel
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.unets.unet_2d_blocks import DownBlock2D, UpBlock2D
 
-from imagpose.models import CrossViewAttention, IMAGPoseUNet
+from imagpose.models.cross_view import CrossViewAttention
 from imagpose.models.cross_view_blocks import CrossViewTransformer2DModel, add_cross_view
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.views import ViewGrid
 
 BuildUNet = Callable[..., IMAGPoseUNet]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from imagpose.models import IMAGPoseUNet
 from imagpose.models.presets import ABLATIONS
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.views import ViewGrid
 
 # The released code's 21 motion modules (its down_blocks.*.motion_modules.* and so on), each beside an attention of ours.

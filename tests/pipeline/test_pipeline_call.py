@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 
 from imagpose import IMAGPosePipeline
-from imagpose.models import FeatureTokens, IMAGPoseUNet
 from imagpose.models.autoencoder import decode_latents
+from imagpose.models.feature_tokens import FeatureTokens
 from imagpose.models.presets import ABLATIONS
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline import conditions
 from imagpose.pipeline import pipeline as pipeline_module
 from imagpose.provenance import read_marks

@@ -11,8 +11,8 @@ from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from safetensors.torch import load_file, save_file
 
 from imagpose import IMAGPosePipeline
-from imagpose.models import PatchAutoencoderKL
 from imagpose.models import folder as model_folder_module
+from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.pipeline.loading import load_pipeline
 
 UNET_WEIGHTS = "unet/diffusion_pytorch_model.safetensors"

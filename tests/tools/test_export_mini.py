@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from export_mini import GATE, SPREAD, export_mini
-from imagpose.models import IMAGPoseUNet
 from imagpose.models.scheduler import build_scheduler
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.training.denoiser.networks import set_input_skip
 from imagpose.views import ViewGrid

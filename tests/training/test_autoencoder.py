@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from imagpose.models import PatchAutoencoderKL
+from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
 from imagpose.training.autoencoder import AutoencoderConfig, AutoencoderStage, train_autoencoder
 from imagpose.training.autoencoder.crops import _head_psnr, head_circle, noisy_latents

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from imagpose.metrics.perceptual import load_efficientnet, masked_distance, stage_features
-from imagpose.models import PatchAutoencoderKL
+from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.training.autoencoder import AutoencoderFinishConfig, AutoencoderFinishStage, train_autoencoder_finish
 from imagpose.training.autoencoder.finish import PatchDiscriminator
 from imagpose.training.cache import render_views

@@ -20,9 +20,10 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from imagpose.models import FeatureTokens, PoseEncoder
 from imagpose.models.autoencoder import encode_latents
 from imagpose.models.conditions import image_condition, null_features
+from imagpose.models.feature_tokens import FeatureTokens
+from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.pipeline.requests import Request
 from imagpose.pipeline.sampling import AT_ONCE
 from imagpose.pipeline.warping import WarpSource, warp

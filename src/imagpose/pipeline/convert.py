@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
 from imagpose.io import partial_folder
-from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
+from imagpose.models.feature_tokens import FeatureTokens
 from imagpose.models.folder import (
     ModelFiles,
     check_shapes,
@@ -39,8 +39,10 @@ from imagpose.models.official import (
     texture_from_official,
     texture_to_official,
 )
+from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import BASES, IMAGE_ENCODERS
 from imagpose.models.scheduler import build_scheduler
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.outputs import check_output_folder
 from imagpose.pipeline import IMAGPosePipeline
 

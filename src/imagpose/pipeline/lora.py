@@ -12,7 +12,7 @@ from typing import Any
 
 from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
-from imagpose.models import IMAGPoseUNet
+from imagpose.models.unet import IMAGPoseUNet
 
 
 class LoraAdapters(StableDiffusionLoraLoaderMixin):

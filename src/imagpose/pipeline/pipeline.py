@@ -17,12 +17,14 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from imagpose.models import FeatureTokens, IMAGPoseUNet, PoseEncoder
 from imagpose.models.autoencoder import PatchAutoencoderKL, spatial_factor
 from imagpose.models.conditions import check_start
 from imagpose.models.diffusers_hooks import name_library
+from imagpose.models.feature_tokens import FeatureTokens
 from imagpose.models.folder import check_folder, failures_of, fetch_folder, resolve_model
+from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.scheduler import check_scheduler
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline.backends import Backend
 from imagpose.pipeline.canvases import (
     CanvasJob,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagpose.models import IMAGPoseUNet
+from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pose import read_pose
 from imagpose.provenance import read_marks
 

@@ -20,8 +20,9 @@ Values = dict[str, torch.Tensor | str]
 
 _LEFT_OUT = (".pkl",)  # states of global generators: what a run draws is keyed by (seed, step, sample)
 _SPEEDS = ("train/samples_per_second", "train/batch_share")
-_UNCOMPARED = ("seconds", "settings", "versions", "notes", "name", "definition")
-"""Fields of JSON files: what the clock says, and what may be said in other words."""
+_UNCOMPARED = ("seconds", "digest", "settings", "versions", "notes", "name", "definition")
+"""Fields of JSON files: what the clock says, the checksum of a checkpoint's progress, which holds that too, and what may be
+said in other words."""
 _NAMED_BY = (("protocol", "key", "best_of"), ("method", "name", "sample"), ("method", "against", "column"))
 """Fields that tell apart the items of a report's lists, so that one more item does not shift the others."""
 

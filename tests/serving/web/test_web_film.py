@@ -19,7 +19,7 @@ pytest.importorskip("gradio", reason="needs the extra web")
 from PIL import Image  # noqa: E402
 
 from imagpose.films import write_film  # noqa: E402
-from imagpose.models import IMAGPoseUNet  # noqa: E402
+from imagpose.models.unet import IMAGPoseUNet  # noqa: E402
 from imagpose.pose import Pose, PoseOptions, read_pose_file, to_openpose  # noqa: E402
 from imagpose.provenance import read_marks  # noqa: E402
 from imagpose.serving.animate import animate  # noqa: E402

@@ -103,6 +103,7 @@ def test_a_part_of_a_pipeline(
     with pytest.raises(ValueError) as error:
         loader.from_pretrained(tiny)
     assert name in str(error.value) and part in str(error.value) and "\n" not in str(error.value)
+    assert re.search("damaged weights file .*: 1 weights are (missing|unknown|of another shape), first ", str(error.value))
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -166,6 +167,19 @@ def test_our_own_networks_check_their_files_whoever_loads_them(
     for load in (lambda: network.from_pretrained(model / part), lambda: DiffusionPipeline.from_pretrained(model)):
         with pytest.raises(ValueError, match=re.escape(name)):
             load()
+
+
+@pytest.mark.parametrize("loader", [IMAGPosePipeline, DiffusionPipeline])
+def test_a_vae_with_diffusers_former_names_of_attention(tiny: Path, loader: type[DiffusionPipeline]) -> None:
+    """Stable Diffusion's own VAE has them; diffusers renames them as it reads."""
+    former = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    weights = read(tiny / "vae")
+    pattern = re.compile(r"(?<=attentions\.0\.)(" + "|".join(map(re.escape, former)) + r")(?=\.)")
+    renamed = {pattern.sub(lambda found: former[found[0]], name): weight for name, weight in weights.items()}
+    assert len(renamed.keys() - weights.keys()) == 16
+    write(tiny / "vae", renamed, "one")
+    loaded = loader.from_pretrained(tiny).vae.state_dict()
+    assert loaded.keys() == weights.keys() and all(torch.equal(loaded[name], weights[name]) for name in weights)
 
 
 @pytest.mark.parametrize("part", PARTS)

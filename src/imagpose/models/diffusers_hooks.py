@@ -68,13 +68,15 @@ class WholeModel(VersionedConfig):
         """As in diffusers.
 
         Raises:
-            ValueError: weights are missing or unknown; the message names them.
+            ValueError: weights are missing or unknown, and `output_loading_info` does not ask for them; the message names
+                them.
         """
-        wants_info = kwargs.pop("output_loading_info", False)
+        if kwargs.pop("output_loading_info", False):
+            return super().from_pretrained(place, output_loading_info=True, **kwargs)  # type: ignore[misc]
         model, info = super().from_pretrained(place, output_loading_info=True, **kwargs)  # type: ignore[misc]
         if not kwargs.get("ignore_mismatched_sizes"):
             refuse_differing(str(place), sorted(info["missing_keys"]), sorted(info["unexpected_keys"]))
-        return (model, info) if wants_info else model
+        return model
 
 
 class CheckpointedModule(nn.Module):

@@ -226,44 +226,6 @@ def _check_not_half_only(parts: Iterable[Path]) -> None:
             raise ValueError(f"{part} holds weights of the variant fp16 only: load it with variant='fp16'")
 
 
-def check_stored_weights(kind: Any, folder: Path, variant: str | None, use_safetensors: bool | None) -> None:
-    """Compares the files of a network of diffusers or ours with its configuration.
-
-    Args:
-        kind: its class.
-        folder: of the network.
-        variant, use_safetensors: as they are given to diffusers.
-
-    Raises:
-        ValueError: a file lacks weights, or has unknown ones or some of another shape; or the configuration is not one of
-            its class. The message names the file.
-    """
-    import torch
-
-    files = _diffusers_files(folder, variant, use_safetensors)
-    if not files:
-        return
-    with failures_of(folder), torch.device("meta"):
-        expected = kind.from_config(kind.load_config(folder, local_files_only=True)).state_dict()
-    stored = {key: shape for path in files for key, shape in _stored_shapes(path).items()}
-    check_shapes(f"damaged weights file {', '.join(str(path) for path in files)}", stored, weight_shapes(expected))
-
-
-def check_finite_weights(network: Any, folder: Path) -> None:
-    """Looks at a network that was loaded from a folder.
-
-    Raises:
-        ValueError: a weight was not loaded or is not finite; the message names the files and the weight.
-    """
-    import torch
-
-    files = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".bin"))
-    where = ", ".join(str(path) for path in files) or str(folder)
-    for key, weight in network.named_parameters():
-        if weight.is_meta or not bool(torch.isfinite(weight).all()):
-            raise ValueError(f"damaged weights file {where}: {key} has values that are missing or not finite")
-
-
 def weight_shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Shapes by name of a state dict."""
     return {key: tuple(weight.shape) for key, weight in weights.items()}
@@ -300,19 +262,6 @@ def refuse_differing(
         raise ValueError(f"{where}: {'; '.join(texts)}")
 
 
-def _diffusers_files(folder: Path, variant: str | None, use_safetensors: bool | None) -> list[Path]:
-    """The files of weights that diffusers reads in a network's folder."""
-    for dot in ("",) if variant is None else (f".{variant}", ""):
-        for ending in (".bin",) if use_safetensors is False else (".safetensors", ".bin"):
-            whole = folder / f"diffusion_pytorch_model{dot}{ending}"
-            index = folder / f"diffusion_pytorch_model{ending}.index{dot}.json"
-            if index.is_file():
-                return [folder / name for name in _shards(index)]
-            if whole.is_file():
-                return [whole]
-    return []
-
-
 def _shards(index: Path) -> list[str]:
     """Names of the files that hold the weights of a network in several, all of them beside the index."""
     places = read_json(index).get("weight_map")
@@ -321,22 +270,6 @@ def _shards(index: Path) -> list[str]:
     if not texts or len(texts) < len({str(name) for name in names}):
         raise ValueError(f"{index}: a weight_map, names of files beside it by weight, is expected")
     return texts
-
-
-def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights in a safetensors file, or in one of torch's, which is read without running code.
-
-    Raises:
-        ValueError: the file is missing or damaged.
-    """
-    import torch
-    from safetensors import safe_open
-
-    with failures_of(path):
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as weights:
-                return {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
-        return weight_shapes(torch.load(path, map_location="meta", weights_only=True))
 
 
 @contextmanager

@@ -220,7 +220,7 @@ def _load(kind: Any, files: ModelFiles, variant: str | None) -> Any:
         options["subfolder"] = files.subfolder
     with _reading(files):
         model, info = _read_variant(kind, files, variant, options)
-    check_read(info, files.folder or files.place)
+    check_read(info, str(files.folder or files.place))
     return model
 
 

@@ -12,17 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import ModelMixin
+from diffusers.utils import logging as diffusers_logging
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from imagpose.models.folder import (
-    check_configurations,
-    check_finite_weights,
-    check_stored_weights,
-    failures_of,
-    refuse_differing,
-)
+from imagpose.models.folder import check_configurations, failures_of, refuse_differing
 
 __all__ = ["ModelMixin", "PreTrainedModel"]  # diffusers looks here for the base classes of what it loads from here
 
@@ -41,21 +37,23 @@ def read_network(kind: Any, place: str | Path, **options: Any) -> tuple[Any, dic
     Raises:
         Exception: what the library raises for damaged files, see `folder.failures_of`.
     """
-    if not issubclass(kind, ModelMixin):
-        options["ignore_mismatched_sizes"] = True  # else they are refused without their names
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # of a whole CLIP it would list the text tower, weight by weight
+    options["ignore_mismatched_sizes"] = True  # else the libraries refuse them, each in its own words or without names
+    loggings = diffusers_logging, transformers_logging
+    verbosities = [own.get_verbosity() for own in loggings]
+    for own in loggings:
+        own.set_verbosity_error()  # of a whole CLIP it would list the text tower, weight by weight
     try:
         read: tuple[Any, dict[str, Any]] = kind.from_pretrained(place, output_loading_info=True, **options)
         return read
     finally:
-        transformers_logging.set_verbosity(verbosity)
+        for own, verbosity in zip(loggings, verbosities, strict=True):
+            own.set_verbosity(verbosity)
 
 
-def check_read(info: dict[str, Any], place: str | Path) -> None:
-    """Raises `ValueError` where weights are missing, unknown (but for `_LEFT_OUT`) or of another shape."""
+def check_read(info: dict[str, Any], where: str) -> None:
+    """Raises `ValueError`, with `where` at its head, for weights missing, unknown (but `_LEFT_OUT`) or of another shape."""
     refuse_differing(
-        str(place),
+        where,
         sorted(info["missing_keys"]),
         sorted(key for key in info["unexpected_keys"] if not _LEFT_OUT.fullmatch(key)),
         sorted(f"{key} {tuple(found)} instead of {tuple(wanted)}" for key, found, wanted in info["mismatched_keys"]),
@@ -84,14 +82,17 @@ def _is_network(kind: Any) -> bool:
 @cache
 def _whole(kind: Any) -> type:
     def from_pretrained(_: type[Any], /, place: str | Path, **options: Any) -> Any:
-        check_configurations(Path(place))
-        if issubclass(kind, ModelMixin):
-            check_stored_weights(kind, Path(place), options.get("variant"), options.get("use_safetensors"))
-        with failures_of(Path(place)):
-            network, info = read_network(kind, place, **options)
-        check_read(info, place)
-        check_finite_weights(network, Path(place))
-        return network.eval()
+        folder = Path(place)
+        check_configurations(folder)
+        with failures_of(folder):
+            network, info = read_network(kind, folder, **options)
+        files = sorted(str(path) for path in folder.glob("*") if path.suffix in (".safetensors", ".bin"))
+        where = f"damaged weights file {', '.join(files)}"
+        check_read(info, where)
+        for name, weight in network.named_parameters():
+            if weight.is_meta or not bool(torch.isfinite(weight).all()):
+                raise ValueError(f"{where}: {name} has values that are missing or not finite")
+        return network
 
     # Of the same name, by which diffusers knows whose a configuration is; what it reads is of the class itself.
     return type(

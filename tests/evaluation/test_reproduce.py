@@ -31,6 +31,7 @@ from imagpose.evaluation.reproduce.page import ResultPage, write_page
 from imagpose.evaluation.reproduce.published import published_rows
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.evaluation.rows import METRICS, Row
+from imagpose.models.folder import WEIGHTS_ROOT
 from imagpose.models.presets import IMAGE_ENCODERS
 from imagpose.pipeline.sampling import Sampling
 
@@ -168,6 +169,9 @@ def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tm
         assert re.search(rf"^\| {name} \| [\d.]+ M \| {row['value']:.4f} \|", found, re.MULTILINE)
     page = (out / "schedules.md").read_text()
     assert "IMAGPose has scaled_linear here" in page and "| IMAGPose against linear | alike | 3 | 1 |" in page
+    runs = TrainingRuns(out, data, config, 2, (f"precision={precision}",))
+    with pytest.raises(ValueError, match=r"runs/linear holds results of other settings \(overrides differ\)"):
+        items.table3(measuring(out, data), runs, [], {"linear": str(WEIGHTS_ROOT / "mini" / "image_encoder"), "b": "b"})
 
     for runs, words in (
         (TrainingRuns(out, data, config, 3, ("precision=bf16",)), "steps differ"),

@@ -308,7 +308,7 @@ def _trained_page(
 ) -> str:
     """Train each variant alike and measure it; a page with a copy of the source first, real pictures last."""
     measuring.start(page.item)
-    runs.open(list(variants.values()), named_presets)
+    runs.open(variants, named_presets)
     lines = []
     for name, changes in variants.items():
         weights = runs.train(name, changes)

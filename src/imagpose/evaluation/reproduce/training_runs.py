@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,23 +67,23 @@ class TrainingRuns:
         values = config.model_dump(mode="json", exclude={"output", "preset", "image_encoder", "data"})
         return values | {"height": config.data.height, "width": config.data.width}
 
-    def open(self, changes: Sequence[Sequence[str]], named_presets: Sequence[str] = ()) -> None:
-        """Check what is to come before the first run is started, and mark the folder as theirs.
+    def open(self, variants: Mapping[str, Sequence[str]], named_presets: Sequence[str] = ()) -> None:
+        """Check what is to come before the first run is started, and mark the folders as theirs.
 
         Args:
-            changes: overrides of each run.
+            variants: overrides of each run, by its name.
             named_presets: what lines are named after; base and image encoder have to be of their kind.
 
         Raises:
             FileNotFoundError, ValueError: see `base`; the data set is missing or has no test people, a change does not
                 fit, base or image encoder are not of a named preset's kind, or the folder holds runs of another
-                configuration, data set or number of steps.
+                configuration, data set or number of steps, or one of such a name with other overrides.
         """
         info = read_info(self.data)
         if missing := [split for split in ("train", "test") if split not in info.splits]:
             raise ValueError(f"{self.data} has no split {' and no split '.join(missing)}: prepare it with both")
-        configs = [load_config(DenoiserConfig, self.config, self._values("", own)) for own in changes]
-        for config in configs:
+        for changes in variants.values():
+            config = load_config(DenoiserConfig, self.config, self._values("", changes))
             preset, files = find_preset(config.preset), frozen_files(config)
             check_base(preset, files)
             if preset.name in named_presets:
@@ -91,6 +91,8 @@ class TrainingRuns:
         claim_folder(
             self.out, {"data": info.fingerprint, "config": self.shared}, {"config": defaults_of(DenoiserConfig)}
         )
+        for name, changes in variants.items():
+            claim_folder(self._run(name), {"overrides": list(changes)})
 
     def train(self, name: str, changes: Sequence[str]) -> Path:
         """Train a run, or go on with it, or nothing if it is finished.
@@ -102,10 +104,13 @@ class TrainingRuns:
             InterruptedError: it was stopped; the same command continues.
             FileNotFoundError, OSError, ValueError, FloatingPointError: see `train_denoiser`.
         """
-        weights = self.out / "runs" / name / "weights"
+        weights = self._run(name) / "weights"
         if _steps_done(weights) < self.steps:
             train_denoiser(self.config, self._values(name, changes), "latest").require_finished(name)
         return weights
+
+    def _run(self, name: str) -> Path:
+        return self.out / "runs" / name
 
     def _values(self, name: str, changes: Sequence[str]) -> list[str]:
         base = self.base
@@ -116,7 +121,7 @@ class TrainingRuns:
         cache = "null" if augmented else self.out / "cache" / _file_name(encoder)
         return [
             *self.overrides, "validation=null", f"data.dataset={self.data}", "data.split=train", f"data.cache={cache}",
-            f"steps={self.steps}", f"output={self.out / 'runs' / name}", *changes,
+            f"steps={self.steps}", f"output={self._run(name)}", *changes,
         ]  # fmt: skip
 
 

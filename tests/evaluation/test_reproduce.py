@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import Dinov2Config
 
 from imagpose.data.dataset import PersonDataset
@@ -26,7 +28,7 @@ from imagpose.evaluation.report import markdown_table
 from imagpose.evaluation.reproduce import items, measured
 from imagpose.evaluation.reproduce.claims import Claim, claim_table, find_claims
 from imagpose.evaluation.reproduce.measured import Measured, result_table
-from imagpose.evaluation.reproduce.measuring import Measuring
+from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name
 from imagpose.evaluation.reproduce.page import ResultPage, write_page
 from imagpose.evaluation.reproduce.published import published_rows
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
@@ -170,8 +172,9 @@ def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tm
     page = (out / "schedules.md").read_text()
     assert "IMAGPose has scaled_linear here" in page and "| IMAGPose against linear | alike | 3 | 1 |" in page
     runs = TrainingRuns(out, data, config, 2, (f"precision={precision}",))
+    encoder = str(WEIGHTS_ROOT / "mini" / "image_encoder")
     with pytest.raises(ValueError, match=r"runs/linear holds results of other settings \(overrides differ\)"):
-        items.table3(measuring(out, data), runs, [], {"linear": str(WEIGHTS_ROOT / "mini" / "image_encoder"), "b": "b"})
+        items.table3(measuring(out, data), runs, [], {"linear": encoder, "other": encoder})
 
     for runs, words in (
         (TrainingRuns(out, data, config, 3, ("precision=bf16",)), "steps differ"),
@@ -179,6 +182,22 @@ def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tm
     ):
         with pytest.raises(ValueError, match=words):
             items.table7(measuring(out, data), runs)
+
+
+def test_an_image_encoder_is_known_by_its_files(tmp_path, data, config) -> None:
+    """One trained anew in its place is another; the same in another place is none."""
+    runs, encoder, moved = TrainingRuns(tmp_path / "out", data, config, 2), tmp_path / "encoder", tmp_path / "moved"
+    shutil.copytree(WEIGHTS_ROOT / "mini" / "image_encoder", encoder)
+    runs.open({"small": ["preset=mini", f"image_encoder={encoder}"]})
+    shutil.copytree(encoder, moved)
+    runs.open({"small": ["preset=mini", f"image_encoder={moved}"]})
+    weights = load_file(encoder / "model.safetensors")
+    save_file({name: weight + 1 for name, weight in weights.items()}, encoder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"runs/small holds results of other settings \(image_encoder differ\)"):
+        runs.open({"small": ["preset=mini", f"image_encoder={encoder}"]})
+    runs.open({"M1": ["preset=mini:M1"]})
+    with pytest.raises(ValueError, match=r"runs/M1 holds results of other settings \(image_encoder differ\)"):
+        replace(runs, overrides=(f"image_encoder={encoder}",)).open({"M1": ["preset=mini:M1"]})
 
 
 @pytest.mark.parametrize(
@@ -238,6 +257,21 @@ def test_other_methods_folders_stand_in_table_1(tmp_path, data, copying) -> None
     with pytest.raises(ValueError, match="'T1': the name of what is measured anyway"):
         items.table1(measuring(tmp_path / "other", data), "mini", {"T1": tmp_path / "perfect"})
     assert not (tmp_path / "other").exists()
+
+
+def test_a_models_evaluations_are_named_by_its_content(tmp_path) -> None:
+    for place, content in (("here", "a"), ("there", "a"), ("elsewhere", "b")):
+        weights = tmp_path / place / "model" / "unet" / "weights.bin"
+        weights.parent.mkdir(parents=True)
+        weights.write_text(content)
+        (tmp_path / place / "model" / "model_index.json").write_text("{}")
+    here, there, elsewhere = (evaluation_name(str(tmp_path / own / "model")) for own in ("here", "there", "elsewhere"))
+    assert re.fullmatch("model-[0-9a-f]{8}", here) and here == there != elsewhere
+    (tmp_path / "here" / "model" / "unet" / "weights.bin").write_text("b and more")
+    assert evaluation_name(str(tmp_path / "here" / "model")) not in (here, elsewhere)
+    (tmp_path / "there" / "model" / "unet" / ".DS_Store").write_text("a file browser's")
+    assert evaluation_name(str(tmp_path / "there" / "model")) == there
+    assert [evaluation_name(own) for own in ("mini", "owner/name")] == ["mini", "owner--name"]
 
 
 def test_figure_7_compares_the_scenarios_on_shared_pairs(tmp_path, data, copying) -> None:

@@ -103,7 +103,9 @@ def test_a_part_of_a_pipeline(
     with pytest.raises(ValueError) as error:
         loader.from_pretrained(tiny)
     assert name in str(error.value) and part in str(error.value) and "\n" not in str(error.value)
-    assert re.search("damaged weights file .*: 1 weights are (missing|unknown|of another shape), first ", str(error.value))
+    assert re.search(
+        "damaged weights file .*: 1 weights are (missing|unknown|of another shape), first ", str(error.value)
+    )
 
 
 @pytest.mark.parametrize("change", CHANGES)

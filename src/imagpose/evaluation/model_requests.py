@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from imagpose.data.dataset import PersonDataset
@@ -89,10 +90,18 @@ def model_mark(model: str) -> list[str]:
     if not folder.is_dir():
         return [model, ""]
     for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != "README.md" and not name.startswith("."):
-            digest.update(f"{name} {sha256_of(path)}\n".encode())
+        place = path.relative_to(folder)
+        name = place.as_posix()
+        if path.is_file() and name != "README.md" and not any(part.startswith(".") for part in place.parts):
+            stat = path.stat()
+            digest.update(f"{name} {_file_digest(path, stat.st_size, stat.st_mtime_ns)}\n".encode())
     return [model_name(model), digest.hexdigest()]
+
+
+@cache
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file as it is now: evaluations and pages ask for that of gigabytes many times in one process."""
+    return sha256_of(path)
 
 
 @dataclass(frozen=True)

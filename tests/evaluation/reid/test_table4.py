@@ -1,6 +1,7 @@
 """Table 4: the page's numbers against plain means, and the whole rehearsed with a stand-in for the generator."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -206,3 +207,16 @@ def test_the_whole_table_is_made_and_continued(tmp_path, monkeypatch, small):
     for data, said in ((root, "--annotations"), (tmp_path / "nowhere", "folder of pictures not found: .*nowhere")):
         with pytest.raises(FileNotFoundError, match=said):
             make_table4(Table4(tmp_path / "new", data, config, Sampling(), "c"))
+
+
+@pytest.mark.parametrize("initial", [None, "mini"])
+def test_another_version_of_a_model_is_another_table_only_where_the_generator_starts_from_it(
+    tmp_path, monkeypatch, small, initial
+):
+    root, config, finetune = colour_set(tmp_path / "set"), small(), tmp_path / "generator.yaml"
+    finetune.write_text(f"output: x\ndata: {{dataset: x, height: 128, width: 64}}\ninitial: {initial or 'null'}\n")
+    asked = Table4(tmp_path / "out", root, config, Sampling(), "c", finetune=finetune)
+    asked.check()
+    monkeypatch.setattr("imagpose.evaluation.reproduce.table4.model_mark", lambda model: [model, "another version"])
+    with pytest.raises(ValueError, match=r"\(model differ\)") if initial else nullcontext():
+        asked.check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,6 @@ from imagpose.evaluation.reproduce.page import (
     write_page,
     write_picture_page,
 )
-from imagpose.models.folder import model_name
 from imagpose.outputs import check_free_space, check_new_files, check_output_folder, staged_folder
 from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.sampling import Sampling
@@ -128,8 +126,6 @@ def model_text(model: str) -> str:
 
 
 def evaluation_name(model: str) -> str:
-    """Name of the evaluation of a model that was not trained here; folders of the same name differ by their place."""
-    if model_name(model) == model:
-        return model.replace("/", "--")
-    place = hashlib.sha256(str(Path(model).resolve()).encode()).hexdigest()[:8]
-    return f"{model_name(model)}-{place}"
+    """Name of the evaluation of a model that was not trained here; folders of the same name differ by their content."""
+    name, digest = model_mark(model)
+    return name.replace("/", "--") if name == model else f"{name}-{digest[:8]}"

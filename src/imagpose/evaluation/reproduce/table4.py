@@ -106,15 +106,17 @@ class Table4:
         config = self.base([f"data={self.data}", "output=x"])
         if config.steps:
             raise ValueError(f"steps is {config.steps}: trainings of sets of several sizes are compared by epochs")
+        start: str | None = self.model
         if self.finetune is not None:
-            load_config(DenoiserConfig, self.finetune, _generator_changes(self.out, self.out))
+            start = load_config(DenoiserConfig, self.finetune, _generator_changes(self.out, self.out)).initial
         check_output_folder(self.out)
         check_new_files(self.out, ("table4.md", "table4.png"), overwrite=True)
         claim_folder(
             self.out,
             {
                 "config": config.model_dump(mode="json", exclude={"output", "threads", "workers"}),
-                "model": model_mark(self.model), "sampling": str(self.sampling), "seed": self.sampling.seed,
+                "model": None if start is None else model_mark(start),
+                "sampling": str(self.sampling), "seed": self.sampling.seed,
                 "finetune": None if self.finetune is None else self.finetune.read_text(encoding="utf-8"),
                 "generator_per_subset": self.generator_per_subset, "annotations": str(self.key_points.resolve()),
             },
@@ -222,8 +224,9 @@ def _setting(asked: Table4) -> list[str]:
     config, steps = asked.base([f"data={asked.data}", "output=x"]), _steps_of_all(asked)
     train, query, gallery = (list_pictures(asked.data, part) for part in ("train", "query", "gallery"))
     people = len({own.identity for own in train})
-    generator = f"{model_text(asked.model)} It generates as it is."
-    if asked.finetune is not None:
+    if asked.finetune is None:
+        generator = f"{model_text(asked.model)} It generates as it is."
+    else:
         on = (
             "each subset alone"
             if asked.generator_per_subset

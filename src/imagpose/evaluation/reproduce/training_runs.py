@@ -18,6 +18,7 @@ from imagpose.models.presets import ABLATIONS, find_preset
 from imagpose.outputs import claim_folder
 from imagpose.training.configs import defaults_of, load_config
 from imagpose.training.denoiser import train_denoiser
+from imagpose.training.denoiser.cache import fingerprint
 from imagpose.training.denoiser.config import DatasetConfig, DenoiserConfig
 from imagpose.training.denoiser.networks import frozen_files
 
@@ -77,22 +78,28 @@ class TrainingRuns:
         Raises:
             FileNotFoundError, ValueError: see `base`; the data set is missing or has no test people, a change does not
                 fit, base or image encoder are not of a named preset's kind, or the folder holds runs of another
-                configuration, data set or number of steps, or one of such a name with other overrides.
+                configuration, data set or number of steps, or one of such a name with other overrides or of other base,
+                VAE or image encoder, which are known by their files, wherever these lie.
         """
         info = read_info(self.data)
         if missing := [split for split in ("train", "test") if split not in info.splits]:
             raise ValueError(f"{self.data} has no split {' and no split '.join(missing)}: prepare it with both")
-        for changes in variants.values():
+        marks: dict[str, dict[str, Any]] = {}
+        for name, changes in variants.items():
             config = load_config(DenoiserConfig, self.config, self._values("", changes))
             preset, files = find_preset(config.preset), frozen_files(config)
             check_base(preset, files)
             if preset.name in named_presets:
                 check_image_encoder(preset, files)
+            marks[name] = {
+                "overrides": [text for text in changes if not text.startswith("image_encoder=")],
+                "networks": {kind: None if own is None else fingerprint(own) for kind, own in vars(files).items()},
+            }
         claim_folder(
             self.out, {"data": info.fingerprint, "config": self.shared}, {"config": defaults_of(DenoiserConfig)}
         )
-        for name, changes in variants.items():
-            claim_folder(self._run(name), {"overrides": list(changes)})
+        for name, mark in marks.items():
+            claim_folder(self._run(name), mark)
 
     def train(self, name: str, changes: Sequence[str]) -> Path:
         """Train a run, or go on with it, or nothing if it is finished.

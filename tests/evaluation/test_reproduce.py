@@ -185,10 +185,14 @@ def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tm
 
 
 def test_an_image_encoder_is_known_by_its_files(tmp_path, data, config) -> None:
-    """One trained anew in its place is another; the same in another place is none."""
+    """One trained anew in its place is another; the same in another place is none. An untrained run has none yet."""
     runs, encoder, moved = TrainingRuns(tmp_path / "out", data, config, 2), tmp_path / "encoder", tmp_path / "moved"
     shutil.copytree(WEIGHTS_ROOT / "mini" / "image_encoder", encoder)
     runs.open({"small": ["preset=mini", f"image_encoder={encoder}"]})
+    (encoder / "preprocessor_config.json").write_text("{}")
+    runs.open({"small": ["preset=mini", f"image_encoder={encoder}"]})
+    for name in ("small", "M1"):
+        (tmp_path / "out" / "runs" / name / "checkpoints" / "step-00000001").mkdir(parents=True)
     shutil.copytree(encoder, moved)
     runs.open({"small": ["preset=mini", f"image_encoder={moved}"]})
     weights = load_file(encoder / "model.safetensors")

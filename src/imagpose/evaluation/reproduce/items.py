@@ -317,8 +317,9 @@ def _trained_page(
         lines.append(read_measured(folder, scenario, name, facts))
     lines = [read_measured(folder, COPY, COPY), *lines, real_pictures(lines[0])]
     config = runs.base
+    canvases = config.batch_size * config.gradient_accumulation
     setting = (
-        f"Each variant: {runs.steps:,} steps of {config.batch_size * config.gradient_accumulation} canvases per process,"
+        f"Each variant: {runs.steps:,} steps of {canvases} canvas{'es' * (canvases > 1)} per process,"
         f" in {config.precision}, learning rate {config.learning_rate:g}, seed {config.seed}, the same people, canvases and"
         " noise for all."
     )

@@ -12,10 +12,10 @@ from urllib.parse import quote
 from safetensors import safe_open
 
 from imagpose.data.info import read_info
-from imagpose.io import read_json
+from imagpose.io import read_json, write_json
 from imagpose.models.kinds import check_base, check_image_encoder
 from imagpose.models.presets import ABLATIONS, find_preset
-from imagpose.outputs import claim_folder
+from imagpose.outputs import SETTINGS_FILE, claim_folder
 from imagpose.training.configs import defaults_of, load_config
 from imagpose.training.denoiser import train_denoiser
 from imagpose.training.denoiser.cache import fingerprint
@@ -99,7 +99,12 @@ class TrainingRuns:
             self.out, {"data": info.fingerprint, "config": self.shared}, {"config": defaults_of(DenoiserConfig)}
         )
         for name, mark in marks.items():
-            claim_folder(self._run(name), mark)
+            run = self._run(name)
+            if (run / "weights").is_dir() or any(run.glob("checkpoints/*")):
+                claim_folder(run, mark)
+            else:  # nothing is trained yet, so that what it was to be may change
+                run.mkdir(parents=True, exist_ok=True)
+                write_json(run / SETTINGS_FILE, mark)
 
     def train(self, name: str, changes: Sequence[str]) -> Path:
         """Train a run, or go on with it, or nothing if it is finished.

@@ -76,7 +76,12 @@ def test_everything_is_made_once_and_reported(tmp_path, data, made) -> None:
     assert "| table3 | needs at least two --preset or --image-encoder |" in summary
     assert "| table2 | [seed-0](seed-0/table2.md), [seed-1](seed-1/table2.md) | 1 |  | 1 |" in summary
     report = (out / "report.md").read_text()
-    assert "| c against b: better | ssim | +0.0100 +0.0100 |" in report and "table4" in report
+    assert "| c against b: better | ssim | 64 | 16 | +0.0100 +0.0100 |" in report and "table4" in report
+    for words in (
+        "Data: rendered people, 32x32 (train 2 pictures of 1 people, test 2 pictures of 1 people).",
+        "Model: mini, digest ", "2 steps, guidance 2. All test pairs.", ": 2 steps, each with seeds 0 to 1.",
+    ):  # fmt: skip
+        assert words in report
     again = len(made)
     reproduce_all(given(out, data), said.append)
     assert made[again:] == ["model/figure8"]
@@ -96,6 +101,22 @@ def test_a_configuration_that_does_not_fit_is_refused_before_anything_is_made(tm
     with pytest.raises(ValueError, match="initial is set"):
         reproduce_all(given(tmp_path / "out", data, overrides=("initial=mini",)), print)
     assert made == [] and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("failing", [(0,), (0, 1)])
+def test_a_training_that_fails_is_named_and_the_rest_is_made(tmp_path, data, made, monkeypatch, failing) -> None:
+    whole = items.table2
+
+    def table2(measuring: Measuring, *others) -> str:
+        if measuring.out.name in [f"seed-{seed}" for seed in failing]:
+            raise FloatingPointError("the loss is nan at step 7")
+        return whole(measuring, *others)
+
+    monkeypatch.setattr(items, "table2", table2)
+    summary = reproduce_all(given(tmp_path / "out", data), print)
+    reason = "the loss is nan at step 7"
+    cell = f"[seed-1](seed-1/table2.md), seed-0: {reason} | 1 |  | 1 |" if failing == (0,) else f"{reason} |  |"
+    assert f"| table2 | {cell}" in summary and "seed-1/schedules" in made
 
 
 def test_styles_are_of_rendered_people(tmp_path, data, made, monkeypatch) -> None:

@@ -17,8 +17,8 @@ from imagpose.evaluation.model_requests import model_mark
 from imagpose.evaluation.report import markdown_table
 from imagpose.evaluation.reproduce import figures, items, limitations
 from imagpose.evaluation.reproduce.claims import MARGINS, gap_to_decide, people_needed, seeds_needed
-from imagpose.evaluation.reproduce.measuring import Measuring
-from imagpose.evaluation.reproduce.page import made_text
+from imagpose.evaluation.reproduce.measuring import Measuring, model_text
+from imagpose.evaluation.reproduce.page import data_text, made_text
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.io import read_json, write_text
 from imagpose.outputs import check_unclaimed, claim_folder, staged_folder
@@ -127,7 +127,7 @@ class Everything:
 def reproduce_all(everything: Everything, say: Callable[[str], None]) -> str:
     """Make what is missing, then the report `report.md`.
 
-    An item that the data do not allow is left out, and the report has the reason.
+    An item that the data do not allow, or whose training fails, is left out, and the report has the reason.
 
     Args:
         say: is told what begins.
@@ -155,7 +155,7 @@ def reproduce_all(everything: Everything, say: Callable[[str], None]) -> str:
         say(f"{folder}: {item}")
         try:
             make()
-        except ValueError as error:
+        except (ValueError, FloatingPointError) as error:
             reasons[folder, item] = str(error)
             say(f"{folder}: {item} left out: {error}")
     if not process_state().is_main_process:
@@ -220,14 +220,15 @@ def _report(everything: Everything, reasons: Mapping[tuple[str, str], str]) -> t
     summary = markdown_table(["", "pages", *_VERDICTS], body)
     parts = [
         "# The paper, item by item",
+        _setting(everything),
         "Verdicts are counts of claims in measures of the clean protocol; each page says what is claimed and how it is"
-        " decided. Over several seeds, a verdict stands only where all seeds agree.",
+        " decided, and pages of pictures claim nothing. Over several seeds, a verdict stands only where all seeds agree.",
         summary,
     ]
     for item in _PAGES:
         if own := [found for found in verdicts if found.item == item]:
-            lines = [[found.claim, found.measure, *_differences(found), found.verdict, _needs(found)] for found in own]
-            head = ["claim", "measure", "difference", "bounds", "verdict", "what would decide it"]
+            lines = [[found.claim, found.measure, *_numbers(found), found.verdict, _needs(found)] for found in own]
+            head = ["claim", "measure", "pairs", "people", "difference", "bounds", "verdict", "what would decide it"]
             parts += [f"## {item}", markdown_table(head, lines)]
     parts += [
         "*What would decide it*: people and trainings with which a difference as large as the one seen here is decided in"
@@ -240,12 +241,24 @@ def _report(everything: Everything, reasons: Mapping[tuple[str, str], str]) -> t
     return summary, "\n\n".join(parts) + "\n"
 
 
+def _setting(given: Everything) -> str:
+    """What everything was measured on, one sentence each."""
+    measuring = given.measuring.of_model(given.model)
+    limit = "All test pairs" if measuring.limit is None else f"At most {measuring.limit:,} test pairs of each item"
+    parts = [data_text(measuring.info), model_text(given.model), measuring.sampling_text, f"{limit}."]
+    if given.budget is not None:
+        seeds = "seed 0" if given.seeds == 1 else f"each with seeds 0 to {given.seeds - 1}"
+        parts.append(f"Variants of Tables 2, 3 and 7 and of the schedules: {given.budget:,} steps, {seeds}.")
+    return " ".join(parts)
+
+
 def _item_cells(
     out: Path, item: str, verdicts: Sequence[Verdicts], reasons: Mapping[tuple[str, str], str], given: Everything
 ) -> list[str]:
     pages = [f"[{file.parent.name}]({file.parent.name}/{item}.md)" for file in sorted(out.glob(f"*/{item}.md"))]
+    left_out = {folder: reason for (folder, own), reason in reasons.items() if own == item}
     if not pages:
-        why = next((reason for (_, own), reason in reasons.items() if own == item), "")
+        why = next(iter(left_out.values()), "")
         if not why and item == "styles":
             why = "needs rendered people"
         elif not why:
@@ -253,14 +266,16 @@ def _item_cells(
             why = f"needs {lacking}"
         return [why, "", "", ""]
     counts = Counter(own.verdict for own in verdicts if own.item == item)
+    pages += [f"{folder}: {reason}" for folder, reason in left_out.items()]
     return [", ".join(pages), *(str(counts[name] or "") for name in _VERDICTS)]
 
 
-def _differences(found: Verdicts) -> list[str]:
-    """Mean difference of each seed, and its bounds."""
+def _numbers(found: Verdicts) -> list[str]:
+    """Pairs and people, then the mean difference of each seed, and its bounds."""
+    sizes = [" ".join(dict.fromkeys(f"{own[name]:,}" for own in found.findings)) for name in ("pairs", "people")]
     differences = [f"{own['difference']:+.4f}" for own in found.findings]
     bounds = ["" if own["low"] is None else f"[{own['low']:+.4f}, {own['high']:+.4f}]" for own in found.findings]
-    return [" ".join(differences), " ".join(bounds)]
+    return [*sizes, " ".join(differences), " ".join(bounds)]
 
 
 def _needs(found: Verdicts) -> str:

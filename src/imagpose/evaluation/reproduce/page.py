@@ -76,7 +76,7 @@ class PicturePage(Page):
 def write_picture_page(out: Path, page: PicturePage, info: DatasetInfo, command: str) -> None:
     """Write `<item>.md` and `<item>.png` into the folder `out`; `command` makes the page again."""
     page.picture.save(out / f"{page.item}.png")
-    parts = [f"# {page.title}", page.question, " ".join([_data_text(info), *page.setting])]
+    parts = [f"# {page.title}", page.question, " ".join([data_text(info), *page.setting])]
     parts += [f"![{page.title}]({page.item}.png)", "## Command", f"    {command}"]
     write_text(out / f"{page.item}.md", "\n\n".join([*parts, made_text()]) + "\n")
 
@@ -91,7 +91,7 @@ def write_page(out: Path, page: ResultPage, info: DatasetInfo, command: str) -> 
     """
     head, *lines = result_table(page.lines)
     table = markdown_table(head, lines, _RIGHT)
-    parts = [f"# {page.title}", page.question, "## Measured here", " ".join([_data_text(info), *page.setting]), table]
+    parts = [f"# {page.title}", page.question, "## Measured here", " ".join([data_text(info), *page.setting]), table]
     if absent := absent_metrics(page.lines):
         parts.append(f"Not measured: {'; '.join(absent)}.")
     if published := published_rows(page.item, info):
@@ -136,7 +136,8 @@ def _machine_text() -> str:
     return f"{device}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, Python {platform.python_version()}"
 
 
-def _data_text(info: DatasetInfo) -> str:
+def data_text(info: DatasetInfo) -> str:
+    """A sentence about a data set: its kind, the size of its views, its pictures and people."""
     splits: Mapping[str, str] = {
         name: f"{split.pictures:,} pictures of {split.identities:,} people" for name, split in info.splits.items()
     }

@@ -125,6 +125,7 @@ def test_a_generator_is_trained_on_the_subset_alone_or_on_all(tmp_path, monkeypa
         weights = load_config(DenoiserConfig, finetune, changes).output / "weights"
         weights.mkdir(parents=True, exist_ok=True)
         (weights / "training.json").write_text('{"step": 7}')
+        (weights / "model_index.json").write_text('{"_class_name": "IMAGPosePipeline", "default_guidance_scale": 1.5}')
         return SimpleNamespace(reason="finished")
 
     def enlarge(_, out, *__, model, **___):
@@ -140,10 +141,9 @@ def test_a_generator_is_trained_on_the_subset_alone_or_on_all(tmp_path, monkeypa
     assert seen == (names if alone else {"all": {own.file.name for own in full}})
     assert used == [(name, name if alone else "all") for name in names]
     said = "each subset alone" if alone else "also those outside the subset"
-    assert (
-        f"7 steps of generator.yaml on {'' if alone else 'all training pictures, '}{said}"
-        in (tmp_path / "out" / "table4.md").read_text()
-    )
+    page = (tmp_path / "out" / "table4.md").read_text()
+    assert f"7 steps of generator.yaml on {'' if alone else 'all training pictures, '}{said}" in page
+    assert "Pictures: 20 steps, guidance 1.5, seed 5." in page  # what the generator's own folder says
 
 
 def test_what_would_fail_after_hours_is_refused_at_once(tmp_path, small):

@@ -27,6 +27,7 @@ from imagpose.evaluation.reproduce.page import check_matplotlib
 from imagpose.evaluation.reproduce.table4_page import Line, write_table4
 from imagpose.io import locked_folder, partial_file, read_json
 from imagpose.outputs import check_new_files, check_output_folder, claim_folder
+from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import read_annotation_csv, write_annotation_csv
 from imagpose.training.configs import defaults_of, load_config
@@ -224,8 +225,9 @@ def _setting(asked: Table4) -> list[str]:
     config, steps = asked.base([f"data={asked.data}", "output=x"]), _steps_of_all(asked)
     train, query, gallery = (list_pictures(asked.data, part) for part in ("train", "query", "gallery"))
     people = len({own.identity for own in train})
+    model = asked.model
     if asked.finetune is None:
-        generator = f"{model_text(asked.model)} It generates as it is."
+        generator = f"{model_text(model)} It generates as it is."
     else:
         on = (
             "each subset alone"
@@ -233,6 +235,7 @@ def _setting(asked: Table4) -> list[str]:
             else "all training pictures, also those outside the subset"
         )
         (done, *_) = sorted((asked.out / "generators").glob("*/run/weights/training.json"))
+        model = str(done.parent)
         generator = f"Generator: {read_json(done)['step']:,} steps of {asked.finetune.name} on {on}."
     start = "from scratch" if config.imagenet is None else "from ImageNet's weights"
     return [
@@ -242,5 +245,5 @@ def _setting(asked: Table4) -> list[str]:
         " epochs of the whole set.",
         f"{asked.seeds} seed{'s' * (asked.seeds > 1)}.",
         generator,
-        f"Pictures: {asked.sampling}.",
+        f"Pictures: {settled_sampling(asked.sampling, model)}.",
     ]

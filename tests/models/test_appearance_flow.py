@@ -58,7 +58,8 @@ def found() -> FoundFlow:
 
 def test_shapes(found: FoundFlow) -> None:
     assert found.flow.shape == (2, 2, HEIGHT, WIDTH) and found.coarse_flow.shape == (2, 2, *CELLS)
-    assert found.outline.shape == found.visibility.shape == (2, HEIGHT, WIDTH)
+    assert found.outline.shape == found.visibility.shape == found.kept.shape == (2, HEIGHT, WIDTH)
+    assert found.painted.shape == (2, 3, HEIGHT, WIDTH) and found.shown.shape == (2, 1, HEIGHT, WIDTH)
     n = CELLS[0] * CELLS[1]
     assert found.log_matching.shape == (2, n, n)
     assert all(getattr(found, field.name).dtype == torch.float32 for field in fields(found))
@@ -92,6 +93,24 @@ def test_a_new_network_matches_by_the_first_flow() -> None:
         found.flow, functional.interpolate(found.coarse_flow, size=(HEIGHT, WIDTH), mode="bilinear")
     )
     assert not found.outline.any() and not found.visibility.any()
+
+
+def test_a_new_network_paints_what_the_matching_expects_and_shows_the_photo(found: FoundFlow) -> None:
+    colours = inputs().pixels.reshape(2, 3, CELLS[0], 4, CELLS[1], 4).mean(dim=(3, 5)).flatten(2)
+    expected = torch.einsum("bij,bcj->bci", found.log_matching.exp(), colours).reshape(2, 3, *CELLS)
+    whole = functional.interpolate(expected, size=(HEIGHT, WIDTH), mode="bilinear")
+    torch.testing.assert_close(found.painted, whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.shown, torch.full_like(found.shown, 1 - 0.5 / (1 + np.exp(2))), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("visibility", "kept", "share"), [(9, -9, 1), (-9, 9, 1), (-9, -9, 0), (0, 0, 0.75), (0, -9, 0.5)]
+)
+def test_only_what_is_hidden_is_painted(found: FoundFlow, visibility: float, kept: float, share: float) -> None:
+    logits = torch.zeros(1, 2, 3)
+    own = replace(found, visibility=logits + visibility, kept=logits + kept)
+    assert own.shown.shape == (1, 1, 2, 3)
+    torch.testing.assert_close(own.shown, torch.full_like(own.shown, share), rtol=0, atol=1e-3)
 
 
 def test_the_matching_is_the_softmax_of_the_docstring() -> None:
@@ -183,6 +202,7 @@ def test_gradients_reach_all_parameters() -> None:
     def learning(network: AppearanceFlow) -> dict[str, bool]:
         found = network(inputs(2, 1))
         loss = found.flow.square().mean() + found.outline.sum() + found.visibility.sum()
+        loss = loss + found.painted.square().mean() + found.kept.sum()
         (loss + found.coarse_flow.square().mean() + found.log_matching[:, :, ::7].sum()).backward()
         gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
         return {name: own is not None and bool(own.abs().sum() > 0) for name, own in gradients.items()}

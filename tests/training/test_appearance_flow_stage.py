@@ -17,6 +17,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
 from imagpose import people
+from imagpose.metrics.perceptual import feature_distance, load_efficientnet, stage_features
 from imagpose.models import appearance_flow
 from imagpose.models.appearance_flow import AppearanceFlow, FoundFlow
 from imagpose.people import View
@@ -34,6 +35,7 @@ from imagpose.training.appearance_flow import (
 )
 from imagpose.training.configs import RenderedPeopleConfig
 from imagpose.training.flow_examples import FlowView, find_true_flow, make_example, mirror, permute_colours
+from imagpose.training.losses import FeatureDiscriminator, joined_features
 
 HEIGHT, WIDTH, VIEWS = 256, 176, 2
 
@@ -242,20 +244,41 @@ def test_heads_count_four_times_and_hidden_places_in_colours_alone(pair: list[Fl
     assert example is not None
     n = 32 * 22
     place = torch.tensor([81.0, 121.0])[:, None, None]  # the middle of the cell (60, 40)
-    logits = torch.zeros(1, 128, 88)
+    logits, painted = torch.zeros(1, 128, 88), torch.tensor([0.5, -0.5, 0.0])[:, None, None]
     found = FoundFlow(
-        place.expand(1, 2, 128, 88), logits, logits, place.expand(1, 2, 32, 22), torch.full((1, n, n), -np.log(n))
-    )
-    loss, parts = flow_loss(found, example)
+        place.expand(1, 2, 128, 88), logits, logits, painted.expand(1, 3, 128, 88), logits - 1, place.expand(1, 2, 32, 22),
+        torch.full((1, n, n), -np.log(n)),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    discriminator = FeatureDiscriminator().eval()  # as its spectral norms are, whenever it is asked
+    loss, parts = flow_loss(found, example, discriminator)
     head, covered = example["target_parts"][0] == 2, example["coverage"][0]
     weights = torch.where(head, 4 * covered, covered)
     difference = (example["pixels"][0, :, 60:61, 40:41] - example["target_pixels"][0]).abs().mean(dim=0)
     assert float(parts["photometric"]) == pytest.approx(float((difference * weights).sum() / weights.sum()), rel=1e-3)
+    share = 1 - 0.5 / (1 + np.exp(-1))
+    person = share * example["pixels"][0, :, 60:61, 40:41] + (1 - share) * painted
+    difference = (person - example["target_pixels"][0]).abs().mean(dim=0)
+    assert float(parts["completed"]) == pytest.approx(float((difference * weights).sum() / weights.sum()), rel=1e-3)
+    whole = torch.where(
+        covered > 0, covered * person + (1 - covered) * example["target_pixels"][0], example["target_pixels"]
+    )
+    distance = feature_distance(whole, example["target_pixels"], weights[None])
+    assert float(parts["features"]) == pytest.approx(float(distance), rel=1e-3)
+    network = load_efficientnet()
+    with torch.no_grad():
+        said = [
+            discriminator(joined_features(stage_features(network, own))) for own in (whole, example["target_pixels"])
+        ]
+    assert float(parts["fooled"]) == pytest.approx(-float(said[0].mean()), rel=1e-3)
+    judged = float((1 + said[0]).clamp(min=0).mean() + (1 - said[1]).clamp(min=0).mean())
+    assert float(parts["judged"]) == pytest.approx(judged, rel=1e-3)
     for name in ("outline", "visibility"):
         assert float(parts[name]) == pytest.approx(np.log(2), rel=1e-4)
     assert float(parts["matching"]) == pytest.approx(np.log(n), rel=1e-4)
     weighted = {"error": 0.1, "coarse_error": 0.05, "matching": 0.15, "colour": 1.5, "outline": 2, "visibility": 0.3}
-    total = sum(weight * float(parts[name]) for name, weight in weighted.items()) + 1.5 * float(parts["photometric"])
+    weighted |= {"photometric": 1.5, "completed": 1, "features": 1.5, "fooled": 0.15, "judged": 1}
+    total = sum(weight * float(parts[name]) for name, weight in weighted.items())
     assert float(loss) == pytest.approx(total, rel=1e-5)
 
 
@@ -266,7 +289,9 @@ def test_errors_count_what_the_source_sees_and_visibility_counts_the_person(pair
     drawn = [60 * torch.rand(1, *size, generator=rng) for size in ((2, 128, 88), (2, 32, 22))]
     logits = [torch.randn(1, 128, 88, generator=rng) for _ in range(2)]
     matching = torch.full((1, 704, 704), -np.log(704))
-    _, parts = flow_loss(FoundFlow(drawn[0], *logits, drawn[1], matching), example)
+    painted = torch.zeros(1, 3, 128, 88)
+    found = FoundFlow(drawn[0], *logits, painted, painted[:, 0], drawn[1], matching)
+    _, parts = flow_loss(found, example, FeatureDiscriminator())
     flow, coarse = (own[0].double().numpy() for own in drawn)
     true, visible, coverage = (example[name][0].double().numpy() for name in ("true_flow", "visible", "coverage"))
     error = np.sqrt(((flow - true) ** 2).sum(axis=0) + 0.01)
@@ -343,7 +368,10 @@ def test_a_resumed_run_is_the_uninterrupted_one_and_what_it_writes_is_the_networ
     assert {weight.dtype for weight in weights[0].values()} == {torch.float16}
     AppearanceFlow().load_state_dict({name: weight.float() for name, weight in weights[0].items()})
     names = ("error_pixels", "outline_iou", "photometric")
-    assert set(whole.validation) == {f"{name}{suffix}" for name in names for suffix in ("", "_first")}
+    expected = {f"{name}{suffix}" for name in names for suffix in ("", "_first")}
+    assert set(whole.validation) == expected | {
+        f"{name}_{of}" for name in ("features", "colour") for of in ("warped", "completed")
+    }
 
 
 def test_a_run_starts_from_the_weights_of_another(values: dict, stage: AppearanceFlowStage, tmp_path: Path) -> None:
@@ -369,7 +397,9 @@ def test_validation_measures_the_found_and_the_first_flow(
     def oracle(inputs: object) -> SimpleNamespace:
         truth = next(answers)
         aside = truth["true_flow"] + torch.tensor([3.0, 0.0])[:, None, None]
-        return SimpleNamespace(flow=aside, outline=truth["coverage"] - 0.5)
+        shown = torch.full_like(truth["coverage"], 0.25)[:, None]
+        painted = truth["target_pixels"]
+        return FoundFlow(aside, truth["coverage"] - 0.5, shown[:, 0], painted, -shown[:, 0], aside, aside)
 
     monkeypatch.setattr(stage.network, "forward", oracle)
     with torch.no_grad():
@@ -389,13 +419,18 @@ def test_validation_measures_the_found_and_the_first_flow(
         differences.append((apart * own["coverage"][0].numpy()).sum() / own["coverage"].sum().item())
     assert measures["photometric_first"] == pytest.approx(np.mean(differences), rel=1e-3)
     assert 0 < measures["photometric"] < 2
+    # Painted as it is: of what the photo has wrong remains the share that is shown of it.
+    assert measures["colour_warped"] == pytest.approx(measures["photometric"], rel=1e-5)
+    share = float(1 - torch.sigmoid(torch.tensor(-0.25)) * torch.sigmoid(torch.tensor(0.25)))
+    assert measures["colour_completed"] == pytest.approx(share * measures["colour_warped"], rel=1e-4)
+    assert 0 < measures["features_completed"] < measures["features_warped"]
 
 
-def test_the_sample_shows_source_first_flow_flow_and_target(stage: AppearanceFlowStage) -> None:
+def test_the_sample_shows_source_first_flow_flow_person_and_target(stage: AppearanceFlowStage) -> None:
     with torch.no_grad():
         picture = stage.sample_grid()
-    assert picture.dtype == np.uint8 and picture.shape == (4 * 128, 2 * 88, 3)
-    for view, place in ((0, (slice(0, 128), slice(0, 88))), (1, (slice(384, 512), slice(0, 88)))):
+    assert picture.dtype == np.uint8 and picture.shape == (5 * 128, 2 * 88, 3)
+    for view, place in ((0, (slice(0, 128), slice(0, 88))), (1, (slice(512, 640), slice(0, 88)))):
         pixels = rendered(0)[view].picture.reshape(128, 2, 88, 2, 3).mean(axis=(1, 3))
         np.testing.assert_allclose(picture[place], pixels, atol=1)
 

@@ -1,4 +1,4 @@
-"""Where a photo shows each place of a target view: appearance flow, outline and visibility, from the photo and two poses.
+"""Where a photo shows each place of a target view: appearance flow, outline, visibility and what is hidden, from two poses.
 
 A first flow by parts of the body (`pose.part_flow`) is corrected in two ways. Each cell of 8 pixels of the target is matched
 with all cells of the source,
@@ -6,8 +6,10 @@ with all cells of the source,
     p_ij = softmax_j(tau <q_i, k_j> - rho log(1 + |c_j - f_i|^2 / 4)),    f_i its first place, both in cells,
 
 and takes the mean of p around its best cell, so that a limb can come from anywhere. Finer levels, which see the source's
-features at that place, correct it by some pixels. Source: the task, a flow and its visibility, taught by the surface of a
-body, is Li et al., "Dense intrinsic appearance flow for human pose transfer", CVPR 2019; the network is own.
+features at that place, correct it by some pixels. Places that the source does not see are painted: the colours that the
+matching expects, sum_j p_ij x_j, and what the finest level adds to them. Source: the task, a flow and its visibility, taught
+by the surface of a body, is Li et al., "Dense intrinsic appearance flow for human pose transfer", CVPR 2019; the network is
+own.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ _AROUND = 12.1  # pixels from the best cell's middle up to which cells count in 
 _DISPLACED = 32.0  # pixels; a first flow's displacement is about 1 in these
 _CORRECTED = 4.0  # pixels; what finer levels correct is about 1 in these
 _HEADS = 4
+_KEPT = 2.0  # logit of a new network: what is hidden is taken from the photo too
 
 _TARGET = NUM_PARTS + 1 + 4 + 2 + 6 + 2
 """Channels of a target's cell: its part, turned away, the source's pixels and ground at its first place, displacement, both
@@ -75,6 +78,8 @@ class FoundFlow:
         flow: (b, 2, h, w), x and y in pixels of the source's frame.
         outline: logits (b, h, w) of "this cell shows the person".
         visibility: logits (b, h, w) of "the source shows this place of the person".
+        painted: (b, 3, h, w), colours in about [-1, 1] for what it hides.
+        kept: logits (b, h, w) of "though it is hidden, what lies at the flow looks right".
         coarse_flow: (b, 2, h / 4, w / 4), before the finest level.
         log_matching: (b, n, n), the logarithm of p for n = h / 4 * w / 4 cells, row by row.
     """
@@ -82,8 +87,19 @@ class FoundFlow:
     flow: torch.Tensor
     outline: torch.Tensor
     visibility: torch.Tensor
+    painted: torch.Tensor
+    kept: torch.Tensor
     coarse_flow: torch.Tensor
     log_matching: torch.Tensor
+
+    @property
+    def shown(self) -> torch.Tensor:
+        """Share (b, 1, h, w) of the photo's colours in the person's, 1 - (1 - v)(1 - k); the rest is painted.
+
+        What the source sees is never painted: a mean over what might be there is a blur.
+        """
+        hidden = torch.sigmoid(-self.visibility) * torch.sigmoid(-self.kept)
+        return 1 - hidden[:, None]
 
 
 class AppearanceFlow(nn.Module):
@@ -109,6 +125,11 @@ class AppearanceFlow(nn.Module):
         self.middle, self.middle_change = _Residual(middle), _zeroed(nn.Conv2d(middle, 2, 3, padding=1))
         self.fine_up, self.fine = nn.Conv2d(middle, fine, 1), nn.Sequential(_Residual(fine), _Residual(fine))
         self.out = _zeroed(nn.Conv2d(fine, 4 * 4, 3, padding=1))
+        self.painted_in = nn.Conv2d(3, fine, 1)
+        self.painting = nn.Sequential(_Residual(fine), _Residual(fine), _Residual(fine))
+        self.painted_out = _zeroed(nn.Conv2d(fine, 4 * 4, 3, padding=1))
+        assert self.painted_out.bias is not None
+        nn.init.constant_(self.painted_out.bias[-4:], _KEPT)
 
     def forward(self, inputs: FlowInputs) -> FoundFlow:
         """The flow of b pairs."""
@@ -118,12 +139,17 @@ class AppearanceFlow(nn.Module):
         target = self.target_middle(target_middle + _double(self.target_up(self.target_coarse(target))))
         source = self.source_middle(source_middle + _double(self.source_up(source)))
         log_matching, matched = self._matched(target, source, inputs.first_flow)
+        expected = expected_colours(log_matching, inputs.pixels)
         target = self.middle(target + self.found_middle(_at(source_middle, matched)))
         coarse = matched + _CORRECTED * self.middle_change(target).float()
         target = target_fine + _double(self.fine_up(target)) + self.found_fine(_at(source_fine, _double(coarse)))
-        told = functional.pixel_shuffle(self.out(self.fine(target)).float(), 2)
+        target = self.fine(target)
+        told = functional.pixel_shuffle(self.out(target).float(), 2)
         flow = functional.interpolate(coarse, scale_factor=4, mode="bilinear") + _CORRECTED * told[:, :2]
-        return FoundFlow(flow, told[:, 2], told[:, 3], coarse, log_matching)
+        target = self.painting(target + self.painted_in(_double(expected).to(target.dtype)))
+        added = functional.pixel_shuffle(self.painted_out(target).float(), 2)
+        painted = functional.interpolate(expected, scale_factor=4, mode="bilinear") + added[:, :3]
+        return FoundFlow(flow, told[:, 2], told[:, 3], painted, added[:, 3], coarse, log_matching)
 
     def _exchanged(self, target: torch.Tensor, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Both views' coarsest features (b, c, h, w) after attention between them and within each."""
@@ -187,6 +213,13 @@ def sample_at(values: torch.Tensor, flow: torch.Tensor, mode: str = "bilinear") 
     size = flow.new_tensor(FRAME[::-1])[None, :, None, None]
     places = (flow / size * 2 - 1).movedim(1, -1)
     return functional.grid_sample(values.float(), places, mode=mode, padding_mode="border", align_corners=False)
+
+
+def expected_colours(log_matching: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """sum_j p_ij x_j of log p (b, n, n) and a source's pixels (b, 3, h, w), float32 (b, 3, h / 4, w / 4)."""
+    with torch.autocast(pixels.device.type, enabled=False):
+        colours = functional.avg_pool2d(pixels.float(), _MATCHING // CELL)
+        return (log_matching.exp() @ colours.flatten(2).mT).mT.reshape(colours.shape)
 
 
 def _at(features: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ from imagpose.pose import Pose
 from imagpose.pose.body_parts import Body, find_body
 from imagpose.pose.part_flow import PartView, find_part_flow
 
-_SHARPER = 2.0  # how much steeper than the network's the outline is drawn, so that little ground shines through
+_SHARPER = 4.0  # how much steeper than the network's the outline is drawn, so that little ground shines through
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,16 @@ def _laid(known: Sequence[tuple[np.ndarray, FlowInputs]], ground: np.ndarray) ->
     network, fitted = load_appearance_flow(), fitted_box(width, height, FRAME[1], FRAME[0])
     with torch.autocast("cpu", enabled=False):  # the same picture in training as in sampling, whatever their precision
         found = [network(inputs) for _, inputs in known]
-    parts = [torch.cat([own.flow, own.outline[:, None], own.visibility[:, None]], dim=1) for own in found]
+    parts = [
+        torch.cat([own.flow, own.outline[:, None], own.visibility[:, None], own.shown, own.painted], dim=1)
+        for own in found
+    ]
     told = sample_at(torch.cat(parts), _places(height, width, fitted).expand(len(parts), -1, -1, -1))
-    flow, outline, visibility = told[:, :2], told[:, 2:3], told[:, 3]
+    flow, outline, visibility, from_photo, painted = torch.split(told, [2, 1, 1, 1, 3], dim=1)
     pictures = bytes_to_signed(np.stack([picture for picture, _ in known]))
     colours = sample_at(pictures, _unfitted(flow, height, width, fitted), mode="bicubic")
-    best = visibility.argmax(dim=0)[None, None].expand(1, 3, -1, -1)
+    colours = torch.lerp(painted, colours, from_photo)
+    best = visibility.argmax(dim=0, keepdim=True).expand(1, 3, -1, -1)
     person = torch.gather(colours, 0, best)
     shown = ((torch.sigmoid(outline.mean(dim=0, keepdim=True)) - 0.5) * _SHARPER + 0.5).clamp(0, 1)
     return signed_to_bytes(person * shown + bytes_to_signed(ground[None]) * (1 - shown))[0].numpy()

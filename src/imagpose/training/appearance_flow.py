@@ -3,7 +3,7 @@
 People are rendered as they are needed, a group at a time, and pairs of their views are drawn for some steps. The loss of a
 pair is
 
-    L = .1 E(f) + .05 E(f') + .15 M + 1.5 R + 2 B(o, a) + .3 B(v, s) + 1.5 P,
+    L = .1 E(f) + .05 E(f') + .15 M + 1.5 R + 2 B(o, a) + .3 B(v, s) + 1.5 P + C + 1.5 F + .15 A,
 
 over cells i of the target, with the true flow t (`flow_examples`), s = 1 where the source sees the place, and the person's
 share a of the cell, which counts four times on heads (w):
@@ -15,8 +15,12 @@ share a of the cell, which counts four times on heads (w):
     R    = sum w |sum_j p_ij x_j - y_i| / sum w       colours x of the source, expected by the matching, and y of the target
     B                                                 binary cross-entropy of the outline o, and on the person of v
     P    = sum w |x(f) - y| / sum w                   colours at the flow, hidden places too: there the most alike is right
+    C    = sum w |c - y| / sum w                      colours of the person, c = m x(f) + (1 - m) z with the painted ones z
+    F                                                 distance of c to y in EfficientNet-lite0's features, weighted by w
+    A    = -D(c)                                      what a discriminator on these features says of c; its own loss is added
 
-Source: own; E and B of flow and visibility as in Li et al., CVPR 2019, §3.2.
+c stands before the true ground there. C alone paints blurs, F without A soft edges. Source: own; E and B of flow and
+visibility as in Li et al., CVPR 2019, §3.2.
 """
 
 from __future__ import annotations
@@ -28,15 +32,18 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional
 
 from imagpose import people
+from imagpose.metrics.perceptual import load_efficientnet, masked_distance, stage_features
 from imagpose.models.appearance_flow import (
     APPEARANCE_FLOW_WEIGHTS,
     CELL,
     FRAME,
     AppearanceFlow,
     FoundFlow,
+    expected_colours,
     read_appearance_flow,
     sample_at,
 )
@@ -44,6 +51,7 @@ from imagpose.pixels import signed_to_bytes
 from imagpose.pose.part_flow import PART_NUMBERS
 from imagpose.training.configs import Fraction, Positive, RenderedPeopleConfig, RunConfig
 from imagpose.training.flow_examples import Example, FlowView, inputs_of, make_example, mirror, permute_colours
+from imagpose.training.losses import FeatureDiscriminator, feature_network, hinge_losses, joined_features
 from imagpose.training.run import Trainer, prepare_run
 from imagpose.training.stage import Batch, Stage, keyed_rng, on_device
 
@@ -52,7 +60,8 @@ _HEAD_WEIGHT = 4.0
 _SMOOTH = 1e-2  # square pixels
 _WEIGHTS = {
     "error": 0.1, "coarse_error": 0.05, "matching": 0.15, "colour": 1.5, "outline": 2.0, "visibility": 0.3,
-    "photometric": 1.5,
+    "photometric": 1.5, "completed": 1.0, "features": 1.5,
+    "fooled": 0.15, "judged": 1.0,
 }  # fmt: skip
 _SHOWN_PEOPLE, _SHOWN_PAIRS = 2, 6
 
@@ -89,6 +98,7 @@ class AppearanceFlowStage(Stage):
 
     def __init__(self, config: AppearanceFlowConfig) -> None:
         super().__init__()
+        load_efficientnet()  # which says now whether its weights are there
         self.config = config
         self.samples_per_batch = config.batch_size
         torch.manual_seed(config.seed)
@@ -96,6 +106,7 @@ class AppearanceFlowStage(Stage):
         self.network = (
             AppearanceFlow() if initial is None else read_appearance_flow(initial / APPEARANCE_FLOW_WEIGHTS.name)
         )
+        self.discriminator = FeatureDiscriminator()
         self._group: tuple[int, list[list[FlowView]]] = -1, []
 
     def batch(self, step: int, samples: range) -> Batch:
@@ -132,7 +143,7 @@ class AppearanceFlowStage(Stage):
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss, its parts."""
-        return flow_loss(self.network(inputs_of(batch)), batch)
+        return flow_loss(self.network(inputs_of(batch)), batch, self.discriminator)
 
     def validate(self) -> dict[str, float]:
         """On held-out people, each view the source of the next, a pair at a time: mean error of the flow in pixels where the
@@ -140,19 +151,22 @@ class AppearanceFlowStage(Stage):
         flow alone, by which the network has to be better."""
         values: dict[str, list[float]] = {}
         for example in self._held_out(self.config.validation.identities):
-            flow, outline = self._found(example)
+            found = self._found(example)
             first = measure_flow(example["first_flow"], example["target_parts"] > 0, example)
-            measures = measure_flow(flow, outline, example) | {f"{name}_first": own for name, own in first.items()}
+            measures = measure_flow(found.flow, found.outline > 0, example)
+            measures |= {f"{name}_first": own for name, own in first.items()} | measure_person(found, example)
             for name, own in measures.items():
                 values.setdefault(name, []).append(own)
         return {name: float(np.nanmean(own)) for name, own in values.items()}
 
     def sample_grid(self) -> np.ndarray:
-        """Held-out pairs, a column each: the source, warped by the first flow and by the network's, and the target."""
+        """Held-out pairs, a column each: source, warped by the first flow, by the network's, completed; target."""
         columns = []
         for example in list(self._held_out(_SHOWN_PEOPLE))[:_SHOWN_PAIRS]:
-            warped = [sample_at(example["pixels"], flow) for flow in (example["first_flow"], self._found(example)[0])]
-            columns.append(torch.cat([example["pixels"], *warped, example["target_pixels"]], dim=2))
+            found = self._found(example)
+            warped = [sample_at(example["pixels"], flow) for flow in (example["first_flow"], found.flow)]
+            completed = torch.lerp(found.painted, warped[-1], found.shown)
+            columns.append(torch.cat([example["pixels"], *warped, completed, example["target_pixels"]], dim=2))
         return signed_to_bytes(torch.cat(columns, dim=3))[0].numpy()
 
     def _held_out(self, identities: int) -> Iterator[Example]:
@@ -162,11 +176,10 @@ class AppearanceFlowStage(Stage):
                 if (example := make_example(source, target)) is not None:
                     yield example
 
-    def _found(self, example: Example) -> tuple[torch.Tensor, torch.Tensor]:
-        """Flow and outline that the network finds, on the CPU."""
-        device = next(self.parameters()).device
-        found: FoundFlow = self.network(inputs_of(on_device(example, device)))
-        return found.flow.cpu(), found.outline.cpu() > 0
+    def _found(self, example: Example) -> FoundFlow:
+        """What the network finds, on the CPU."""
+        found: FoundFlow = self.network(inputs_of(on_device(example, next(self.parameters()).device)))
+        return FoundFlow(**{name: own.cpu() for name, own in vars(found).items()})
 
     def export(self, folder: Path) -> None:
         """``appearance_flow.safetensors``, half precision, as `load_appearance_flow` reads it."""
@@ -192,9 +205,9 @@ def rendered_views(config: RenderedPeopleConfig, seeds: Sequence[int]) -> list[l
     return found
 
 
-def flow_loss(found: FoundFlow, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def flow_loss(found: FoundFlow, batch: Batch, discriminator: nn.Module) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss of a batch of `flow_examples.Example`, and its parts, see above."""
-    visible, coverage, pixels = batch["visible"], batch["coverage"], batch["pixels"]
+    visible, coverage, pixels, truth = (batch[name] for name in ("visible", "coverage", "pixels", "target_pixels"))
     weights = coverage * (1 + (_HEAD_WEIGHT - 1) * (batch["target_parts"] == PART_NUMBERS["head"]))
     with torch.autocast(visible.device.type, enabled=False):
         seen = _pooled(visible)
@@ -202,6 +215,9 @@ def flow_loss(found: FoundFlow, batch: Batch) -> tuple[torch.Tensor, dict[str, t
         matching, colour = matching_losses(found.log_matching, true_flow, seen, batch, _pooled(weights))
         entropy = functional.binary_cross_entropy_with_logits
         warped = sample_at(pixels, found.flow)
+        completed = torch.lerp(found.painted, warped, found.shown)
+        ours, theirs = person_features(completed, truth, coverage)
+        fooled, judged = hinge_losses(discriminator, joined_features(theirs), joined_features(ours))
         parts = {
             "error": end_point_error(found.flow, batch["true_flow"], visible),
             "coarse_error": end_point_error(found.coarse_flow, true_flow, seen),
@@ -209,10 +225,29 @@ def flow_loss(found: FoundFlow, batch: Batch) -> tuple[torch.Tensor, dict[str, t
             "colour": colour,
             "outline": entropy(found.outline, coverage),
             "visibility": _mean(entropy(found.visibility, visible, reduction="none"), coverage),
-            "photometric": _mean((warped - batch["target_pixels"]).abs().mean(dim=1), weights),
+            "photometric": _mean((warped - truth).abs().mean(dim=1), weights),
+            "completed": _mean((completed - truth).abs().mean(dim=1), weights),
+            "features": masked_distance(ours, theirs, weights).mean(),
+            "fooled": fooled,
+            "judged": judged,
         }
     loss = torch.stack([weight * parts[name] for name, weight in _WEIGHTS.items()]).sum()
     return loss, {name: part.detach() for name, part in parts.items()}
+
+
+def person_features(
+    person: torch.Tensor, truth: torch.Tensor, coverage: torch.Tensor
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """EfficientNet-lite0's features, see `stage_features`, of a person before the true ground, and of the true picture.
+
+    Args:
+        person, truth: (b, 3, h, w) in [-1, 1].
+        coverage: (b, h, w), the person's share of each cell.
+    """
+    network = feature_network(truth.device)
+    with torch.no_grad():
+        theirs = stage_features(network, truth)
+    return stage_features(network, torch.lerp(truth, person, coverage[:, None])), theirs
 
 
 def end_point_error(flow: torch.Tensor, true_flow: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
@@ -236,8 +271,8 @@ def matching_losses(
     ):  # fmt: skip
         cell = ((top + row) * width + left + column).long().flatten(1)[:, :, None]
         entropy = entropy - share * log_matching.gather(2, cell).reshape(share.shape)
-    colours, truth = (_pooled(batch[name]) for name in ("pixels", "target_pixels"))
-    expected = (log_matching.exp() @ colours.flatten(2).mT).mT.reshape(truth.shape)
+    truth = _pooled(batch["target_pixels"])
+    expected = expected_colours(log_matching, batch["pixels"])
     return _mean(entropy, visible), _mean((expected - truth).abs().mean(dim=1), weights)
 
 
@@ -251,6 +286,17 @@ def measure_flow(flow: torch.Tensor, outline: torch.Tensor, example: Example) ->
         "outline_iou": float((outline & person).sum() / (outline | person).sum()),
         "photometric": float(_mean(difference, example["coverage"])),
     }
+
+
+def measure_person(found: FoundFlow, example: Example) -> dict[str, float]:
+    """What validation says of a pair's person: distance of features and the mean difference of colours, with the photo's
+    colours at the flow alone and with painted ones."""
+    warped, truth, coverage = sample_at(example["pixels"], found.flow), example["target_pixels"], example["coverage"]
+    values = {}
+    for suffix, person in (("_warped", warped), ("_completed", torch.lerp(found.painted, warped, found.shown))):
+        values[f"features{suffix}"] = float(masked_distance(*person_features(person, truth, coverage), coverage))
+        values[f"colour{suffix}"] = float(_mean((person - truth).abs().mean(dim=1), coverage))
+    return values
 
 
 def _mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

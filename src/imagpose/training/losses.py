@@ -6,13 +6,17 @@ import copy
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 from torch.func import functional_call
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
 
 from imagpose.metrics.perceptual import EfficientNetLite0, load_efficientnet
 
 _LEVELS = 3
+_CHANNELS = 16 + 24 + 40 + 112  # of EfficientNet-lite0's stages
+_GRID = 2  # the stage at whose size, an eighth of the picture's, all are judged
+_WIDTH = 64
 
 
 def weighted_l1(output: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -34,14 +38,16 @@ def gradient_loss(output: torch.Tensor, truth: torch.Tensor, weights: torch.Tens
             length = difference.shape[axis] - 1
             steps, own = difference.diff(dim=axis).abs().mean(1, keepdim=True), weights.narrow(axis, 0, length)
             losses.append((steps * own).sum() / own.sum())
-        difference, weights = F.avg_pool2d(difference, 2), F.avg_pool2d(weights, 2)
+        difference, weights = functional.avg_pool2d(difference, 2), functional.avg_pool2d(weights, 2)
     return torch.stack(losses).sum() / _LEVELS
 
 
 def hinge_losses(
     discriminator: nn.Module, truth: torch.Tensor, output: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """-D(y), and relu(1 - D(x)) + relu(1 + D(y)), means over judgements; x are true pictures, y a network's (b, 3, H, W).
+    """-D(y), and relu(1 - D(x)) + relu(1 + D(y)), means over judgements.
+
+    x is what D sees of true pictures, y of a network's: pixels (b, 3, H, W) or features.
 
     In the first the weights of D are constants, in the second y is one: in their sum each network gets the gradient of
     its own loss only, so that one optimiser serves both.
@@ -49,7 +55,7 @@ def hinge_losses(
     constants = {name: weight.detach() for name, weight in discriminator.named_parameters()}
     fooled = -functional_call(discriminator, constants, (output,)).float().mean()
     of_truth, of_output = (discriminator(own).float() for own in (truth, output.detach()))
-    return fooled, F.relu(1 - of_truth).mean() + F.relu(1 + of_output).mean()
+    return fooled, functional.relu(1 - of_truth).mean() + functional.relu(1 + of_output).mean()
 
 
 @lru_cache(maxsize=1)
@@ -61,3 +67,32 @@ def feature_network(device: torch.device) -> EfficientNetLite0:
         ValueError: see `load_efficientnet`.
     """
     return copy.deepcopy(load_efficientnet()).to(device)
+
+
+def joined_features(stages: list[torch.Tensor]) -> torch.Tensor:
+    """What `stage_features` gives of b pictures, at the size of one stage: (b, 192, H / 8, W / 8).
+
+    They are of unit length over a stage's channels; times the root of their number a channel is about 1 in size.
+    """
+    size = stages[_GRID].shape[-2:]
+    return torch.cat([functional.interpolate(own, size, mode="area") * own.shape[1] ** 0.5 for own in stages], dim=1)
+
+
+class FeatureDiscriminator(nn.Module):
+    """`joined_features` to (b, 1, H / 8, W / 8): positive where a place looks true.
+
+    Its features are frozen, so it cannot win by finding what only a network sees, and few pictures are enough. Source:
+    Sauer et al., "Projected GANs converge faster", 2021, smaller; spectral norms as in `PatchDiscriminator`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            spectral_norm(nn.Conv2d(_CHANNELS, _WIDTH, 3, padding=1)),
+            nn.LeakyReLU(0.2),
+            spectral_norm(nn.Conv2d(_WIDTH, 1, 3, padding=1)),
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(features)
+        return logits

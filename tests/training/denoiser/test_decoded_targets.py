@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tiny_networks import denoiser_values
 from torch import nn
 
-from imagpose.metrics.perceptual import feature_distance
+from imagpose.metrics.perceptual import feature_distance, load_efficientnet, stage_features
 from imagpose.training.denoiser import DenoiserStage, preview
 from imagpose.training.denoiser.cache import build_cache
 from imagpose.training.denoiser.config import DenoiserConfig
@@ -50,9 +50,16 @@ def test_features_are_the_measure_s_with_the_weights_of_pixels() -> None:
 
 
 def test_the_discriminator_s_losses_are_the_hinge_s_with_their_weight() -> None:
-    judge = nn.Conv2d(3, 1, 3)
+    """A judge of features, which are asked for again by itself."""
+    layer, network = nn.Conv2d(192, 1, 3), load_efficientnet()
+
+    def judge(pixels: torch.Tensor) -> torch.Tensor:
+        stages = stage_features(network, pixels)
+        same = [nn.functional.interpolate(own, (8, 6), mode="area") * own.shape[1] ** 0.5 for own in stages]
+        return layer(torch.cat(same, dim=1))
+
     output, truth = pictures(0).requires_grad_(True), pictures(1)
-    loss, scalars = picture_losses(output, truth, torch.ones(3, 64, 48), 0.0, judge, 0.3)
+    loss, scalars = picture_losses(output, truth, torch.ones(3, 64, 48), 0.0, layer, 0.3)
     loss.backward()
     own = output.detach().requires_grad_(True)
     (-0.3 * judge(own).mean()).backward()

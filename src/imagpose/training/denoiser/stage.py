@@ -32,8 +32,9 @@ from imagpose.training.denoiser.objective import (
     slot_errors,
     visible_skeletons,
 )
-from imagpose.training.denoiser.pictures import FeatureDiscriminator, decoded_targets, picture_losses
+from imagpose.training.denoiser.pictures import decoded_targets, picture_losses
 from imagpose.training.denoiser.preview import PROGRESS_STEPS, Preview, titled
+from imagpose.training.losses import FeatureDiscriminator
 from imagpose.training.processes import global_batch, run_device
 from imagpose.training.stage import Batch, ProgressReport, Stage, on_device
 from imagpose.views import tile, untile, visible_share

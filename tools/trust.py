@@ -2,8 +2,8 @@
 
 python tools/trust.py --files 20000 --kills 50
 
-About an hour on one core. `--only` takes one of the three: `damaged` files, `files` that commands write (`trust_files`),
-`training` (`trust_training`). The exit code is 1 if anything did not hold.
+About an hour on one core. `--only` takes one of the four: `damaged` files, `files` that commands write (`trust_files`),
+`training` (`trust_training`), `pipeline` (`trust_pipeline`). The exit code is 1 if anything did not hold.
 """
 
 from __future__ import annotations
@@ -15,28 +15,32 @@ import random
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 
 import trust_files
+import trust_pipeline
 import trust_samples
 import trust_training
 from trust_damage import Sample, Tally, damage, damages, one_byte
+from trust_record import Record
 
 BYTES = 200  # files of each kind with one byte changed
 COMMANDS = 400  # damaged files given to commands
 DAMAGED_HEAD = """\
 | kind of file | damaged files | refused | read the same | read otherwise | faults | slowest, s |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |"""
-HEAD = """
+GIVEN = "pictures and poses, given to commands"
+HEAD = """\
 | what was tried | times | held |
 | --- | ---: | ---: |"""
 OUTCOMES = ("refused", "equal", "another")
 
 
-def damaged(folder: Path, files: int, seed: int, only: list[str]) -> Iterator[tuple[str, Tally]]:
-    """A line for each kind of file: `BYTES` files with one changed byte, and a share of `files` with any damage.
+def damaged(folder: Path, files: int, seed: int, only: list[str]) -> Iterator[tuple[str, Callable[[], Tally]]]:
+    """For each kind of file what tries it: `BYTES` files with one changed byte, and a share of `files` with any damage.
 
     The files of a kind are the same ones whether it is tried alone, as one of `only`, or with all the others.
     """
@@ -50,17 +54,21 @@ def damaged(folder: Path, files: int, seed: int, only: list[str]) -> Iterator[tu
     each = -(-rest // sum(sample.kind not in slow for sample in samples))
     if unknown := set(only) - set(kinds):
         raise SystemExit(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(kinds)}")
-    for kind in only or kinds:
-        own, tally = kinds[kind], Tally()
+
+    def tried(own: list[Sample]) -> Tally:
+        tally = Tally()
         for number, sample in enumerate(own):
             share = BYTES // len(own) + (number < BYTES % len(own))
             tally += damage(sample, share, seed, one_byte)
             if sample.kind not in slow:
                 tally += damage(sample, each, seed + 1)
-        yield kind, tally
+        return tally
+
+    for kind in only or kinds:
+        yield kind, partial(tried, kinds[kind])
 
 
-def commanded(folder: Path, seed: int) -> Iterator[tuple[str, Tally]]:
+def commanded(folder: Path, seed: int) -> Tally:
     """Damaged pictures and files of poses given to `imagpose check` and `imagpose poses show`."""
     from imagpose.cli.commands import app
     from imagpose.cli.failures import exit_code_of
@@ -82,30 +90,71 @@ def commanded(folder: Path, seed: int) -> Iterator[tuple[str, Tally]]:
         if not held:
             tally.faults.append(f"{' '.join(words)}, file {number} of seed {seed} ({sample.kind}): {code}, {lines}")
         sample.path.write_bytes(sample.content)
-    yield "pictures and poses, given to commands", tally
+    return tally
 
 
-def tables(given: argparse.Namespace) -> Iterator[tuple[str, bool]]:
-    """Lines of the tables, and whether what each says held."""
-    if given.only in (None, "damaged"):
-        yield DAMAGED_HEAD, True
-        total = Tally()
-        with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other:
-            to_commands = () if given.kind else commanded(Path(other), given.seed)
-            for kind, tally in chain(damaged(Path(place), given.files, given.seed, given.kind), to_commands):
-                yield _line(kind, tally), not tally.faults
-                total += tally
-        if not given.kind:
-            yield _line("all", total), not total.faults
-        yield from ((f"    {fault}", False) for fault in total.faults)
-    others = {
-        "files": lambda: trust_files.rows(given.kills, given.seed),
-        "training": lambda: trust_training.rows(given.trials),
-    }
-    for name, rows in others.items():
+Line = tuple[str, bool]  # of a table, and whether what it says held
+
+
+def tables(given: argparse.Namespace, record: Record) -> Iterator[Line]:
+    """Lines of the tables."""
+    makers = {"damaged": damaged_lines, "files": file_lines, "training": training_lines, "pipeline": pipeline_lines}
+    for name, lines in makers.items():
         if given.only in (None, name):
-            yield HEAD, True
-            yield from ((f"| {what} | {tried} | {held} |", tried == held) for what, tried, held in rows())
+            yield "", True
+            yield from lines(given, record)
+
+
+def damaged_lines(given: argparse.Namespace, record: Record) -> Iterator[Line]:
+    """Damaged files, by kind."""
+    yield DAMAGED_HEAD, True
+    total = Tally()
+    with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other:
+        to_commands = () if given.kind else ((GIVEN, lambda: commanded(Path(other), given.seed)),)
+        for kind, tried in chain(damaged(Path(place), given.files, given.seed, given.kind), to_commands):
+            tally = Tally.of(record.once(kind, lambda own=tried: own().record()))
+            yield _line(kind, tally), not tally.faults
+            total += tally
+    if not given.kind:
+        yield _line("all", total), not total.faults
+    yield from ((f"    {fault}", False) for fault in total.faults)
+
+
+def file_lines(given: argparse.Namespace, record: Record) -> Iterator[Line]:
+    """What commands leave, a line for each."""
+    with trust_files.prepared() as (inputs, folder):
+        cases = len(trust_files.stranger_cases())
+        held = record.once("somebody's file", lambda: trust_files.strangers_survive(inputs, folder))
+        yield f"Somebody's file survived in {held} of {cases} cases.\n", held == cases
+        yield _row("command", *trust_files.COLUMNS) + "\n| --- |" + " ---: |" * len(trust_files.COLUMNS), True
+        for command, own in groupby(trust_files.cells(inputs, folder, given.kills), lambda cell: cell.command):
+            tried = list(own)
+            found = [
+                record.once(f"{command}: {cell.column}", lambda cell=cell: cell.held(given.seed)) for cell in tried
+            ]
+            shown = [f"{held} of {cell.count}" if cell.count else "" for cell, held in zip(tried, found, strict=True)]
+            yield _row(command, *shown), found == [cell.count for cell in tried]
+
+
+def training_lines(given: argparse.Namespace, record: Record) -> Iterator[Line]:
+    """What a training survives."""
+    return _counted_lines(trust_training.rows(given.trials), record)
+
+
+def pipeline_lines(_: argparse.Namespace, record: Record) -> Iterator[Line]:
+    """What a pipeline keeps."""
+    return _counted_lines(trust_pipeline.rows(), record)
+
+
+def _counted_lines(rows: Iterator[tuple[str, int, Callable[[], int]]], record: Record) -> Iterator[Line]:
+    yield HEAD, True
+    for what, count, tried in rows:
+        held = record.once(what, tried)
+        yield _row(what, str(count), str(held)), held == count
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _line(kind: str, tally: Tally) -> str:
@@ -121,13 +170,15 @@ def main() -> None:
         "--trials", type=int, default=20, help="of each kind with a training; a fifth for signals and clocks"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("damaged", "files", "training"))
+    parser.add_argument("--only", choices=("damaged", "files", "training", "pipeline"))
+    parser.add_argument("--record", type=Path, help="keep what is found in this file; the same run goes on from it")
     parser.add_argument("--kind", action="append", default=[], help="of damaged files, a row's name; may be repeated")
     given = parser.parse_args()
     if given.kind and given.only != "damaged":
         parser.error("--kind goes with --only damaged")
     held = True
-    for line, line_held in tables(given):
+    settings = {name: value for name, value in vars(given).items() if name not in ("record", "only")}
+    for line, line_held in tables(given, Record(given.record, settings)):
         print(line, flush=True)
         held &= line_held
     sys.exit(not held)

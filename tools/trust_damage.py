@@ -61,6 +61,15 @@ class Tally:
     def files(self) -> int:
         return sum(self.counts.values())
 
+    def record(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {"counts": dict(self.counts), "slowest": self.slowest, "faults": self.faults}
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Tally:
+        """From its `record`."""
+        return cls(Counter(record["counts"]), record["slowest"], record["faults"])
+
 
 class Hang(BaseException):
     """No Exception, so that readers let it pass."""

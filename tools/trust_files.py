@@ -1,18 +1,17 @@
 """What commands leave on the disk: killed, without room, without permission, two at once, with somebody's files there.
 
 Each command runs in a forked child of this process, so that a try takes no time for imports and a kill meets the work
-itself. `python tools/trust.py --only files` prints what `rows` finds.
+itself. `python tools/trust.py --only files` prints a table of all.
 """
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import os
 import random
 import resource
-import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,167 +19,26 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
+from functools import cache, partial
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from imagpose.cli import main as command_line
-from imagpose.data.reid_people import render_reid_people
-from imagpose.data.rendered import prepare_people
-from imagpose.people.render_set import render_set
-from trust_networks import tiny_pipeline
+from trust_commands import COMMANDS, Command, make_inputs
 
-ROOT = Path(__file__).parents[1]
-LOADED = ("data.folder", "data.rendered", "evaluation.images", "serving.demo", "serving.generate", "serving.poses")
-"""What commands import when they begin; loaded once, before children are forked."""
 NOBODY = 65534
 TRACEBACK = 70
-Row = tuple[str, int, int]
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command that writes.
-
-    Attributes:
-        name: of the command; behind " to " what it writes, where that is said by its arguments.
-        arguments: with ``{out}`` for what it writes and ``{inputs}`` for the folder of `make_inputs`.
-        theirs: names in its folder at which somebody's file must survive.
-        varying: files that hold times or names of folders, so that two runs differ.
-        runs: whether it is run to its end here; of others only refusals are tried.
-        overwrites: whether it has ``--overwrite``.
-        one_file: it writes one file into a folder that is there.
-    """
-
-    name: str
-    arguments: str
-    theirs: tuple[str, ...]
-    varying: tuple[str, ...] = ()
-    runs: bool = True
-    overwrites: bool = False
-    one_file: bool = False
-
-    def given(self, inputs: Path, out: Path) -> list[str]:
-        words = f"{self.name.partition(' to ')[0]} {self.arguments}"
-        return [part.format(inputs=inputs, out=out) for part in words.split()]
-
-
-_PEOPLE = "--seed 2000100 --count 3 --views 2 --size 64x48 --workers 1 --out {out}"
-_MOVES = (
-    "--source {inputs}/2000000/0.png --poses {inputs}/2000000/0.json --poses {inputs}/2000000/1.json --between 4 --steps 1"
-    " --model {inputs}/.model --overlap 1"
+COLUMNS = (
+    "killed, run again",
+    "limit of size, run again",
+    "disk full, run again",
+    "no permission",
+    "read-only",
+    "two at once",
 )
-_TABLE = "{inputs}/.table.csv --model {inputs}/.model --steps 1"
-_METHODS = "--real {inputs}/2000000 --method a={inputs}/2000000 --method b={inputs}/2000001"
-_RECORDS = tuple(f"pictures/{part}/{number}/result.json" for number, part in enumerate(("5f", "6b")))
-_CROWD = "--train 2 --test 2 --views 2 --workers 1"
-_REQUEST = "--source {inputs}/2000000/0.png --pose {inputs}/2000000/1.json --pose {inputs}/2000000/0.json"
-COMMANDS = (
-    Command("people", _PEOPLE, ("notes.txt", "2000101/notes.txt", "2000102/0.png", "x.partial")),
-    Command(
-        "prepare people", _PEOPLE, ("notes.txt", "test-00000-of-00001.parquet", "info.json", "preparing/notes.txt"),
-    ),
-    Command(
-        "prepare folder", "--pictures {inputs} --workers 1 --out {out}", ("notes.txt", "index.parquet", "x.partial")
-    ),
-    Command(
-        "generate", f"{_REQUEST} --model {{inputs}}/.model --steps 2 --out {{out}}",
-        ("notes.txt", "target-7.png", "result.json"), ("result.json",), overwrites=True,
-    ),
-    Command(
-        "generate --photos", "{inputs} --pose walk-01 --model {inputs}/.model --steps 2 --out {out}",
-        ("2000001/notes.txt",), ("2000000/result.json", "2000001/result.json"),
-        overwrites=True,
-    ),
-    Command(
-        "requests export", f"{_REQUEST} --size 64x48 --out {{out}}", ("notes.txt", "person/request.json"),
-        overwrites=True,
-    ),
-    Command(
-        "evaluate images", "--generated {inputs}/2000000 --reference {inputs}/2000000 --workers 1 --out {out}",
-        ("notes.txt", "summary.json", "parts/notes.txt"), ("summary.json", "report.html"),
-    ),
-    Command(
-        "demo", "--model {inputs}/.model --steps 1 --out {out}", ("notes.txt", "index.html", "t1/target-0.png"),
-        runs=False, overwrites=True,
-    ),
-    Command("poses detect", "{inputs}/2000000/0.png --out {out}", ("0.json",), runs=False, overwrites=True),
-    Command(
-        "train autoencoder", f"--config {ROOT}/configs/mini/autoencoder.yaml output={{out}}", ("weights/notes.txt",),
-        runs=False,
-    ),
-    Command("train export", "--run {inputs}/.run --out {out}", ("notes.txt",), overwrites=True),
-    Command(
-        "convert official",
-        "--unet {inputs}/2000000/0.json --pose {inputs}/2000000/0.json --patch {inputs}/2000000/0.json"
-        " --base {inputs}/.model --out {out}",
-        ("notes.txt",), runs=False,
-    ),
-    Command("convert to-official", "--model {inputs}/.model --out {out}", ("patch-0.pth",), runs=False),
-    Command(
-        "animate", f"{_MOVES} --out {{out}}", ("frame-000002.png", "frame-000003.png", "result.json", "notes.txt", ".lock"),
-        ("result.json",), overwrites=True,
-    ),
-    Command(
-        "animate to a film", f"{_MOVES} --out {{out}}/a.gif", ("a.gif", "a.gif.json", "a.gif.frames/frame-000002.png"),
-        ("a.gif.json",), one_file=True,
-    ),
-    Command(
-        "bulk", f"{_TABLE} --out {{out}}", ("pictures/notes.txt", "failed.csv", "settings.json", "notes.txt"), _RECORDS
-    ),
-    Command(
-        "bulk to Parquet", f"{_TABLE} --format parquet --out {{out}}",
-        ("pictures-00000.parquet", "pictures-00001.parquet", "pictures-00001.parquet.txt"), ("pictures-00000.parquet",),
-    ),
-    Command(
-        "evaluate model", "--model {inputs}/.model --data {inputs}/.data --scenario T1 --steps 1 --limit 2 --out {out}",
-        ("pictures/notes.txt", "parts/notes.txt", "report.html"), runs=False,
-    ),
-    Command(
-        "evaluate requests", "--data {inputs}/.data --scenario T1 --out {out}", ("requests.json", "notes.txt"),
-        overwrites=True,
-    ),
-    Command(
-        "evaluate import", "--from pcdms --pictures {inputs}/.made --data {inputs}/.data --out {out}", ("notes.txt",),
-        overwrites=True,
-    ),
-    Command("study build", f"{_METHODS} --real-fake 1 --side-by-side 1 --seed 3 --out {{out}}", ("key.json",)),
-    Command(
-        "prepare reid",
-        r"--pattern (\d+)_c(\d) --train {inputs}/.reid/bounding_box_train --query {inputs}/.reid/query"
-        " --gallery {inputs}/.reid/bounding_box_test --out {out}",
-        ("names.csv", "query/notes.txt"), overwrites=True,
-    ),
-    Command("reid people", f"{_CROWD} --out {{out}}", ("query/notes.txt", "notes.txt"), overwrites=True),
-    Command(
-        "reid augment",
-        "--data {inputs}/.reid --annotations {inputs}/.reid/market-annotation-train.csv --model {inputs}/.model --steps 1"
-        " --size 32x16 --per-identity 3 --out {out}",
-        ("query/notes.txt", "manifest.csv", "augment.part.csv", "augment.json", "rejected.csv", "settings.json"),
-    ),
-    Command("poses draw", "{inputs}/2000000/0.json --out {out}/a.png", ("a.png", "notes.txt"), one_file=True),
-    Command("poses convert", "{inputs}/2000000/0.json {out}/a.json", ("a.json", "notes.txt"), one_file=True),
-    Command("poses list", "walk-* --sheet {out}/a.png", ("a.png", "notes.txt"), one_file=True),
-)  # fmt: skip
-
-
-def make_inputs(folder: Path) -> Path:
-    """Pictures and poses of two people; hidden beside them a small model and a run's folder."""
-    for name in LOADED:
-        import_module(f"imagpose.{name}")
-    codecs.lookup("utf-8-sig")  # of the interpreter's files, which nobody may not be able to read
-    render_set(2_000_000, 2, 2, 64, 48, folder, 1)
-    tiny_pipeline().save_pretrained(folder / ".model")
-    shutil.copytree(folder / ".model", folder / ".run" / "weights")
-    prepare_people(2_000_000, 2, 5, 64, 48, folder / ".data", workers=1)
-    render_reid_people(folder / ".reid", 2, 2, 2, 1)
-    (folder / ".made").mkdir()
-    shutil.copy(folder / "2000000" / "1.png", folder / ".made" / "2000000_0_to_2000000_1.png")
-    rows = [f"{number},2000000/{number}.png,2000001/{number}.json" for number in range(2)]
-    (folder / ".table.csv").write_text("\n".join(["id,sources,poses", *rows]) + "\n")
-    return folder
+_LARGE = "1g"
 
 
 @dataclass
@@ -259,6 +117,33 @@ def is_one_line(code: int, text: str) -> bool:
     return code in (1, 2) and len(lines) == 1 and lines[0].startswith("error:") and "Traceback" not in text
 
 
+_PAGE = 4096
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[tuple[Path, Callable[[str], None]]]:
+    """A new disk in memory, and what mounts it again with other options; for root, where mounting is allowed."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+
+    def mount(*words: str) -> None:
+        subprocess.run(["mount", *words], check=True, capture_output=True)
+
+    mount("-t", "tmpfs", "-o", options, "tmpfs", str(place))
+    try:
+        yield place, lambda changed: mount("-o", f"remount,{changed}", str(place))
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def can_mount(folder: Path) -> bool:
+    """Whether `mounted` works here."""
+    try:
+        with mounted(folder, f"size={_LARGE}"):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
 class Trial:
     """One command, its inputs and what a whole run of it gives."""
 
@@ -272,8 +157,8 @@ class Trial:
         self.seconds = time.monotonic() - started
         self.reference = contents(out, command)
 
-    def _new(self) -> Path:
-        out = Path(tempfile.mkdtemp(dir=self.folder)) / "out"
+    def _new(self, place: Path | None = None) -> Path:
+        out = (place or Path(tempfile.mkdtemp(dir=self.folder))) / "out"
         if self.command.one_file:
             out.mkdir()
         return out
@@ -297,6 +182,27 @@ class Trial:
         )
         good = is_one_line(*child.wait()) and is_whole(out, self.command, self.reference)
         return good and is_finished(out, self.command, self.inputs, self.reference)
+
+    def fill_disk(self, share: float) -> bool:
+        """As `fill`, on a disk of its own with room for a share of all files together."""
+        room = int(share * sum(-(-len(content) // _PAGE) for content in self.reference.values())) + 2
+        with mounted(self.folder, f"size={room * _PAGE}") as (place, change):
+            out = self._new(place)
+            failed = start(self.command.given(self.inputs, out)).wait()
+            good = is_one_line(*failed) and is_whole(out, self.command, self.reference)
+            change(f"size={_LARGE}")
+            return good and is_finished(out, self.command, self.inputs, self.reference)
+
+    def forbid_mount(self) -> bool:
+        """A disk that is mounted read-only: one line, nothing written; and then it can be run."""
+        with mounted(self.folder, f"size={_LARGE}") as (place, change):
+            out = self._new(place)
+            before = sorted(place.rglob("*"))
+            change("ro")
+            failed = start(self.command.given(self.inputs, out)).wait()
+            good = is_one_line(*failed) and sorted(place.rglob("*")) == before
+            change("rw")
+            return good and is_finished(out, self.command, self.inputs, self.reference)
 
     def forbid(self) -> bool:
         """A folder without permission: one line, nothing written. As root it is run by nobody, whom modes hold."""
@@ -337,31 +243,48 @@ def stranger_cases() -> list[tuple[Command, str, bool]]:
     ]
 
 
-def rows(kills: int, seed: int) -> Iterator[Row]:
-    """What was tried, how often, and how often it held.
+@dataclass(frozen=True)
+class Cell:
+    """Of the table: a command, one of `COLUMNS`, how often it is tried, and what tries it once."""
 
-    Args:
-        kills: of all commands together, at random moments.
-        seed: of the moments and of the sizes at which the disk is full.
-    """
+    command: str
+    column: str
+    count: int
+    attempt: Callable[[random.Random], bool]
+
+    def held(self, seed: int) -> int:
+        """How often it held, at moments and sizes that are drawn from the seed and what is tried."""
+        rng = random.Random(f"{seed} {self.command} {self.column}")
+        return sum(self.attempt(rng) for _ in range(self.count))
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[tuple[Path, Path]]:
+    """The inputs and a folder to write in."""
     torch.set_num_threads(1)
-    rng = random.Random(seed)
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         folder.chmod(0o755)
-        inputs = make_inputs(folder / "inputs")
-        cases = stranger_cases()
-        held = sum(survives(command, inputs, folder, name, overwrite) for command, name, overwrite in cases)
-        yield f"somebody's file in the folder of {len({case[0].name for case in cases})} commands", len(cases), held
-        running = [command for command in COMMANDS if command.runs]
-        for number, command in enumerate(running):
-            trial = Trial(command, inputs, folder)
-            times = kills // len(running) + (number < kills % len(running))
-            tries: tuple[tuple[str, Callable[[], bool], int], ...] = (
-                ("killed at a random moment, run again", lambda own=trial: own.kill(rng.random()), times),
-                ("the disk fills, run again", lambda own=trial: own.fill(rng.random() ** 2 * 0.99), 10),
-                ("no permission", trial.forbid, 1),
-                ("two at once", trial.double, 3),
-            )
-            for what, attempt, count in tries:
-                yield f"{command.name}: {what}", count, sum(attempt() for _ in range(count))
+        yield make_inputs(folder / "inputs"), folder
+
+
+def strangers_survive(inputs: Path, folder: Path) -> int:
+    """In how many of `stranger_cases` somebody's file survives."""
+    return sum(survives(command, inputs, folder, name, overwrite) for command, name, overwrite in stranger_cases())
+
+
+def cells(inputs: Path, folder: Path, kills: int) -> Iterator[Cell]:
+    """The table's, row by row; `kills` are of all commands together. Two columns need the right to mount."""
+    running, disks = [command for command in COMMANDS if command.runs], can_mount(folder)
+    for number, command in enumerate(running):
+        trial = cache(partial(Trial, command, inputs, folder))
+        tries: tuple[tuple[int, Callable[[random.Random], bool]], ...] = (
+            (kills // len(running) + (number < kills % len(running)), lambda rng, own=trial: own().kill(rng.random())),
+            (10, lambda rng, own=trial: own().fill(rng.random() ** 2 * 0.99)),
+            (5 * disks, lambda rng, own=trial: own().fill_disk(rng.random() * 0.9)),
+            (1, lambda _, own=trial: own().forbid()),
+            (1 * disks, lambda _, own=trial: own().forbid_mount()),
+            (3, lambda _, own=trial: own().double()),
+        )
+        for column, (count, attempt) in zip(COLUMNS, tries, strict=True):
+            yield Cell(command.name, column, count, attempt)

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -240,26 +242,30 @@ def _is_whole_shard(file: Path) -> bool:
     return file.suffix == ".safetensors"
 
 
-def rows(trials: int) -> Iterator[tuple[str, int, int]]:
-    """What was tried, how often, and how often it held: `trials` of each, a fifth of it for signals and clocks."""
+def rows(trials: int) -> Iterator[tuple[str, int, Callable[[], int]]]:
+    """What is tried, how often, and what tries it and says how often it held; a fifth of `trials` for signals and clocks."""
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(Path(folder))
-        yield (
-            "train autoencoder: kill -9 at a random moment, resumed to equal weights",
-            trials,
-            killed(prepared, trials),
-        )
-        what = "train autoencoder: newest checkpoint {}, noticed, resumed from the one before to equal weights"
-        yield what.format("cut at a random length"), trials, damaged(prepared, trials, flip=False)
-        yield what.format("with one wrong bit"), trials, damaged(prepared, trials, flip=True)
+        prepared = cache(lambda: prepare(Path(folder)))
         few = max(1, trials // 5)
-        what = "train autoencoder: clock set back by a day between two sittings, equal weights"
-        yield what, few, with_clocks_set_back(prepared, few)
+        yield (
+            "kill -9 at a random moment, resumed to equal weights",
+            trials,
+            lambda: killed(prepared(), trials),
+        )
+        what = "newest checkpoint {}, noticed, resumed from the one before to equal weights"
+        yield what.format("cut at a random length"), trials, lambda: damaged(prepared(), trials, flip=False)
+        yield what.format("with one wrong bit"), trials, lambda: damaged(prepared(), trials, flip=True)
+        what = "clock set back by a day between two sittings, equal weights"
+        yield what, few, lambda: with_clocks_set_back(prepared(), few)
         for method in ("validate", "sample_grid"):
             for number in (signal.SIGTERM, signal.SIGINT):
-                taken = [stopped(prepared, method, number, trial) for trial in range(few)]
-                what = f"train autoencoder: {number.name} in {method}, ends within {PATIENCE:.0f} s, then equal weights"
-                yield what, few, sum(seconds <= PATIENCE for seconds in taken)
-        taken = [rendering_stopped(prepared, signal.SIGTERM, trial) for trial in range(few)]
-        what = f"train autoencoder: SIGTERM while views are rendered, ended within {PATIENCE:.0f} s, no half file"
-        yield what, few, sum(seconds <= PATIENCE for seconds in taken)
+                what = f"{number.name} in {method}, ends within {PATIENCE:.0f} s, then equal weights"
+                yield what, few, lambda own=(method, number): _in_time(stopped, prepared(), *own, few)
+        what = f"SIGTERM while views are rendered, ended within {PATIENCE:.0f} s, no half file"
+        yield what, few, lambda: _in_time(rendering_stopped, prepared(), signal.SIGTERM, few)
+
+
+def _in_time(stop: Callable[..., float], *arguments: Any) -> int:
+    """How many of the last argument's number of trials ended in time."""
+    *given, count = arguments
+    return sum(stop(*given, trial) <= PATIENCE for trial in range(count))

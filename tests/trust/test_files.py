@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import trust_files
-from trust_files import COMMANDS, Command, Trial, make_inputs, stranger_cases, survives
+from trust_commands import COMMANDS, Command, make_inputs
+from trust_files import Trial, stranger_cases, survives
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="children are forked")
 RUNNING = {command.name: command for command in COMMANDS if command.runs}

@@ -20,10 +20,7 @@ from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
 
-import trust_files
-import trust_pipeline
 import trust_samples
-import trust_training
 from trust_damage import Sample, Tally, damage, damages, one_byte
 from trust_record import Record
 
@@ -110,24 +107,29 @@ def damaged_lines(given: argparse.Namespace, record: Record) -> Iterator[Line]:
     yield DAMAGED_HEAD, True
     total = Tally()
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other:
-        to_commands = () if given.kind else ((GIVEN, lambda: commanded(Path(other), given.seed)),)
-        for kind, tried in chain(damaged(Path(place), given.files, given.seed, given.kind), to_commands):
+        to_commands = () if given.row else ((GIVEN, lambda: commanded(Path(other), given.seed)),)
+        for kind, tried in chain(damaged(Path(place), given.files, given.seed, given.row), to_commands):
             tally = Tally.of(record.once(kind, lambda own=tried: own().record()))
             yield _line(kind, tally), not tally.faults
             total += tally
-    if not given.kind:
+    if not given.row:
         yield _line("all", total), not total.faults
     yield from ((f"    {fault}", False) for fault in total.faults)
 
 
 def file_lines(given: argparse.Namespace, record: Record) -> Iterator[Line]:
     """What commands leave, a line for each."""
+    import trust_files  # with torch, which the processes that commands start would import too: they import this module
+
     with trust_files.prepared() as (inputs, folder):
-        cases = len(trust_files.stranger_cases())
-        held = record.once("somebody's file", lambda: trust_files.strangers_survive(inputs, folder))
-        yield f"Somebody's file survived in {held} of {cases} cases.\n", held == cases
+        if not given.row:
+            cases = len(trust_files.stranger_cases())
+            held = record.once("somebody's file", lambda: trust_files.strangers_survive(inputs, folder))
+            yield f"Somebody's file survived in {held} of {cases} cases.\n", held == cases
         yield _row("command", *trust_files.COLUMNS) + "\n| --- |" + " ---: |" * len(trust_files.COLUMNS), True
         for command, own in groupby(trust_files.cells(inputs, folder, given.kills), lambda cell: cell.command):
+            if given.row and command not in given.row:
+                continue
             tried = list(own)
             found = [
                 record.once(f"{command}: {cell.column}", lambda cell=cell: cell.held(given.seed)) for cell in tried
@@ -138,11 +140,15 @@ def file_lines(given: argparse.Namespace, record: Record) -> Iterator[Line]:
 
 def training_lines(given: argparse.Namespace, record: Record) -> Iterator[Line]:
     """What a training survives."""
+    import trust_training
+
     return _counted_lines(trust_training.rows(given.trials), record)
 
 
 def pipeline_lines(_: argparse.Namespace, record: Record) -> Iterator[Line]:
     """What a pipeline keeps."""
+    import trust_pipeline
+
     return _counted_lines(trust_pipeline.rows(), record)
 
 
@@ -172,12 +178,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("damaged", "files", "training", "pipeline"))
     parser.add_argument("--record", type=Path, help="keep what is found in this file; the same run goes on from it")
-    parser.add_argument("--kind", action="append", default=[], help="of damaged files, a row's name; may be repeated")
+    parser.add_argument("--row", action="append", default=[], help="a kind of file or a command; may be repeated")
     given = parser.parse_args()
-    if given.kind and given.only != "damaged":
-        parser.error("--kind goes with --only damaged")
+    if given.row and given.only not in ("damaged", "files"):
+        parser.error("--row goes with --only damaged and --only files")
     held = True
-    settings = {name: value for name, value in vars(given).items() if name not in ("record", "only")}
+    settings = {name: value for name, value in vars(given).items() if name not in ("record", "only", "row")}
     for line, line_held in tables(given, Record(given.record, settings)):
         print(line, flush=True)
         held &= line_held

@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache, partial
 from pathlib import Path
 from typing import NoReturn
@@ -27,6 +28,7 @@ import torch
 
 from imagpose.cli import main as command_line
 from trust_commands import COMMANDS, Command, make_inputs
+from trust_trainings import render_people
 
 NOBODY = 65534
 TRACEBACK = 70
@@ -89,10 +91,14 @@ def _become(arguments: list[str], output: int, before: Callable[[], None]) -> No
 
 
 def contents(folder: Path, command: Command) -> dict[str, bytes]:
-    """What lies in a folder, but for locks; of files that vary only that they are there."""
+    """What lies in a folder, but for locks; of files that vary only that some are there."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
-    names = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: b"" if name in command.varying else path.read_bytes() for name, path in names.items()}
+    found = {}
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        varying = next((pattern for pattern in command.varying if fnmatch(name, pattern)), None)
+        found[varying or name] = path.read_bytes() if varying is None else b""
+    return found
 
 
 def is_whole(out: Path, command: Command, reference: dict[str, bytes]) -> bool:
@@ -184,9 +190,10 @@ class Trial:
         return good and is_finished(out, self.command, self.inputs, self.reference)
 
     def fill_disk(self, share: float) -> bool:
-        """As `fill`, on a disk of its own with room for a share of all files together."""
-        room = int(share * sum(-(-len(content) // _PAGE) for content in self.reference.values())) + 2
-        with mounted(self.folder, f"size={room * _PAGE}") as (place, change):
+        """As `fill`, on a disk of its own with room for a share of all files together, beside a file of one page."""
+        room = int(share * sum(-(-len(content) // _PAGE) for content in self.reference.values()))
+        with mounted(self.folder, f"size={(room + 1) * _PAGE}") as (place, change):
+            (place / "there before").write_bytes(bytes(_PAGE))
             out = self._new(place)
             failed = start(self.command.given(self.inputs, out)).wait()
             good = is_one_line(*failed) and is_whole(out, self.command, self.reference)
@@ -265,7 +272,9 @@ def prepared() -> Iterator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        yield make_inputs(folder / "inputs"), folder
+        inputs = make_inputs(folder / "inputs")
+        render_people(inputs / ".trainings")
+        yield inputs, folder
 
 
 def strangers_survive(inputs: Path, folder: Path) -> int:
@@ -274,17 +283,23 @@ def strangers_survive(inputs: Path, folder: Path) -> int:
 
 
 def cells(inputs: Path, folder: Path, kills: int) -> Iterator[Cell]:
-    """The table's, row by row; `kills` are of all commands together. Two columns need the right to mount."""
+    """The table's, row by row; `kills` are of all commands together but those with `few` tries, which are killed once each.
+
+    Two columns need the right to mount.
+    """
     running, disks = [command for command in COMMANDS if command.runs], can_mount(folder)
-    for number, command in enumerate(running):
+    quick = sum(not command.few for command in running)
+    shares = iter(kills // quick + (number < kills % quick) for number in range(quick))
+    for command in running:
         trial = cache(partial(Trial, command, inputs, folder))
+        killed = 1 if command.few else next(shares)
         tries: tuple[tuple[int, Callable[[random.Random], bool]], ...] = (
-            (kills // len(running) + (number < kills % len(running)), lambda rng, own=trial: own().kill(rng.random())),
-            (10, lambda rng, own=trial: own().fill(rng.random() ** 2 * 0.99)),
-            (5 * disks, lambda rng, own=trial: own().fill_disk(rng.random() * 0.9)),
+            (killed, lambda rng, own=trial: own().kill(rng.random())),
+            (2 if command.few else 10, lambda rng, own=trial: own().fill(rng.random() ** 2 * 0.99)),
+            ((1 if command.few else 5) * disks, lambda rng, own=trial: own().fill_disk(rng.random() * 0.9)),
             (1, lambda _, own=trial: own().forbid()),
             (1 * disks, lambda _, own=trial: own().forbid_mount()),
-            (3, lambda _, own=trial: own().double()),
+            (1 if command.few else 3, lambda _, own=trial: own().double()),
         )
         for column, (count, attempt) in zip(COLUMNS, tries, strict=True):
             yield Cell(command.name, column, count, attempt)

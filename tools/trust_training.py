@@ -229,6 +229,10 @@ def rendering_stopped(trials: Trials, number: int, trial: int) -> float:
 
     process = multiprocessing.get_context("fork").Process(target=train)
     process.start()
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    latest = time.monotonic() + _HANGS  # on one core the process renders by itself
+    while process.is_alive() and len(workers.read_text().split()) < 2 and time.monotonic() < latest:
+        time.sleep(0.05)
     time.sleep(float(trials.rng.uniform(2, 4)))
     seconds = _interrupted(process, number, output)
     return seconds if all(_is_whole_shard(file) for file in views.glob("*")) else float("inf")

@@ -27,10 +27,11 @@ _LONGEST = 200  # bytes of a name to which an ending is added
 def partial_file(path: Path) -> Iterator[Path]:
     """A name to write to, which becomes `path` at the end of the block, or is removed if the block fails.
 
-    The name holds the process's number, so that two processes may write the same file; the last one wins. An OSError
+    The folder of `path` is made where it is missing. The name holds the process's number, so that two processes may write the same file; the last one wins. An OSError
     that names no file, as that of a full disk, names `path` afterwards.
     """
     partial = path.with_name(f"{_short(path.name)}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
         os.replace(partial, path)

@@ -49,6 +49,17 @@ def test_draw_at_any_size_and_with_the_sticks_of_controlnet(tmp_path):
         assert abs(row.sum() - (2 * radius + 1)) <= 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("draw", CASES / "poses" / "base.json", "--out"), ("convert", CASES / "poses" / "base.json"),
+     ("list", "walk-01", "--sheet")],
+)  # fmt: skip
+def test_the_folder_of_a_file_is_made(words, tmp_path):
+    out = tmp_path / "new" / "folder" / ("a.json" if words[0] == "convert" else "a.png")
+    assert run(*words, out).exit_code == 0
+    assert [file.name for file in out.parent.iterdir()] == [out.name]
+
+
 @pytest.mark.parametrize(("size", "file"), [("768x512", "body_512.png"), ("1536x1024", "body_1024.png")])
 def test_controlnets_sticks_are_those_of_its_own_drawings(size, file, tmp_path):
     run("draw", CASES / "poses" / "base.json", "--out", tmp_path / "a.png", "--size", size, "--controlnet")

@@ -26,8 +26,9 @@ def data(tmp_path_factory):
 
 
 def test_the_table_and_its_numbers(data, tmp_path):
-    table = check_measures(data, out=tmp_path / "judges.json")
-    summary = json.loads((tmp_path / "judges.json").read_text())
+    out = tmp_path / "new folder" / "judges.json"
+    table = check_measures(data, out=out)
+    summary = json.loads(out.read_text())
     measures = summary["measures"]
     assert (summary["people"], summary["views"]) == (3, 9) and table.startswith("9 views of 3 people")
     truth, blurred, halved = (measures[name] for name in ALTERED)

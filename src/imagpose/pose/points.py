@@ -126,7 +126,8 @@ def stated_size(data: Mapping[str, Any], where: str) -> tuple[int, int] | None:
         for side in (height, width):
             if isinstance(side, bool) or not isinstance(side, (int, float)) or not 1 <= side <= MAX_SIDE:
                 raise ValueError(
-                    f"{where}: the frame is {short(height)} x {short(width)} (height x width); pixels expected"
+                    f"{where}: the frame is {short(height)} x {short(width)} (height x width); sides from 1 to {MAX_SIDE:,}"
+                    " pixels expected"
                 )
         return round(height), round(width)
     return None

@@ -10,6 +10,7 @@ import pytest
 
 from imagpose.io import (
     LOCK_FILE,
+    clear_left_overs,
     clear_partial_files,
     json_digest,
     locked_folder,
@@ -19,7 +20,7 @@ from imagpose.io import (
     write_json,
     write_text,
 )
-from imagpose.outputs import staged_folder
+from imagpose.outputs import check_replaceable, staged_folder
 
 _SLOW_WRITER = """
 import sys, time
@@ -176,6 +177,30 @@ def test_a_killed_writer_loses_no_folder_and_its_left_overs_are_removed(tmp_path
         assert list(tmp_path.glob(".*.partial")) == [partial.parent]
         (partial / "new").write_text("")
     assert names(tmp_path) == ["model", "model/new"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="left-overs are known by locks")
+def test_killed_behind_the_last_renaming_nothing_stays_either(tmp_path):
+    """The folder is there, so that the next call writes nothing: it is refused, or says that all is done."""
+    folder = tmp_path / "model"
+    with subprocess.Popen(
+        [sys.executable, "-c", _KILLED_REPLACER, str(folder), "1"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "waiting\n"
+        process.kill()
+    assert len(names(tmp_path)) == 4  # with the room and its lock
+    with pytest.raises(ValueError, match="was not written by this command"):
+        check_replaceable(folder, overwrite=False)
+    assert names(tmp_path) == ["model", "model/killed"]
+
+
+def test_a_room_whose_writer_was_killed_before_it_locked_it_is_cleared(tmp_path):
+    rooms = [tmp_path / f".model-99999999-abcdefg{number}.partial" for number in range(2)]
+    for room in rooms:
+        room.mkdir()
+    (rooms[1] / "mine.txt").write_text("")
+    clear_left_overs(tmp_path / "model")
+    assert not rooms[0].exists() and (rooms[1] / "mine.txt").exists()
 
 
 def test_a_folder_is_replaced_only_on_request_and_only_when_all_went_well(tmp_path):

@@ -27,8 +27,9 @@ _LONGEST = 200  # bytes of a name to which an ending is added
 def partial_file(path: Path) -> Iterator[Path]:
     """A name to write to, which becomes `path` at the end of the block, or is removed if the block fails.
 
-    The folder of `path` is made where it is missing. The name holds the process's number, so that two processes may write the same file; the last one wins. An OSError
-    that names no file, as that of a full disk, names `path` afterwards.
+    The folder of `path` is made where it is missing. The name holds the process's number, so that two processes may
+    write the same file; the last one wins. An OSError that names no file, as that of a full disk, names `path`
+    afterwards.
     """
     partial = path.with_name(f"{_short(path.name)}.{os.getpid()}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,18 +97,24 @@ def _close(room: Path, path: Path) -> None:
     """Remove the folder around an unfinished one, and put back what was moved aside for it."""
     if (room / _NEW).exists() and (room / _OLD).exists():  # stopped between the two renames
         os.replace(room / _OLD, path)
+    for inner in (_NEW, _OLD):  # before the lock, by which the room is known if this is killed too
+        shutil.rmtree(room / inner, ignore_errors=True)
     shutil.rmtree(room, ignore_errors=True)
 
 
 def clear_left_overs(path: Path) -> None:
-    """Remove what killed processes left of their attempts to write `path`; see `unfinished_folder`."""
+    """Remove what killed processes left of their attempts to write `path`; see `unfinished_folder`.
+
+    Also for whoever finds `path` there and writes nothing: a process may be killed behind the last renaming.
+    """
     ours = re.compile(rf"\.{re.escape(_short(path.name))}-(\d+)-\w{{8}}\.partial")
     for folder in path.parent.glob(".*.partial"):
         found = ours.fullmatch(folder.name)
         if found is None or int(found[1]) == os.getpid():
             continue
         with suppress(OSError):  # a living process has locked it, or it is another user's
-            if {LOCK_FILE} <= {entry.name for entry in folder.iterdir()} <= {LOCK_FILE, _NEW, _OLD}:
+            held = {entry.name for entry in folder.iterdir()}  # nothing, if it was killed before it locked the folder
+            if not held or {LOCK_FILE} <= held <= {LOCK_FILE, _NEW, _OLD}:
                 with locked_folder(folder):
                     _close(folder, path)
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from imagpose.io import partial_folder, read_json, unfinished_folder, write_json
+from imagpose.io import clear_left_overs, partial_folder, read_json, unfinished_folder, write_json
 
 SETTINGS_FILE = "settings.json"
 _WRITTEN = ".imagpose.json"
@@ -88,12 +88,13 @@ def remove_written(folder: Path, names: Iterable[str]) -> None:
 
 
 def check_replaceable(folder: Path, overwrite: bool) -> None:
-    """Look at a folder that is to be written anew: only what `mark_written` listed may be removed.
+    """Look at a folder that is to be written anew: only what `mark_written` listed may be removed, and `clear_left_overs`.
 
     Raises:
         ValueError: it exists and is not marked, holds other files too, or is not to be overwritten; or nothing can be
             written beside it.
     """
+    clear_left_overs(folder)
     if not folder.exists() and not folder.is_symlink():
         check_output_folder(folder)
         return

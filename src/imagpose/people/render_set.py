@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from imagpose.io import locked_folder, partial_folder, read_json, write_json
+from imagpose.io import clear_all_left_overs, locked_folder, partial_folder, read_json, write_json
 from imagpose.outputs import check_output_folder
 from imagpose.people.camera import sample_view_specs
 from imagpose.people.identity import make_identity
@@ -112,6 +112,7 @@ def render_set(
     wanted: dict[str, int | str] = {"height": height, "width": width, "world": world, "renderer": RENDERER}
     check_output_folder(folder)
     with locked_folder(folder):
+        clear_all_left_overs(folder)
         missing = [s for s in seeds if not _is_complete(folder / str(s), views, {**wanted, "style": drawn(s)})]
         write = partial(
             _write_identity, views=views, height=height, width=width, folder=folder, world=world, style=style

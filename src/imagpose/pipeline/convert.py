@@ -18,7 +18,7 @@ from diffusers import DDIMScheduler, ModelMixin, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPImageProcessorPil
 
-from imagpose.io import partial_folder
+from imagpose.io import clear_left_overs, partial_folder
 from imagpose.models.feature_tokens import FeatureTokens
 from imagpose.models.folder import (
     ModelFiles,
@@ -160,6 +160,7 @@ def to_official(model: str | Path, out: str | Path) -> list[Path]:
 
 
 def _check_new(out: Path) -> None:
+    clear_left_overs(out)
     if out.exists() or out.is_symlink():
         raise FileExistsError(f"{out} exists already: give a folder that does not")
     check_output_folder(out)

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from imagpose.io import write_text
+from imagpose.io import clear_left_overs, write_text
 from imagpose.outputs import check_new_files, check_output_folder, staged_folder
 from imagpose.pictures import PICTURE_ENDINGS, load_picture
 from imagpose.pose import Pose, to_openpose
@@ -62,6 +62,7 @@ def detect_files(
             `crops`) for each of several that shows nobody; the last two are left out.
     """
     sources, out = _sources(pictures), Path(out)
+    clear_left_overs(out)
     check_output_folder(out)
     check_new_files(out, [*sources, *([UNUSABLE] if crops else [])], overwrite)
     found = open_detector(detector)

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from imagpose.io import read_json, write_json
+from imagpose.io import clear_left_overs, read_json, write_json
 from imagpose.outputs import result_folder
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.provenance import Origin, Signature, save_generated
@@ -80,6 +80,7 @@ def finished(out: Path, request: str) -> Generated | None:
     Args:
         request: digest of everything that decides the pictures.
     """
+    clear_left_overs(out)
     try:
         record = read_json(out / RECORD)
         files = [out / entry["file"] for entry in record["outputs"]]

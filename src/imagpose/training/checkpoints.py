@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from imagpose.data.info import sha256_of
-from imagpose.io import error_line, json_digest, partial_folder, write_json
+from imagpose.io import clear_all_left_overs, error_line, json_digest, partial_folder, write_json
 from imagpose.outputs import carry_over, check_output_folder, mark_written
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.stage import Stage
@@ -261,6 +261,8 @@ def check_output(output: Path) -> None:
     Raises:
         ValueError: nothing can be written there, or its ``weights`` are no run's.
     """
+    for folder in (output, output / "checkpoints"):
+        clear_all_left_overs(folder)
     check_output_folder(output)
     weights = output / "weights"
     if weights.is_symlink() or (

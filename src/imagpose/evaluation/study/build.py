@@ -26,7 +26,7 @@ from PIL import Image
 
 from imagpose.evaluation.folders import list_pictures, refuse
 from imagpose.evaluation.study.files import Key, SetItem, SingleItem
-from imagpose.io import json_digest, partial_folder, write_text
+from imagpose.io import clear_left_overs, json_digest, partial_folder, write_text
 from imagpose.pictures import encoded_picture, fit_view, load_picture
 
 _PAGE = Path(__file__).parent / "page.html"
@@ -122,6 +122,7 @@ def build_study(
 
 
 def _check(methods: Mapping[str, Path | str], settings: StudySettings, out: Path) -> None:
+    clear_left_overs(out)
     if out.exists():
         raise ValueError(f"{out} exists: a study is never mixed with another, choose a new folder")
     if min(settings.real_fake, settings.side_by_side) < 0 or settings.real_fake + settings.side_by_side == 0:

@@ -95,7 +95,7 @@ COMMANDS = (
         Command(
             f"{'reid train' if name == 'reid' else f'train {name}'}",
             f"--config {{inputs}}/.trainings/{name}.yaml --resume latest output={{out}}", ("weights/notes.txt",),
-            ("checkpoints/*", "tensorboard/*", "progress.csv"), few=True,
+            ("checkpoints/*", "tensorboard/*", "progress.csv", "weights/training.json"), few=True,
         )
         for name in TRAININGS
     ),

@@ -46,6 +46,16 @@ def killed(run: Callable[[], None], sign: Callable[[], bool]) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
+def test_a_run_that_another_one_overtook_writes_nothing(config: RunConfig) -> None:
+    """It has read what was there before the other began, and gets the folder when the other has ended."""
+    late = Training(LineStage(), config, "latest")
+    Training(LineStage(), config).run()
+    there = {file: file.read_bytes() for file in config.output.rglob("*") if file.is_file()}
+    with pytest.raises(BlockingIOError, match="another process has meanwhile trained in"):
+        late.run()
+    assert {file: file.read_bytes() for file in config.output.rglob("*") if file.is_file()} == there
+
+
 def test_others_files_beside_checkpoints_and_weights_stay(config: RunConfig) -> None:
     output = config.output
     mine = [output / "weights" / "notes.txt", output / "checkpoints" / "mine.partial" / "notes.txt", output / "a.txt"]

@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ class Training:
         self._damaged: list[Path] = []
         self._exported_at = time.monotonic()
         self._saved_step: int | None = None
+        self._found = list_checkpoints(self.folder)
         if resume is not None:
             self._resume(resume)
 
@@ -137,8 +138,7 @@ class Training:
         started = time.monotonic()
         accelerator = self.accelerator
         records = Records(config, self.stage, outcome, accelerator.process_index)
-        alone = locked_folder(config.output) if accelerator.is_main_process else nullcontext()
-        with alone, self.requests as requests, records:
+        with self._alone(), self.requests as requests, records:
             if accelerator.is_main_process:
                 for path in self._damaged:
                     set_aside(path)
@@ -163,6 +163,17 @@ class Training:
                     outcome.reason = "interrupted"
             self._export(complete=outcome.reason == "finished")
         return outcome
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The folder is this run's, and holds what the run has begun with; the main process looks."""
+        if not self.accelerator.is_main_process:
+            yield
+            return
+        with locked_folder(self.config.output):
+            if list_checkpoints(self.folder) != self._found:
+                raise BlockingIOError(f"another process has meanwhile trained in {self.config.output}: start again")
+            yield
 
     def _step(self, step: int, batches: Iterator[Batch], records: Records) -> float:
         """One optimiser step; returns the loss, a mean over the global batch."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from imagpose.models import PatchAutoencoderKL
+from imagpose.models.autoencoder import PatchAutoencoderKL
 from imagpose.training.cache import render_views
 from imagpose.training.configs import ViewCacheConfig
 from trust_networks import tiny_pipeline

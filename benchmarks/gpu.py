@@ -13,14 +13,13 @@ the same code in a minute.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -31,123 +30,27 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from gpu_measuring import (
+    PRECISIONS,
+    Bench,
+    Model,
+    Result,
+    attempt,
+    median_seconds,
+    one_line,
+    peak_gibibytes,
+    relative_error,
+    synchronise,
+)
 from imagpose.devices import choose_device
-from imagpose.models.presets import PRESETS
-from random_networks import build, make_inputs
+from imagpose.models.presets import PRESETS, find_preset
+from imagpose.models.sizes import build_empty
+from imagpose.pixels import padded_size
+from imagpose.views import view_multiple
+from random_networks import GRID
 
-Result = dict[str, Any]
-
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _GUIDED_STEPS = 20
 """Steps of a picture; with guidance each evaluates two canvases."""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What the sections share.
-
-    Attributes:
-        device: where everything runs.
-        small: networks and canvases of a test.
-        deadline: of `time.monotonic`, in seconds.
-    """
-
-    device: torch.device
-    small: bool
-    deadline: float
-
-    @property
-    def on_gpu(self) -> bool:
-        return self.device.type == "cuda"
-
-    @property
-    def backend(self) -> str:
-        """Of torch.compile; on a CPU only the tracing is tried, since compiling takes minutes."""
-        return "inductor" if self.on_gpu else "eager"
-
-    @property
-    def rounds(self) -> int:
-        return 1 if self.small else 10
-
-    def sizes(self) -> list[tuple[int, int]]:
-        """Height x width of a view."""
-        return [(64, 48)] if self.small else [(256, 176), (512, 352)]
-
-    def presets(self) -> list[str]:
-        """Whole models, largest last."""
-        return ["mini", "official"]
-
-
-class Model:
-    """The networks of a preset with random weights in fp32, and inputs for canvases of 2x2 views."""
-
-    def __init__(self, bench: Bench, preset: str, size: tuple[int, int], small: bool | None = None) -> None:
-        parts = build(preset, bench.small if small is None else small, bench.device)
-        self.unet = parts.unet
-        self.networks = nn.ModuleList([parts.unet, parts.pose_encoder, parts.feature_tokens])
-        self.bench, self.size = bench, size
-
-    def inputs(self, batch: int, dtype: torch.dtype) -> dict[str, Any]:
-        """Arguments of the UNet; the same random numbers in every precision."""
-        return make_inputs(self.unet, batch, *self.size, dtype)
-
-    @torch.no_grad()
-    def output(self, dtype: torch.dtype) -> torch.Tensor:
-        """The UNet's output in float32, from its own weights rounded to `dtype`."""
-        unet = self.unet if dtype == torch.float32 else copy.deepcopy(self.unet).to(dtype)
-        output: torch.Tensor = unet(**self.inputs(1, dtype)).sample.float()
-        return output
-
-
-def synchronise(bench: Bench) -> None:
-    """Wait for the device."""
-    if bench.on_gpu:
-        torch.cuda.synchronize()
-
-
-def median_seconds(bench: Bench, run: Callable[[], object], warm_up: int = 2) -> float:
-    """Median wall-clock seconds of `run`."""
-    for _ in range(1 if bench.small else warm_up):
-        run()
-    seconds = []
-    for _ in range(bench.rounds):
-        synchronise(bench)
-        begun = time.perf_counter()
-        run()
-        synchronise(bench)
-        seconds.append(time.perf_counter() - begun)
-    return statistics.median(seconds)
-
-
-def peak_gibibytes(bench: Bench, run: Callable[[], object]) -> float | None:
-    """Most memory that torch holds during `run`, weights included; None on a CPU."""
-    if not bench.on_gpu:
-        run()
-        return None
-    torch.cuda.reset_peak_memory_stats()
-    run()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() / 2**30
-
-
-def relative_error(output: torch.Tensor, truth: torch.Tensor) -> float:
-    """Norm of the difference over the truth's norm; infinite where a value is not finite."""
-    if not output.isfinite().all():
-        return float("inf")
-    return float((output - truth).norm() / truth.norm())
-
-
-def attempt(what: Result, measure: Callable[[], Result]) -> Result:
-    """A measurement, or why there is none: no C++ compiler, no Python headers, no kernel, too little memory."""
-    try:
-        return {**what, **measure()}
-    except Exception as error:
-        return {**what, "failed": one_line(error)}
-
-
-def one_line(error: Exception) -> str:
-    """What an error says."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def parity(bench: Bench) -> Iterator[Result]:
@@ -170,7 +73,7 @@ def _error(model: Model, precision: str, truth: torch.Tensor) -> Result:
     if precision == "fp32 compiled":
         torch._dynamo.reset()
         model.unet.compile(backend=model.bench.backend)
-    return {"error": relative_error(model.output(_PRECISIONS.get(precision, torch.float32)), truth)}
+    return {"error": relative_error(model.output(PRECISIONS.get(precision, torch.float32)), truth)}
 
 
 def attention(bench: Bench) -> Iterator[Result]:
@@ -211,7 +114,7 @@ def sampling(bench: Bench) -> Iterator[Result]:
             model = Model(bench, name, size)
             for way, precision, channels_last, mode in ways:
                 what = {"preset": name, "size": f"{size[0]}x{size[1]}", "way": way, "precision": precision}
-                step = partial(_sampling_step, model, _PRECISIONS[precision], channels_last, mode)
+                step = partial(_sampling_step, model, PRECISIONS[precision], channels_last, mode)
                 result = attempt(what, step)
                 if precision == "fp16" and "seconds" in result:
                     first[name, size] = result["seconds"]
@@ -292,13 +195,21 @@ def _flops(model: Model, batch: int) -> float:
 
 
 def _training_step(
-    model: Model, batch: int, checkpointing: bool, compiled: bool = False, ema_on_cpu: bool = False
+    model: Model,
+    batch: int,
+    checkpointing: bool,
+    compiled: bool = False,
+    ema_on_cpu: bool = False,
+    optimizer: str = "adamw",
 ) -> Callable[[], None]:
-    """Forward, backward, clipping, fused AdamW, EMA."""
+    """Forward, backward, clipping, AdamW (fused, or with moments of 8 bits), EMA."""
     model.networks.train()
     inputs = model.inputs(batch, torch.float32)
     parameters = list(model.networks.parameters())
-    optimizer = torch.optim.AdamW(parameters, 1e-5, fused=True)
+    if optimizer == "adamw8bit":
+        update = import_module("bitsandbytes").optim.AdamW8bit(parameters, 1e-5)
+    else:
+        update = torch.optim.AdamW(parameters, 1e-5, fused=True)
     shadow = EMAModel([weight.cpu() for weight in parameters] if ema_on_cpu else parameters, foreach=True)
     if checkpointing:
         model.unet.enable_gradient_checkpointing()
@@ -309,8 +220,8 @@ def _training_step(
     def step() -> None:
         _loss(model, inputs).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        update.step()
+        update.zero_grad()
         shadow.step([weight.cpu() for weight in parameters] if ema_on_cpu else parameters)
 
     return step
@@ -319,19 +230,55 @@ def _training_step(
 def cards(bench: Bench) -> Iterator[Result]:
     """One step of the largest model and size with the settings of cards of 24 and 80 GB: does it fit?
 
-    Without frozen networks, and with moments in 32 bits.
+    VAE and image encoder, which are frozen, encode every canvas on the card, as in a training without caches.
     """
-    for memory, batch, checkpointing, ema_on_cpu in ((24, 1, True, True), (24, 2, True, True), (80, 8, False, False)):
-        what = {"card_gb": memory, "batch": batch, "checkpointing": checkpointing, "ema_on_cpu": ema_on_cpu}
-        yield attempt(what, partial(_card, bench, memory, batch, checkpointing, ema_on_cpu))
+    for memory, batch, saving, optimizer in (
+        (24, 1, True, "adamw8bit"), (24, 2, True, "adamw8bit"), (24, 1, True, "adamw"), (80, 8, False, "adamw"),
+    ):  # fmt: skip
+        what = {
+            "card_gb": memory,
+            "batch": batch,
+            "checkpointing": saving,
+            "ema_on_cpu": saving,
+            "optimizer": optimizer,
+        }
+        if optimizer == "adamw8bit" and find_spec("bitsandbytes") is None:
+            yield {**what, "skipped": "the extra optim8bit is not installed"}
+        else:
+            yield attempt(what, partial(_card, bench, memory, batch, saving, optimizer))
 
 
-def _card(bench: Bench, memory: int, batch: int, checkpointing: bool, ema_on_cpu: bool) -> Result:
+def _card(bench: Bench, memory: int, batch: int, saving: bool, optimizer: str) -> Result:
     model = Model(bench, bench.presets()[-1], bench.sizes()[-1])
-    step = _training_step(model, batch, checkpointing, ema_on_cpu=ema_on_cpu)
+    encode = _frozen(model, batch)
+    train = _training_step(model, batch, saving, ema_on_cpu=saving, optimizer=optimizer)
+
+    def step() -> None:
+        encode()
+        train()
+
     step()
     peak = peak_gibibytes(bench, step)
     return {"peak_gib": peak, "fits": None if peak is None else peak * 2**30 < 0.95 * memory * 1e9}
+
+
+def _frozen(model: Model, batch: int) -> Callable[[], None]:
+    """What VAE and image encoder do in a step: all views, and a picture a canvas. Nothing is computed from the outcome,
+    so their weights are whatever the memory holds.
+    """
+    bench = model.bench
+    networks = build_empty(find_preset("mini" if bench.small else bench.presets()[-1]))
+    vae, encoder = (networks[name].float().to_empty(device=bench.device).eval() for name in ("vae", "image_encoder"))
+    views = torch.zeros(batch * GRID.num_views, 3, *padded_size(*model.size, view_multiple(4, 8)), device=bench.device)
+    shown = torch.zeros(batch, 3, 224, 224, device=bench.device)
+
+    @torch.no_grad()
+    def encode() -> None:
+        with torch.autocast(bench.device.type, torch.bfloat16):
+            vae.encode(views)
+            encoder(shown)
+
+    return encode
 
 
 SECTIONS = {section.__name__: section for section in (parity, attention, cards, sampling, training)}

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from transformers import Dinov2Model
+
+from imagpose.models.autoencoder import PatchAutoencoderKL
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,6 +94,48 @@ def test_a_long_section_leaves_the_others_their_share_of_the_time(gpu, monkeypat
     results = list(gpu.run_sections(bench(gpu, 0.5), ""))
     assert 2 < len(results) < 16  # 0.25 s of 0.02 s each
     assert results[-2]["skipped"] == "the time is up" and results[-1]["what"] == "once"
+
+
+def test_small_cards_have_moments_of_8_bits_and_every_card_its_frozen_networks(gpu, monkeypatch):
+    built, encoded = [], []
+
+    class AdamW8bit(torch.optim.AdamW):
+        def __init__(self, parameters, lr):
+            built.append(sum(weight.numel() for weight in parameters))
+            super().__init__(parameters, lr)
+
+    def encoder(name):
+        def encode(self, given):
+            encoded.append((name, tuple(given.shape), torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")))
+
+        return encode
+
+    monkeypatch.setattr(PatchAutoencoderKL, "encode", encoder("vae"))
+    monkeypatch.setattr(Dinov2Model, "forward", encoder("image encoder"))
+    package = ModuleType("bitsandbytes")
+    package.optim = SimpleNamespace(AdamW8bit=AdamW8bit)
+    package.__spec__ = ModuleSpec("bitsandbytes", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", package)
+    rows = list(gpu.cards(bench(gpu)))
+    assert [(own["card_gb"], own["optimizer"]) for own in rows] == [
+        (24, "adamw8bit"), (24, "adamw8bit"), (24, "adamw"), (80, "adamw")
+    ]  # fmt: skip
+    assert not any("failed" in own for own in rows)
+    trained = gpu.Model(bench(gpu), "official", (64, 48)).networks
+    assert built == [sum(weight.numel() for weight in trained.parameters())] * 2
+    steps = 2  # of each card
+    expected = [
+        seen
+        for own in rows
+        for seen in (("vae", (4 * own["batch"], 3, 64, 64)), ("image encoder", (own["batch"], 3, 224, 224))) * steps
+    ]
+    assert [own[:2] for own in encoded] == expected
+    assert {own[2:] for own in encoded} == {(False, True)}
+
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setattr(gpu, "find_spec", lambda name: None)
+    skipped = [own for own in gpu.cards(bench(gpu)) if "skipped" in own]
+    assert [own["optimizer"] for own in skipped] == ["adamw8bit"] * 2
 
 
 def test_every_precision_starts_from_the_same_weights(gpu):

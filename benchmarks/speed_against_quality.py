@@ -1,10 +1,10 @@
-"""Time against quality: what guidance in an interval, a kept null branch, kept attention and fewer steps cost a picture.
+"""Time against quality: what guidance in an interval, a null branch, attention or features kept, and fewer steps cost.
 
 python benchmarks/speed_against_quality.py [--model mini] [--people 16] [--steps N] [--only TEXT]
 
 Rendered people of the test split, one source and three poses of each on one canvas (IMAGPose*); every way draws the same
-people from the same noise in float32, so that rows are paired. Time is the median over people of a call's seconds over
-the first way's for the same person, drawn just before. Measures are the model card's: gradient energy over the truth's,
+people from the same noise in float32, so that rows are paired. Time is the median over people of a call's processor seconds
+over the first way's for the same person, drawn just before. Measures are the model card's: gradient energy over the truth's,
 distance in a network's features over a copy's (extra `perceptual`), rank-1 among all truths, silhouette IoU, PCK@0.1;
 behind them the change against the first way with its standard error over people. A model that draws without guidance, as
 `mini` does, has no ways that change it.
@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -32,62 +35,65 @@ from imagpose.people import TEST_SEEDS, View, make_identity, render_view, sample
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.loading import load_pipeline
 
-Way = tuple[dict[str, Any], PyramidAttentionBroadcastConfig | None]
-_COLUMNS = ("gradient energy", "features / copy", "rank-1", "IoU", "PCK@0.1")
+Keep = Callable[[], AbstractContextManager[None]]
+Way = tuple[dict[str, Any], Keep]
+COLUMNS = ("gradient energy", "features / copy", "rank-1", "IoU", "PCK@0.1")
+
+
+@contextmanager
+def attention_kept(pipeline: IMAGPosePipeline, every: int) -> Iterator[None]:
+    """Self-attention of every so many-th step only: diffusers' Pyramid Attention Broadcast."""
+    config = PyramidAttentionBroadcastConfig(
+        spatial_attention_block_skip_range=every,
+        spatial_attention_timestep_skip_range=(100, 900),
+        current_timestep_callback=lambda: int(pipeline.current_timestep or 0),
+    )
+    pipeline.unet.enable_cache(config)
+    yield
+    pipeline.unet.disable_cache()
 
 
 def ways(steps: int, pipeline: IMAGPosePipeline) -> dict[str, Way]:
-    """Arguments of the pipeline, and what attention keeps; the first is what others are compared with."""
-
-    def kept(every: int) -> PyramidAttentionBroadcastConfig:
-        return PyramidAttentionBroadcastConfig(
-            spatial_attention_block_skip_range=every,
-            spatial_attention_timestep_skip_range=(100, 900),
-            current_timestep_callback=lambda: int(pipeline.current_timestep or 0),
-        )
-
-    guided: dict[str, Way] = {
-        "guidance in 0.2 to 1": ({"guidance_interval": (0.2, 1.0)}, None),
-        "guidance in 0 to 0.8": ({"guidance_interval": (0.0, 0.8)}, None),
-        "guidance in 0.2 to 0.8": ({"guidance_interval": (0.2, 0.8)}, None),
-        "guidance in 0.4 to 0.7": ({"guidance_interval": (0.4, 0.7)}, None),
-        "no guidance": ({"guidance_scale": 1.0}, None),
-        "null branch every 2nd step": ({"guidance_every": 2}, None),
-        "null branch every 4th step": ({"guidance_every": 4}, None),
+    """Arguments of the pipeline, and what is kept between steps; the first is what others are compared with."""
+    guided: dict[str, dict[str, Any]] = {
+        "guidance in 0.2 to 1": {"guidance_interval": (0.2, 1.0)},
+        "guidance in 0 to 0.8": {"guidance_interval": (0.0, 0.8)},
+        "guidance in 0.2 to 0.8": {"guidance_interval": (0.2, 0.8)},
+        "guidance in 0.4 to 0.7": {"guidance_interval": (0.4, 0.7)},
+        "no guidance": {"guidance_scale": 1.0},
+        "null branch every 2nd step": {"guidance_every": 2},
+        "null branch every 4th step": {"guidance_every": 4},
     }
+    fewer = {f"{share} of the steps": max(1, steps // parts) for share, parts in (("half", 2), ("a quarter", 4))}
     return {
-        "all steps": ({}, None),
-        **(guided if pipeline.config.default_guidance_scale > 1 else {}),
-        "attention kept for 2 steps": ({}, kept(2)),
-        "half of the steps": ({"num_inference_steps": max(1, steps // 2)}, None),
-        "a quarter of the steps": ({"num_inference_steps": max(1, steps // 4)}, None),
+        "all steps": ({}, nullcontext),
+        **{name: (own, nullcontext) for name, own in guided.items() if pipeline.config.default_guidance_scale > 1},
+        "attention kept for 2 steps": ({}, partial(attention_kept, pipeline, 2)),
+        **{f"features kept for {own} steps": ({"features_every": own}, nullcontext) for own in (2, 4)},
+        **{name: ({"num_inference_steps": count}, nullcontext) for name, count in fewer.items()},
     }
 
 
 def draw(
     pipeline: IMAGPosePipeline, views: list[View], seed: int, steps: int, way: Way
 ) -> tuple[list[np.ndarray], float]:
-    """Pictures of the person's other views from its first, and seconds."""
-    arguments, cache = way
+    """Pictures of the person's other views from its first, and processor seconds."""
+    arguments, keep = way
     source, *targets = views
-    if cache is not None:
-        pipeline.unet.enable_cache(cache)
-    begun = time.perf_counter()
-    images = pipeline(
-        [Image.fromarray(source.picture)], [own.pose for own in targets], [source.pose],
-        generator=torch.Generator().manual_seed(seed), return_dict=False,
-        **{"num_inference_steps": steps, **arguments},
-    )[0]  # fmt: skip
-    seconds = time.perf_counter() - begun
-    if cache is not None:
-        pipeline.unet.disable_cache()
-    return [np.asarray(own) for own in images], seconds
+    begun = time.process_time()
+    with keep():
+        images = pipeline(
+            [Image.fromarray(source.picture)], [own.pose for own in targets], [source.pose],
+            generator=torch.Generator().manual_seed(seed), return_dict=False,
+            **{"num_inference_steps": steps, **arguments},
+        )[0]  # fmt: skip
+    return [np.asarray(own) for own in images], time.process_time() - begun
 
 
 def measure(
     pictures: list[np.ndarray], views: list[View], gallery: np.ndarray, owners: np.ndarray, person: int
 ) -> list[float]:
-    """The measures of one person's pictures, as `_COLUMNS`."""
+    """The measures of one person's pictures, as `COLUMNS`."""
     source, *targets = views
     masks = [own.foreground for own in targets]
     truths = [own.picture for own in targets]
@@ -146,12 +152,12 @@ def print_table(rows: dict[str, np.ndarray], others: list[str]) -> None:
         rows: by way, (people, columns): ratios of time, whatever else `others` names, then the measures.
         others: names of the columns before the measures.
     """
-    print("|", " | ".join(["way", *others, *_COLUMNS]), "|\n| --- |", " | ".join(["---:"] * (len(others) + 5)), "|")
+    print("|", " | ".join(["way", *others, *COLUMNS]), "|\n| --- |", " | ".join(["---:"] * (len(others) + 5)), "|")
     base = next(iter(rows.values()))
     for name, values in rows.items():
         means, changes = values.mean(0), values - base
         error = changes.std(0, ddof=1) / len(changes) ** 0.5
-        cells = [f"{np.median(values[:, 0]):.2f}", *(f"{mean:.1f}" for mean in means[1 : len(others)])]
+        cells = [f"{np.median(values[:, 0]):.3f}", *(f"{mean:.1f}" for mean in means[1 : len(others)])]
         for column in range(len(others), len(means)):
             change = "" if values is base else f" ({changes[:, column].mean():+.3f} ± {error[column]:.3f})"
             cells.append(f"{means[column]:.3f}{change}")

@@ -73,13 +73,14 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
         "--min-confidence", 0.3, "--out", tmp_path, "--size", "256x176", "--samples", 4, "--keep-best",
         "--min-score", 0.5, "--background", "#ffffff",
         "--mark", "visible", "--mask", "m.png", "--mask", "n.png", "--no-crop",
-        "--device", "cpu", "--dtype", "bf16", "--backend", "compile", "--guidance-every", 3, "--overwrite",
+        "--device", "cpu", "--dtype", "bf16", "--backend", "compile", "--guidance-every", 3, "--features-every", 4,
+        "--overwrite",
     )  # fmt: skip
     assert result.code == 0 and "walk-03.png" in result.out
     assert seen == {
         "sources": [Path("b.png"), Path("a.png")], "poses": ["walk-*", "1.json"],
         "source_poses": ["y.json", "x.json"], "out": tmp_path, "model": "some/model", "scenario": "T1",
-        "grid": "2x3", "sampling": Sampling(7, 1.5, "full", (0.1, 0.9), "euler", 9, 3),
+        "grid": "2x3", "sampling": Sampling(7, 1.5, "full", (0.1, 0.9), "euler", 9, 3, 4),
         "reading": PoseOptions("signed", (768, 512), 2, 0.3), "signature": None, "size": (256, 176), "samples": 4,
         "keep_best": True, "min_score": 0.5, "anchor": False, "background": "#ffffff",
         "masks": [Path("m.png"), Path("n.png")], "crop": False, "device": "cpu", "dtype": "bf16", "overwrite": True,

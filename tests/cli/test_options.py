@@ -32,10 +32,17 @@ def test_options_become_settings():
     command(
         size="256x176", samples=3, grid="2x3", anchor=True, keep_best=True, min_score=0.5, background="#ff0000",
         no_crop=True, retarget=True, place="source", scenario=None, steps=9, guidance_scale=3.0, guidance="full",
-        guidance_interval=(0.1, 0.9), guidance_every=2, scheduler="ddim", seed=5, mark="visible",
+        guidance_interval=(0.1, 0.9), guidance_every=2, features_every=4, scheduler="ddim", seed=5, mark="visible",
     )  # fmt: skip
     sampling = Sampling(
-        9, 3.0, guidance="full", guidance_interval=(0.1, 0.9), guidance_every=2, scheduler="ddim", seed=5
+        9,
+        3.0,
+        guidance="full",
+        guidance_interval=(0.1, 0.9),
+        guidance_every=2,
+        features_every=4,
+        scheduler="ddim",
+        seed=5,
     )
     expected = GenerateSettings(
         grid="2x3", size=(256, 176), samples=3, keep_best=True, min_score=0.5, anchor=True, background="#ff0000",

@@ -156,7 +156,8 @@ def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tm
         values = json.loads(mark.read_text())
         for name in ("noise_offset_scope", "skip_nonfinite_steps", "overfit"):
             values.get("config", {name: None}).pop(name)
-        values.get("config", values)["sampling"].pop("guidance_every")
+        for name in ("guidance_every", "features_every"):
+            values.get("config", values)["sampling"].pop(name)
         mark.write_text(json.dumps(values))
     assert items.table7(measuring(out, data), runs) == table
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps

@@ -58,6 +58,19 @@ def test_the_choice(pipeline, installed, monkeypatch, asked, yes, stored, times,
     assert backend.record() == {"asked": asked, "used": [expected]}
 
 
+@pytest.mark.parametrize("asked", ["auto", "torch", "compile", "openvino"])
+def test_where_features_are_kept_torch_evaluates(pipeline, installed, asked):
+    installed(True)
+    backend, large = Backend(asked), replace(work(10**12), keeps_features=True)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert backend.choose(pipeline.unet, large) is pipeline.unet
+    assert backend.record() == {"asked": asked, "used": ["torch"]}
+    assert ["features_every" in str(own.message) for own in said] == [True] * (asked in ("compile", "openvino"))
+    backend.choose(pipeline.unet, work(10**12))  # without them it is what was asked for again
+    assert backend.used[-1] == {"auto": "openvino"}.get(asked, asked)
+
+
 def test_nothing_is_exported_for_canvases_on_a_gpu(pipeline, installed):
     installed(True, stored=True)
     backend = Backend("auto")

@@ -110,6 +110,22 @@ def test_the_null_branch_is_evaluated_every_so_many_steps_and_its_difference_kep
     torch.testing.assert_close(kept, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("every", "deep"), [(1, [1, 1, 2, 2, 2]), (2, [1, 2, 2]), (5, [1, 2])])
+def test_deep_layers_are_computed_every_so_many_steps_and_for_every_number_of_branches(
+    pipeline, picture, pose, seeded, every, deep
+):
+    seen = {"deep": [], "all": []}
+    unet = pipeline.unet
+    unet.mid_block.resnets[0].conv1.register_forward_pre_hook(lambda _, given: seen["deep"].append(len(given[0])))
+    unet.conv_out.register_forward_pre_hook(lambda _, given: seen["all"].append(len(given[0])))
+    for _ in range(2):  # nothing is kept from one call of the pipeline to the next
+        pipeline(
+            [picture(0)], [pose(0)], num_inference_steps=5, guidance_scale=3.0, guidance_interval=(0.0, 0.6),
+            features_every=every, generator=seeded(0),
+        )  # fmt: skip
+    assert seen == {"deep": 2 * deep, "all": 2 * [1, 1, 2, 2, 2]}
+
+
 def test_the_null_branch_sees_black_views_only_in_full_guidance(pipeline, picture, pose, seeded, monkeypatch):
     inputs = []
     original = pipeline.unet.forward

@@ -19,7 +19,7 @@ def test_arguments_are_the_pipelines_and_have_its_defaults():
     given = Sampling(3, 1.5, "full", (0.1, 0.9))
     assert given.arguments() == {
         "num_inference_steps": 3, "guidance_scale": 1.5, "guidance": "full", "guidance_interval": (0.1, 0.9),
-        "guidance_every": 1,
+        "guidance_every": 1, "features_every": 1,
     }  # fmt: skip
 
 
@@ -30,9 +30,9 @@ def test_the_text_says_what_differs():
         str(own)
         for own in (Sampling(), Sampling(5), Sampling(guidance_scale=3), Sampling(guidance="full"), Sampling(seed=4),
                     Sampling(guidance_interval=(0.1, 1.0)), Sampling(guidance_interval=(0.0, 0.9)),
-                    Sampling(scheduler="euler"), Sampling(guidance_every=2))
+                    Sampling(scheduler="euler"), Sampling(guidance_every=2), Sampling(features_every=2))
     }  # fmt: skip
-    assert len(texts) == 9
+    assert len(texts) == 10
 
 
 def test_a_models_folder_says_its_own_steps_and_guidance(pipeline, picture, pose, seeded, tmp_path):
@@ -67,6 +67,7 @@ def test_a_folder_whose_own_settings_are_illegal_is_refused(pipeline, tmp_path, 
         ({"guidance_scale": -100.1}, "guidance_scale"),
         ({"guidance": "none"}, "feature, full"), ({"guidance_interval": (0.0,)}, "guidance_interval"),
         ({"guidance_interval": (-0.1, 1.0)}, "guidance_interval"), ({"guidance_every": 0}, "guidance_every"),
+        ({"features_every": 1.5}, "features_every"),
         ({"scheduler": "ddin"}, "ddim"), ({"seed": -1}, "seed"),
         ({"seed": 2**63}, "seed"),
     ],

@@ -70,7 +70,7 @@ def test_writes_what_the_pipeline_gives_and_says_how(model, request_files, pipel
         "model": "tiny", "scenario": None, "grid": None, "size": None, "samples": 1, "keep_best": False, "min_score": None,
         "anchor": False, "background": "keep", "crop": True, "retarget": True, "place": "pose",
         "steps": 2, "guidance_scale": 1.5, "guidance": "feature",
-        "guidance_interval": [0.0, 1.0], "guidance_every": 1, "scheduler": None, "seed": 7,
+        "guidance_interval": [0.0, 1.0], "guidance_every": 1, "features_every": 1, "scheduler": None, "seed": 7,
     }  # fmt: skip
     assert record["licence"] is None and record["signed"] is False  # this model has no card
     assert [(own["file"], own["from"], own["seed"]) for own in record["outputs"]] == [

@@ -113,6 +113,7 @@ SAMPLING: OptionTable = {
         help="Timesteps with guidance, from 0 (picture) to 1 (noise).",
     ),
     "guidance_every": _row(int, 1, help="Every so many guided steps evaluate the null branch; others reuse it."),
+    "features_every": _row(int, 1, help="Every so many steps compute the UNet's deep layers; others reuse them."),
     "scheduler": _row(
         str | None, None, help="ddim, ddpm, dpm++, euler, euler-ancestral or unipc; default: the model's own."
     ),

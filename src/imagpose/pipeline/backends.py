@@ -35,6 +35,7 @@ class Work:
         tokens: of F_C.
         grid: of the canvases.
         device: where they are; an offloaded UNet is elsewhere between calls.
+        keeps_features: whether not all steps compute all layers, which a program does.
     """
 
     canvases: int
@@ -42,13 +43,14 @@ class Work:
     tokens: int
     grid: ViewGrid
     device: str = "cpu"
+    keeps_features: bool = False
 
     @classmethod
-    def of(cls, conditions: JointConditions, branches: int) -> Work:
+    def of(cls, conditions: JointConditions, branches: int, keeps_features: bool = False) -> Work:
         """Some canvases, evaluated so many times: once or twice a step."""
         canvases, _, height, width = conditions.image.shape
         tokens, device = conditions.features.shape[1], conditions.image.device.type
-        return cls(canvases * branches, (height, width), tokens, conditions.grid, device)
+        return cls(canvases * branches, (height, width), tokens, conditions.grid, device, keeps_features)
 
     def size(self, unet: IMAGPoseUNet) -> float:
         """Multiplications, but for a factor that all UNets share more or less."""
@@ -87,6 +89,10 @@ class Backend:
         return {"asked": self.asked, "used": list(self.used)}
 
     def _name(self, unet: IMAGPoseUNet, work: Work) -> str:
+        if work.keeps_features:
+            if self.asked in ("compile", "openvino"):
+                self._say(self.asked, "features are kept for some steps (features_every)", once=False)
+            return "torch"
         if self.asked in ("torch", "compile"):
             return self.asked if self.asked not in self._said else "torch"
         if "openvino" in self._said or work.device != "cpu":

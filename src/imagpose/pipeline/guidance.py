@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from imagpose.models.conditions import guidance_embedding
+from imagpose.models.kept_features import KeptFeatures
 from imagpose.pipeline.backends import Backend, Work
 from imagpose.pipeline.conditions import JointConditions
 from imagpose.pipeline.sampling import Sampling
@@ -32,7 +33,7 @@ class GuidedUNet:
     Args:
         unet: evaluated by `backend`.
         conditions: of the canvases.
-        sampling: kind, interval and reuse of guidance.
+        sampling: kind, interval and reuse of guidance, reuse of features.
         shares: t / T of each step.
         scale: s at the beginning; a callback may change it.
     """
@@ -53,7 +54,9 @@ class GuidedUNet:
         self._unet, self._conditions = unet, conditions
         self._both = conditions.without_image(sampling.guidance).concat(conditions)
         twice = 0 if scale == 1 else -(-sum(self._guided) // self._every)
-        self._evaluate = backend.choose(unet, Work.of(conditions, len(shares) + twice))
+        work = Work.of(conditions, len(shares) + twice, sampling.features_every > 1)
+        self._evaluate = backend.choose(unet, work)
+        self._features = KeptFeatures(unet, sampling.features_every)
         self._difference: torch.Tensor | None = None
         self._age = self._branches = 0
 
@@ -74,17 +77,20 @@ class GuidedUNet:
         self, t: torch.Tensor, canvases: torch.Tensor, conditions: JointConditions, scale: float, branches: int
     ) -> torch.Tensor:
         unet = self._unet
-        if branches != self._branches and unet.is_cache_enabled:
-            unet._reset_stateful_cache()  # it holds other canvases, or as many as with other guidance
+        if branches != self._branches:  # what is kept is of other canvases, or of as many as with other guidance
+            self._features.renew()
+            if unet.is_cache_enabled:
+                unet._reset_stateful_cache()
         self._branches = branches
         embedded = guidance_embedding(unet, scale)
         options: dict[str, Any] = {} if embedded is None else {"timestep_cond": embedded}
-        return self._evaluate(
-            torch.cat([canvases.to(unet.dtype), conditions.image], dim=1),
-            t,
-            conditions.features,
-            pose_features=conditions.pose_features,
-            view_grid=conditions.grid,
-            **options,
-            return_dict=False,
-        )[0].float()
+        with self._features.call():
+            return self._evaluate(
+                torch.cat([canvases.to(unet.dtype), conditions.image], dim=1),
+                t,
+                conditions.features,
+                pose_features=conditions.pose_features,
+                view_grid=conditions.grid,
+                **options,
+                return_dict=False,
+            )[0].float()

@@ -214,6 +214,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         guidance: str = "feature",
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         guidance_every: int = 1,
+        features_every: int = 1,
         generator: Generators = None,
         latents: torch.Tensor | None = None,
         output_type: str = "pil",
@@ -234,7 +235,8 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             scenario: `"T1"`, `"T2"`, `"T3"`, `"star"` (paper §4.1), or `None` for the plan that fits S and T.
             height, width: size of the generated pictures in pixels; the size the model was trained on if not given.
                 Sides that the UNet cannot halve often enough are padded for it and cropped again.
-            num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every: see `Sampling`.
+            num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every, features_every: see
+                `Sampling`.
             generator: source of T1's choice among its candidates, then of the noise; a list: each request its own.
             latents: start noise (canvases, c, rows*h, cols*w), all requests' canvases in order, instead of drawn
                 noise.
@@ -252,7 +254,12 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         sampling = Sampling(
-            num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every=guidance_every
+            num_inference_steps,
+            guidance_scale,
+            guidance,
+            guidance_interval,
+            guidance_every=guidance_every,
+            features_every=features_every,
         ).settled(self.config)
         assert sampling.guidance_scale is not None
         check_output_type(output_type)

@@ -32,6 +32,8 @@ class Sampling:
         seed: of the noise.
         guidance_every: of the guided steps only every so many-th takes the branch with the null condition too; the others
             use the last difference of the branches (`pipeline.guidance`). 1: all do.
+        features_every: of the steps only every so many-th computes all layers of the UNet; the others keep what its deep
+            layers gave (`models.kept_features`), but where the number of branches changes. Only torch does so. 1: all do.
 
     Raises:
         ValueError: a value is not legal; the message names it and what would be.
@@ -44,6 +46,7 @@ class Sampling:
     scheduler: str | None = None
     seed: int = 0
     guidance_every: int = 1
+    features_every: int = 1
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -54,6 +57,7 @@ class Sampling:
             raise ValueError(f"guidance must be one of {', '.join(GUIDANCE_KINDS)}, got {self.guidance!r}")
         self._check_interval()
         check_steps("guidance_every", self.guidance_every)
+        check_steps("features_every", self.features_every)
         if self.scheduler is not None:
             from imagpose.models.scheduler import SCHEDULERS
 
@@ -93,6 +97,7 @@ class Sampling:
             "guidance": self.guidance,
             "guidance_interval": self.guidance_interval,
             "guidance_every": self.guidance_every,
+            "features_every": self.features_every,
         }
 
     def __str__(self) -> str:
@@ -106,6 +111,8 @@ class Sampling:
             parts.append("guidance from {:g} to {:g}".format(*self.guidance_interval))
         if self.guidance_every != 1:
             parts.append(f"null branch at every {self.guidance_every} guided steps")
+        if self.features_every != 1:
+            parts.append(f"deep features at every {self.features_every} steps")
         if self.scheduler is not None:
             parts.append(f"scheduler {self.scheduler}")
         if self.seed:

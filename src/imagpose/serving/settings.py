@@ -241,6 +241,6 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "scenario": _text, "grid": _text, "size": _size, "samples": _whole, "keep_best": _switch, "min_score": _number,
     "anchor": _switch, "background": _text, "crop": _switch, "retarget": _switch, "place": _text, "mark": _text,
     "steps": _whole, "guidance_scale": _number, "guidance": _text, "guidance_interval": _interval, "guidance_every": _whole,
-    "scheduler": _text, "seed": _whole,
+    "features_every": _whole, "scheduler": _text, "seed": _whole,
 }  # fmt: skip
 _READ_ALL = {**_READ, "between": _whole, "overlap": _whole, "smooth": _text, "fps": _number}

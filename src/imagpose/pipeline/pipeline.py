@@ -235,8 +235,7 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             scenario: `"T1"`, `"T2"`, `"T3"`, `"star"` (paper §4.1), or `None` for the plan that fits S and T.
             height, width: size of the generated pictures in pixels; the size the model was trained on if not given.
                 Sides that the UNet cannot halve often enough are padded for it and cropped again.
-            num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every, features_every: see
-                `Sampling`.
+            num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every, features_every: `Sampling`.
             generator: source of T1's choice among its candidates, then of the noise; a list: each request its own.
             latents: start noise (canvases, c, rows*h, cols*w), all requests' canvases in order, instead of drawn
                 noise.

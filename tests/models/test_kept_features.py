@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from imagpose.models import IMAGPoseUNet
 from imagpose.models.kept_features import KeptFeatures
+from imagpose.models.unet import IMAGPoseUNet
 from small_unet import build_small_unet
 
 

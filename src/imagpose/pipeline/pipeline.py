@@ -253,13 +253,9 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         sampling = Sampling(
-            num_inference_steps,
-            guidance_scale,
-            guidance,
-            guidance_interval,
-            guidance_every=guidance_every,
+            num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every=guidance_every,
             features_every=features_every,
-        ).settled(self.config)
+        ).settled(self.config)  # fmt: skip
         assert sampling.guidance_scale is not None
         check_output_type(output_type)
         self._check_scheduler()

@@ -79,7 +79,8 @@ def test_everything_is_made_once_and_reported(tmp_path, data, made) -> None:
     assert "| c against b: better | ssim | 64 | 16 | +0.0100 +0.0100 |" in report and "table4" in report
     for words in (
         "Data: rendered people, 32x32 (train 2 pictures of 1 people, test 2 pictures of 1 people).",
-        "Model: mini, digest ", "2 steps, guidance 2. All test pairs.", ": 2 steps, each with seeds 0 to 1.",
+        "Model: mini, digest ", "2 steps, guidance 2. All test pairs.",
+        "Styles are measured on people rendered for them.", ": 2 steps, each with seeds 0 to 1.",
     ):  # fmt: skip
         assert words in report
     again = len(made)
@@ -150,7 +151,7 @@ def test_a_verdict_is_that_of_all_seeds(tmp_path) -> None:
         (folder / "table2.json").write_text(json.dumps({"findings": both}))
     first, second = read_verdicts(tmp_path)
     assert (first.verdict, second.verdict) == ("not decided", "does not hold")
-    assert "more people" in second.needs() and "seeds" in first.needs()
+    assert second.needs() == "more people: too few for bounds, which need 8" and "seeds" in first.needs()
 
 
 def test_people_needed_decide_in_four_of_five_repetitions() -> None:

@@ -21,6 +21,7 @@ from imagpose.evaluation.reproduce.measuring import Measuring, model_text
 from imagpose.evaluation.reproduce.page import data_text, made_text
 from imagpose.evaluation.reproduce.training_runs import TrainingRuns
 from imagpose.io import read_json, write_text
+from imagpose.metrics.statistics import FEWEST_PEOPLE
 from imagpose.outputs import check_unclaimed, claim_folder, staged_folder
 from imagpose.pipeline.sampling import Sampling
 from imagpose.training.configs import defaults_of
@@ -189,7 +190,7 @@ class Verdicts:
     def needs(self) -> str:
         """What would decide it."""
         if any(own["low"] is None for own in self.findings):
-            return "more people: too few for bounds"
+            return f"more people: too few for bounds, which need {FEWEST_PEOPLE}"
         differences = [float(own["difference"]) for own in self.findings]
         mean = sum(differences) / len(differences)
         gap = gap_to_decide(str(self.findings[0]["expected"]), mean, MARGINS[self.measure])
@@ -246,6 +247,8 @@ def _setting(given: Everything) -> str:
     measuring = given.measuring.of_model(given.model)
     limit = "All test pairs" if measuring.limit is None else f"At most {measuring.limit:,} test pairs of each item"
     parts = [data_text(measuring.info), model_text(given.model), measuring.sampling_text, f"{limit}."]
+    if given.rendered:
+        parts.append("Styles are measured on people rendered for them.")
     if given.budget is not None:
         seeds = "seed 0" if given.seeds == 1 else f"each with seeds 0 to {given.seeds - 1}"
         parts.append(f"Variants of Tables 2, 3 and 7 and of the schedules: {given.budget:,} steps, {seeds}.")

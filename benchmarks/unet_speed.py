@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 
 from imagpose.models import exported
+from imagpose.models.kept_features import KeptFeatures
 from imagpose.models.onednn import route_by_onednn
 from imagpose.models.unet import IMAGPoseUNet
 from imagpose.workers import usable_cores
@@ -57,6 +59,19 @@ def onednn(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
             route_by_onednn(unet, on=False)
 
     yield run
+
+
+@contextmanager
+def features_kept(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
+    """The first call, which does not count, computes all layers; those behind it keep the deep ones' features."""
+    kept = KeptFeatures(unet, sys.maxsize)
+    with onednn(unet, inputs) as run:
+
+        def keep() -> torch.Tensor:
+            with kept.call():
+                return run()
+
+        yield keep
 
 
 @contextmanager
@@ -108,6 +123,7 @@ def openvino_bf16(unet: IMAGPoseUNet, inputs: dict[str, Any]) -> Iterator[Run]:
 
 WAYS = {
     "oneDNN": onednn,
+    "oneDNN, deep features kept": features_kept,
     "oneDNN, q k v fused": onednn_fused,
     "oneDNN, channels_last": channels_last,
     "bf16": bf16,

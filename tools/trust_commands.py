@@ -59,7 +59,7 @@ _TABLE = "{inputs}/.table.csv --model {inputs}/.model --steps 1"
 _METHODS = "--real {inputs}/2000000 --method a={inputs}/2000000 --method b={inputs}/2000001"
 _RECORDS = tuple(f"pictures/{part}/{number}/result.json" for number, part in enumerate(("5f", "6b")))
 _CROWD = "--train 2 --test 2 --views 2 --workers 1"
-_REPORT = ("summary.json", "report.html")
+_REPORT = ("summary.json", "report.html", "parts/*")
 _REQUEST = "--source {inputs}/2000000/0.png --pose {inputs}/2000000/1.json --pose {inputs}/2000000/0.json"
 COMMANDS = (
     Command("people", _PEOPLE, ("notes.txt", "2000101/notes.txt", "2000102/0.png", "x.partial")),
@@ -137,7 +137,7 @@ COMMANDS = (
     ),
     Command(
         "reproduce table1", "--model {inputs}/.model --data {inputs}/.data --limit 2 --steps 1 --out {out}",
-        ("table1.md",), ("table1.md", "table1.png", "*summary.json", "*report.html"), few=True,
+        ("table1.md",), ("table1.md", "table1.png", "*summary.json", "*report.html", "*/parts/*"), few=True,
     ),
     Command(
         "evaluate requests", "--data {inputs}/.data --scenario T1 --out {out}", ("requests.json", "notes.txt"),

@@ -4,7 +4,6 @@ import json
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from imagpose.pipeline.sampling import Sampling
 from imagpose.pose import read_annotation_csv
 from imagpose.training.configs import load_config
 from imagpose.training.denoiser import DenoiserConfig
+from imagpose.training.log import Outcome
 from imagpose.training.reid import ReidConfig
 
 pytest.importorskip("matplotlib", reason="needs the extra plots")
@@ -95,7 +95,7 @@ def test_each_training_has_its_own_part_of_the_set_and_its_seed(tmp_path, monkey
     def train(_, changes, resume):
         found = load_config(ReidConfig, config, changes)
         trained[found.output.name] = (found.data, found.subset, found.subset_seed, found.seed)
-        return SimpleNamespace(reason="finished")
+        return Outcome()
 
     def enlarge(_, out, asked, *__, **___):
         enlarged.append((asked.subset, asked.seed))
@@ -126,13 +126,13 @@ def test_a_generator_is_trained_on_the_subset_alone_or_on_all(tmp_path, monkeypa
         weights.mkdir(parents=True, exist_ok=True)
         (weights / "training.json").write_text('{"step": 7}')
         (weights / "model_index.json").write_text('{"_class_name": "IMAGPosePipeline", "default_guidance_scale": 1.5}')
-        return SimpleNamespace(reason="finished")
+        return Outcome()
 
     def enlarge(_, out, *__, model, **___):
         used.append((out.name, Path(model).parents[1].name))
         return _ENLARGED
 
-    stubs = {"train_reid": lambda *_: SimpleNamespace(reason="finished"), "augment_with_model": enlarge}
+    stubs = {"train_reid": lambda *_: Outcome(), "augment_with_model": enlarge}
     nothing_is_computed(monkeypatch, prepare_market1501=prepare, train_denoiser=train, **stubs)
     asked = {"finetune": finetune, "generator_per_subset": alone, "shares": (0.5,), "seeds": 2}
     make_table4(Table4(tmp_path / "out", root, config, Sampling(seed=5), "c", **asked))

@@ -214,10 +214,13 @@ def _interrupted(process: BaseProcess, number: int, output: Path) -> float:
     return seconds if ended else float("inf")
 
 
-def rendering_stopped(trials: Trials, number: int, trial: int) -> float:
+def rendering_stopped(trials: Trials, number: int, trial: int, has_workers: bool = True) -> float:
     """Seconds from a signal until the end of a process that renders views; infinity as for `stopped`, or half files.
 
     Blocks that were rendered before the signal may lie there whole.
+
+    Args:
+        has_workers: send the signal some seconds after its worker processes have begun, not after its own begin.
     """
     output = trials.output(f"rendering-{number}", trial)
     views = output.with_name(f"{output.name}-views")
@@ -231,7 +234,7 @@ def rendering_stopped(trials: Trials, number: int, trial: int) -> float:
     process.start()
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     latest = time.monotonic() + _HANGS  # on one core the process renders by itself
-    while process.is_alive() and len(workers.read_text().split()) < 2 and time.monotonic() < latest:
+    while has_workers and process.is_alive() and len(workers.read_text().split()) < 2 and time.monotonic() < latest:
         time.sleep(0.05)
     time.sleep(float(trials.rng.uniform(2, 4)))
     seconds = _interrupted(process, number, output)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from diffusers.callbacks import PipelineCallback
 from PIL import Image
 
 from imagpose import IMAGPosePipeline
@@ -332,3 +333,25 @@ def test_vae_slicing_changes_nothing(pipeline, picture, pose, seeded):
     np.testing.assert_allclose(run(), whole, atol=1e-5)
     pipeline.disable_vae_slicing()
     assert not pipeline.vae.use_slicing
+
+
+@pytest.mark.parametrize("names", [["latents"], ["noise"]])
+def test_diffusers_own_callbacks_say_themselves_what_they_take(pipeline, picture, pose, names):
+    seen = []
+
+    class Own(PipelineCallback):
+        tensor_inputs = names
+
+        def callback_fn(self, _pipeline, step, _timestep, given):
+            seen.append((step, sorted(given)))
+            return given
+
+    def call():
+        pipeline(picture(0), pose(0), num_inference_steps=2, callback_on_step_end=Own(1.0))
+
+    if names == ["noise"]:
+        with pytest.raises(ValueError, match="'noise' is not one of latents"):
+            call()
+    else:
+        call()
+    assert seen == ([] if names == ["noise"] else [(0, ["latents"]), (1, ["latents"])])

@@ -15,6 +15,8 @@ from imagpose.pipeline.finite import check_decoded
 from imagpose.pixels import Padding, signed_to_pictures, signed_to_unit
 from imagpose.views import tile, untile
 
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+
 
 @dataclass(frozen=True, eq=False)
 class CanvasDecoder:
@@ -26,6 +28,9 @@ class CanvasDecoder:
         padding: of the views, taken off again.
         output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`, see `IMAGPosePipelineOutput`.
         return_canvases: whether whole canvases are returned too.
+
+    Raises:
+        ValueError: the output type is none of `OUTPUT_TYPES`.
     """
 
     vae: AutoencoderKL
@@ -33,6 +38,10 @@ class CanvasDecoder:
     padding: Padding
     output_type: str
     return_canvases: bool
+
+    def __post_init__(self) -> None:
+        if self.output_type not in OUTPUT_TYPES:
+            raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {self.output_type!r}")
 
     def __call__(self, part: list[CanvasJob], latents: torch.Tensor) -> tuple[list[Any], list[Any]]:
         """Per canvas the views that are returned, and itself where asked for (`None` elsewhere).

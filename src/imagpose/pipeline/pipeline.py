@@ -42,7 +42,7 @@ from imagpose.pipeline.diffusers_options import LatentPipeline
 from imagpose.pipeline.finite import FiniteSteps
 from imagpose.pipeline.guidance import GuidedUNet
 from imagpose.pipeline.lora import LoraAdapters
-from imagpose.pipeline.requests import Request, check_output_type, check_size, read_requests
+from imagpose.pipeline.requests import Request, check_size, read_requests
 from imagpose.pipeline.sampling import AT_ONCE, USUAL_GUIDANCE, USUAL_STEPS, Sampling, check_guidance, check_steps
 from imagpose.pixels import Padding, padded_size
 from imagpose.pose import SKELETONS
@@ -250,22 +250,19 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
             ValueError: an input is not legal; the message says which and what would be.
             FloatingPointError: numbers overflowed; the message says where and what helps.
         """
-        if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
-            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         sampling = Sampling(
             num_inference_steps, guidance_scale, guidance, guidance_interval, guidance_every=guidance_every,
             features_every=features_every,
         ).settled(self.config)  # fmt: skip
         assert sampling.guidance_scale is not None
-        check_output_type(output_type)
         self._check_scheduler()
         self._guidance_scale, self._interrupt, self._current_timestep = sampling.guidance_scale, False, None
         size = self._view_size(height, width)
+        padding = Padding.to_multiple(*size, self.view_multiple)
+        decode = CanvasDecoder(self.vae, self.config.vae_scope, padding, output_type, return_canvases)
         requests, is_batch = read_requests(sources, target_poses, source_poses, grid, scenario, *size)
         generators = per_request(generator, len(requests))
         after_step = self._after_step(callback_on_step_end, callback_on_step_end_tensor_inputs)
-        padding = Padding.to_multiple(*size, self.view_multiple)
-        decode = CanvasDecoder(self.vae, self.config.vae_scope, padding, output_type, return_canvases)
         images: list[list[Any]] = [[] for _ in requests]
         canvases: list[list[Any]] = [[] for _ in requests]
         for part, drawn in self._draw(requests, generators, latents, size, sampling, after_step):
@@ -290,7 +287,13 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
         )
 
     def _after_step(self, callback: Callable[..., dict[str, torch.Tensor]] | None, names: list[str]) -> AfterStep:
-        """What happens to the latents after step `index` at timestep t: what the user's callback makes of them."""
+        """What happens to the latents after step `index` at timestep t: what the user's callback makes of them.
+
+        Args:
+            callback, names: as `__call__` gets them; diffusers' own callbacks say themselves which tensors they take.
+        """
+        if isinstance(callback, (PipelineCallback, MultiPipelineCallbacks)):
+            names = callback.tensor_inputs
         for name in names:
             if name not in self._callback_tensor_inputs:
                 legal = ", ".join(self._callback_tensor_inputs)

@@ -11,8 +11,6 @@ from imagpose.pictures import fit_view, load_picture
 from imagpose.pose import Pose
 from imagpose.views import Plan, ViewGrid, plan
 
-OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-
 
 @dataclass(frozen=True)
 class Request:
@@ -75,12 +73,6 @@ def read_requests(
         except ValueError as error:
             raise ValueError(f"request {index}: {error}") from error
     return requests, True
-
-
-def check_output_type(output_type: str) -> None:
-    """Raises `ValueError` for anything that is not one of `OUTPUT_TYPES`."""
-    if output_type not in OUTPUT_TYPES:
-        raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
 
 
 def check_size(name: str, value: int) -> int:

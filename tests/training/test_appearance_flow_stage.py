@@ -371,9 +371,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_and_what_it_writes_is_the_networ
     AppearanceFlow().load_state_dict({name: weight.float() for name, weight in weights[0].items()})
     names = ("error_pixels", "outline_iou", "photometric")
     expected = {f"{name}{suffix}" for name in names for suffix in ("", "_first")}
-    assert set(whole.validation) == expected | {
-        f"{name}_{of}" for name in ("features", "colour") for of in ("warped", "completed")
-    }
+    assert set(whole.validation) == expected | {"photometric_completed", "features", "features_completed"}
 
 
 def test_a_run_starts_from_the_weights_of_another(values: dict, stage: AppearanceFlowStage, tmp_path: Path) -> None:
@@ -396,12 +394,11 @@ def test_validation_measures_the_found_and_the_first_flow(
     examples = [example for example in (make_example(*views) for views in both) if example is not None]
     answers = iter(examples)
 
-    def oracle(inputs: object) -> SimpleNamespace:
+    def oracle(inputs: object) -> FoundFlow:
         truth = next(answers)
         aside = truth["true_flow"] + torch.tensor([3.0, 0.0])[:, None, None]
-        shown = torch.full_like(truth["coverage"], 0.25)[:, None]
-        painted = truth["target_pixels"]
-        return FoundFlow(aside, truth["coverage"] - 0.5, shown[:, 0], painted, -shown[:, 0], aside, aside)
+        logits = torch.full_like(truth["coverage"], 0.25)
+        return FoundFlow(aside, truth["coverage"] - 0.5, logits, truth["target_pixels"], -logits, aside, aside)
 
     monkeypatch.setattr(stage.network, "forward", oracle)
     with torch.no_grad():
@@ -422,10 +419,9 @@ def test_validation_measures_the_found_and_the_first_flow(
     assert measures["photometric_first"] == pytest.approx(np.mean(differences), rel=1e-3)
     assert 0 < measures["photometric"] < 2
     # Painted as it is: of what the photo has wrong remains the share that is shown of it.
-    assert measures["colour_warped"] == pytest.approx(measures["photometric"], rel=1e-5)
     share = float(1 - torch.sigmoid(torch.tensor(-0.25)) * torch.sigmoid(torch.tensor(0.25)))
-    assert measures["colour_completed"] == pytest.approx(share * measures["colour_warped"], rel=1e-4)
-    assert 0 < measures["features_completed"] < measures["features_warped"]
+    assert measures["photometric_completed"] == pytest.approx(share * measures["photometric"], rel=1e-4)
+    assert 0 < measures["features_completed"] < measures["features"]
 
 
 def test_the_sample_shows_source_first_flow_flow_person_and_target(stage: AppearanceFlowStage) -> None:

@@ -101,6 +101,10 @@ class FoundFlow:
         hidden = torch.sigmoid(-self.visibility) * torch.sigmoid(-self.kept)
         return 1 - hidden[:, None]
 
+    def completed(self, warped: torch.Tensor) -> torch.Tensor:
+        """The person's colours (b, 3, h, w) of the photo's at the flow, of that size too, and the painted ones."""
+        return torch.lerp(self.painted, warped, self.shown)
+
 
 class AppearanceFlow(nn.Module):
     """From a source and two poses to the flow between them; a new network matches by the first flow alone."""

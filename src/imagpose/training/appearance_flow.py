@@ -165,8 +165,8 @@ class AppearanceFlowStage(Stage):
         for example in list(self._held_out(_SHOWN_PEOPLE))[:_SHOWN_PAIRS]:
             found = self._found(example)
             warped = [sample_at(example["pixels"], flow) for flow in (example["first_flow"], found.flow)]
-            completed = torch.lerp(found.painted, warped[-1], found.shown)
-            columns.append(torch.cat([example["pixels"], *warped, completed, example["target_pixels"]], dim=2))
+            warped.append(found.completed(warped[-1]))
+            columns.append(torch.cat([example["pixels"], *warped, example["target_pixels"]], dim=2))
         return signed_to_bytes(torch.cat(columns, dim=3))[0].numpy()
 
     def _held_out(self, identities: int) -> Iterator[Example]:
@@ -215,7 +215,7 @@ def flow_loss(found: FoundFlow, batch: Batch, discriminator: nn.Module) -> tuple
         matching, colour = matching_losses(found.log_matching, true_flow, seen, batch, _pooled(weights))
         entropy = functional.binary_cross_entropy_with_logits
         warped = sample_at(pixels, found.flow)
-        completed = torch.lerp(found.painted, warped, found.shown)
+        completed = found.completed(warped)
         ours, theirs = person_features(completed, truth, coverage)
         fooled, judged = hinge_losses(discriminator, joined_features(theirs), joined_features(ours))
         parts = {
@@ -289,13 +289,13 @@ def measure_flow(flow: torch.Tensor, outline: torch.Tensor, example: Example) ->
 
 
 def measure_person(found: FoundFlow, example: Example) -> dict[str, float]:
-    """What validation says of a pair's person: distance of features and the mean difference of colours, with the photo's
-    colours at the flow alone and with painted ones."""
+    """What validation says of a pair's person beyond `measure_flow`: the distance of features, with the photo's colours at
+    the flow alone and with painted ones, and with these the mean difference of colours."""
     warped, truth, coverage = sample_at(example["pixels"], found.flow), example["target_pixels"], example["coverage"]
-    values = {}
-    for suffix, person in (("_warped", warped), ("_completed", torch.lerp(found.painted, warped, found.shown))):
-        values[f"features{suffix}"] = float(masked_distance(*person_features(person, truth, coverage), coverage))
-        values[f"colour{suffix}"] = float(_mean((person - truth).abs().mean(dim=1), coverage))
+    completed = found.completed(warped)
+    values = {"photometric_completed": float(_mean((completed - truth).abs().mean(dim=1), coverage))}
+    for name, person in (("features", warped), ("features_completed", completed)):
+        values[name] = float(masked_distance(*person_features(person, truth, coverage), coverage))
     return values
 
 

@@ -15,7 +15,7 @@ share a of the cell, which counts four times on heads (w):
     R    = sum w |sum_j p_ij x_j - y_i| / sum w       colours x of the source, expected by the matching, and y of the target
     B                                                 binary cross-entropy of the outline o, and on the person of v
     P    = sum w |x(f) - y| / sum w                   colours at the flow, hidden places too: there the most alike is right
-    C    = sum w |c - y| / sum w                      colours of the person, c = m x(f) + (1 - m) z with the painted ones z
+    C    = sum w |c - y| / sum w                      colours of the person, c = m x(f) + (1 - m) z: painted ones z, m is `shown`
     F                                                 distance of c to y in EfficientNet-lite0's features, weighted by w
     A    = -D(c)                                      what a discriminator on these features says of c; its own loss is added
 
@@ -36,7 +36,7 @@ from torch import nn
 from torch.nn import functional
 
 from imagpose import people
-from imagpose.metrics.perceptual import load_efficientnet, masked_distance, stage_features
+from imagpose.metrics.perceptual import load_efficientnet, masked_distance
 from imagpose.models.appearance_flow import (
     APPEARANCE_FLOW_WEIGHTS,
     CELL,
@@ -51,7 +51,7 @@ from imagpose.pixels import signed_to_bytes
 from imagpose.pose.part_flow import PART_NUMBERS
 from imagpose.training.configs import Fraction, Positive, RenderedPeopleConfig, RunConfig
 from imagpose.training.flow_examples import Example, FlowView, inputs_of, make_example, mirror, permute_colours
-from imagpose.training.losses import FeatureDiscriminator, feature_network, hinge_losses, joined_features
+from imagpose.training.losses import FeatureDiscriminator, features_of_both, hinge_losses, joined_features
 from imagpose.training.run import Trainer, prepare_run
 from imagpose.training.stage import Batch, Stage, keyed_rng, on_device
 
@@ -238,16 +238,13 @@ def flow_loss(found: FoundFlow, batch: Batch, discriminator: nn.Module) -> tuple
 def person_features(
     person: torch.Tensor, truth: torch.Tensor, coverage: torch.Tensor
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """EfficientNet-lite0's features, see `stage_features`, of a person before the true ground, and of the true picture.
+    """`features_of_both` of a person before the true ground.
 
     Args:
         person, truth: (b, 3, h, w) in [-1, 1].
         coverage: (b, h, w), the person's share of each cell.
     """
-    network = feature_network(truth.device)
-    with torch.no_grad():
-        theirs = stage_features(network, truth)
-    return stage_features(network, torch.lerp(truth, person, coverage[:, None])), theirs
+    return features_of_both(torch.lerp(truth, person, coverage[:, None]), truth)
 
 
 def end_point_error(flow: torch.Tensor, true_flow: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:

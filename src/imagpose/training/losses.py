@@ -11,12 +11,12 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from imagpose.metrics.perceptual import EfficientNetLite0, load_efficientnet
+from imagpose.metrics.perceptual import EfficientNetLite0, load_efficientnet, stage_features
 
 _LEVELS = 3
-_CHANNELS = 16 + 24 + 40 + 112  # of EfficientNet-lite0's stages
-_GRID = 2  # the stage at whose size, an eighth of the picture's, all are judged
-_WIDTH = 64
+_FEATURE_CHANNELS = 16 + 24 + 40 + 112  # of EfficientNet-lite0's stages
+_JUDGED_STAGE = 2  # all features are judged at the size of this one's, an eighth of the picture's
+_DISCRIMINATOR_WIDTH = 64
 
 
 def weighted_l1(output: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ def hinge_losses(
 
 
 @lru_cache(maxsize=1)
-def feature_network(device: torch.device) -> EfficientNetLite0:
+def _feature_network(device: torch.device) -> EfficientNetLite0:
     """EfficientNet-lite0, frozen. A copy, because measures use theirs on the CPU; not to be an attribute of a stage, which
     would train and save it.
 
@@ -69,12 +69,21 @@ def feature_network(device: torch.device) -> EfficientNetLite0:
     return copy.deepcopy(load_efficientnet()).to(device)
 
 
+def features_of_both(output: torch.Tensor, truth: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """EfficientNet-lite0's features, see `stage_features`, of a network's pictures (b, 3, H, W) in [-1, 1] and, without
+    gradient, of the true ones."""
+    network = _feature_network(truth.device)
+    with torch.no_grad():
+        theirs = stage_features(network, truth)
+    return stage_features(network, output), theirs
+
+
 def joined_features(stages: list[torch.Tensor]) -> torch.Tensor:
     """What `stage_features` gives of b pictures, at the size of one stage: (b, 192, H / 8, W / 8).
 
     They are of unit length over a stage's channels; times the root of their number a channel is about 1 in size.
     """
-    size = stages[_GRID].shape[-2:]
+    size = stages[_JUDGED_STAGE].shape[-2:]
     return torch.cat([functional.interpolate(own, size, mode="area") * own.shape[1] ** 0.5 for own in stages], dim=1)
 
 
@@ -88,9 +97,9 @@ class FeatureDiscriminator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            spectral_norm(nn.Conv2d(_CHANNELS, _WIDTH, 3, padding=1)),
+            spectral_norm(nn.Conv2d(_FEATURE_CHANNELS, _DISCRIMINATOR_WIDTH, 3, padding=1)),
             nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(_WIDTH, 1, 3, padding=1)),
+            spectral_norm(nn.Conv2d(_DISCRIMINATOR_WIDTH, 1, 3, padding=1)),
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

@@ -22,13 +22,13 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from imagpose.metrics.perceptual import feature_distance, load_efficientnet, masked_distance, stage_features
+from imagpose.metrics.perceptual import feature_distance, load_efficientnet, masked_distance
 from imagpose.models.folder import ModelFiles
 from imagpose.models.loading import load_autoencoder
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
 from imagpose.training.autoencoder.config import AutoencoderFinishConfig
 from imagpose.training.autoencoder.crops import CropStage, noisy_latents
-from imagpose.training.losses import feature_network, gradient_loss, hinge_losses, weighted_l1
+from imagpose.training.losses import features_of_both, gradient_loss, hinge_losses, weighted_l1
 from imagpose.training.stage import Batch
 
 _WIDTHS = (32, 64, 128)  # of the discriminator; its cells are 8 pixels apart and see 46
@@ -61,14 +61,12 @@ class AutoencoderFinishStage(CropStage):
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """L_G + L_D, see the head of the module."""
         config, pixels, discriminator = self.config, batch["pixels"], self.discriminator
-        network = feature_network(pixels.device)
         with torch.no_grad():
             latents = noisy_latents(self.vae.encode(pixels).latent_dist, batch)
-            true_features = stage_features(network, pixels)
         output = self.vae.decode(latents).sample.float()
         weights = batch["weights"]
         absolute, gradient = weighted_l1(output, pixels, weights), gradient_loss(output, pixels, weights)
-        perceptual = masked_distance(stage_features(network, output), true_features, weights[:, 0]).mean()
+        perceptual = masked_distance(*features_of_both(output, pixels), weights[:, 0]).mean()
         fooled, judged = hinge_losses(discriminator, pixels, output)
         loss = (
             absolute

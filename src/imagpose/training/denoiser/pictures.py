@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from imagpose.metrics.perceptual import masked_distance, stage_features
+from imagpose.metrics.perceptual import masked_distance
 from imagpose.models.autoencoder import decode_latents, spatial_factor
 from imagpose.pixels import Padding
 from imagpose.training.denoiser.encode import FrozenNetworks
-from imagpose.training.losses import feature_network, hinge_losses, joined_features
+from imagpose.training.losses import features_of_both, hinge_losses, joined_features
 from imagpose.training.stage import Batch
 
 
@@ -64,10 +64,7 @@ def picture_losses(
     The weights of pixels are d's: a judgement of D sees more than its place.
     """
     loss, scalars = output.new_zeros(()), {}
-    network = feature_network(output.device)
-    ours = stage_features(network, output)
-    with torch.no_grad():
-        theirs = stage_features(network, truth)
+    ours, theirs = features_of_both(output, truth)
     if feature_weight:
         scalars["features"] = masked_distance(ours, theirs, weights).mean()
         loss = loss + feature_weight * scalars["features"]

@@ -111,14 +111,14 @@ def _laid(known: Sequence[tuple[np.ndarray, FlowInputs]], ground: np.ndarray) ->
         for own in found
     ]
     told = sample_at(torch.cat(parts), _places(height, width, fitted).expand(len(parts), -1, -1, -1))
-    flow, outline, visibility, from_photo, painted = torch.split(told, [2, 1, 1, 1, 3], dim=1)
+    flow, outline, visibility, shown, painted = torch.split(told, [2, 1, 1, 1, 3], dim=1)
     pictures = bytes_to_signed(np.stack([picture for picture, _ in known]))
     colours = sample_at(pictures, _unfitted(flow, height, width, fitted), mode="bicubic")
-    colours = torch.lerp(painted, colours, from_photo)
+    colours = torch.lerp(painted, colours, shown)
     best = visibility.argmax(dim=0, keepdim=True).expand(1, 3, -1, -1)
     person = torch.gather(colours, 0, best)
-    shown = ((torch.sigmoid(outline.mean(dim=0, keepdim=True)) - 0.5) * _SHARPER + 0.5).clamp(0, 1)
-    return signed_to_bytes(person * shown + bytes_to_signed(ground[None]) * (1 - shown))[0].numpy()
+    opacity = ((torch.sigmoid(outline.mean(dim=0, keepdim=True)) - 0.5) * _SHARPER + 0.5).clamp(0, 1)
+    return signed_to_bytes(torch.lerp(bytes_to_signed(ground[None]), person, opacity))[0].numpy()
 
 
 def _places(height: int, width: int, fitted: tuple[int, int, int, int]) -> torch.Tensor:

@@ -15,7 +15,7 @@ share a of the cell, which counts four times on heads (w):
     R    = sum w |sum_j p_ij x_j - y_i| / sum w       colours x of the source, expected by the matching, and y of the target
     B                                                 binary cross-entropy of the outline o, and on the person of v
     P    = sum w |x(f) - y| / sum w                   colours at the flow, hidden places too: there the most alike is right
-    C    = sum w |c - y| / sum w                      colours of the person, c = m x(f) + (1 - m) z: painted ones z, m is `shown`
+    C    = sum w |c - y| / sum w                      the person's colours c = m x(f) + (1 - m) z: z painted, m `shown`
     F                                                 distance of c to y in EfficientNet-lite0's features, weighted by w
     A    = -D(c)                                      what a discriminator on these features says of c; its own loss is added
 

@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +30,7 @@ from imagpose.training.autoencoder import train_autoencoder
 from imagpose.training.autoencoder.crops import CropStage
 from imagpose.training.checkpoints import list_checkpoints
 from imagpose.training.shards import load_shard
+from imagpose.workers import usable_cores
 
 STEPS = 24
 PATIENCE = 10.0  # seconds after which launchers may lose theirs; most give 30
@@ -214,31 +217,35 @@ def _interrupted(process: BaseProcess, number: int, output: Path) -> float:
     return seconds if ended else float("inf")
 
 
-def rendering_stopped(trials: Trials, number: int, trial: int, has_workers: bool = True) -> float:
-    """Seconds from a signal until the end of a process that renders views; infinity as for `stopped`, or half files.
+def rendering_stopped(trials: Trials, number: int, trial: int) -> float:
+    """Seconds from a signal until the end of `imagpose train` whose workers render views; infinity as for `stopped`.
 
-    Blocks that were rendered before the signal may lie there whole.
-
-    Args:
-        has_workers: send the signal some seconds after its worker processes have begun, not after its own begin.
+    It is a process that was not forked: workers import what their parent's main module imports, here the command's. Infinity
+    also where a file is half; blocks that were rendered before the signal may lie there whole.
     """
     output = trials.output(f"rendering-{number}", trial)
     views = output.with_name(f"{output.name}-views")
     changes = [f"data.folder={views}", "data.identities=4000", "data.block=2000", f"output={output}"]
-
-    def train() -> None:
-        torch.set_num_threads(1)
-        output.with_suffix(".reason").write_text(train_autoencoder(trials.config, changes).reason)
-
-    process = multiprocessing.get_context("fork").Process(target=train)
-    process.start()
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    latest = time.monotonic() + _HANGS  # on one core the process renders by itself
-    while has_workers and process.is_alive() and len(workers.read_text().split()) < 2 and time.monotonic() < latest:
+    command = [sys.executable, "-m", "imagpose", "train", "autoencoder", "--config", str(trials.config), *changes]
+    cores = usable_cores()
+    expected = cores + 1 if cores > 1 else 0  # workers and multiprocessing's own process; one core renders by itself
+    with output.with_suffix(".log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    until = time.monotonic() + _HANGS
+    while process.poll() is None and len(children.read_text().split()) < expected and time.monotonic() < until:
         time.sleep(0.05)
     time.sleep(float(trials.rng.uniform(2, 4)))
-    seconds = _interrupted(process, number, output)
-    return seconds if all(_is_whole_shard(file) for file in views.glob("*")) else float("inf")
+    started = time.monotonic()
+    process.send_signal(number)
+    try:
+        code = process.wait(3 * PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    seconds = time.monotonic() - started
+    ended = code == 0 and "interrupted at step 0" in output.with_suffix(".log").read_text()
+    return seconds if ended and all(_is_whole_shard(file) for file in views.glob("*")) else float("inf")
 
 
 def _is_whole_shard(file: Path) -> bool:

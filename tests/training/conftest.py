@@ -13,7 +13,7 @@ from tiny_networks import save_frozen
 from imagpose import people
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def _fake_people() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(vars(people), "iterate_views", fake_views)

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from imagpose import people
+from imagpose.people import render_set
 from trust_training import PATIENCE, Trials, damaged, killed, prepare, rendering_stopped, stopped, with_clocks_set_back
 
 
@@ -16,6 +17,10 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(vars(people), "iterate_views", partial(people.iterate_views, workers=1))
         return prepare(tmp_path_factory.mktemp("training"))
+
+
+def test_people_are_really_rendered_although_the_training_tests_have_fake_ones() -> None:
+    assert people.iterate_views is render_set.iterate_views
 
 
 def test_killed_at_random_moments(trials: Trials) -> None:
@@ -36,5 +41,4 @@ def test_stopped_while_it_validates(trials: Trials) -> None:
 
 
 def test_stopped_while_views_are_rendered(trials: Trials) -> None:
-    # With workers at work, a machine that is busy may take longer: see docs/trust.md.
-    assert rendering_stopped(trials, signal.SIGTERM, 0, has_workers=False) < PATIENCE
+    assert rendering_stopped(trials, signal.SIGTERM, 0) < PATIENCE

@@ -264,7 +264,7 @@ def test_other_methods_folders_stand_in_table_1(tmp_path, data, copying) -> None
     assert not (tmp_path / "other").exists()
 
 
-def test_a_models_evaluations_are_named_by_its_content(tmp_path) -> None:
+def test_a_models_evaluations_are_named_by_its_content(tmp_path, monkeypatch) -> None:
     for place, content in (("here", "a"), ("there", "a"), ("elsewhere", "b")):
         weights = tmp_path / place / "model" / "unet" / "weights.bin"
         weights.parent.mkdir(parents=True)
@@ -276,6 +276,8 @@ def test_a_models_evaluations_are_named_by_its_content(tmp_path) -> None:
     assert evaluation_name(str(tmp_path / "here" / "model")) not in (here, elsewhere)
     (tmp_path / "there" / "model" / "unet" / ".DS_Store").write_text("a file browser's")
     assert evaluation_name(str(tmp_path / "there" / "model")) == there
+    monkeypatch.chdir(tmp_path / "there")
+    assert evaluation_name("model") == there
     assert [evaluation_name(own) for own in ("mini", "owner/name")] == ["mini", "owner--name"]
 
 

@@ -19,6 +19,7 @@ from imagpose.evaluation.reproduce.page import (
     write_page,
     write_picture_page,
 )
+from imagpose.models.folder import EMBEDDED_MODELS
 from imagpose.outputs import check_free_space, check_new_files, check_output_folder, staged_folder
 from imagpose.pipeline.loading import settled_sampling
 from imagpose.pipeline.sampling import Sampling
@@ -128,4 +129,4 @@ def model_text(model: str) -> str:
 def evaluation_name(model: str) -> str:
     """Name of the evaluation of a model that was not trained here; folders of the same name differ by their content."""
     name, digest = model_mark(model)
-    return name.replace("/", "--") if name == model else f"{name}-{digest[:8]}"
+    return f"{name}-{digest[:8]}" if digest and model not in EMBEDDED_MODELS else name.replace("/", "--")

@@ -25,7 +25,7 @@ from imagpose.evaluation import model as evaluation
 from imagpose.evaluation.model_requests import DatasetRequest, ModelEvaluation, ask
 from imagpose.evaluation.networks import Needs, Networks
 from imagpose.evaluation.report import markdown_table
-from imagpose.evaluation.reproduce import items, measured
+from imagpose.evaluation.reproduce import items, measured, training_runs
 from imagpose.evaluation.reproduce.claims import Claim, claim_table, find_claims
 from imagpose.evaluation.reproduce.measured import Measured, result_table
 from imagpose.evaluation.reproduce.measuring import Measuring, evaluation_name
@@ -203,6 +203,13 @@ def test_an_image_encoder_is_known_by_its_files(tmp_path, data, config) -> None:
     runs.open({"M1": ["preset=mini:M1"]})
     with pytest.raises(ValueError, match=r"runs/M1 holds results of other settings \(image_encoder differ\)"):
         replace(runs, overrides=(f"image_encoder={encoder}",)).open({"M1": ["preset=mini:M1"]})
+
+
+def test_networks_that_variants_share_are_read_once(tmp_path, data, config, monkeypatch) -> None:
+    read = []
+    monkeypatch.setattr(training_runs, "fingerprint", lambda files: read.append(files) or "digest")
+    TrainingRuns(tmp_path / "out", data, config, 2).open({name: [f"preset=mini:{name}"] for name in ("B0", "M1")})
+    assert read and len(read) == len(set(read))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -85,6 +86,7 @@ class TrainingRuns:
         if missing := [split for split in ("train", "test") if split not in info.splits]:
             raise ValueError(f"{self.data} has no split {' and no split '.join(missing)}: prepare it with both")
         marks: dict[str, dict[str, Any]] = {}
+        digest_of = cache(fingerprint)  # variants share networks, which may have gigabytes
         for name, changes in variants.items():
             config = load_config(DenoiserConfig, self.config, self._values("", changes))
             preset, files = find_preset(config.preset), frozen_files(config)
@@ -93,7 +95,7 @@ class TrainingRuns:
                 check_image_encoder(preset, files)
             marks[name] = {
                 "overrides": [text for text in changes if not text.startswith("image_encoder=")],
-                "networks": {kind: None if own is None else fingerprint(own) for kind, own in vars(files).items()},
+                "networks": {kind: None if own is None else digest_of(own) for kind, own in vars(files).items()},
             }
         claim_folder(
             self.out, {"data": info.fingerprint, "config": self.shared}, {"config": defaults_of(DenoiserConfig)}

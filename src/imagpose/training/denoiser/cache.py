@@ -33,6 +33,7 @@ from imagpose.training.shards import Block, Kind, add_kinds
 BLOCK = 32
 """Identities per shard of a data set's cache."""
 _CHUNK = 16
+_PART = 2**20  # bytes of a file that are read at once
 
 
 def kinds_of(pipeline: IMAGPosePipeline, recipes: Iterable[Recipe] = ()) -> tuple[str, ...]:
@@ -51,7 +52,9 @@ def fingerprint(files: ModelFiles) -> str:
     digest = hashlib.sha256()
     for pattern in ("*.safetensors", "*config.json", "*.bin"):
         for path in sorted(files.folder.glob(pattern)):
-            digest.update(path.read_bytes())
+            with path.open("rb") as file:
+                while part := file.read(_PART):
+                    digest.update(part)
     return digest.hexdigest()[:16]
 
 

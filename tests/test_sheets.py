@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagpose.sheets import CAPTION_HEIGHT, GAP, LABEL_HEIGHT, WIDTH, Cell, SheetSection, draw_sheet
+from imagpose.sheets import (
+    CAPTION_HEIGHT,
+    GAP,
+    LABEL_HEIGHT,
+    WIDTH,
+    Block,
+    Cell,
+    SheetSection,
+    draw_blocks,
+    draw_sheet,
+)
 
 RED, BLUE = Image.new("RGB", (64, 128), "red"), Image.new("RGB", (30, 20), "blue")
 
@@ -44,3 +54,18 @@ def test_a_rejected_picture_is_framed_and_a_transparent_one_checked():
     assert rejected.getpixel((GAP + 1, LABEL_HEIGHT + 1)) == (200, 40, 30)
     clear = draw_sheet([SheetSection("x", [Cell([Image.new("RGBA", (64, 128))])])])
     assert {clear.getpixel((GAP + x, LABEL_HEIGHT + 4)) for x in (4, 12)} == {(255, 255, 255), (215, 215, 215)}
+
+
+def test_blocks_keep_pictures_apart_and_in_their_columns():
+    red, blue = Image.new("RGB", (10, 20), "red"), Image.new("RGB", (30, 60), "blue")
+    page = np.asarray(draw_blocks([Block("", ["a", "b"], [[red, blue], [None, red]])])).astype(int)
+    is_red = (page[..., 0] > 200) & (page[..., 1] < 60)
+    is_blue = (page[..., 2] > 200) & (page[..., 1] < 60)
+    assert is_red.sum() == 2 * 30 * 60 and is_blue.sum() == 30 * 60
+    assert np.argwhere(is_blue)[:, 1].min() > np.argwhere(is_red)[:, 1].min()
+    below = np.argwhere(is_red & (np.arange(len(page))[:, None] > np.argwhere(is_blue)[:, 0].max()))
+    assert below[:, 1].min() == np.argwhere(is_blue)[:, 1].min()  # the second row's is below the blue one
+    with pytest.raises(ValueError, match="a row has 1 pictures, 2 expected"):
+        draw_blocks([Block("x", ["a", "b"], [[red]])])
+    with pytest.raises(ValueError, match="at least one row"):
+        draw_blocks([Block("x", ["a"], [])])

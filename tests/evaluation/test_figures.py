@@ -145,18 +145,3 @@ def test_requests_that_ask_for_fewer_poses_are_not_shown(tmp_path, data, plain, 
     [blocks] = drawn
     assert {len(row) for block in blocks for row in block.rows} == {len(block.head) for block in blocks}
     assert all(len(block.rows) % 3 == 0 for block in blocks)  # three people
-
-
-def test_the_layout_keeps_pictures_apart_and_in_their_columns() -> None:
-    red, blue = Image.new("RGB", (10, 20), "red"), Image.new("RGB", (30, 60), "blue")
-    page = np.asarray(draw_blocks([Block("", ["a", "b"], [[red, blue], [None, red]])])).astype(int)
-    is_red = (page[..., 0] > 200) & (page[..., 1] < 60)
-    is_blue = (page[..., 2] > 200) & (page[..., 1] < 60)
-    assert is_red.sum() == 2 * 30 * 60 and is_blue.sum() == 30 * 60
-    assert np.argwhere(is_blue)[:, 1].min() > np.argwhere(is_red)[:, 1].min()
-    below = np.argwhere(is_red & (np.arange(len(page))[:, None] > np.argwhere(is_blue)[:, 0].max()))
-    assert below[:, 1].min() == np.argwhere(is_blue)[:, 1].min()  # the second row's is below the blue one
-    with pytest.raises(ValueError, match="a row has 1 pictures, 2 expected"):
-        draw_blocks([Block("x", ["a", "b"], [[red]])])
-    with pytest.raises(ValueError, match="at least one row"):
-        draw_blocks([Block("x", ["a"], [])])

@@ -69,7 +69,7 @@ def read_by_loaders(folder, train):
     return found
 
 
-def test_the_plan_fills_the_set_with_poses_of_others(root):
+def test_the_groups_fill_the_set_with_poses_of_others(root):
     full = list_pictures(root, "train")
     real = subset(full, 0.5, 0)
     counts = counts_per_identity(real, None, len(full) + 3)

@@ -35,7 +35,7 @@ import render_speed
 import training_loop
 import training_step
 import unet_speed
-from imagpose.io import write_json
+from imagpose.io import error_line, write_json
 from imagpose.models import exported
 from imagpose.views import ViewGrid
 from random_networks import build, make_inputs
@@ -183,7 +183,7 @@ def main() -> None:
                 record["rows"].append({**asdict(row), "ratio": row.ratio})
                 write_json(given.out, record)
         except Exception as failure:  # of compilers and extras, of any class
-            record["failed"][name] = " ".join(f"{type(failure).__name__}: {failure}".split())[:200]
+            record["failed"][name] = error_line(f"{type(failure).__name__}: {failure}", 200)
             print(f"| {name}: {record['failed'][name]} |{' |' * (len(_HEAD) - 1)}", flush=True)
         write_json(given.out, record)
 

@@ -43,11 +43,10 @@ from gpu_measuring import (
     synchronise,
 )
 from imagpose.devices import choose_device
+from imagpose.io import error_line
 from imagpose.models.presets import PRESETS, find_preset
 from imagpose.models.sizes import build_empty
-from imagpose.pixels import padded_size
-from imagpose.views import view_multiple
-from random_networks import GRID
+from random_networks import GRID, padded_view
 
 _GUIDED_STEPS = 20
 """Steps of a picture; with guidance each evaluates two canvases."""
@@ -94,7 +93,7 @@ def attention(bench: Bench) -> Iterator[Result]:
         try:
             yield {**what, "seconds": median_seconds(bench, run)}
         except RuntimeError as error:  # not on this device, or not for these shapes
-            yield {**what, "skipped": " ".join(str(error).split())[:120]}
+            yield {**what, "skipped": error_line(error, 120)}
 
 
 def sampling(bench: Bench) -> Iterator[Result]:
@@ -269,7 +268,7 @@ def _frozen(model: Model, batch: int) -> Callable[[], None]:
     bench = model.bench
     networks = build_empty(find_preset("mini" if bench.small else bench.presets()[-1]))
     vae, encoder = (networks[name].float().to_empty(device=bench.device).eval() for name in ("vae", "image_encoder"))
-    views = torch.zeros(batch * GRID.num_views, 3, *padded_size(*model.size, view_multiple(4, 8)), device=bench.device)
+    views = torch.zeros(batch * GRID.num_views, 3, *padded_view(model.unet, *model.size), device=bench.device)
     shown = torch.zeros(batch, 3, 224, 224, device=bench.device)
 
     @torch.no_grad()

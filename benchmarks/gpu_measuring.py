@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from imagpose.io import error_line
 from random_networks import build, make_inputs
 
 Result = dict[str, Any]
@@ -123,5 +124,5 @@ def attempt(what: Result, measure: Callable[[], Result]) -> Result:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    """What an error is, and says."""
+    return error_line(f"{type(error).__name__}: {error}", 300)

@@ -43,12 +43,17 @@ def build(preset: str, small: bool = False, device: torch.device | str = "cpu") 
     return denoiser
 
 
+def padded_view(unet: IMAGPoseUNet, height: int, width: int) -> tuple[int, int]:
+    """Height and width of a view as the VAE and the UNet see it."""
+    return padded_size(height, width, view_multiple(len(unet.config.block_out_channels), _FACTOR))
+
+
 def make_inputs(
     unet: IMAGPoseUNet, canvases: int, height: int, width: int, dtype: torch.dtype = torch.float32
 ) -> dict[str, Any]:
     """Arguments of the UNet for canvases of 2x2 views of `height` x `width` pixels: the same numbers in any precision."""
     generator, config = torch.Generator().manual_seed(1), unet.config
-    padded = padded_size(height, width, view_multiple(len(config.block_out_channels), _FACTOR))
+    padded = padded_view(unet, height, width)
     sides = (GRID.rows * padded[0] // _FACTOR, GRID.cols * padded[1] // _FACTOR)
 
     def draw(*shape: int) -> torch.Tensor:

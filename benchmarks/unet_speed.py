@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from imagpose.io import error_line
 from imagpose.models import exported
 from imagpose.models.kept_features import KeptFeatures
 from imagpose.models.onednn import route_by_onednn
@@ -176,7 +177,7 @@ def main() -> None:
                 with way(unet, inputs) as run:
                     ours, reference, error = compare(run, plain(unet, inputs), given.rounds)
             except Exception as failure:  # of compilers, of any class
-                print(f"| {name} | {' '.join(str(failure).split())[:200]} | | | |", flush=True)
+                print(f"| {name} | {error_line(failure, 200)} | | | |", flush=True)
                 continue
             print(f"| {name} | {ours:.3f} | {reference:.3f} | {reference / ours:.2f} | {error:.1e} |", flush=True)
 

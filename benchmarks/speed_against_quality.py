@@ -54,7 +54,10 @@ def attention_kept(pipeline: IMAGPosePipeline, every: int) -> Iterator[None]:
 
 
 def ways(steps: int, pipeline: IMAGPosePipeline) -> dict[str, Way]:
-    """Arguments of the pipeline, and what is kept between steps; the first is what others are compared with."""
+    """Arguments of the pipeline, and what is kept between steps; the first is what others are compared with.
+
+    What so few steps have no room for is left out.
+    """
     guided: dict[str, dict[str, Any]] = {
         "guidance in 0.2 to 1": {"guidance_interval": (0.2, 1.0)},
         "guidance in 0 to 0.8": {"guidance_interval": (0.0, 0.8)},
@@ -64,12 +67,14 @@ def ways(steps: int, pipeline: IMAGPosePipeline) -> dict[str, Way]:
         "null branch every 2nd step": {"guidance_every": 2},
         "null branch every 4th step": {"guidance_every": 4},
     }
-    fewer = {f"{share} of the steps": max(1, steps // parts) for share, parts in (("half", 2), ("a quarter", 4))}
+    fewer = {
+        f"{share} of the steps": steps // parts for share, parts in (("half", 2), ("a quarter", 4)) if parts <= steps
+    }
     return {
         "all steps": ({}, nullcontext),
         **{name: (own, nullcontext) for name, own in guided.items() if pipeline.config.default_guidance_scale > 1},
         "attention kept for 2 steps": ({}, partial(attention_kept, pipeline, 2)),
-        **{f"features kept for {own} steps": ({"features_every": own}, nullcontext) for own in (2, 4)},
+        **{f"features kept for {own} steps": ({"features_every": own}, nullcontext) for own in (2, 4) if own <= steps},
         **{name: ({"num_inference_steps": count}, nullcontext) for name, count in fewer.items()},
     }
 
@@ -149,10 +154,11 @@ def print_table(rows: dict[str, np.ndarray], others: list[str]) -> None:
     """A line per way, the first of which is what the others are compared with.
 
     Args:
-        rows: by way, (people, columns): ratios of time, whatever else `others` names, then the measures.
-        others: names of the columns before the measures.
+        rows: by way, (people, columns): what `others` names, then the measures.
+        others: names of the columns before the measures; the first is of time, whose median is printed.
     """
-    print("|", " | ".join(["way", *others, *COLUMNS]), "|\n| --- |", " | ".join(["---:"] * (len(others) + 5)), "|")
+    head = [*others, *COLUMNS]
+    print("| way |", " | ".join(head), "|\n| --- |", " | ".join(["---:"] * len(head)), "|")
     base = next(iter(rows.values()))
     for name, values in rows.items():
         means, changes = values.mean(0), values - base

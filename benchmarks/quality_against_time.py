@@ -41,7 +41,11 @@ _LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
     "3x3": (_POSES, {"grid": ViewGrid(3, 3)}),
 }
 """Poses of a call, and its arguments."""
-_PLOTTED = ("features / copy", "gradient energy")
+_PLOTTED = {
+    "features / copy": "distance in features / a copy's (lower is better)",
+    "gradient energy": "gradient energy / the truth's (1 is right, lower is blurred)",
+}
+"""Measures, and the labels of their axes."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def plot(path: Path, rows: Mapping[Way, np.ndarray], title: str) -> None:
     """A panel per measure of `_PLOTTED`: its mean against seconds per picture; steps stand at the points."""
     figure = Figure(figsize=(11, 5.5), layout="constrained", dpi=110)
     panels = figure.subplots(1, len(_PLOTTED))
-    for panel, measured in zip(panels, _PLOTTED, strict=True):
+    for panel, (measured, label) in zip(panels, _PLOTTED.items(), strict=True):
         column = 1 + COLUMNS.index(measured)
         for line in dict.fromkeys(line for line, _ in rows):
             own = {steps: values for (other, steps), values in rows.items() if other == line}
@@ -158,9 +162,8 @@ def plot(path: Path, rows: Mapping[Way, np.ndarray], title: str) -> None:
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.xaxis.set_minor_formatter("")
         panel.set_xlabel("processor seconds per distinct picture (logarithmic)")
-    panels[0].set_ylabel("distance in features / a copy's (lower is better)")
-    panels[1].set_ylabel("gradient energy / the truth's (1 is right, lower is blurred)")
-    panels[1].legend(fontsize=8)
+        panel.set_ylabel(label)
+    panels[-1].legend(fontsize=8)
     figure.suptitle(title)
     figure.savefig(path, format="png")
 

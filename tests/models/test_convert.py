@@ -281,8 +281,11 @@ def test_missing_files_and_existing_folders(
         convert({**files, "pose_guider": tmp_path / "nothing.pth"}, base, tmp_path / "model")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         convert(files, tmp_path / "nowhere", tmp_path / "model")
+    left = converted.with_name(f".{converted.name}-99999999-abcdefgh.partial")  # by a killed process
+    left.mkdir()
     with pytest.raises(FileExistsError, match="exists already"):
         convert(files, base, converted)
+    assert not left.exists()
     with pytest.raises(FileExistsError, match="exists already"):
         to_official(converted, tmp_path)
 

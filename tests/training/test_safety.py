@@ -84,6 +84,15 @@ def test_weights_that_no_run_wrote_are_refused_before_anything_is_made(write_con
     assert trainer(path, resume="latest").step == 6  # a finished run's, of a version that did not list its files
 
 
+def test_what_a_killed_process_left_goes_although_the_run_was_finished(write_config, run_values: dict) -> None:
+    trainer, path = Trainer(RunConfig, lambda _: LineStage()), write_config(without_people(run_values))
+    finished, output = trainer(path), Path(run_values["output"])
+    left = [output / ".weights-99999999-abcdefgh.partial", output / "checkpoints" / ".new-99999999-abcdefgh.partial"]
+    for folder in left:
+        folder.mkdir()
+    assert trainer(path, resume="latest").step == finished.step and not any(folder.exists() for folder in left)
+
+
 def test_a_second_process_is_kept_out_of_the_folder(config: RunConfig, tmp_path: Path) -> None:
     reached = tmp_path / "reached"
 

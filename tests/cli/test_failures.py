@@ -200,7 +200,7 @@ def test_sigterm_to_a_command_ends_its_processes_too(tmp_path: Path) -> None:
         wait_until(lambda: len(members(process.pid)) >= 4)  # with multiprocessing's tracker of resources
         time.sleep(0.5)  # Python does not notice a signal that comes in the moment in which it begins to wait
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=120)
     # multiprocessing's own process warns where a worker had not begun yet and the command was cut short.
     assert (process.returncode, stderr.splitlines()[0]) == (143, "stopped by SIGTERM")
     wait_until(lambda: not members(process.pid))
@@ -253,7 +253,7 @@ def test_ctrl_c_while_processes_start_and_work(tmp_path: Path) -> None:
         ) as process:
             time.sleep(seconds)
             os.killpg(process.pid, signal.SIGINT)
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=120)
         assert (process.returncode, stderr) == (130, "stopped by Ctrl-C\n")
 
 

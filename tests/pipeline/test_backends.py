@@ -150,5 +150,5 @@ def test_openvino_in_a_process_of_its_own():
     """`openvino_programs.py`. Where a program leaves its process without a stack for signals, only that one dies."""
     cases = Path(__file__).with_name("openvino_programs.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", str(cases)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout + done.stderr

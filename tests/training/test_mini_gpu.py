@@ -80,7 +80,7 @@ def test_a_run_that_goes_on_skips_the_first_phases(tmp_path: Path, goes_on: bool
         "IMAGPOSE_GPU_WORK": str(tmp_path / "work"),
     }
     command = [str(tree / "tools" / "train_mini_gpu.sh"), "run", "batch_size=7"]
-    subprocess.run(command, env=os.environ | environment, check=True, timeout=60)
+    subprocess.run(command, env=os.environ | environment, check=True, timeout=120)
     (trained,) = [line for line in (tmp_path / "asked").read_text().splitlines() if " train denoiser " in line]
     config = next(tmp_path.glob("work/denoiser.yaml"))
     assert f"--config {config} " in trained and "data.identities=128" in trained

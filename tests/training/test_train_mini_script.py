@@ -41,7 +41,7 @@ def asked(tmp_path: Path) -> list[list[str]]:
 
 def test_all_stages_one_after_another_in_the_given_folder(start, tmp_path: Path) -> None:
     process = start("exit 0")
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=120)[0]
     assert process.returncode == 0 and f"finished: {tmp_path}/runs/denoiser/weights" in output
     calls = asked(tmp_path)
     assert [call[3] for call in calls] == STAGES
@@ -55,7 +55,7 @@ def test_all_stages_one_after_another_in_the_given_folder(start, tmp_path: Path)
 
 def test_a_stage_that_fails_ends_the_chain(start, tmp_path: Path) -> None:
     process = start('[ "$4" = autoencoder-finish ] && exit 3; exit 0')
-    assert "autoencoder-finish failed with status 3" in process.communicate(timeout=30)[0]
+    assert "autoencoder-finish failed with status 3" in process.communicate(timeout=120)[0]
     assert process.returncode == 3
     assert [call[3] for call in asked(tmp_path)] == STAGES[:2]
 
@@ -71,6 +71,6 @@ def test_a_signal_is_passed_on_and_the_stages_end_awaited(start, tmp_path: Path,
     process.send_signal(signal.SIGTERM)
     time.sleep(0.1)
     process.send_signal(signal.SIGTERM)  # a second one shortens nothing
-    output = process.communicate(timeout=20)[0]
+    output = process.communicate(timeout=120)[0]
     assert process.returncode == 0 and saved.exists() and "stopped; the same command goes on" in output
     assert len(asked(tmp_path)) == 1

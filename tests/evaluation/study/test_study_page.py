@@ -18,7 +18,7 @@ from imagpose.evaluation.study.score import score_study
 def page(chromium, study: Path) -> Iterator:
     """The questionnaire as a participant opens it, from a file; any error of its script fails the test."""
     context = chromium.new_context()
-    context.set_default_timeout(5000)
+    context.set_default_timeout(30_000)
     tab, errors = context.new_page(), []
     tab.on("pageerror", lambda error: errors.append(str(error)))
     tab.goto((study / "questionnaire" / "index.html").as_uri())

@@ -180,7 +180,7 @@ def test_sigterm_ends_a_page_at_once_though_it_is_looked_at(tiny_model, tmp_path
         with urllib.request.urlopen(f"{address}gradio_api/heartbeat/me"):  # an open tab listens there
             assert list(tmp_path.glob("imagpose-web-*/people"))
             process.send_signal(signal.SIGTERM)
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=120)
     assert (process.returncode, stderr.strip().splitlines()[-1]) == (143, "stopped by SIGTERM")
     assert not list(tmp_path.glob("imagpose-web-*"))
 

@@ -50,9 +50,12 @@ from imagpose.views import ViewGrid, view_multiple
 
 name_library()
 
-VAE_SCOPES = ("view", "joint")
-MASKED_VIEWS = ("black", "warped")
-STARTS = ("noise", "image_condition")
+_CHOICES = {
+    "vae_scope": ("view", "joint"),
+    "skeleton": SKELETONS,
+    "masked_views": ("black", "warped"),
+    "start_from": ("noise", "image_condition"),
+}
 
 AfterStep = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -112,16 +115,11 @@ class IMAGPosePipeline(LoraAdapters, LatentPipeline):
     ) -> None:
         super().__init__()
         self.backend = Backend("torch")
-        if vae_scope not in VAE_SCOPES:
-            raise ValueError(f"vae_scope {vae_scope!r}: one of {', '.join(VAE_SCOPES)} expected")
-        if skeleton not in SKELETONS:
-            raise ValueError(f"skeleton {skeleton!r}: one of {', '.join(SKELETONS)} expected")
-        if masked_views not in MASKED_VIEWS:
-            raise ValueError(f"masked_views {masked_views!r}: one of {', '.join(MASKED_VIEWS)} expected")
+        for name, value in zip(_CHOICES, (vae_scope, skeleton, masked_views, start_from), strict=True):
+            if value not in _CHOICES[name]:
+                raise ValueError(f"{name} {value!r}: one of {', '.join(_CHOICES[name])} expected")
         if masked_views == "warped" and vae_scope == "joint":
             raise ValueError("masked_views warped needs vae_scope view: a VAE of whole canvases knows black views only")
-        if start_from not in STARTS:
-            raise ValueError(f"start_from {start_from!r}: one of {', '.join(STARTS)} expected")
         self.register_modules(
             vae=vae,
             image_encoder=image_encoder,

@@ -13,7 +13,7 @@ from imagpose.data.reid_people import render_reid_people
 from imagpose.data.rendered import prepare_people
 from imagpose.evaluation.study.build import StudySettings, build_study
 from imagpose.people.render_set import render_set
-from trust_networks import tiny_pipeline
+from trust_networks import save_official, tiny_pipeline
 from trust_trainings import TRAININGS, make_trainings
 
 LOADED = ("data.folder", "data.rendered", "evaluation.images", "serving.demo", "serving.generate", "serving.poses")
@@ -30,7 +30,6 @@ class Command:
         theirs: names in its folder at which somebody's file must survive.
         varying: patterns of files that hold times or names of folders, or have times in their own names, so that two runs
             differ.
-        runs: whether it is run to its end here; of others only refusals are tried.
         few: it is tried only a few times, for it is slow or like another.
         overwrites: whether it has ``--overwrite``.
         one_file: it writes one file into a folder that is there.
@@ -40,7 +39,6 @@ class Command:
     arguments: str
     theirs: tuple[str, ...]
     varying: tuple[str, ...] = ()
-    runs: bool = True
     few: bool = False
     overwrites: bool = False
     one_file: bool = False
@@ -90,7 +88,7 @@ COMMANDS = (
         "demo", "--model {inputs}/.model --steps 1 --out {out}", ("notes.txt", "index.html", "t1/target-0.png"),
         ("index.html",), few=True, overwrites=True,
     ),
-    Command("poses detect", "{inputs}/2000000/0.png --out {out}", ("0.json",), runs=False, overwrites=True),
+    Command("poses detect", "{inputs}/2000000/0.png --out {out}", ("0.json",), few=True, overwrites=True),
     *(
         Command(
             f"{'reid train' if name == 'reid' else f'train {name}'}",
@@ -102,11 +100,13 @@ COMMANDS = (
     Command("train export", "--run {inputs}/.run --out {out}", ("notes.txt",), overwrites=True),
     Command(
         "convert official",
-        "--unet {inputs}/2000000/0.json --pose {inputs}/2000000/0.json --patch {inputs}/2000000/0.json"
-        " --base {inputs}/.model --out {out}",
-        ("notes.txt",), runs=False,
+        "--unet {inputs}/.official/files/denoising_unet-0.pth --pose {inputs}/.official/files/pose_guider-0.pth"
+        " --patch {inputs}/.official/files/patch-0.pth --base {inputs}/.official/base --out {out}",
+        ("notes.txt",), few=True,
     ),
-    Command("convert to-official", "--model {inputs}/.model --out {out}", ("patch-0.pth",), runs=False),
+    Command(
+        "convert to-official", "--model {inputs}/.official/model --out {out}", ("patch-0.pth",), few=True,
+    ),
     Command(
         "animate", f"{_MOVES} --out {{out}}", ("frame-000002.png", "frame-000003.png", "result.json", "notes.txt", ".lock"),
         ("result.json",), overwrites=True,
@@ -194,6 +194,7 @@ def make_inputs(folder: Path) -> Path:
     render_set(2_000_000, 2, 2, 64, 48, folder, 1)
     tiny_pipeline().save_pretrained(folder / ".model")
     shutil.copytree(folder / ".model", folder / ".run" / "weights")
+    save_official(folder / ".official")
     prepare_people(2_000_000, 2, 5, 64, 48, folder / ".data", workers=1)
     render_reid_people(folder / ".reid", 2, 2, 2, 1)
     (folder / ".made").mkdir()

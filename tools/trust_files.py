@@ -287,10 +287,9 @@ def cells(inputs: Path, folder: Path, kills: int) -> Iterator[Cell]:
 
     Two columns need the right to mount.
     """
-    running, disks = [command for command in COMMANDS if command.runs], can_mount(folder)
-    quick = sum(not command.few for command in running)
+    disks, quick = can_mount(folder), sum(not command.few for command in COMMANDS)
     shares = iter(kills // quick + (number < kills % quick) for number in range(quick))
-    for command in running:
+    for command in COMMANDS:
         trial = cache(partial(Trial, command, inputs, folder))
         killed = 1 if command.few else next(shares)
         tries: tuple[tuple[int, Callable[[random.Random], bool]], ...] = (

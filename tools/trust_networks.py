@@ -1,16 +1,20 @@
-"""A pipeline of tiny random networks, whose folder loads in a fraction of a second."""
+"""Tiny random networks, whose folders load in a fraction of a second."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
 from imagpose.models.feature_tokens import FeatureTokens
+from imagpose.models.official import OFFICIAL_CROSS_VIEW
 from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.scheduler import build_scheduler
 from imagpose.models.unet import IMAGPoseUNet
 from imagpose.pipeline import IMAGPosePipeline
+from imagpose.pipeline.convert import to_official
 
 HEIGHT, WIDTH = 32, 16
 
@@ -37,3 +41,21 @@ def tiny_pipeline() -> IMAGPosePipeline:
         pose_encoder=PoseEncoder(out_channels=8, block_channels=(4, 4, 8, 8)), unet=unet, scheduler=build_scheduler(),
         view_height=HEIGHT, view_width=WIDTH,
     )  # fmt: skip
+
+
+def save_official(folder: Path) -> None:
+    """A model of the published code's kind (`model`), its four files (`files`), and what it was fine-tuned from (`base`)."""
+    torch.manual_seed(1)
+    widths, tokens = (32, 32, 32, 32), 24
+    pipeline = tiny_pipeline()
+    pipeline.register_modules(
+        unet=IMAGPoseUNet(in_channels=9, block_out_channels=widths, cross_attention_dim=tokens, **OFFICIAL_CROSS_VIEW),
+        pose_encoder=PoseEncoder(out_channels=widths[0]),
+        feature_tokens=FeatureTokens(token_width=tokens, encoder_width=tokens),
+    )
+    pipeline.save_pretrained(folder / "model")
+    to_official(folder / "model", folder / "files")
+    unet = UNet2DConditionModel(block_out_channels=widths, cross_attention_dim=tokens)
+    unet.save_config(folder / "base" / "unet")
+    pipeline.vae.save_pretrained(folder / "base" / "vae")
+    pipeline.image_encoder.save_pretrained(folder / "base" / "image_encoder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,17 @@ def test_there_and_back_is_exact(
             assert stored[key].untyped_storage().nbytes() == weight.nbytes, key
     convert(dict(zip(FILES, written, strict=True)), base, tmp_path / "again")
     assert all(same_weights(converted, tmp_path / "again", part) for part in ("unet", "pose_encoder", "feature_tokens"))
+
+
+def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing(converted: Path, tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        with pytest.raises(OSError, match=r"back: the disk takes no more"):
+            to_official(converted, tmp_path / "back")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_of_the_first_stage_need_the_motion_file(

@@ -12,7 +12,7 @@ from trust_commands import COMMANDS, Command, make_inputs
 from trust_files import Trial, stranger_cases, survives
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="children are forked")
-RUNNING = {command.name: command for command in COMMANDS if command.runs}
+BY_NAME = {command.name: command for command in COMMANDS}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_somebodys_file_survives(folder: Path, inputs: Path, command: Command, n
 
 @pytest.fixture(scope="module")
 def trials(folder: Path, inputs: Path) -> dict[str, Trial]:
-    return {name: Trial(RUNNING[name], inputs, folder) for name in ("people", "prepare people", "generate")}
+    return {name: Trial(BY_NAME[name], inputs, folder) for name in ("people", "prepare people", "generate")}
 
 
 @pytest.mark.parametrize("name", ["people", "prepare people", "generate"])
@@ -60,7 +60,7 @@ def open_to_others(folder: Path) -> None:
 
 
 def test_a_half_file_would_be_seen(folder: Path, inputs: Path, trials: dict[str, Trial]) -> None:
-    command, trial = RUNNING["people"], trials["people"]
+    command, trial = BY_NAME["people"], trials["people"]
     out = folder / "half"
     (out / "2000100").mkdir(parents=True)
     (out / "2000100" / "0.png").write_bytes(trial.reference["2000100/0.png"][:-1])

@@ -129,6 +129,7 @@ def to_official(model: str | Path, out: str | Path) -> list[Path]:
 
     Raises:
         FileExistsError: `out` exists; ValueError: nothing can be written there.
+        OSError: it cannot be written whole.
         ValueError: no such model, or one that the published code cannot compute; the message says why.
     """
     folder, out = Path(resolve_model(model)), Path(out)
@@ -155,7 +156,10 @@ def to_official(model: str | Path, out: str | Path) -> list[Path]:
     }
     with partial_folder(out) as partial:
         for name, weights in contents.items():
-            torch.save(weights, partial / f"{name}-0.pth")
+            try:
+                torch.save(weights, partial / f"{name}-0.pth")
+            except RuntimeError as error:  # of its writer, which hides the system's reason
+                raise OSError(f"{out}: the disk takes no more, or no file of that size: free some space") from error
     return [out / f"{name}-0.pth" for name in contents]
 
 

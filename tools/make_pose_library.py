@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from imagpose.io import write_text
 from imagpose.people import Camera, ViewSpec, make_identity, pose_motion, render_view
 from imagpose.people.identity import Identity
-from imagpose.people.kinematics import Rig, arm_rotations, unit
+from imagpose.people.kinematics import arm_rotations, unit
 from imagpose.people.motion import Motion, Posture, sample_motion
 from imagpose.people.scene import View
 from imagpose.people.stances import Foot, Stance
@@ -222,8 +222,6 @@ def shape(posture: Posture) -> np.ndarray:
 
 def written_entries(identity: Identity, rows: tuple[Written, ...]) -> Iterator[Entry]:
     """The poses that are written down; a limb may not pass through the body."""
-    heads, sole = identity.rest_bone_heads.astype(np.float64), float(identity.rest_vertices[:, 2].min())
-    rig = Rig(identity.bone_names, identity.bone_parents, heads, sole)
     for row in rows:
         # the head looks ahead whatever the trunk does, as in `sample_motion`
         nod = row.nod - 0.55 * (row.stance.lean + row.stance.spine[0])
@@ -233,7 +231,7 @@ def written_entries(identity: Identity, rows: tuple[Written, ...]) -> Iterator[E
         arms = {}
         for side, sign, arm in ((".L", 1, row.left), (".R", -1, row.right)):
             upper, forearm = (unit(np.array(part, float) * (sign, 1, 1)) for part in arm)
-            arms |= arm_rotations(rig, side, upper, forearm)
+            arms |= arm_rotations(identity.rig, side, upper, forearm)
         yield Entry(
             row.group,
             row.text,

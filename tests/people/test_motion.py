@@ -53,8 +53,11 @@ def test_forward_kinematics_equals_the_product_of_matrices(figure):
     rig, _ = figure
     rotations = posture(figure, 3, "walk").rotations
     heads = plain_heads(rig, rotations)
-    for name, (turn, shift) in rig.forward(rotations).items():
+    motions = rig.forward(rotations)
+    for name, motion in zip(rig.names, motions.all(), strict=True):
+        turn, shift = motions[name]
         np.testing.assert_allclose(turn @ rig.head(name) + shift, heads[name], atol=1e-9)
+        np.testing.assert_array_equal(motion, np.column_stack([turn, shift]))
 
 
 @pytest.mark.parametrize("side", SIDES)

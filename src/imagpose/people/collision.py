@@ -97,7 +97,8 @@ def _capsules(rig: Rig, body: BodyCapsules, motion: BoneMotions) -> np.ndarray:
 
     def place(bone: str, point: np.ndarray) -> np.ndarray:
         turn, shift = motion[bone]
-        return point @ turn.T + shift
+        placed: np.ndarray = point @ turn.T + shift
+        return placed
 
     def joints(bone: str) -> np.ndarray:
         """Where a bone of each side begins, (2, 3)."""

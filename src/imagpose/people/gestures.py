@@ -13,6 +13,7 @@ import numpy as np
 
 from imagpose.people.collision import BodyCapsules
 from imagpose.people.kinematics import SIDES, BoneMotions, Rig, two_bone_directions, unit
+from imagpose.people.stances import noise
 
 _TORSO = "spine01"
 Directions = tuple[np.ndarray, np.ndarray]
@@ -57,10 +58,6 @@ class Performer:
 
 
 Gesture = Callable[[Performer, np.random.Generator], dict[str, Directions]]
-
-
-def noise(rng: np.random.Generator, scale: float) -> float:
-    return float(np.clip(rng.normal(), -2, 2) * scale)
 
 
 def _hanging(performer: Performer, rng: np.random.Generator, side: str) -> Directions:

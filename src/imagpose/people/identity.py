@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ from scipy.sparse import csr_matrix, vstack
 
 from imagpose.people.accessories import accessory_pieces, accessory_solids, sample_accessories
 from imagpose.people.body import LIMB_NAMES, Body, RestBody, load_body, vertex_normals
+from imagpose.people.collision import BodyCapsules, measure_capsules
 from imagpose.people.face import calm_normals, sample_face
 from imagpose.people.hair import hair_pieces, hair_solids, sample_hair_style
+from imagpose.people.kinematics import Rig
 from imagpose.people.outfit import garment_pieces, garment_solids, sample_outfit
 from imagpose.people.proportions import apply_build, limb_girths, sample_build
-from imagpose.people.shading import Look, surface_colours
+from imagpose.people.shading import Look
 from imagpose.people.solids import Solid
 from imagpose.people.surface import Piece
 from imagpose.people.template import ATTRIBUTES, load_template
@@ -74,9 +76,16 @@ class Identity:
     rest_keypoints: np.ndarray
     keypoint_skin: csr_matrix
 
-    def shade(self, material: np.ndarray, attributes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Albedo (n, 3) and specular (n,) of places; see `shading.surface_colours`."""
-        return surface_colours(self.look, material, attributes)
+    @cached_property
+    def rig(self) -> Rig:
+        """The bones, as motions are solved for them."""
+        sole = float(self.rest_vertices[:, 2].min())
+        return Rig(self.bone_names, self.bone_parents, self.rest_bone_heads.astype(np.float64), sole)
+
+    @cached_property
+    def capsules(self) -> BodyCapsules:
+        """What limbs may not pass through."""
+        return measure_capsules(self.rest_vertices, self.rest_keypoints, self.girths)
 
 
 def make_identity(seed: int) -> Identity:

@@ -8,16 +8,12 @@ down the chain. Source: own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from imagpose.people.skinning import turn_bone
-
 Rotations = dict[str, np.ndarray]
-RigidMotion = tuple[np.ndarray, np.ndarray]
 # Sign of x of each side in the body's axes, by the suffix of its bones' names.
 SIDES = {".L": 1.0, ".R": -1.0}
 _STILL = np.eye(3)
@@ -31,10 +27,15 @@ def unit(vector: np.ndarray) -> np.ndarray:
 def rotation(axis: np.ndarray | tuple[float, float, float], degrees: float) -> np.ndarray:
     """Rotation matrix (3, 3) about `axis` by `degrees`, right-handed (Rodrigues)."""
     x, y, z = unit(np.asarray(axis, dtype=np.float64))
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    cross = _cross_matrix(x, y, z)
     angle = math.radians(degrees)
     turn: np.ndarray = _STILL + math.sin(angle) * cross + (1 - math.cos(angle)) * (cross @ cross)
     return turn
+
+
+def _cross_matrix(x: float, y: float, z: float) -> np.ndarray:
+    """Matrix (3, 3) of the vector product with (x, y, z) on its left."""
+    return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
 
 
 def _cross(first: np.ndarray | tuple[float, ...], second: np.ndarray | tuple[float, ...]) -> np.ndarray:
@@ -69,35 +70,26 @@ class Rig:
         place: np.ndarray = self.heads[self.index[name]]
         return place
 
-    def parent(self, name: str) -> str:
-        """Name of a bone's parent."""
-        above: str = self.names[self.parents[self.index[name]]]
-        return above
-
     def forward(self, rotations: Rotations) -> BoneMotions:
-        """Rigid motion of every bone: name -> (rotation (3, 3), shift (3,)).
-
-        A rest point p that hangs on the bone goes to rotation @ p + shift.
-        """
+        """Rigid motion of every bone; what is not named keeps its rest direction."""
         return BoneMotions(self, rotations)
 
 
-class BoneMotions(Mapping[str, RigidMotion]):
+class BoneMotions:
     """The motions of a rig's bones, each computed when it is asked for: most questions concern 20 of 104 bones."""
 
     def __init__(self, rig: Rig, rotations: Rotations) -> None:
         self._rig, self._rotations = rig, rotations
         self._known: dict[int, np.ndarray] = {-1: np.eye(3, 4)}
 
-    def __getitem__(self, name: str) -> RigidMotion:
+    def __getitem__(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Rotation (3, 3) and shift (3,) of a bone: a rest point p that hangs on it goes to rotation @ p + shift."""
         motion = self._motion(self._rig.index[name])
         return motion[:, :3], motion[:, 3]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rig.names)
-
-    def __len__(self) -> int:
-        return len(self._rig.names)
+    def all(self) -> np.ndarray:
+        """Rotations and shifts of all bones, (bones, 3, 4)."""
+        return np.array([self._motion(bone) for bone in range(len(self._rig.names))])
 
     def _motion(self, bone: int) -> np.ndarray:
         motion = self._known.get(bone)
@@ -105,8 +97,11 @@ class BoneMotions(Mapping[str, RigidMotion]):
             rig = self._rig
             motion = self._motion(int(rig.parents[bone]))
             own = self._rotations.get(rig.names[bone])
-            if own is not None:
-                motion = turn_bone(motion, own, rig.heads[bone])
+            if own is not None:  # the bone turns about its head, on a parent that moves by `motion`
+                above, head = motion, rig.heads[bone]
+                motion = np.empty((3, 4))
+                motion[:, :3] = above[:, :3] @ own
+                motion[:, 3] = above[:, :3] @ (head - own @ head) + above[:, 3]
             self._known[bone] = motion
         return motion
 
@@ -136,7 +131,7 @@ def _swing(start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     axis, cosine = _cross(start, goal), float(start @ goal)
     if cosine < -0.9999:
         return rotation(_cross(start, (0.3, 0.9, 0.2)), 180.0)
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    cross = _cross_matrix(*axis)
     turn: np.ndarray = _STILL + cross + cross @ cross / (1 + cosine)
     return turn
 

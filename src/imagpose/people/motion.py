@@ -12,15 +12,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from imagpose.people.collision import BodyCapsules, leg_penetration, penetration
-from imagpose.people.gestures import GESTURES, Performer, noise
-from imagpose.people.kinematics import (
-    SIDES,
-    Rig,
-    Rotations,
-    arm_rotations,
-    rotation,
-)
-from imagpose.people.stances import STANCES, Stance, stance_rotations
+from imagpose.people.gestures import GESTURES, Performer
+from imagpose.people.kinematics import SIDES, Rig, Rotations, arm_rotations, rotation
+from imagpose.people.stances import STANCES, Stance, noise, stance_rotations
 
 MAX_PENETRATION = 0.01
 _ATTEMPTS = 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,12 +9,12 @@ from scipy.sparse import csr_matrix
 
 from imagpose.people.backdrop import paint_backdrop
 from imagpose.people.camera import Projection, ViewSpec, frame_person, turn
-from imagpose.people.collision import BodyCapsules, measure_capsules, penetration
+from imagpose.people.collision import penetration
 from imagpose.people.identity import Identity
-from imagpose.people.kinematics import Rig
 from imagpose.people.motion import DEEP_KINDS, Motion, Posture, interpolate_rotations, sample_motion, solve_motion
 from imagpose.people.outfit import PART_NAMES, PART_OF_MATERIAL, Material
 from imagpose.people.raster import VisibilityBuffer, rasterize
+from imagpose.people.shading import surface_colours
 from imagpose.people.shoot import Shoot, make_shoot, stool
 from imagpose.people.skinning import PosedMesh, normalize, pose_identity
 from imagpose.people.style import Seen, draw_view
@@ -58,17 +57,6 @@ class View:
     surface: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class _Figure:
-    """What of an identity every pose needs."""
-
-    rig: Rig
-    capsules: BodyCapsules
-
-
-_figures: weakref.WeakKeyDictionary[Identity, _Figure] = weakref.WeakKeyDictionary()
-
-
 def motion_of(spec: ViewSpec) -> Motion:
     """The motion of a specification's pose seed; it depends on no body."""
     return sample_motion(np.random.default_rng([spec.pose_seed, 0x905E]))
@@ -76,19 +64,17 @@ def motion_of(spec: ViewSpec) -> Motion:
 
 def pose_motion(identity: Identity, motion: Motion) -> Posture:
     """A motion on the body of an identity."""
-    figure = _figure(identity)
-    return solve_motion(motion, figure.rig, figure.capsules)
+    return solve_motion(motion, identity.rig, identity.capsules)
 
 
 def interpolate_motions(identity: Identity, first: Motion, second: Motion, share: float) -> Posture:
     """What an identity does between two motions: `first` at share 0, `second` at 1; a seat only if both need one."""
     start, end = pose_motion(identity, first), pose_motion(identity, second)
     rotations = interpolate_rotations(start.rotations, end.rotations, share)
-    figure = _figure(identity)
     return Posture(
         kind=first.kind if share < 0.5 else second.kind,
         rotations=rotations,
-        penetration=penetration(figure.rig, figure.capsules, rotations),
+        penetration=penetration(identity.rig, identity.capsules, rotations),
         needs_seat=first.needs_seat and second.needs_seat,
     )
 
@@ -152,19 +138,6 @@ def render_view(
     )
 
 
-def _figure(identity: Identity) -> _Figure:
-    figure = _figures.get(identity)
-    if figure is None:
-        figure = _figures[identity] = _measure(identity)
-    return figure
-
-
-def _measure(identity: Identity) -> _Figure:
-    heads, sole = identity.rest_bone_heads.astype(np.float64), float(identity.rest_vertices[:, 2].min())
-    rig = Rig(identity.bone_names, identity.bone_parents, heads, sole)
-    return _Figure(rig, measure_capsules(identity.rest_vertices, identity.rest_keypoints, identity.girths))
-
-
 def _turned(mesh: PosedMesh, rotation: np.ndarray) -> PosedMesh:
     return replace(
         mesh,
@@ -224,7 +197,7 @@ def _surface(mesh: PosedMesh, buffer: VisibilityBuffer) -> _Surface:
 
 
 def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarray) -> Seen:
-    albedo, specular = identity.shade(surface.material, surface.attributes)
+    albedo, specular = surface_colours(identity.look, surface.material, surface.attributes)
     seat = surface.material == _SEAT
     albedo[seat], specular[seat] = shoot.seat, 0.05
     return Seen(

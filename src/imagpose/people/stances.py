@@ -46,7 +46,8 @@ class Stance:
     spine: tuple[float, float, float] = field(default=(2.0, 0.0, 0.0))
 
 
-def _noise(rng: np.random.Generator, scale: float) -> float:
+def noise(rng: np.random.Generator, scale: float) -> float:
+    """A normal deviate of a standard deviation, at most two of them from 0."""
     return float(np.clip(rng.normal(), -2, 2) * scale)
 
 
@@ -56,21 +57,21 @@ def _both(rng: np.random.Generator, front: Foot, back: Foot) -> dict[str, Foot]:
 
 
 def _stand(rng: np.random.Generator) -> Stance:
-    width, stagger = 0.01 + abs(_noise(rng, 0.04)), _noise(rng, 0.03)
-    feet = {side: Foot(forward=sign * stagger, aside=width, toe_out=9 + _noise(rng, 5)) for side, sign in SIDES.items()}
-    return Stance(feet, stretch=0.985 + rng.uniform(0, 0.012), twist=_noise(rng, 3),
-                  spine=(2 + _noise(rng, 2), _noise(rng, 2), _noise(rng, 4)))  # fmt: skip
+    width, stagger = 0.01 + abs(noise(rng, 0.04)), noise(rng, 0.03)
+    feet = {side: Foot(forward=sign * stagger, aside=width, toe_out=9 + noise(rng, 5)) for side, sign in SIDES.items()}
+    return Stance(feet, stretch=0.985 + rng.uniform(0, 0.012), twist=noise(rng, 3),
+                  spine=(2 + noise(rng, 2), noise(rng, 2), noise(rng, 4)))  # fmt: skip
 
 
 def _contrapposto(rng: np.random.Generator) -> Stance:
     """Weight on one leg: its hip is higher and stands over its foot, the other knee is bent."""
     feet = _both(
         rng,
-        Foot(forward=0.06 + abs(_noise(rng, 0.05)), aside=0.05 + _noise(rng, 0.03), toe_out=22 + _noise(rng, 8)),
-        Foot(forward=-0.01, aside=-0.06 + _noise(rng, 0.015), toe_out=6 + _noise(rng, 4)),
+        Foot(forward=0.06 + abs(noise(rng, 0.05)), aside=0.05 + noise(rng, 0.03), toe_out=22 + noise(rng, 8)),
+        Foot(forward=-0.01, aside=-0.06 + noise(rng, 0.015), toe_out=6 + noise(rng, 4)),
     )
     drop = rng.uniform(2.5, 6.0) * (1 if feet[".L"].forward > 0 else -1)
-    return Stance(feet, stretch=0.996, roll=drop, spine=(2 + _noise(rng, 2), -1.7 * drop, _noise(rng, 6)))
+    return Stance(feet, stretch=0.996, roll=drop, spine=(2 + noise(rng, 2), -1.7 * drop, noise(rng, 6)))
 
 
 def _walk(rng: np.random.Generator) -> Stance:
@@ -102,43 +103,39 @@ def _run(rng: np.random.Generator) -> Stance:
 def _lunge(rng: np.random.Generator) -> Stance:
     step = rng.uniform(0.32, 0.45)
     feet = _both(rng, Foot(step, -0.02, toe_out=4), Foot(-step, -0.02, pitch=rng.uniform(35, 55), toe_out=4))
-    return Stance(feet, stretch=rng.uniform(0.9, 0.97), lean=_noise(rng, 3), spine=(3, 0, _noise(rng, 8)))
+    return Stance(feet, stretch=rng.uniform(0.9, 0.97), lean=noise(rng, 3), spine=(3, 0, noise(rng, 8)))
 
 
 def _crouch(rng: np.random.Generator) -> Stance:
     feet = {
-        side: Foot(0.2 + _noise(rng, 0.03), 0.05 + abs(_noise(rng, 0.05)), toe_out=18 + _noise(rng, 6), pole_up=0.5)
+        side: Foot(0.2 + noise(rng, 0.03), 0.05 + abs(noise(rng, 0.05)), toe_out=18 + noise(rng, 6), pole_up=0.5)
         for side in SIDES
     }
     height = rng.uniform(0.40, 0.62)
-    lean = 62 - 60 * height + _noise(rng, 4)  # the deeper, the further forward: the weight stays over the feet
-    return Stance(feet, height=height, lean=lean, spine=(6 + _noise(rng, 4), 0, _noise(rng, 5)))
+    lean = 62 - 60 * height + noise(rng, 4)  # the deeper, the further forward: the weight stays over the feet
+    return Stance(feet, height=height, lean=lean, spine=(6 + noise(rng, 4), 0, noise(rng, 5)))
 
 
 def _sit(rng: np.random.Generator) -> Stance:
     """On a stool as high as the knees."""
     feet = {
-        side: Foot(0.50 + _noise(rng, 0.05), 0.05 + abs(_noise(rng, 0.05)), toe_out=8 + _noise(rng, 6), pole_up=0.9)
+        side: Foot(0.50 + noise(rng, 0.05), 0.05 + abs(noise(rng, 0.05)), toe_out=8 + noise(rng, 6), pole_up=0.9)
         for side in SIDES
     }
-    return Stance(
-        feet, height=0.62 + _noise(rng, 0.02), lean=_noise(rng, 5), spine=(4 + _noise(rng, 4), 0, _noise(rng, 6))
-    )
+    return Stance(feet, height=0.62 + noise(rng, 0.02), lean=noise(rng, 5), spine=(4 + noise(rng, 4), 0, noise(rng, 6)))
 
 
 def _sit_on_floor(rng: np.random.Generator) -> Stance:
     out = rng.uniform(0.50, 0.82)
-    feet = {
-        side: Foot(out + _noise(rng, 0.06), 0.03 + abs(_noise(rng, 0.04)), toe_out=10, pole_up=2.0) for side in SIDES
-    }
-    return Stance(feet, height=0.10, lean=-rng.uniform(4, 16), spine=(8, 0, _noise(rng, 4)))
+    feet = {side: Foot(out + noise(rng, 0.06), 0.03 + abs(noise(rng, 0.04)), toe_out=10, pole_up=2.0) for side in SIDES}
+    return Stance(feet, height=0.10, lean=-rng.uniform(4, 16), spine=(8, 0, noise(rng, 4)))
 
 
 def _kneel(rng: np.random.Generator) -> Stance:
     """One knee on the floor, the other foot in front."""
-    front = Foot(0.46 + _noise(rng, 0.03), 0.0, toe_out=6, pole_up=0.9)
-    back = Foot(-0.42, -0.02, pitch=70 + _noise(rng, 8), toe_out=0, pole_up=-0.4)
-    return Stance(_both(rng, front, back), height=0.585, lean=_noise(rng, 4), spine=(4, 0, _noise(rng, 5)))
+    front = Foot(0.46 + noise(rng, 0.03), 0.0, toe_out=6, pole_up=0.9)
+    back = Foot(-0.42, -0.02, pitch=70 + noise(rng, 8), toe_out=0, pole_up=-0.4)
+    return Stance(_both(rng, front, back), height=0.585, lean=noise(rng, 4), spine=(4, 0, noise(rng, 5)))
 
 
 STANCES: dict[str, Callable[[np.random.Generator], Stance]] = {

@@ -157,6 +157,12 @@ def test_nobody_reads_what_is_printed() -> None:
     assert ended.returncode == 1 and not ended.stderr
 
 
+def test_nothing_is_there_to_print_to() -> None:
+    """As in a shell with `>&-`, or in a daemon."""
+    ended = run("--version", preexec_fn=lambda: os.close(1))
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 INTERRUPTS = {
     "import": "import sys, os, signal\nclass Finder:\n    def find_spec(self, name, *_):\n        if name == 'rich.console':"
     " os.kill(os.getpid(), signal.SIGINT)\nsys.meta_path.insert(0, Finder())\n" + MAIN,

@@ -58,7 +58,8 @@ def exit_code_of(command: Callable[[], int], debug: bool) -> int:
         warnings.showwarning = _show_warning  # type: ignore[assignment]
         try:
             code = command()
-            sys.stdout.flush()  # else a full disk and a closed pipe show when the interpreter has ended
+            if sys.stdout is not None:  # it is None where a shell has closed it (>&-)
+                sys.stdout.flush()  # else a full disk and a closed pipe show when the interpreter has ended
         except Exception as error:
             if _is_closed_pipe(error):
                 return MACHINE
@@ -157,7 +158,7 @@ def _where_to_report() -> str:
             label, _, address = entry.partition(", ")
             if label.lower() == "issues":
                 return f"at {address}"
-    return "to whom you have it from"
+    return "to whoever gave it to you"
 
 
 def _one_line(text: str) -> str:

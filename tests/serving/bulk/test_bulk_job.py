@@ -240,6 +240,15 @@ def test_what_killed_jobs_left_beside_their_results_is_gone_after_a_run(tmp_path
     assert pictures_of(out, "files") == first and not list(out.rglob("*.partial"))
 
 
+def test_a_damaged_part_is_named(tmp_path):
+    table, out = write_table(tmp_path, 2), tmp_path / "out"
+    stand_in_job(table, out, form="parquet")
+    part = out / "pictures-00000.parquet"
+    part.write_bytes(part.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"pictures-00000\.parquet: not a Parquet file that can be read"):
+        stand_in_job(table, out, form="parquet")
+
+
 def test_a_part_that_a_killed_job_left_half_is_gone_after_a_run(tmp_path):
     table, out = write_table(tmp_path, 2), tmp_path / "out"
     stand_in_job(table, out, form="parquet")

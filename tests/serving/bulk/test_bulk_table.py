@@ -103,6 +103,29 @@ def test_what_is_no_table_is_refused_whole(folder, name, text, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("place", [-20, -300, 5], ids=["end", "footer", "page"])
+def test_a_damaged_parquet_table_is_named(folder, place):
+    """Where the damage is decides which error pyarrow raises."""
+    rows = [{"id": str(number), "sources": ["in/0.png"], "poses": ["walk-01"]} for number in range(1000)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "t.parquet")
+    data = bytearray((folder / "t.parquet").read_bytes())
+    data[place : place + 60 if place > 0 else None] = b"\xff" * 60
+    (folder / "t.parquet").write_bytes(data)
+    with pytest.raises(ValueError, match=r"t\.parquet: not a Parquet file that can be read \(") as raised:
+        read_table(folder / "t.parquet")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("column", ["poses", "source_poses"])
+def test_a_text_too_long_for_a_path_fails_its_row_alone(folder, column):
+    """As key points pasted into a cell."""
+    rows = [{"id": own, "sources": ["in/0.png"], "poses": ["walk-01"]} for own in "ab"]
+    rows[0][column] = ["x" * 5000]
+    (folder / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = check_bulk(folder / "t.jsonl")
+    assert list(found) == ["a"] and "too long" in found["a"] and "\n" not in found["a"]
+
+
 def test_two_rows_of_one_id_are_refused_whole(folder):
     (folder / "t.csv").write_text("id,sources,poses\na,x,y\nb,x,y\na,x,y\n")
     with pytest.raises(ValueError, match="'a'"):

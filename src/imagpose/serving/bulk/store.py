@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from imagpose.io import clear_all_left_overs, clear_partial_files, partial_file, read_json, write_json, write_text
 from imagpose.outputs import check_unclaimed, result_folder
-from imagpose.serving.bulk.table import Refused
+from imagpose.serving.bulk.table import Refused, opened_parquet
 from imagpose.serving.bulk.worker import Answer
 from imagpose.serving.results import RECORD
 
@@ -112,12 +112,11 @@ class ParquetStore:
         self._size, self._since = 0, 0.0
 
     def found(self) -> dict[str, str]:
-        import pyarrow.parquet
-
         digests: dict[str, str] = {}
         clear_partial_files(self.folder, f"{_PICTURES}-*")  # a killed job's
         for path in _part_files(self.folder):
-            ids, requests = pyarrow.parquet.read_table(path, columns=["id", "request"]).to_pydict().values()
+            with opened_parquet(path) as part:
+                ids, requests = part.read(columns=["id", "request"]).to_pydict().values()
             self._parts[path.name] = set(ids)
             digests.update(zip(ids, requests, strict=True))
         self._drop_replaced()
@@ -150,13 +149,13 @@ class ParquetStore:
         """Remove the rows of requests that a later file holds too."""
         import pyarrow
         import pyarrow.compute
-        import pyarrow.parquet
 
         later: set[str] = set()
         for name in sorted(self._parts, key=_number, reverse=True):
             if replaced := self._parts[name] & later:
                 self._parts[name] -= replaced
-                table = pyarrow.parquet.read_table(self.folder / name)
+                with opened_parquet(self.folder / name) as part:
+                    table = part.read()
                 kept = pyarrow.compute.is_in(table["id"], pyarrow.array(sorted(self._parts[name]), pyarrow.string()))
                 if self._parts[name]:
                     _write_part(self.folder / name, table.filter(kept))

@@ -7,10 +7,12 @@ import glob
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from imagpose.io import error_line
 from imagpose.serving.inputs import DETECT, POSE_ENDINGS, PoseLike
 from imagpose.serving.photos import PictureLike
 
@@ -87,17 +89,31 @@ def check_ids(rows: Iterable[BulkRequest | Refused]) -> None:
         )
 
 
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+@contextmanager
+def opened_parquet(path: Path) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile`, to be read in the block.
+
+    Raises:
+        ValueError: it is none, or is found to be damaged in the block.
+        OSError: the system's.
+    """
     import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            _check_columns(path, file.schema_arrow.names)
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a Parquet file that can be read ({error})") from None
+            yield file
+    except (pyarrow.ArrowInvalid, OSError) as error:  # which of the two depends on the place of the damage
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise ValueError(f"{path}: not a Parquet file that can be read ({error_line(error)})") from None
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with opened_parquet(path) as file:
+        _check_columns(path, file.schema_arrow.names)
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -161,8 +177,8 @@ def _read_row(values: Mapping[str, Any], number: int, folder: Path) -> BulkReque
             _seed(values.get("seed")),
             _options(values.get("options")),
         )
-    except ValueError as error:
-        return Refused(name or f"row {number}", str(error))
+    except (ValueError, OSError) as error:  # the system may refuse to look for a text as a path: it is too long
+        return Refused(name or f"row {number}", error_line(error))
 
 
 def _texts(column: str, value: Any, optional: bool = False) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 import zipfile
@@ -100,6 +102,49 @@ def test_the_page_shows_each_sample_beside_its_pose(tiny_model, photo, pose_json
     assert job.news["step"] == job.news["steps"] == 4
     shown = [(Path(own["picture"]["path"]).stem, Path(own["skeleton"]["path"]).stem) for own in _ended(job)["items"]]
     assert shown == [(f"target-{n}_{sample}", f"target-{n}-skeleton") for n in range(2) for sample in (1, 2)]
+    studio.close()
+
+
+def test_who_goes_while_waiting_gives_the_place_to_others(tiny_model, photo, pose_json, tmp_path):
+    """A page that is closed and a program that hangs up, while another request is worked on."""
+    from imagpose.serving.web.calls import _files
+    from imagpose.serving.web.orders import Photo
+    from imagpose.serving.web.page import _generated
+    from imagpose.serving.web.studio import Studio
+
+    studio = Studio(tmp_path, {"tiny": tiny_model}, Limits(waiting=1), "cpu")
+    begun, end = threading.Event(), threading.Event()
+    studio.desk.submit(lambda job: begun.set() or end.wait(60))
+    assert begun.wait(60)
+
+    async def page_goes():
+        shown = _generated(
+            studio, {"photos": [{"path": str(photo)}]}, {"poses": [pose_json(0)]}, {"kind": "pictures"},
+            {"scenario": "any"},
+        )  # fmt: skip
+        assert (await anext(shown))["state"] == "waiting"
+        await shown.aclose()
+
+    async def program_goes():
+        jobs = []
+
+        def submit():
+            jobs.append(studio.submit([Photo(photo)], [pose_json(0)], {"units": "pixels"}))
+            return jobs[0]
+
+        asked = asyncio.create_task(_files(studio.desk, submit))
+        while not jobs:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)  # it looks at its job
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    for goes in (page_goes, program_goes):
+        asyncio.run(goes())
+        next_one = studio.desk.submit(lambda job: None)  # else BusyError
+        assert studio.desk.place(next_one) == 1 and studio.desk.cancel(next_one.token)
+    end.set()
     studio.close()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from imagpose.io import error_line
-from imagpose.serving.web.desk import Job
+from imagpose.serving.web.desk import Desk, Job
 from imagpose.serving.web.orders import Photo
 from imagpose.serving.web.studio import Studio
 
@@ -33,13 +33,13 @@ def add_calls(studio: Studio) -> None:
         given = [Photo(path) for path in photos or ()]
         if not isinstance(poses, list) or not isinstance(settings or {}, dict):
             raise _error("a list of photos, a list of poses and an object of settings expected")
-        return await _files(lambda: studio.submit(given, poses, settings or {}))
+        return await _files(studio.desk, lambda: studio.submit(given, poses, settings or {}))
 
     async def animate(photos: list[str] | None, poses: Any, sequence: str | None, settings: Any) -> list[str]:
         given = [Photo(path) for path in photos or ()]
         if not isinstance(poses or [], list) or not isinstance(settings or {}, dict):
             raise _error("a list of photos, a list of poses, a file and an object of settings expected")
-        return await _files(lambda: studio.submit_film(given, poses or [], sequence, settings or {}))
+        return await _files(studio.desk, lambda: studio.submit_film(given, poses or [], sequence, settings or {}))
 
     def asked(function: Any) -> Any:
         def ask(path: str) -> Any:
@@ -57,7 +57,7 @@ def add_calls(studio: Studio) -> None:
     button.click(asked(studio.read), [one], [found], api_name="read_poses")
 
 
-async def _files(submit: Callable[[], Job]) -> list[str]:
+async def _files(desk: Desk, submit: Callable[[], Job]) -> list[str]:
     """The files of a request, when it is done."""
     try:
         job = await asyncio.to_thread(submit)
@@ -68,7 +68,7 @@ async def _files(submit: Callable[[], Job]) -> list[str]:
             job.look()
             await asyncio.sleep(_LOOK_EVERY)
     finally:
-        job.cancel()  # the client is gone
+        desk.cancel(job.token)  # does nothing to one that ended; the client of another is gone
     if job.state != "done":
         raise _error(job.error or "cancelled")
     files: list[str] = job.result["files"]

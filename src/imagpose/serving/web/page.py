@@ -251,7 +251,7 @@ async def _generated(
                 before = told
             await asyncio.sleep(_LOOK_EVERY)
     finally:
-        job.cancel()  # does nothing to one that ended; the page of another was closed
+        studio.desk.cancel(job.token)  # does nothing to one that ended; the page of another was closed
     yield _ended(job)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -162,6 +164,39 @@ def test_old_files_and_folders_go_and_the_others_stay(tmp_path):
         os.utime(tmp_path / name, (0, 0))
     remove_old(tmp_path, 3600, keep={tmp_path / "people"})
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new", "people"]
+
+
+def test_a_folder_that_is_written_to_stays_and_the_other_old_ones_go(tmp_path, monkeypatch):
+    for name in ("busy", "old"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    remove = shutil.rmtree
+
+    def remove_if_idle(path):
+        if path.name == "busy":
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", str(path))
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", remove_if_idle)
+    remove_old(tmp_path, 3600)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["busy"]
+
+
+def test_room_is_found_though_folders_vanish_meanwhile(tmp_path, monkeypatch):
+    for name in ("gone", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(bytes(100_000))
+    scan = os.scandir
+
+    def scan_what_is_left(path):
+        if str(path).endswith("gone"):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scan_what_is_left)
+    Limits(kept_bytes=150_000).check_room(tmp_path, 20_000)
+    with pytest.raises(ValueError, match="no room"):
+        Limits(kept_bytes=150_000).check_room(tmp_path, 60_000)
 
 
 def test_what_the_page_sends_reads_as_it_was_drawn(pose_json, pose):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -164,6 +165,22 @@ def test_photos_of_a_request_outlast_it_however_old_they_are(tiny_model, photo, 
     assert job.state == "done" and not (studio.folder / "old").exists()
     with zipfile.ZipFile(job.result["files"][-1]) as archive:
         assert archive.read("sources/0.png") == own.read_bytes()
+    studio.close()
+
+
+def test_an_upload_that_is_removed_while_it_is_checked_is_refused_in_a_line(
+    tiny_model, photo, pose_json, tmp_path, monkeypatch
+):
+    from imagpose.serving.web.orders import Photo
+    from imagpose.serving.web.studio import Studio
+
+    def gone(path):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    studio = Studio(tmp_path, {"tiny": tiny_model}, Limits(), "cpu")
+    monkeypatch.setattr("imagpose.serving.web.studio.os.utime", gone)
+    with pytest.raises(ValueError, match="No such file or directory: 'photo.png'"):
+        studio.submit([Photo(photo)], [pose_json(0)], {"units": "pixels"})
     studio.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Collection
@@ -64,9 +65,10 @@ class Limits:
     def check_room(self, folder: Path, more: int) -> None:
         """Raises `ValueError` if a folder of uploads and results cannot take so many bytes more."""
         there = 0
-        for path in folder.rglob("*"):
-            with suppress(FileNotFoundError):  # removed in the meantime
-                there += path.stat().st_size
+        for parent, _, files in os.walk(folder):  # passes over folders that are removed in the meantime
+            for name in files:
+                with suppress(FileNotFoundError):
+                    there += Path(parent, name).stat().st_size
         if there + more > self.kept_bytes:
             raise ValueError("no room for more files; old ones are removed after a while, try again later")
 
@@ -115,8 +117,6 @@ def remove_old(folder: Path, seconds: float, keep: Collection[Path] = ()) -> Non
     """Remove what lies directly in `folder`, but for `keep`, and was last written to more than so many seconds ago."""
     limit = time.time() - seconds
     for entry in folder.iterdir():
-        try:
+        with suppress(OSError):  # somebody else was faster, or is writing into it
             if entry not in keep and entry.stat().st_mtime < limit:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        except FileNotFoundError:  # somebody else was faster
-            continue

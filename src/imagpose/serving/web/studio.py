@@ -213,10 +213,10 @@ class Studio:
         """
         folder = self.folder / f"result-{secrets.token_urlsafe(16)}"
         own = {self.folder / file.relative_to(self.folder).parts[0] for file in files} - {self.people_folder}
-        for entry in own:
-            os.utime(entry)
-        self.remove_old_files()
         with self._refusing():
+            for entry in own:
+                os.utime(entry)
+            self.remove_old_files()
             self.limits.check_room(self.folder, 0)
         job = self.desk.submit(lambda job: self._work(order, folder, job))
         self._needed[job] = own | {folder}

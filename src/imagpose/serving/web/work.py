@@ -168,7 +168,7 @@ def write_archive(archive: Path, order: Order | FilmOrder, files: Sequence[Path]
         "poses": order.inputs.poses,
         "source_poses": order.inputs.source_poses or (),
     }
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
+    with zipfile.ZipFile(archive, "w", strict_timestamps=False) as target:  # people installed with times of 1970
         for file in files:
             target.write(file, file.name)
         for photo, name in zip(order.photos, names["sources"], strict=True):

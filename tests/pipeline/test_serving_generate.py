@@ -117,6 +117,18 @@ def test_only_results_of_ours_are_replaced_and_only_when_asked(model, request_fi
     assert generate(sources[:1], poses[:1], out=strange, model=model, steps=1).files  # it was empty
 
 
+def test_a_result_with_a_damaged_picture_is_none_and_can_be_replaced(model, request_files, tmp_path):
+    sources, poses = request_files
+    asked = {"out": tmp_path / "out", "model": model, "steps": 1}
+    whole = generate(sources[:1], poses[:1], **asked).files[0]
+    content = whole.read_bytes()
+    for damaged in (content[:40], content[:-30], b""):
+        whole.write_bytes(damaged)
+        with pytest.raises(ValueError, match="--overwrite"):
+            generate(sources[:1], poses[:1], **asked)
+    assert generate(sources[:1], poses[:1], **asked, overwrite=True).files[0].read_bytes() == content
+
+
 def test_a_changed_photo_is_another_request(model, request_files, picture, tmp_path):
     sources, poses = request_files
     generate(sources[:1], poses[:1], out=tmp_path / "out", model=model, steps=1)

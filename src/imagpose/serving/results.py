@@ -14,6 +14,7 @@ from PIL import Image
 
 from imagpose.io import clear_left_overs, read_json, write_json
 from imagpose.outputs import result_folder
+from imagpose.pictures import DAMAGE
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.provenance import Origin, Signature, save_generated
 from imagpose.serving.scores import Scores
@@ -86,12 +87,12 @@ def finished(out: Path, request: str) -> Generated | None:
         files = [out / entry["file"] for entry in record["outputs"]]
         if record["request"] != request or not all(file.is_file() for file in (*files, out / SHEET)):
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+        images = []
+        for file in files:
+            with Image.open(file) as picture:
+                images.append(picture.copy())
+    except (*DAMAGE, KeyError):
         return None
-    images = []
-    for file in files:
-        with Image.open(file) as picture:
-            images.append(picture.copy())
     return Generated(images, [file.stem for file in files], record, [*files, out / SHEET, out / RECORD])
 
 

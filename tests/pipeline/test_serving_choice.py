@@ -193,6 +193,19 @@ def test_a_damaged_photo_stops_its_person_alone(tiny, photos, scored, tmp_path):
     )
 
 
+def test_a_photo_that_is_gone_when_its_person_is_drawn_stops_that_person_alone(
+    tiny, photos, scored, tmp_path, monkeypatch
+):
+    def opened(model, *_):
+        (photos / "ben" / "front.png").unlink()
+        return model, 0.0
+
+    monkeypatch.setattr("imagpose.serving.many.open_pipeline", opened)
+    with pytest.raises(ValueError, match=r"1 of 3 people .*ben: .*front\.png"):
+        generate_people(photos, WALKS[:1], out=tmp_path / "out", model=tiny, steps=1)
+    assert sorted(own.name for own in (tmp_path / "out").glob("[!.]*")) == ["anna", "carla"]
+
+
 def test_a_folder_without_people_is_refused(photos, tmp_path, tiny):
     with pytest.raises(ValueError, match="--source"):
         generate_people(photos / "anna", WALKS[:1], out=tmp_path / "out", model=tiny)

@@ -93,17 +93,23 @@ def generate_people(
                 todo.append(person)
             else:
                 files[person] = done.files
+        complete = len(files)
         if todo:
             pipeline, seconds = open_pipeline(model, asked, device, dtype, backend)
             pipeline.set_progress_bar_config(disable=True)
             for person in track(todo, "people", console=console, disable=not console.is_terminal):
+                try:
+                    inputs = inputs_of(found[person])
+                except (ValueError, OSError) as error:  # it could be read a while ago
+                    failed[person] = str(error)
+                    continue
                 generated = generate_inputs(
-                    pipeline, inputs_of(found[person]), asked, out=out / person, dtype=dtype, signature=signature,
-                    overwrite=overwrite, load_seconds=seconds,
+                    pipeline, inputs, asked, out=out / person, dtype=dtype, signature=signature, overwrite=overwrite,
+                    load_seconds=seconds,
                 )  # fmt: skip
                 files[person], seconds = generated.files, 0.0
-    if len(files) > len(todo):
-        note = f"{len(files) - len(todo)} of {len(found)} people were complete already"
+    if complete:
+        note = f"{complete} of {len(found)} people were complete already"
         warnings.warn(note, UserWarning, stacklevel=2)
     if failed:
         person, reason = next(iter(failed.items()))

@@ -10,6 +10,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,15 @@ def data_address(picture: Image.Image, picture_format: str, **options: Any) -> s
     """An address that holds the picture, for HTML in one file; arguments as of `encoded_picture`."""
     encoded = base64.b64encode(encoded_picture(picture, picture_format, **options)).decode("ascii")
     return f"data:{Image.MIME[picture_format]};base64,{encoded}"
+
+
+def picture_files(entries: Iterable[Path]) -> list[Path]:
+    """The files among a folder's entries that have a picture's ending and are not hidden, by name."""
+    return sorted(
+        path
+        for path in entries
+        if path.suffix.lower() in PICTURE_ENDINGS and not path.name.startswith(".") and path.is_file()
+    )
 
 
 def load_picture(source: Any, data: bytes | None = None) -> Image.Image:

@@ -142,6 +142,7 @@ def photos(tmp_path, picture):
         picture(number).save(folder / person / "front.png")
     Image.new("L", (16, 32)).save(folder / "anna" / "front_mask.png")
     (folder / "empty").mkdir()
+    (folder / "carla" / "more.png").mkdir()  # a folder, whatever its name
     return folder
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagpose.pictures import PICTURE_ENDINGS, picture_size
+from imagpose.pictures import PICTURE_ENDINGS, picture_files, picture_size
 
 _SHOWN = 3
 
@@ -56,9 +56,7 @@ def list_pictures(folder: Path, role: str) -> dict[str, Path]:
         raise FileNotFoundError(f"folder of {role} pictures not found: {folder}")
     found: dict[str, Path] = {}
     twice = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in PICTURE_ENDINGS or path.name.startswith(".") or not path.is_file():
-            continue
+    for path in picture_files(folder.rglob("*")):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             twice.append(f"{found[name]} and {path.name}")

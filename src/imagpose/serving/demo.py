@@ -173,39 +173,32 @@ def _run_case(
     )[0]
     seconds = time.perf_counter() - started
 
-    skeletons = [draw_skeleton(view.pose, *skeleton_size(view.pose)) for view in targets]
-    _write_case(stage / case.folder, sources, targets, skeletons, outputs, Origin(model, sampling.seed))
     canvas = plan(len(sources), len(targets), case.grid, case.scenario).canvases[0]
     roles = [slot.role for slot in canvas.slots]
-    return Example(
+    example = Example(
         name=case.name,
         title=case.title,
         text=case.text,
         roles=[roles[start : start + case.grid.cols] for start in range(0, len(roles), case.grid.cols)],
         sources=[view.picture for view in sources],
         comparisons=[
-            Comparison(skeleton, output, view.picture)
-            for skeleton, output, view in zip(skeletons, outputs, targets, strict=True)
+            Comparison(draw_skeleton(view.pose, *skeleton_size(view.pose)), output, view.picture)
+            for output, view in zip(outputs, targets, strict=True)
         ],
         seconds=seconds,
     )
+    _write_case(stage / case.folder, example, Origin(model, sampling.seed))
+    return example
 
 
-def _write_case(
-    folder: Path,
-    sources: list[DemoView],
-    targets: list[DemoView],
-    skeletons: list[Image.Image],
-    outputs: list[Image.Image],
-    origin: Origin,
-) -> None:
+def _write_case(folder: Path, example: Example, origin: Origin) -> None:
     folder.mkdir()
-    for index, output in enumerate(outputs):
-        save_generated(output, folder / f"target-{index}.png", origin)
-    cells = [Cell(own) for own in zip(skeletons, outputs, (view.picture for view in targets), strict=True)]
+    for index, own in enumerate(example.comparisons):
+        save_generated(own.output, folder / f"target-{index}.png", origin)
+    cells = [Cell([own.skeleton, own.output, own.truth]) for own in example.comparisons]
     sheet = draw_sheet(
         [
-            SheetSection("sources", [Cell([view.picture]) for view in sources]),
+            SheetSection("sources", [Cell([picture]) for picture in example.sources]),
             SheetSection("target pose, generated, truth", cells),
         ]
     )

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from imagpose.io import clear_left_overs, write_text
 from imagpose.outputs import check_new_files, check_output_folder, staged_folder
-from imagpose.pictures import PICTURE_ENDINGS, load_picture
+from imagpose.pictures import PICTURE_ENDINGS, load_picture, picture_files
 from imagpose.pose import Pose, to_openpose
 from imagpose.pose.detection import DEFAULT_DETECTOR, open_detector
 
@@ -66,7 +66,8 @@ def detect_files(
     check_output_folder(out)
     check_new_files(out, [*sources, *([UNUSABLE] if crops else [])], overwrite)
     found = open_detector(detector)
-    unusable = []
+    files: list[Path] = []
+    unusable: list[Path] = []
     console = Console(stderr=True)
     with staged_folder(out, overwrite) as stage:
         bar = track(sources.items(), "poses", console=console, transient=True, disable=not console.is_terminal)
@@ -84,7 +85,7 @@ def detect_files(
                 if not crops and len(sources) > 1:
                     warnings.warn(f"{source}: nobody was found in the picture; left out", UserWarning, stacklevel=2)
                 continue
-            (stage / name).parent.mkdir(parents=True, exist_ok=True)
+            files.append(out / name)
             result = to_openpose(people[0])
             result["people"] += [person for pose in people[1:] for person in to_openpose(pose)["people"]]
             write_text(stage / name, json.dumps(result) + "\n")
@@ -92,7 +93,7 @@ def detect_files(
             raise ValueError(_nobody(unusable, crops))
         if unusable and crops:
             write_text(stage / UNUSABLE, "".join(f"{source}\n" for source in unusable))
-    return Detected([out / name for name, source in sources.items() if source not in set(unusable)], unusable)
+    return Detected(files, unusable)
 
 
 def _sources(pictures: Sequence[Path | str]) -> dict[str, Path]:
@@ -101,20 +102,11 @@ def _sources(pictures: Sequence[Path | str]) -> dict[str, Path]:
     for given in map(Path, pictures):
         if not given.exists():
             raise FileNotFoundError(f"picture not found: {given}")
-        inside = (
-            sorted(
-                file
-                for file in given.rglob("*")
-                if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".")
-            )
-            if given.is_dir()
-            else None
-        )
-        if inside == []:
+        folder, files = (given, picture_files(given.rglob("*"))) if given.is_dir() else (given.parent, [given])
+        if not files:
             raise ValueError(f"{given}: no pictures in this folder ({', '.join(PICTURE_ENDINGS)})")
-        for file in [given] if inside is None else inside:
-            relative = Path(file.name) if inside is None else file.relative_to(given)
-            name = relative.with_suffix(".json").as_posix()
+        for file in files:
+            name = file.relative_to(folder).with_suffix(".json").as_posix()
             if name in sources:
                 raise ValueError(f"{file}: another picture has the same name, {name} would be written twice")
             sources[name] = file

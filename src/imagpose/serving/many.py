@@ -13,7 +13,7 @@ from rich.progress import track
 
 from imagpose.io import LOCK_FILE, locked_folder
 from imagpose.outputs import check_output_folder, check_replaceable
-from imagpose.pictures import PICTURE_ENDINGS
+from imagpose.pictures import picture_files
 from imagpose.pose import PoseOptions
 from imagpose.provenance import Signature
 from imagpose.serving.generate import (
@@ -159,9 +159,7 @@ def people_photos(folder: Path) -> dict[str, list[Path]]:
 
 
 def _photos(folder: Path) -> list[Path]:
-    files = sorted(
-        file for file in folder.iterdir() if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".")
-    )
+    files = picture_files(folder.iterdir())
     stems = {file.stem for file in files}
     return [file for file in files if not (file.stem.endswith("_mask") and file.stem.removesuffix("_mask") in stems)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,33 +85,27 @@ def generate_people(
     with locked_folder(out):
         todo: list[str] = []
         for person, own in found.items():
-            try:
+            with _noting(failed, person):
                 done = _prepared(inputs_of(own), asked, out / person, model_label(model), dtype, overwrite)
-            except (ValueError, OSError) as error:
-                failed[person] = str(error)
-                continue
-            if done is None:
-                todo.append(person)
-            else:
-                files[person] = done.files
+                if done is None:
+                    todo.append(person)
+                else:
+                    files[person] = done.files
         complete = len(files)
         if todo:
             pipeline, seconds = open_pipeline(model, asked, device, dtype, backend)
             pipeline.set_progress_bar_config(disable=True)
             for person in track(todo, "people", console=console, disable=not console.is_terminal):
-                try:
+                with _noting(failed, person):  # what could be read a while ago may be gone
                     inputs = inputs_of(found[person])
-                except (ValueError, OSError) as error:  # it could be read a while ago
-                    failed[person] = str(error)
-                    continue
-                generated = generate_inputs(
-                    pipeline, inputs, asked, out=out / person, dtype=dtype, signature=signature, overwrite=overwrite,
-                    load_seconds=seconds,
-                )  # fmt: skip
-                files[person], seconds = generated.files, 0.0
+                if person not in failed:
+                    generated = generate_inputs(
+                        pipeline, inputs, asked, out=out / person, dtype=dtype, signature=signature,
+                        overwrite=overwrite, load_seconds=seconds,
+                    )  # fmt: skip
+                    files[person], seconds = generated.files, 0.0
     if complete:
-        note = f"{complete} of {len(found)} people were complete already"
-        warnings.warn(note, UserWarning, stacklevel=2)
+        warnings.warn(f"{complete} of {len(found)} people were complete already", UserWarning, stacklevel=2)
     if failed:
         person, reason = next(iter(failed.items()))
         raise ValueError(
@@ -118,6 +113,15 @@ def generate_people(
             f" {person}: {reason}"
         )
     return {person: files[person] for person in found}
+
+
+@contextmanager
+def _noting(failed: dict[str, str], person: str) -> Iterator[None]:
+    """Note why somebody's request fails in the block, in place of raising it."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        failed[person] = str(error)
 
 
 def _check_out(out: Path) -> None:

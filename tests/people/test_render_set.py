@@ -71,6 +71,17 @@ def test_what_somebody_put_into_a_persons_folder_is_neither_removed_nor_overwrit
     assert (tmp_path / "8" / "notes.txt").read_text() == "mine"
 
 
+def test_a_person_behind_a_link_is_as_complete_as_what_it_leads_to(tmp_path):
+    people, elsewhere = tmp_path / "people", tmp_path / "elsewhere"
+    render_set(1, 1, 1, out=people, workers=1, **SIZE)
+    (people / "1").rename(elsewhere)
+    (people / "1").symlink_to(elsewhere)
+    assert render_set(1, 1, 1, out=people, workers=1, **SIZE) == 0
+    with pytest.raises(ValueError, match="1 is a link to a person who is not complete"):
+        render_set(1, 1, 2, out=people, workers=1, **SIZE)
+    assert (people / "1").is_symlink() and len(list(elsewhere.iterdir())) == 4
+
+
 def test_another_size_or_look_in_the_same_folder_is_refused(tmp_path):
     render_set(1, 1, 1, out=tmp_path, workers=1, **SIZE)
     with pytest.raises(ValueError, match=r"48x32, world studio, style photographic, renderer \d+, not 64x32"):

@@ -154,16 +154,16 @@ def _is_complete(folder: Path, views: int, wanted: dict[str, int | str]) -> bool
 
     Raises:
         ValueError: it holds views of another size, world or style, or of another renderer, than wanted; or there is
-            something that this has not written.
+            something that this has not written, or a link, which is not replaced.
     """
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() and not folder.is_symlink() else set()
-    if not there and not os.path.lexists(folder):
+    if not os.path.lexists(folder):
         return False
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     try:
         mark = read_json(folder / _MARK)
         held, found = {name: mark.get(name) for name in wanted}, len(mark["views"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        if there == set() and folder.is_dir():
+    except (OSError, ValueError, KeyError, TypeError):
+        if folder.is_dir() and not folder.is_symlink() and not there:
             return False
         raise ValueError(f"{folder} exists and was not written by this command: choose another folder") from None
     if held != wanted:
@@ -174,6 +174,8 @@ def _is_complete(folder: Path, views: int, wanted: dict[str, int | str]) -> bool
         return True
     if others := sorted(there - _names(found)):
         raise ValueError(f"{folder} holds {others[0]}, which this command did not write: choose another folder")
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link to a person who is not complete: remove it, or choose another folder")
     return False
 
 

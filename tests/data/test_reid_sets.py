@@ -1,6 +1,8 @@
 """Sets in Market-1501's layout: names as the field's loaders read them, subsets, rendered people."""
 
 import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -133,6 +135,19 @@ def test_other_sets_are_laid_out_alike(tmp_path, pattern, names):
     assert len(rows) == 7 and rows[1].endswith(names[0].rpartition("/")[2])
     for own in train:
         assert np.asarray(load_picture(own.file))[0, 0, 0] == pytest.approx(90 * (own.camera - 1), abs=3)
+
+
+def test_a_picture_that_claims_too_many_pixels_is_refused_by_name(tmp_path):
+    (tmp_path / "0001_c1.png").write_bytes(png_of_size(20_000, 15_000))
+    with pytest.raises(ValueError, match=r"0001_c1\.png: more than 100,000,000 pixels"):
+        lay_out(r"(\d+)_c(\d)", tmp_path, tmp_path, tmp_path, tmp_path.with_name("set"))
+
+
+def png_of_size(width, height):
+    """A PNG file of these sides without pixels."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT", b"IEND")
+    framed = (struct.pack(">I", len(own) - 4) + own + struct.pack(">I", zlib.crc32(own)) for own in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 def test_patterns_that_say_too_little_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
 import shutil
@@ -137,7 +138,8 @@ def _sorted(names: Iterable[str]) -> list[str]:
 
 
 def _copy(file: Path, target: Path) -> None:
-    with Image.open(file) as picture:
+    is_jpeg = False
+    with contextlib.suppress(Image.DecompressionBombError), Image.open(file) as picture:  # `load_picture` refuses it
         is_jpeg = picture.format == "JPEG"
     if is_jpeg:
         shutil.copyfile(file, target)

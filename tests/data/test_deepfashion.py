@@ -204,6 +204,13 @@ def test_bad_input_is_one_line(prepare, options: dict, message: str) -> None:
         prepare(**options)
 
 
+def test_lists_that_begin_with_a_byte_order_mark_are_read(raw: Path, prepare) -> None:
+    (raw / "train.lst").write_text((raw / "train.lst").read_text(), encoding="utf-8-sig")
+    (raw / "pairs.csv").write_text(f"from,to\n{flat(TRAIN[0])},{flat(TRAIN[1])}\n", encoding="utf-8-sig")
+    info, counts = prepare(pairs=[raw / "pairs.csv"])
+    assert info.skipped == 0 and counts[2].found == 1
+
+
 def test_files_that_do_not_fit_are_refused(raw: Path, prepare) -> None:
     (raw / "pairs.csv").write_text("source,target\n")
     with pytest.raises(ValueError, match="columns from and to"):

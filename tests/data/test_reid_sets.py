@@ -74,6 +74,8 @@ def test_the_manifest_names_what_is_generated(tmp_path):
     assert generated_names(tmp_path) == set()
     (tmp_path / "manifest.csv").write_text("file,seed\na.jpg,1\nb.jpg,2\n")
     assert generated_names(tmp_path) == {"a.jpg", "b.jpg"}
+    (tmp_path / "manifest.csv").write_text("file\na.jpg\n", encoding="utf-8-sig")  # as spreadsheets save it
+    assert generated_names(tmp_path) == {"a.jpg"}
     (tmp_path / "manifest.csv").write_text("name\na.jpg\n")
     with pytest.raises(ValueError, match="'file'"):
         generated_names(tmp_path)

@@ -130,7 +130,7 @@ def _read_lists(folder: Path) -> dict[FashionName, str]:
         path = folder / f"{split}.lst"
         if not path.is_file():
             raise FileNotFoundError(f"list of the {split} split not found: {path}")
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
             if not line.strip():
                 continue
             name = parse_name(line.strip())

@@ -88,7 +88,7 @@ def generated_names(root: Path | str) -> set[str]:
         raise ValueError(f"{root} is not finished: run the same imagpose reid augment again, which continues")
     if not path.is_file():
         return set()
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         if "file" not in (rows.fieldnames or ()):
             raise ValueError(f"{path}: a column 'file' is expected")

@@ -93,6 +93,8 @@ def test_the_list_that_prepare_writes_is_read(tmp_path):
     path = tmp_path / "pairs.csv"
     write_pairs([*PAIRS, PAIRS[0]], path)
     assert read_view_pairs(path) == PAIRS
+    path.write_text(path.read_text(), encoding="utf-8-sig")  # as spreadsheets save it
+    assert read_view_pairs(path) == PAIRS
 
 
 @pytest.mark.parametrize(

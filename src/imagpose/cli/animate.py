@@ -24,7 +24,7 @@ from imagpose.cli.options import (
     Place,
     Retarget,
     Size,
-    parse_size,
+    maybe_size,
     with_reading,
     with_sampling,
 )
@@ -80,7 +80,7 @@ def animate(
         source or (), poses, source_pose or (), out=out, model=model, reading=reading, device=device, dtype=dtype,
         backend=backend,
         overwrite=overwrite, signature=read_signature(c2pa_certificate, c2pa_key), fps=fps, between=between, smooth=smooth,
-        grid=grid, overlap=overlap, size=None if size is None else parse_size(size), crop=not no_crop, retarget=retarget,
+        grid=grid, overlap=overlap, size=maybe_size(size), crop=not no_crop, retarget=retarget,
         place=place, mark=mark, sampling=sampling,
     )  # fmt: skip
     typer.echo(f"{done.out}: {done.num_frames} frames, {done.record['fps']:g} a second")

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Measure models and folders of pictures.", no_args_is_help=True)
 
+Data = Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")]
+Pairs = Annotated[
+    Path | None, typer.Option(help="CSV source,target; default: pairs-test.csv of the data set, or all pairs.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")]
 Protocol = Annotated[str, typer.Option(help="clean, field or clean,field; see docs/evaluation.md.")]
 Detector = Annotated[
     str | None,
     typer.Option("--detect", metavar="DETECTOR", help=f"Measure poses, of photographs too: {DETECTORS}."),
 ]
-
 IdentityNetwork = Annotated[
     str | None,
     typer.Option(help="Judge identity, of photographs too, by a result of reid train or a vision transformer."),
@@ -47,7 +51,7 @@ def evaluate_people(
 @with_sampling
 def model_on_data(
     sampling: Sampling,
-    data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
+    data: Data,
     out: Annotated[Path, typer.Option(help="Folder for summary.json, pairs.parquet, report.html and the pictures.")],
     model: Model = "mini",
     scenario: Annotated[
@@ -58,14 +62,10 @@ def model_on_data(
         typer.Option(metavar="S:T", help="Sources and targets of a request, for example 1:8; several are allowed."),
     ] = None,
     grid: Annotated[str, typer.Option(help="Rows x columns of a canvas; several, as 2x2,3x3, by turns.")] = "2x2",
-    pairs: Annotated[
-        Path | None, typer.Option(help="CSV source,target; default: pairs-test.csv of the data set, or all pairs.")
-    ] = None,
+    pairs: Pairs = None,
     seeds: Annotated[int, typer.Option(help="Samples per pair.")] = 1,
     protocol: Protocol = "clean,field",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")
-    ] = None,
+    limit: Limit = None,
     detect: Detector = None,
     identity_network: IdentityNetwork = None,
     workers: Workers = None,
@@ -82,8 +82,7 @@ def model_on_data(
         pairs, limit, seeds, sampling,
     )  # fmt: skip
     settings = MeasureSettings(tuple(protocol.split(",")), workers, detect=detect, identity_network=identity_network)
-    table = evaluate_model(out, asked, settings)
-    _show(table, out)
+    _show(evaluate_model(out, asked, settings), out)
 
 
 @app.command(epilog="Example: imagpose evaluate judges --data data/people --people 100")
@@ -125,8 +124,7 @@ def images(
 
     folders = ImageFolders(generated, reference, train, masks, data)
     settings = MeasureSettings(tuple(protocol.split(",")), workers, detect=detect, identity_network=identity_network)
-    table = evaluate_images(folders, out, settings)
-    _show(table, out)
+    _show(evaluate_images(folders, out, settings), out)
 
 
 @app.command(
@@ -135,7 +133,7 @@ def images(
 def import_archive(
     archive: Annotated[str, typer.Option("--from", help="Whose names: pidm, cfld, pcdms; flat for SOURCE_to_TARGET.")],
     pictures: Annotated[Path, typer.Option(help="The unpacked archive.")],
-    data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
+    data: Data,
     out: Annotated[Path, typer.Option(help="New folder for IDENTITY/SOURCE_to_TARGET.png.")],
     overwrite: Overwrite = False,
 ) -> None:
@@ -149,15 +147,11 @@ def import_archive(
     "requests", epilog="Example: imagpose evaluate requests --data data/people --scenario T1,T3 --out requests"
 )
 def requests(
-    data: Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a split test.")],
+    data: Data,
     out: Annotated[Path, typer.Option(help="New folder for requests.json, pictures, skeletons and poses.")],
     scenario: Annotated[str, typer.Option(help="Some of T1,T2,T3,star and S:T.")] = "T1",
-    pairs: Annotated[
-        Path | None, typer.Option(help="CSV source,target; default: pairs-test.csv of the data set, or all pairs.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")
-    ] = None,
+    pairs: Pairs = None,
+    limit: Limit = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write what evaluate model asks a model for, so that another method can answer it."""

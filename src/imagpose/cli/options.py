@@ -26,7 +26,11 @@ Style = Annotated[
     ),
 ]
 DETECTORS = "mediapipe (extra pose), rtmlib or rtmlib-cuda (extra rtmlib)"  # of pose.detection, which imports much
+Detect = Annotated[str | None, typer.Option(metavar="DETECTOR", help=f"Find key points in the pictures: {DETECTORS}.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier call wrote; see docs/files.md.")]
+ControlNet = Annotated[
+    bool, typer.Option("--controlnet", help="Sticks of 4 pixels at any size and sharp edges, as ControlNet draws.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, max=1024, help="Processes; default: all cores.")]
 
 
@@ -161,7 +165,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     def build(size: str | None, no_crop: bool, **values: Any) -> Any:
         from imagpose.serving.settings import GenerateSettings
 
-        return GenerateSettings.of({**values, "size": None if size is None else parse_size(size), "crop": not no_crop})
+        return GenerateSettings.of({**values, "size": maybe_size(size), "crop": not no_crop})
 
     return with_options(command, "settings", {**_SETTINGS, **SAMPLING}, build)
 
@@ -172,7 +176,7 @@ def with_reading(command: Callable[..., None]) -> Callable[..., None]:
     def build(frame: str | None, **settings: Any) -> Any:
         from imagpose.pose import PoseOptions
 
-        return PoseOptions(frame=None if frame is None else parse_size(frame), **settings)
+        return PoseOptions(frame=maybe_size(frame), **settings)
 
     return with_options(command, "reading", _READING, build)
 
@@ -214,6 +218,11 @@ def parse_size(text: str) -> tuple[int, int]:
     from imagpose import pictures
 
     return pictures.parse_size(text)
+
+
+def maybe_size(text: str | None) -> tuple[int, int] | None:
+    """As `parse_size`; None where no size is given."""
+    return None if text is None else parse_size(text)
 
 
 def parse_named(texts: list[str] | None, option: str) -> dict[str, str]:

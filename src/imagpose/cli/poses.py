@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import DETECTORS, Overwrite, parse_size, with_reading
+from imagpose.cli.options import DETECTORS, ControlNet, Overwrite, maybe_size, with_reading
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions
@@ -53,15 +53,13 @@ def draw(
     file: PoseFile,
     out: Annotated[Path, typer.Option(help="Picture to write, .png; of several poses <name>-1.png, ...")],
     size: Annotated[str | None, typer.Option(help="Height x width in pixels; default: the pose's frame.")] = None,
-    controlnet: Annotated[
-        bool, typer.Option("--controlnet", help="Sticks of 4 pixels at any size and sharp edges, as ControlNet draws.")
-    ] = False,
+    controlnet: ControlNet = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Draw the skeleton of each pose in a file."""
     from imagpose.serving.poses import draw_file
 
-    for picture in draw_file(file, out, None if size is None else parse_size(size), controlnet, reading, overwrite):
+    for picture in draw_file(file, out, maybe_size(size), controlnet, reading, overwrite):
         typer.echo(picture)
 
 

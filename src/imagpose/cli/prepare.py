@@ -8,16 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from imagpose.cli.options import DETECTORS, Overwrite, Style, Workers, World, parse_size
+from imagpose.cli.options import Detect, Overwrite, Style, Workers, World, maybe_size, parse_size
 
 app = typer.Typer(help="Make data sets for training and evaluation; check them.", no_args_is_help=True)
 
 Dataset = Annotated[Path, typer.Option("--out", help="Folder of the data set; the same command continues in it.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first picture that would be skipped.")]
-Detect = Annotated[
-    str | None,
-    typer.Option(metavar="DETECTOR", help=f"Find key points in the pictures: {DETECTORS}."),
-]
 
 
 @app.command("folder", epilog="Example: imagpose prepare folder --pictures people --out data/people --size 256x176")
@@ -38,9 +34,8 @@ def prepare_folder(
     """Make a data set of a folder of identities."""
     from imagpose.data import folder
 
-    view_size = None if size is None else parse_size(size)
     info = folder.prepare_folder(
-        pictures, out, size=view_size, test_fraction=test_fraction, detect=detect, strict=strict, workers=workers
+        pictures, out, size=maybe_size(size), test_fraction=test_fraction, detect=detect, strict=strict, workers=workers
     )
     typer.echo(f"{out}: {info.summary()}")
 

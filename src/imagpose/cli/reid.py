@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imagpose.cli.options import DETECTORS, Config, Model, Overrides, Overwrite, Workers, parse_size, with_sampling
+from imagpose.cli.options import Config, Detect, Model, Overrides, Overwrite, Workers, maybe_size, with_sampling
 from imagpose.cli.train import Resume, StopAfter, run_trainer
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def evaluate(
         check_enriching(parts, weight)
     embed, change, settings = open_embedder(network, device), None, {"data": str(data), "network": network}
     if enrich is not None:
-        views = parse_size(size) if size else size_of(list_pictures(data, "query"))
+        views = maybe_size(size) or size_of(list_pictures(data, "query"))
         change = enriching(open_drawing(model, sampling, views, device=device), embed, parts, weight, sampling.seed)
         settings |= {"enrich": enrich, "weight": str(weight), "model": model, "sampling": str(sampling)}
     result = evaluate_reid(data, embed, change)
@@ -99,9 +99,7 @@ def augment(
     annotations: Annotated[
         Path | None, typer.Option(help="Key points of the training pictures: CSV of the field.")
     ] = None,
-    detect: Annotated[
-        str | None, typer.Option(metavar="DETECTOR", help=f"Find key points in the pictures: {DETECTORS}.")
-    ] = None,
+    detect: Detect = None,
     model: Model = "mini",
     size: ViewSize = None,
     subset: Annotated[float, typer.Option(help="Share of the real pictures that is used, by --seed.")] = 1.0,
@@ -135,7 +133,7 @@ def augment(
 
     asked = Augmentation(subset, sampling.seed, per_identity, camera, min_identity, min_pose)
     report = augment_with_model(
-        data, out, asked, sampling, model=model, size=parse_size(size) if size else None, annotations=annotations,
+        data, out, asked, sampling, model=model, size=maybe_size(size), annotations=annotations,
         detect=detect, network=network, seen=seen, fit_bodies=fit_bodies, device=device,
     )  # fmt: skip
     typer.echo(f"{out}: {report['generated']:,} generated beside {report['real']:,} real pictures")

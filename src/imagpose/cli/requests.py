@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagpose.cli.generate import Photos, Poses, Source, SourcePose
-from imagpose.cli.options import NoCrop, Overwrite, Place, Retarget, parse_size, with_reading
+from imagpose.cli.options import ControlNet, NoCrop, Overwrite, Place, Retarget, parse_size, with_reading
 
 if TYPE_CHECKING:
     from imagpose.pose import PoseOptions
@@ -34,9 +34,7 @@ def export(
     no_crop: NoCrop = False,
     retarget: Retarget = True,
     place: Place = "pose",
-    controlnet: Annotated[
-        bool, typer.Option("--controlnet", help="Sticks of 4 pixels at any size and sharp edges, as ControlNet draws.")
-    ] = False,
+    controlnet: ControlNet = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write sources, skeletons of any size, names and a JSON for each person, without a model."""

@@ -81,12 +81,11 @@ def _write_request(
     framed = frame_sources(inputs, settings, height, width)
     inputs, how_fitted = fit_inputs(inputs, framed, settings)
     for number, own in enumerate(framed, 1):
-        file = f"sources/{number}.png"
+        file, pose_file = f"sources/{number}.png", None
         fit_view(own.picture, width, height).save(folder / file)
-        pose_file = None if own.pose is None else f"sources/{number}.json"  # not in poses/: a target may have any name
         if own.pose is not None:
-            fitted = own.pose.resize(*own.picture.size).fit(width, height)
-            write_openpose_json(fitted, folder / f"sources/{number}.json")
+            pose_file = f"sources/{number}.json"  # not in poses/: a target may have any name
+            write_openpose_json(own.pose.resize(*own.picture.size).fit(width, height), folder / pose_file)
         sources.append({"picture": file, "pose": pose_file, "from": inputs.files["sources"][number - 1]})
     targets = []
     for name, pose, origin in zip(inputs.names, inputs.poses, inputs.files["poses"], strict=True):

@@ -30,7 +30,6 @@ POSE_ENDINGS = (".json", ".jsonl", ".csv", ".txt", ".npy")
 DETECT = "detect"  # as a source's pose: it is read from no file, also from none beside the photo
 RESERVED = "sheet"  # the name of the picture that shows all others
 _LONGEST_NAME = 180  # bytes; file systems take 255 for a name with its endings
-_PATTERN = "*?["
 _BESIDE = (".json", "_keypoints.json")
 
 
@@ -220,6 +219,11 @@ def _read_targets(given: Sequence[PoseLike], reading: PoseOptions) -> Iterator[t
                     yield f"{stem}-{number:03}" if many else stem, pose, str(file), read.lines()
 
 
+def is_pattern(text: str) -> bool:
+    """Whether a text is a pattern of names, in a folder or in the library."""
+    return any(letter in text for letter in "*?[")
+
+
 def expand_poses(given: str | Path) -> list[str | Path]:
     """The files, or names of the library, that a path, folder, pattern or name means; a path that exists comes first."""
     path = Path(given)
@@ -229,7 +233,7 @@ def expand_poses(given: str | Path) -> list[str | Path]:
             if files := [file for file in inside if file.suffix.lower() in endings]:
                 return list(files)
         raise ValueError(f"{path}: no poses in this folder ({', '.join(POSE_ENDINGS)}, or drawn skeletons)")
-    if path.exists() or "://" in str(given) or not any(letter in str(given) for letter in _PATTERN):
+    if path.exists() or "://" in str(given) or not is_pattern(str(given)):
         return [given]
     if found := [Path(file) for file in sorted(glob.glob(str(given), recursive=True)) if Path(file).is_file()]:
         return list(found)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from imagpose.pipeline import IMAGPosePipeline
 
 AUTO_GRID = "auto"
-_OF_FILMS = ("grid", "size", "crop", "retarget", "place", "mark")
-_OF_PICTURES = ("scenario", "samples", "keep_best", "min_score", "anchor", "background")
+_OF_FILMS = {"grid", "size", "crop", "retarget", "place", "mark", *(own.name for own in fields(Sampling))}
 _MOST_SAMPLES = 1000
 _MOST_BETWEEN = 1000
 
@@ -172,7 +171,7 @@ class AnimateSettings:
         Raises:
             ValueError: no setting has this name, or as the class.
         """
-        shared = {*_OF_FILMS, *(own.name for own in fields(Sampling)), "sampling"}
+        shared = {*_OF_FILMS, "sampling"}
         known = {"between", "overlap", "smooth", "fps"} | shared
         if unknown := sorted(set(values) - known):
             raise ValueError(f"no setting of a film is named {unknown[0]!r}; known are {', '.join(sorted(known))}")
@@ -181,7 +180,7 @@ class AnimateSettings:
 
     def record(self) -> dict[str, Any]:
         """All settings, flat, as JSON holds them."""
-        drawn = {name: value for name, value in self.drawing.record().items() if name not in _OF_PICTURES}
+        drawn = {name: value for name, value in self.drawing.record().items() if name in _OF_FILMS}
         own = {"between": self.between, "overlap": self.overlap, "smooth": self.smooth, "fps": self.fps}
         return {**own, **drawn}
 

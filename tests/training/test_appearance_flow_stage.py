@@ -314,8 +314,18 @@ def test_errors_count_what_the_source_sees_and_visibility_counts_the_person(pair
         assert float(parts[name]) == pytest.approx((entropy * counted).sum() / counted.sum(), rel=1e-4), name
 
 
-def test_groups_are_of_people_who_follow_one_another(values: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of four people at a time, each group for two steps; the third is the first again."""
+@pytest.mark.parametrize(
+    ("at_once", "steps", "expected"),
+    [
+        (1, range(6), [[0, 1], [2, 3], [4, 5]]),
+        (2, range(6), [[0, 1], [2, 3], [4, 5], [0, 1]]),
+        (2, range(1, 8, 2), [[2, 3], [0, 1]]),  # the second of two workers
+    ],
+)
+def test_groups_are_of_people_who_follow_one_another(
+    values: dict, monkeypatch: pytest.MonkeyPatch, at_once: int, steps: range, expected: list[list[int]]
+) -> None:
+    """Two of six people at a time, each group for two steps; the fourth is the first again."""
     shown: list[list[int]] = []
 
     def rendered_group(config: RenderedPeopleConfig, seeds: Sequence[int]) -> list[list[FlowView]]:
@@ -323,10 +333,11 @@ def test_groups_are_of_people_who_follow_one_another(values: dict, monkeypatch: 
         return rendered_views(config, seeds)
 
     monkeypatch.setattr(training, "rendered_views", rendered_group)
-    stage = AppearanceFlowStage(AppearanceFlowConfig.model_validate(values | {"group": 2}))
-    for step in range(6):
+    groups = {"group": 2, "groups_at_once": at_once, "data": values["data"] | {"identities": 6}}
+    stage = AppearanceFlowStage(AppearanceFlowConfig.model_validate(values | groups))
+    for step in steps:
         stage.items(step, range(1))
-    assert shown == [[0, 1], [2, 3], [0, 1]]
+    assert shown == expected
 
 
 def test_the_loss_of_one_pair_falls_and_all_weights_move(stage: AppearanceFlowStage) -> None:

@@ -73,6 +73,9 @@ class AppearanceFlowConfig(RunConfig):
     validation: RenderedPeopleConfig = Field(description="Held-out identities, inside VALIDATION_SEEDS.")
     group: Positive = Field(32, description="Identities that are rendered together; all pairs of their views serve.")
     group_steps: Positive = Field(120, description="Steps that a group serves.")
+    groups_at_once: Positive = Field(
+        1, description="Groups that steps take in turn; with as many `workers`, each of them renders its own."
+    )
     mirror_probability: Fraction = Field(0.5, description="Share of pairs that are seen in a mirror.")
     colour_probability: Fraction = Field(0.3, description="Share of pairs whose colour channels are permuted.")
     initial: Path | None = Field(
@@ -107,7 +110,7 @@ class AppearanceFlowStage(Stage):
             AppearanceFlow() if initial is None else read_appearance_flow(initial / APPEARANCE_FLOW_WEIGHTS.name)
         )
         self.discriminator = FeatureDiscriminator()
-        self._group: tuple[int, list[list[FlowView]]] = -1, []
+        self._groups: dict[int, tuple[int, list[list[FlowView]]]] = {}
 
     def batch(self, step: int, samples: range) -> Batch:
         """Pairs of views, see `flow_examples.Example`."""
@@ -121,7 +124,7 @@ class AppearanceFlowStage(Stage):
     def _drawn(self, step: int, sample: int) -> tuple[str, Example]:
         """One pair and what it shows."""
         config, rng = self.config, keyed_rng(self.config.seed, step, sample)
-        shown = self._shown(step // config.group_steps)
+        shown = self._shown(step)
         example = None
         while example is None:
             views = shown[rng.integers(len(shown))]
@@ -133,13 +136,15 @@ class AppearanceFlowStage(Stage):
             example = permute_colours(example, rng.permutation(3).tolist())
         return f"{source.name} to {target.name}", example
 
-    def _shown(self, group: int) -> list[list[FlowView]]:
-        """The views of each identity of a group; the last group stays in the memory."""
-        if self._group[0] != group:
-            seeds, count = self.config.data.seeds, self.config.group
+    def _shown(self, step: int) -> list[list[FlowView]]:
+        """The views of each identity of the group that serves a step; the last group of each turn stays in the memory."""
+        at_once, count, seeds = self.config.groups_at_once, self.config.group, self.config.data.seeds
+        turn = step % at_once
+        group = step // (self.config.group_steps * at_once) * at_once + turn
+        if turn not in self._groups or self._groups[turn][0] != group:
             own = [seeds[(group * count + member) % len(seeds)] for member in range(count)]
-            self._group = group, rendered_views(self.config.data, own)
-        return self._group[1]
+            self._groups[turn] = group, rendered_views(self.config.data, own)
+        return self._groups[turn][1]
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss, its parts."""

@@ -7,6 +7,7 @@ itself. `python tools/trust.py --only files` prints a table of all.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import resource
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
+from pyarrow import parquet
 
 from imagpose.cli import main as command_line
 from trust_commands import COMMANDS, Command, make_inputs
@@ -90,6 +92,18 @@ def _become(arguments: list[str], output: int, before: Callable[[], None]) -> No
         os._exit(code)
 
 
+def _content(path: Path, folder: Path) -> bytes:
+    """A file's bytes, but for what differs from run to run: the order of a safetensors header, names of our own folder."""
+    content = path.read_bytes()
+    if path.suffix == ".safetensors" and len(content) > 8:
+        length = 8 + int.from_bytes(content[:8], "little")
+        with contextlib.suppress(ValueError):  # of an unfinished file
+            return json.dumps(json.loads(content[8:length]), sort_keys=True).encode() + content[length:]
+    if path.name == "pairs.parquet":
+        return json.dumps(parquet.read_table(path).to_pylist()).replace(str(folder), "").encode()
+    return content
+
+
 def contents(folder: Path, command: Command) -> dict[str, bytes]:
     """What lies in a folder, but for locks; of files that vary only that some are there."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
@@ -97,7 +111,7 @@ def contents(folder: Path, command: Command) -> dict[str, bytes]:
     for path in files:
         name = path.relative_to(folder).as_posix()
         varying = next((pattern for pattern in command.varying if fnmatch(name, pattern)), None)
-        found[varying or name] = path.read_bytes() if varying is None else b""
+        found[varying or name] = _content(path, folder) if varying is None else b""
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -47,9 +48,10 @@ def save_official(folder: Path) -> None:
     """A model of the published code's kind (`model`), its four files (`files`), and what it was fine-tuned from (`base`)."""
     torch.manual_seed(1)
     widths, tokens = (32, 32, 32, 32), 24
+    cross_view: dict[str, Any] = {**OFFICIAL_CROSS_VIEW}
     pipeline = tiny_pipeline()
     pipeline.register_modules(
-        unet=IMAGPoseUNet(in_channels=9, block_out_channels=widths, cross_attention_dim=tokens, **OFFICIAL_CROSS_VIEW),
+        unet=IMAGPoseUNet(in_channels=9, block_out_channels=widths, cross_attention_dim=tokens, **cross_view),
         pose_encoder=PoseEncoder(out_channels=widths[0]),
         feature_tokens=FeatureTokens(token_width=tokens, encoder_width=tokens),
     )

@@ -349,7 +349,7 @@ def clip(tmp_path, monkeypatch):
 
 def test_one_person_is_followed_through_a_clip(clip):
     """The one in the first frame, although a larger one comes later."""
-    with pytest.warns(UserWarning, match="1 frames in between show nobody"):
+    with pytest.warns(UserWarning, match="1 frame in between shows nobody"):
         sequence = read_sequence([clip])
     assert sequence.fps == 10 and sequence.origins == [str(clip)]
     assert [own is None for own in sequence.poses] == [number == 4 for number in range(FRAMES)]

@@ -50,9 +50,7 @@ def animate(
     source: Source = None,
     source_pose: SourcePose = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second; default: the clip's, or 25.")] = None,
-    between: Annotated[
-        int, typer.Option(help="Poses put between each two that follow one another: a film from a few poses.")
-    ] = 0,
+    between: Annotated[int, typer.Option(help="Poses to put between each two: a few poses make a film.")] = 0,
     smooth: Annotated[str, typer.Option(help="Smoothing of the poses: savgol, one-euro or none.")] = "savgol",
     grid: Annotated[
         str | None, typer.Option(help="Rows x columns of the joint canvas; more frames at once; default 2x2.")

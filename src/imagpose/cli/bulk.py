@@ -23,7 +23,9 @@ Table = Annotated[Path, typer.Argument(help=_COLUMNS, metavar="REQUESTS")]
 Out = Annotated[Path | None, option(help="Folder of the results; an unfinished job continues there.", panel=_JOB)]
 Check = Annotated[bool, option("--check", help="Read everything that the table names, and stop.", panel=_JOB)]
 Form = Annotated[str, option("--format", help="files, or parquet with the pictures in it.", panel=_JOB)]
-Alone = Annotated[bool, option("--alone", help="No two requests share a pass: the bytes of generate.", panel=_JOB)]
+Alone = Annotated[
+    bool, option("--alone", help="Give each request a pass of its own: exactly the bytes of generate.", panel=_JOB)
+]
 Scored = Annotated[bool, option("--scores", help="Score every picture, as generate does; takes time.", panel=_JOB)]
 Retries = Annotated[
     int, option(help="Further tries, each alone, of what a worker failed at; at least one.", panel=_JOB, min=0)
@@ -40,14 +42,14 @@ Models = Annotated[
     int, option(help="Models at work at once: processes, or Ray's actors.", panel=_WORKERS, min=1, max=1024)
 ]
 Address = Annotated[
-    str | None, option(help="Ray's cluster, auto for this machine's; default: one is started.", panel=_WORKERS)
+    str | None, option(help="Address of a Ray cluster, or auto for this machine's; default: start one.", panel=_WORKERS)
 ]
 Cpus = Annotated[
-    float | None, option(help="Of Ray's cores, for each worker; default: half of one.", panel=_WORKERS, min=0.01)
+    float | None, option(help="Ray's cores for each worker; default: half a core.", panel=_WORKERS, min=0.01)
 ]
 Gpus = Annotated[
     float | None,
-    option(help="Of Ray's GPUs, for each worker; default: 1 where there are some.", panel=_WORKERS, min=0),
+    option(help="Ray's GPUs for each worker; default: 1 if the cluster has any.", panel=_WORKERS, min=0),
 ]
 
 
@@ -84,7 +86,7 @@ def bulk(
     if check:
         _say_checked(check_bulk(requests, workers=workers, **common))
     elif out is None:
-        raise ValueError("--out names the folder of the results; only --check needs none")
+        raise ValueError("--out is missing, the folder for the results: only --check does without it")
     else:
         done = run_bulk(
             requests, out, form=form, engine=_engine(engine, workers, address, worker_cpus, worker_gpus), alone=alone,
@@ -96,7 +98,8 @@ def bulk(
 def _say_checked(failed: dict[str, str]) -> None:
     for own_id, reason in failed.items():
         typer.echo(f"{own_id}: {reason}")
-    typer.echo(f"{len(failed):,} rows cannot be answered" if failed else "every row can be answered", err=True)
+    rows = "1 row" if len(failed) == 1 else f"{len(failed):,} rows"
+    typer.echo(f"{rows} cannot be answered" if failed else "every row can be answered", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -116,5 +119,5 @@ def _engine(name: str, workers: int, address: str | None, cpus: float | None, gp
     if name == "ray":
         return RayEngine(workers, address, cpus, gpus)
     if (address, cpus, gpus) != (None, None, None):
-        raise ValueError("--address, --worker-cpus and --worker-gpus are of --engine ray")
+        raise ValueError("--address, --worker-cpus and --worker-gpus belong to --engine ray")
     return LocalEngine(workers)

@@ -94,7 +94,7 @@ def check(
         bool, typer.Option("--pixels", help="Also look for our invisible mark in pictures (extra watermark).")
     ] = False,
 ) -> None:
-    """Say what pictures' files tell of their origin; exit code 1 if one is not marked as generated."""
+    """Say what picture files tell about their origin; the exit code is 1 if one is not marked as generated."""
     from imagpose.provenance import read_marks
 
     found = [(picture, read_marks(picture, pixels)) for picture in pictures]

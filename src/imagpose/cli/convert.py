@@ -9,7 +9,7 @@ import typer
 
 from imagpose.cli.options import parse_size
 
-app = typer.Typer(help="The published code's checkpoints to our folders, and back.", no_args_is_help=True)
+app = typer.Typer(help="Convert the published code's checkpoints to our folders, and back.", no_args_is_help=True)
 
 
 @app.command(
@@ -33,7 +33,7 @@ def convert_official(
     vae: Annotated[str | None, typer.Option(help="Folder or Hub id of a VAE in place of the base's.")] = None,
     size: Annotated[str, typer.Option(help="Height x width of a view in training.")] = "512x512",
 ) -> None:
-    """Make a model folder of the published code's checkpoints."""
+    """Make a model folder from the published code's checkpoints."""
     from imagpose.pipeline.convert import from_official
 
     from_official(unet, pose, patch, base, out, motion, image_encoder, vae, *parse_size(size))
@@ -45,7 +45,7 @@ def convert_to_official(
     model: Annotated[Path, typer.Option(help="Folder of a pipeline of the published code's kind.")],
     out: Annotated[Path, typer.Option(help="Folder for the four files; must not exist.")],
 ) -> None:
-    """Make checkpoints for the published code of a model trained here (preset 'official')."""
+    """Make checkpoints for the published code from a model trained here (preset 'official')."""
     from imagpose.pipeline.convert import to_official
 
     for file in to_official(model, out):

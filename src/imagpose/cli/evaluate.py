@@ -18,7 +18,7 @@ Data = Annotated[Path, typer.Option(help="Data set of imagpose prepare, with a s
 Pairs = Annotated[
     Path | None, typer.Option(help="CSV source,target; default: pairs-test.csv of the data set, or all pairs.")
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many pairs of the list, always the same ones.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most this many pairs of the list, always the same ones.")]
 Protocol = Annotated[str, typer.Option(help="clean, field or clean,field; see docs/evaluation.md.")]
 Detector = Annotated[
     str | None,
@@ -61,7 +61,9 @@ def model_on_data(
         list[str] | None,
         typer.Option(metavar="S:T", help="Sources and targets of a request, for example 1:8; several are allowed."),
     ] = None,
-    grid: Annotated[str, typer.Option(help="Rows x columns of a canvas; several, as 2x2,3x3, by turns.")] = "2x2",
+    grid: Annotated[
+        str, typer.Option(help="Rows x columns of a canvas; several, such as 2x2,3x3, take turns.")
+    ] = "2x2",
     pairs: Pairs = None,
     seeds: Annotated[int, typer.Option(help="Samples per pair.")] = 1,
     protocol: Protocol = "clean,field",

@@ -100,9 +100,12 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, (ValueError, FloatingPointError)):
         return INPUT, text
     if type(error).__name__ == "BrokenProcessPool":
-        return MACHINE, "a process that worked for this command was killed, mostly for its memory: give fewer --workers"
+        return (
+            MACHINE,
+            "a process that worked for this command was killed, most likely for lack of memory: give fewer --workers",
+        )
     if isinstance(error, ImportError):
-        return MACHINE, f"the installation is not whole: {text}: install imagpose again"
+        return MACHINE, f"the installation is incomplete: {text}: install imagpose again"
     return BUG, _bug(error, text)
 
 

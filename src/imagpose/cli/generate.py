@@ -28,8 +28,8 @@ Poses = Annotated[
 SourcePose = Annotated[
     list[str] | None,  # "detect" and "./detect" would be one path
     option(
-        help="Poses of the sources, one for each in the same order; default: PHOTO.json beside each. The word detect, once"
-        " for all or in place of one: from no file."
+        help="Poses of the sources, one for each in the same order; default: PHOTO.json beside each photo. Give the word"
+        " detect in place of one, or once for all, to read none from a file."
     ),
 ]
 Photos = Annotated[

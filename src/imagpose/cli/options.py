@@ -18,7 +18,7 @@ Overrides = Annotated[
         help="key=value replacements, for example steps=1000 data.identities=512.", metavar="[KEY=VALUE]..."
     ),
 ]
-World = Annotated[str, typer.Option(help="Grounds and framings: studio (mostly plain, whole bodies) or varied.")]
+World = Annotated[str, typer.Option(help="Backgrounds and framings: studio (mostly plain, whole bodies) or varied.")]
 Style = Annotated[
     str | None,
     typer.Option(
@@ -47,13 +47,16 @@ Retarget = Annotated[
     bool, typer.Option(help="Fit poses to the body in the sources, where their poses are given or can be detected.")
 ]
 Place = Annotated[
-    str, typer.Option(help="Where and how large the person stands: as in the pose, or as in the first source.")
+    str,
+    typer.Option(
+        help="pose or source: the person stands where and as large as in the pose, or as in the first source."
+    ),
 ]
 PixelMark = Annotated[
     str,
     typer.Option(
         "--mark",
-        help="In the pixels too: visible (a line in the corner), invisible (extra watermark) or both.",
+        help="Mark the pixels too: visible (a line in the corner), invisible (extra watermark) or both.",
     ),
 ]
 
@@ -70,7 +73,7 @@ def _row(kind: Any, default: Any, *names: str, help: str, panel: str | None = "S
 # Fields of `serving.settings.GenerateSettings` but those of sampling: the options of every command that makes pictures.
 _SETTINGS: OptionTable = {
     "size": (Size, None),
-    "samples": _row(int, 1, help="Pictures of each pose, with seeds that follow one another.", panel=MANY_PANEL),
+    "samples": _row(int, 1, help="Pictures of each pose, with consecutive seeds.", panel=MANY_PANEL),
     "grid": _row(
         str | None,
         None,
@@ -87,7 +90,9 @@ _SETTINGS: OptionTable = {
     "keep_best": _row(
         bool, False, "--keep-best", help="Of the samples, keep the one with the best score.", panel=_CHOICE
     ),
-    "min_score": _row(float | None, None, help="Mark pictures with less, from 0 to 1.", panel=_CHOICE),
+    "min_score": _row(
+        float | None, None, help="Mark pictures that score less, from 0 to 1, as rejected.", panel=_CHOICE
+    ),
     "background": _row(
         str, "keep", help="keep, transparent, or a colour such as #ffffff, behind the person.", panel=None
     ),
@@ -116,8 +121,12 @@ SAMPLING: OptionTable = {
         metavar="LOW HIGH",
         help="Timesteps with guidance, from 0 (picture) to 1 (noise).",
     ),
-    "guidance_every": _row(int, 1, help="Every so many guided steps evaluate the null branch; others reuse it."),
-    "features_every": _row(int, 1, help="Every so many steps compute the UNet's deep layers; others reuse them."),
+    "guidance_every": _row(
+        int, 1, help="1: all guided steps evaluate the null branch; 2: every other one, and so on; the rest reuse it."
+    ),
+    "features_every": _row(
+        int, 1, help="1: all steps compute the UNet's deep layers; 2: every other one, and so on; the rest reuse them."
+    ),
     "scheduler": _row(
         str | None, None, help="ddim, ddpm, dpm++, euler, euler-ancestral or unipc; default: the model's own."
     ),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from imagpose.pose import PoseOptions
 
 app = typer.Typer(
-    help="Poses: a library of them; what a file holds, drawn, converted; found in photos.", no_args_is_help=True
+    help="List a library of poses; show, draw and convert pose files; find poses in photos.", no_args_is_help=True
 )
 
 PoseFiles = Annotated[list[Path], typer.Argument(help="Files of key points, or drawn skeletons.", metavar="FILE...")]
@@ -88,7 +88,9 @@ def detect(
     detector: Annotated[str, typer.Option(help=f"{DETECTORS}.")] = "mediapipe",
     crops: Annotated[
         bool,
-        typer.Option("--crops", help="Pictures are one person's crop each (re-identification): look for nobody."),
+        typer.Option(
+            "--crops", help="Each picture is one person's crop (re-identification): take it whole, look for nobody."
+        ),
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:

@@ -26,12 +26,12 @@ def prepare_folder(
         str | None,
         typer.Option(help="Height x width that views are brought to, edges replicated; default: as they are."),
     ] = None,
-    test_fraction: Annotated[float, typer.Option(help="Share of the identities that becomes split test.")] = 0.0,
+    test_fraction: Annotated[float, typer.Option(help="Share of the identities that goes into the split test.")] = 0.0,
     detect: Detect = None,
     strict: Strict = False,
     workers: Workers = None,
 ) -> None:
-    """Make a data set of a folder of identities."""
+    """Make a data set from a folder of identities."""
     from imagpose.data import folder
 
     info = folder.prepare_folder(
@@ -50,7 +50,7 @@ def prepare_people(
     count: Annotated[int, typer.Option(help="Number of people.")] = 1,
     views: Annotated[int, typer.Option(help="Views of each person.")] = 8,
     size: Annotated[str, typer.Option(help="Height x width in pixels.")] = "256x176",
-    test_people: Annotated[int, typer.Option(help="People of the test split besides, to measure models on.")] = 0,
+    test_people: Annotated[int, typer.Option(help="Further people, in the test split, to measure models on.")] = 0,
     world: World = "studio",
     style: Style = None,
     workers: Workers = None,
@@ -93,12 +93,12 @@ def deepfashion(
     strict: Strict = False,
     workers: Workers = None,
 ) -> None:
-    """Make a data set of DeepFashion In-shop."""
+    """Make a data set from DeepFashion In-shop."""
     from imagpose.data.counts import counts_table
     from imagpose.data.deepfashion import prepare_deepfashion
 
     if detect is not None and keypoint_frame is not None:
-        raise ValueError("--keypoint-frame is of annotated key points; detected ones have their pictures' frame")
+        raise ValueError("--keypoint-frame belongs to annotated key points; detected ones have their pictures' frame")
     frame = keypoint_frame or ("256x176" if annotations else "256x256")
     info, counts = prepare_deepfashion(
         pictures, lists, out, annotations=annotations or (), poses=poses, detect=detect, keypoint_frame=parse_size(frame),
@@ -126,7 +126,7 @@ def market1501(
     strict: Strict = False,
     workers: Workers = None,
 ) -> None:
-    """Make a data set of Market-1501."""
+    """Make a data set from Market-1501."""
     from imagpose.data.counts import counts_table
     from imagpose.data.market1501 import prepare_market1501
 

@@ -53,7 +53,7 @@ def evaluate(
         typer.Option(help="query, gallery or query,gallery: these pictures are also turned into 8 standard poses."),
     ] = None,
     weight: Annotated[
-        float | None, typer.Option(help="Of the generated pictures' mean feature, with --enrich; default 0.3.")
+        float | None, typer.Option(help="Weight of the generated pictures' mean feature, with --enrich; default 0.3.")
     ] = None,
     model: Model = "mini",
     size: ViewSize = None,
@@ -71,7 +71,7 @@ def evaluate(
     if out is not None:
         check_replaceable(out, overwrite)
     if enrich is None and (weight, model, size, sampling) != (None, "mini", None, Sampling()):
-        raise ValueError("--weight, --model, --size and the options of sampling are of --enrich: leave them out")
+        raise ValueError("--weight, --model, --size and the options of sampling belong to --enrich: leave them out")
     parts = [] if enrich is None else enrich.split(",")
     weight = _WEIGHT if weight is None else weight
     if parts:
@@ -107,7 +107,10 @@ def augment(
         int | None, typer.Option(min=1, help="Generated pictures of each person; default: fill to the full set.")
     ] = None,
     camera: Annotated[
-        str, typer.Option(help="Label of a generated picture: of its source, of the pose's donor, or a new one.")
+        str,
+        typer.Option(
+            help="source, donor or new: a generated picture has its source's label, the pose donor's, or a new one."
+        ),
     ] = "source",
     network: Annotated[
         str | None,

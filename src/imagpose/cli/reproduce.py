@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imagpose.pipeline.sampling import Sampling
 
 app = typer.Typer(
-    help="Make the paper's tables and figures anew, on any prepared data set; see docs/reproduce.md.",
+    help="Reproduce the paper's tables and figures on any prepared data set; see docs/reproduce.md.",
     no_args_is_help=True,
 )
 
@@ -30,7 +30,7 @@ Config = Annotated[
     Path, typer.Option(help="YAML of a denoiser whose data is a data set, for example configs/reproduce.yaml.")
 ]
 Budget = Annotated[int, typer.Option(min=1, help="Optimiser steps of every variant.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many test pairs, always the same ones.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most this many test pairs, always the same ones.")]
 Rows = Annotated[int, typer.Option(min=1, help="People that are shown.")]
 Baselines = Annotated[
     list[str] | None,

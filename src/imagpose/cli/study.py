@@ -27,7 +27,8 @@ def build(
     real_fake: Annotated[int, typer.Option(help="Real pictures, and as many generated ones, judged one by one.")] = 40,
     side_by_side: Annotated[int, typer.Option(help="Sets of which the best is chosen.")] = 40,
     seed: Annotated[
-        int | None, typer.Option(help="Of all orders, to make a study again. It tells the answers: default is random.")
+        int | None,
+        typer.Option(help="Seed of all orders, to make a study again. It gives the answers away; default: random."),
     ] = None,
 ) -> None:
     """Make a blind questionnaire: a page that works from a file, the answer key apart."""

@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 
 Resume = Annotated[
-    str | None, typer.Option(help="'latest' (from the start, where there is none), or the folder of a checkpoint.")
+    str | None, typer.Option(help="'latest' (from the start if there is none), or the folder of a checkpoint.")
 ]
 StopAfter = Annotated[str | None, typer.Option(help="Save and stop after this time, for example 50m or 2h.")]
 
@@ -63,10 +63,12 @@ def denoiser(
     overfit: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Learn so many canvases by heart: what works gets to a loss of 0.1, else exit code 1."
+            min=1, help="Learn this many canvases by heart: if the loss does not reach 0.1, the exit code is 1."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print memory by part and days, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the memory of each part and the days needed, and stop.")
+    ] = False,
     gpus: Annotated[int | None, typer.Option(min=1, help="With --dry-run: GPUs of the run; default 1.")] = None,
     rate: Annotated[float | None, typer.Option(help="With --dry-run: canvases/s of a GPU, as measured.")] = None,
 ) -> None:
@@ -75,11 +77,11 @@ def denoiser(
         from imagpose.training.denoiser.dry_run import dry_run as needs
 
         if overfit is not None:
-            raise ValueError("--dry-run says what the whole training needs: leave --overfit out")
+            raise ValueError("--dry-run says what the whole training needs: leave out --overfit")
         typer.echo(needs(config, overrides, gpus or 1, rate))
         return
     if gpus is not None or rate is not None:
-        raise ValueError("--gpus and --rate are of --dry-run: they change nothing in a training")
+        raise ValueError("--gpus and --rate belong to --dry-run: they change nothing in a training")
     from imagpose.training.denoiser import OVERFIT_LOSS, train_denoiser
 
     if overfit is None:
@@ -106,7 +108,7 @@ _add(
 _add(
     "fewstep",
     "fewstep.train_fewstep",
-    "A student that does in 4, 2 or 1 steps what a trained denoiser does in many, guidance inside.",
+    "A student that does in 4, 2 or 1 steps what a trained denoiser does in many, guidance included.",
     " --stop-after 2h",
 )
 _add(

@@ -12,7 +12,7 @@ def web(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any that is free.")] = 7860,
     password: Annotated[
         str | None,
-        typer.Option(envvar="IMAGPOSE_PASSWORD", help="Ask for this password, of user imagpose.", show_envvar=True),
+        typer.Option(envvar="IMAGPOSE_PASSWORD", help="Ask for this password; the user is imagpose.", show_envvar=True),
     ] = None,
     share: Annotated[
         bool, typer.Option("--share", help="Also open a public address through Gradio's servers.")

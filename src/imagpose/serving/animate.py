@@ -171,7 +171,9 @@ def check_sequence(
             others are drawn from are to be marked.
     """
     if not places.is_film and settings.drawing.mark != NO_MARK:
-        raise ValueError("a mark is put on a film, whose frames are drawn from one another: name a film (.mp4, .gif)")
+        raise ValueError(
+            "a mark is put on a film alone, since frames are drawn from one another: name a film (.mp4, .gif)"
+        )
     fps = settings.fps or sequence.fps or DEFAULT_FPS
     known = sum(pose is not None for pose in sequence.poses)
     grid = settings.drawing.view_grid(len(inputs.sources), known)

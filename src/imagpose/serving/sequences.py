@@ -167,15 +167,19 @@ def _without_ends(
         raise ValueError(f"{origins[0]}: nobody is found in any of {len(poses)} frames")
     cut = len(poses) - (known[-1] + 1 - known[0])
     if cut:
-        notes.append(f"{cut} frames at the beginning or the end show nobody; they are left out")
-    if empty := known[-1] + 1 - known[0] - len(known):
-        notes.append(
-            f"{empty} frames in between show nobody; short gaps are bridged, over long ones the picture is held"
+        shows = (
+            "1 frame at the beginning or the end shows"
+            if cut == 1
+            else f"{cut} frames at the beginning or the end show"
         )
+        notes.append(f"{shows} nobody; left out")
+    if empty := known[-1] + 1 - known[0] - len(known):
+        shows = "1 frame in between shows" if empty == 1 else f"{empty} frames in between show"
+        notes.append(f"{shows} nobody; short gaps are bridged, over long ones the picture is held")
     for note in notes[:_MOST_NOTES]:
         warnings.warn(note, UserWarning, stacklevel=4)
     if len(notes) > _MOST_NOTES:
-        warnings.warn(f"and {len(notes) - _MOST_NOTES} notes more of this kind", UserWarning, stacklevel=4)
+        warnings.warn(f"notes of this kind left unsaid: {len(notes) - _MOST_NOTES}", UserWarning, stacklevel=4)
     return PoseSequence(poses[known[0] : known[-1] + 1], fps, origins, said, notes)
 
 

@@ -85,7 +85,7 @@ def check_ids(rows: Iterable[BulkRequest | Refused]) -> None:
     doubled = [row.id for row in rows if row.id in seen or seen.add(row.id)]  # type: ignore[func-returns-value]
     if doubled:
         raise ValueError(
-            f"{len(doubled)} rows have the id of an earlier one, first {doubled[0]!r}: an id is one request's"
+            f"{len(doubled)} rows have the id of an earlier one, first {doubled[0]!r}: every request needs an id of its own"
         )
 
 

@@ -49,7 +49,7 @@ class Address:
     def __post_init__(self) -> None:
         if self.password == "":
             raise ValueError(
-                "the password is empty: give one, or leave it out and let everybody in who reaches the page"
+                "the password is empty: give one, or leave it out to let in everybody who reaches the page"
             )
 
 

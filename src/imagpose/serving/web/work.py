@@ -109,7 +109,7 @@ def _found(order: FilmOrder, clip: Path, limits: Limits, job: Job) -> PoseSequen
 
     found = read_sequence([clip], tell=tell)
     if len(found.poses) < 2:
-        raise ValueError(f"{clip.name}: somebody is seen in one frame alone; a film has at least two")
+        raise ValueError(f"{clip.name}: only one frame shows anybody; a film needs at least two")
     return replace(found, said=[line.replace(str(clip), "the sequence") for line in found.said])
 
 

@@ -67,7 +67,6 @@ def accessory_pieces(accessories: Accessories, template: Template) -> list[Piece
 def accessory_solids(accessories: Accessories, strap: str) -> list[Solid]:
     """Brims, glasses and bags."""
     solids: list[Solid] = []
-    front = (0.0, -1.0, 0.0)
     if accessories.hat == "cap":
         visor = ellipsoid((0.0, -0.105, 0.790), (0.082, 0.100, 0.011), Material.HAT, "head")
         solids.append(visor.tilted(-10.0, (0.0, -0.105, 0.790)))
@@ -77,7 +76,7 @@ def accessory_solids(accessories: Accessories, strap: str) -> list[Solid]:
         inner = 0.0 if accessories.glasses == "dark" else LENS_INNER
         x, z = LENS_CENTRE
         for side in (-1, 1):
-            lens = ring((side * x, -0.152, z), LENS_HALF_AXES, inner, front, Material.GLASSES, "head")
+            lens = ring((side * x, -0.152, z), LENS_HALF_AXES, inner, Material.GLASSES, "head")
             temple = box((side * 0.078, -0.09, 0.732), (0.004, 0.064, 0.007), Material.GLASSES, "head")
             solids += [lens, temple]
     if strap == "backpack":

@@ -68,10 +68,6 @@ def _hanging(performer: Performer, rng: np.random.Generator, side: str) -> Direc
     )
 
 
-def _hang(performer: Performer, rng: np.random.Generator) -> dict[str, Directions]:
-    return {side: _hanging(performer, rng, side) for side in SIDES}
-
-
 def _one(gesture: Callable[[Performer, np.random.Generator, str], Directions]) -> Gesture:
     """One arm makes the gesture, the other hangs."""
 
@@ -235,7 +231,7 @@ def _propped(performer: Performer, rng: np.random.Generator) -> dict[str, Direct
 
 
 GESTURES: dict[str, Gesture] = {
-    "hang": _hang,
+    "hang": _two(_hanging),
     "swing": _swing,
     "pump": _pump,
     "two_on_hip": _two(_on_hip),

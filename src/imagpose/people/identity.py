@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -22,8 +23,8 @@ from imagpose.people.solids import Solid
 from imagpose.people.surface import Piece
 from imagpose.people.template import ATTRIBUTES, load_template
 
-# OpenPose key point -> (COCO joint, bones that carry it in equal shares); the neck is the middle of the shoulders.
-_HEAD = {name: (name, ("head",)) for name in ("nose", "right_eye", "left_eye", "right_ear", "left_ear")}
+# Key points that the head's bone carries, and the bones that carry the others in equal shares.
+_ON_HEAD = ("nose", "right_eye", "left_eye", "right_ear", "left_ear")
 _LIMB_BONES = {
     "shoulder": ("clavicle", "upperarm01"), "elbow": ("upperarm02", "lowerarm01"), "wrist": ("lowerarm02", "wrist"),
     "hip": ("pelvis", "upperleg01"), "knee": ("upperleg02", "lowerleg01"), "ankle": ("lowerleg02", "foot"),
@@ -32,8 +33,6 @@ _LIMBS_OF_BONES = {  # in the order in which a bone's name is looked up
     "upperarm": "upper_arm", "lowerarm": "forearm", "wrist": "forearm", "finger": "forearm", "metacarpal": "forearm",
     "upperleg": "thigh", "lowerleg": "shin", "foot": "shin", "toe": "shin",
 }  # fmt: skip
-
-
 _CLOSE_GROUPS = ("body", "tights")
 
 
@@ -156,10 +155,10 @@ def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Soli
     """One mesh of all pieces and solids, on the identity's own body."""
     template = load_template()
     normals = vertex_normals(rest.vertices, np.concatenate(list(body.faces.values())))
-    starts = np.cumsum([0, *(len(piece.first) for piece in pieces)])
-    first, second = (np.concatenate([getattr(p, name) for p in pieces]) for name in ("first", "second"))
-    alpha = np.concatenate([p.alpha for p in pieces])[:, None]
-    offset = np.concatenate([p.offset for p in pieces])[:, None].astype(np.float32)
+    first, second, alpha, offset = (
+        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("first", "second", "alpha", "offset")
+    )
+    alpha = alpha[:, None]
 
     def blend(values: np.ndarray) -> np.ndarray:
         blended: np.ndarray = values[first] * (1 - alpha) + values[second] * alpha
@@ -167,32 +166,29 @@ def _assemble(body: Body, rest: RestBody, pieces: list[Piece], solids: list[Soli
 
     surface_normals = blend(normals)
     surface_normals /= np.maximum(np.linalg.norm(surface_normals, axis=1, keepdims=True), 1e-9)
-    vertices = [blend(rest.vertices) + surface_normals * offset]
-    attributes = [blend(template.attributes)]
-    all_normals = [calm_normals(surface_normals, attributes[0][:, :3])]
-    weights = body.skin[first].multiply(1 - alpha) + body.skin[second].multiply(alpha)
-    skin, faces = [weights], [p.faces + start for p, start in zip(pieces, starts, strict=False)]
-    material = [np.full(len(p.faces), p.material, np.uint8) for p in pieces]
-    count = int(starts[-1])
-    carries = [_close(body)[first]]
-    for solid in solids:
-        vertices.append(_worn(body, rest, solid))
-        all_normals.append(solid.normals)
-        attributes.append(_solid_attributes(solid))
-        skin.append(_one_bone(body, solid.bone, len(solid.vertices)))
-        faces.append(solid.faces + count)
-        material.append(np.full(len(solid.faces), solid.material, np.uint8))
-        carries.append(np.zeros(len(solid.vertices), bool))
-        count += len(solid.vertices)
+    surface = blend(rest.vertices) + surface_normals * offset[:, None].astype(np.float32)
+    attributes = blend(template.attributes)
+    calm = calm_normals(surface_normals, attributes[:, :3])
+    skin = body.skin[first].multiply(1 - alpha) + body.skin[second].multiply(alpha)
+    worn: list[Piece | Solid] = [*pieces, *solids]
+    counts = [*(len(piece.first) for piece in pieces), *(len(solid.vertices) for solid in solids)]
+    starts = np.cumsum(counts) - counts
     return {
-        "rest_vertices": np.concatenate(vertices).astype(np.float32),
-        "rest_normals": np.concatenate(all_normals).astype(np.float32),
-        "skin": csr_matrix(vstack(skin), dtype=np.float32),
-        "faces": np.concatenate(faces),
-        "material": np.concatenate(material),
-        "carries": np.concatenate(carries),
-        "attributes": np.concatenate(attributes).astype(np.float32),
+        "rest_vertices": _joined(surface, (_worn(body, rest, solid) for solid in solids)),
+        "rest_normals": _joined(calm, (solid.normals for solid in solids)),
+        "skin": csr_matrix(
+            vstack([skin, *(_one_bone(body, solid.bone, len(solid.vertices)) for solid in solids)]), dtype=np.float32
+        ),
+        "faces": np.concatenate([part.faces + start for part, start in zip(worn, starts, strict=True)]),
+        "material": np.concatenate([np.full(len(part.faces), part.material, np.uint8) for part in worn]),
+        "carries": np.concatenate([_close(body)[first], np.zeros(sum(counts) - len(first), bool)]),
+        "attributes": _joined(attributes, map(_solid_attributes, solids)),
     }
+
+
+def _joined(surface: np.ndarray, solids: Iterable[np.ndarray]) -> np.ndarray:
+    """Rows of the vertices on the body's surface, then those of the solids; float32."""
+    return np.concatenate([surface, *solids]).astype(np.float32)
 
 
 def _worn(body: Body, rest: RestBody, solid: Solid) -> np.ndarray:
@@ -238,11 +234,11 @@ def _keypoints(body: Body, rest: RestBody) -> tuple[np.ndarray, csr_matrix]:
 
 
 def _carriers(keypoint: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """COCO joints whose mean the key point is, and the bones it follows."""
+    """COCO joints whose mean the key point is, the neck that of the shoulders; and the bones it follows."""
     if keypoint == "neck":
         left, right = _carriers("left_shoulder"), _carriers("right_shoulder")
         return left[0] + right[0], left[1] + right[1]
-    if keypoint in _HEAD:
+    if keypoint in _ON_HEAD:
         return (keypoint,), ("head",)
     side, joint = keypoint.split("_")
     suffix = ".L" if side == "left" else ".R"

@@ -120,12 +120,8 @@ def _drawable(
     corners = corners[:, shown]
     (x0, x1, x2), (y0, y1, y2) = x[corners], y[corners]
     depths = depth.astype(np.float32)[corners]
-    lowest_x, lowest_y, highest_x, highest_y = (
-        _least(x0, x1, x2),
-        _least(y0, y1, y2),
-        _most(x0, x1, x2),
-        _most(y0, y1, y2),
-    )
+    lowest_x, highest_x = _least(x0, x1, x2), _most(x0, x1, x2)
+    lowest_y, highest_y = _least(y0, y1, y2), _most(y0, y1, y2)
     left = np.clip(np.ceil(lowest_x - 0.5), 0, width).astype(np.int64)
     right = np.clip(np.floor(highest_x - 0.5), -1, width - 1).astype(np.int64)
     top = np.clip(np.ceil(lowest_y - 0.5), 0, height).astype(np.int64)

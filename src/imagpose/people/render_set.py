@@ -127,9 +127,8 @@ def render_set(
             task = progress.add_task("people", total=count, completed=count - len(missing), rate="")
             started = time.perf_counter()
             for done, _ in enumerate(in_order(write, missing, workers), 1):
-                speed = (
-                    done * views / (time.perf_counter() - started)
-                )  # rich's own counts the bursts in which they come
+                # Not rich's own speed, which is that of the bursts in which they come.
+                speed = done * views / (time.perf_counter() - started)
                 progress.update(task, advance=1, rate=f"{speed:.1f} views/s")
     return len(missing)
 

@@ -112,9 +112,7 @@ def render_view(
         mesh = _with_seat(mesh)
 
     shoot = make_shoot(spec.background, find_world(spec.world).plain)
-    fine = Projection(
-        projection.position, projection.rotation, projection.focal * SUPERSAMPLING, projection.centre * SUPERSAMPLING
-    )
+    fine = replace(projection, focal=projection.focal * SUPERSAMPLING, centre=projection.centre * SUPERSAMPLING)
     pixels, depth = fine.project(mesh.vertices)
     closed = np.isin(mesh.material, _CLOSED)
     buffer = rasterize(pixels, depth, mesh.faces, height * SUPERSAMPLING, width * SUPERSAMPLING, one_sided=closed)

@@ -63,22 +63,19 @@ def box(centre: tuple[float, float, float], half: tuple[float, float, float], ma
 
 
 def ring(
-    centre: tuple[float, float, float], outer: tuple[float, float], inner: float, normal: tuple[float, float, float],
-    material: int, bone: str,
-) -> Solid:  # fmt: skip
-    """Flat ring or, with `inner` 0, disc in the plane perpendicular to `normal`; `outer` are its two half axes in metres.
+    centre: tuple[float, float, float], half_axes: tuple[float, float], inner: float, material: int, bone: str
+) -> Solid:
+    """Flat ring or, with `inner` 0, disc that faces the front.
 
     Args:
         centre: metres.
-        outer: half axes along x and along the other axis of the plane.
-        inner: share of `outer` that is open.
-        normal: unit normal, along y or z.
+        half_axes: along x and z, metres.
+        inner: share of them that is open.
         material: id of the material.
         bone: see `Solid`.
     """
     angles = np.deg2rad(np.linspace(0, 360, 25))
-    second = np.cross(normal, (1.0, 0.0, 0.0))
-    rim = np.cos(angles)[:, None] * np.array([outer[0], 0, 0]) + np.sin(angles)[:, None] * second * outer[1]
+    rim = np.stack([half_axes[0] * np.cos(angles), np.zeros(25), half_axes[1] * np.sin(angles)], 1)
     vertices = np.concatenate([rim, rim * inner]) + centre
-    normals = np.broadcast_to(np.array(normal, np.float64), vertices.shape)
+    normals = np.broadcast_to([0.0, -1.0, 0.0], vertices.shape)
     return Solid(vertices, normals, _sheet(2, 25), material, bone)

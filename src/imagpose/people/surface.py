@@ -41,7 +41,7 @@ def cut_surface(faces: np.ndarray, field: np.ndarray, offset: np.ndarray, materi
     inside = field[faces] > 0
     count = inside.sum(1)
     whole = faces[count == 3]
-    corners = [np.stack([whole, whole, np.zeros_like(whole)], -1).astype(np.float64)]
+    corners = [_vertex(whole)]
     for kept in (1, 2):
         chosen = count == kept
         triangle = faces[chosen]
@@ -72,6 +72,7 @@ def signed_distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
 
 
 def _vertex(a: np.ndarray) -> np.ndarray:
+    """A vertex of the body as a place on an edge: first, second, alpha."""
     return np.stack([a, a, np.zeros_like(a)], -1).astype(np.float64)
 
 

@@ -29,7 +29,7 @@ class Template:
     """Fields over the template's n vertices.
 
     Attributes:
-        vertices, normals: (n, 3).
+        vertices: (n, 3).
         arm: (n,) share of the skin weights that arm and hand bones hold, 0..1.
         along_arm: (n,) 0 at the shoulder, 0.5 at the elbow, 1 at the wrist; -0.2 off the arms.
         attributes: (n, len(ATTRIBUTES)).
@@ -37,7 +37,6 @@ class Template:
     """
 
     vertices: np.ndarray
-    normals: np.ndarray
     arm: np.ndarray
     along_arm: np.ndarray
     attributes: np.ndarray
@@ -70,7 +69,7 @@ def load_template() -> Template:
         along[near] = _along(vertices[near], shoulder, elbow, wrist)
         around[near] = _around(vertices[near], along[near], shoulder, elbow, wrist)
     attributes = np.concatenate([vertices, normals[:, 1:2], along[:, None], around, arm[:, None]], 1).astype(np.float32)
-    return Template(vertices, normals, arm, along, attributes, joints)
+    return Template(vertices, arm, along, attributes, joints)
 
 
 def _along(points: np.ndarray, shoulder: np.ndarray, elbow: np.ndarray, wrist: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ from standing import (
     pose,
 )
 
-from imagpose.pose.body_parts import Body, Part, find_body, other_side
+from imagpose.pose.body_parts import Body, Part, find_body
+from imagpose.pose.keypoints import other_side
 
 FRONT = [
     *("left_lower_leg", "left_upper_leg", "right_lower_leg", "right_upper_leg", "trunk", "neck", "head"),

@@ -13,8 +13,6 @@ import numpy as np
 
 from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
 
-__all__ = ["Body", "Box", "Part", "find_body", "other_side"]
-
 Box = tuple[slice, slice]
 """Rows and columns of a picture."""
 
@@ -142,12 +140,6 @@ def find_body(pose: Pose) -> Body | None:
     points |= _knees_below(points, trunk.axis * _BONES["hip", "knee"] * scale, pose.height)
     parts = {"trunk": trunk, "head": head, "neck": neck_part, **_limbs(points, trunk.axis, scale)}
     return Body({name: parts[name] for name in _back_to_front(turn, yaw) if name in parts}, scale, turn, yaw)
-
-
-def other_side(name: str) -> str:
-    """The same limb of the person's other side; trunk, neck and head themselves."""
-    side, _, rest = name.partition("_")
-    return {"right": f"left_{rest}", "left": f"right_{rest}"}.get(side, name)
 
 
 def _both(points: _Points, joint: str) -> list[np.ndarray]:

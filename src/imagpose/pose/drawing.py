@@ -115,10 +115,8 @@ def _draw_exact(keypoints: np.ndarray, width: int, height: int, stick: float) ->
         (x0, y0, found0), (x1, y1, found1) = keypoints[start].tolist(), keypoints[end].tolist()
         if not (found0 > 0 and found1 > 0):
             continue
-        half, angle = (
-            int(math.hypot(x0 - x1, y0 - y1) / 2),
-            math.radians(int(math.degrees(math.atan2(y0 - y1, x0 - x1)))),
-        )
+        half = int(math.hypot(x0 - x1, y0 - y1) / 2)
+        angle = math.radians(int(math.degrees(math.atan2(y0 - y1, x0 - x1))))
         along, across = half * np.cos(turn), radius * np.sin(turn)
         x = np.rint(int((x0 + x1) / 2) + along * math.cos(angle) - across * math.sin(angle))
         y = np.rint(int((y0 + y1) / 2) + along * math.sin(angle) + across * math.cos(angle))

@@ -7,6 +7,7 @@ formats' documentation (OpenPose, COCO, AlphaPose, MMPose, Ultralytics, MediaPip
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,22 +76,9 @@ def _many(data: Any) -> tuple[str, list[Record]] | None:
     return f"{', '.join(sorted(kinds))}, {'by picture' if named else 'a list of frames'}", records
 
 
-def _openpose(data: Any) -> list[Record] | None:
-    """An object with `people`, each with `pose_keypoints_2d`; hands beside."""
-    return _openpose_people(data, "people", "pose_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d")
-
-
-def _old_openpose(data: Any) -> list[Record] | None:
-    """The same with the keys before OpenPose 1.3."""
-    return _openpose_people(data, "people", "pose_keypoints", "hand_left_keypoints", "hand_right_keypoints")
-
-
-def _alphapose_cmu(data: Any) -> list[Record] | None:
-    """AlphaPose's `--format cmu`: `bodies`, each with `joints`."""
-    return _openpose_people(data, "bodies", "joints", "hand_left", "hand_right")
-
-
-def _openpose_people(data: Any, group: str, body: str, left: str, right: str) -> list[Record] | None:
+def _openpose(data: Any, group: str, body: str, hand: str) -> list[Record] | None:
+    """An object with `group`, a list of people, each with points of the `body`; hands under `hand` with their side."""
+    left, right = (hand.format(side) for side in ("left", "right"))
     people = data.get(group) if isinstance(data, Mapping) else None
     if not isinstance(people, list):
         return None
@@ -188,9 +176,9 @@ def _by_name(data: Any) -> list[Record] | None:
 
 
 JSON_KINDS: tuple[tuple[str, Callable[[Any], list[Record] | None]], ...] = (
-    ("OpenPose JSON", _openpose),
-    ("OpenPose JSON before 1.3", _old_openpose),
-    ("AlphaPose JSON (cmu)", _alphapose_cmu),
+    ("OpenPose JSON", partial(_openpose, group="people", body="pose_keypoints_2d", hand="hand_{}_keypoints_2d")),
+    ("OpenPose JSON before 1.3", partial(_openpose, group="people", body="pose_keypoints", hand="hand_{}_keypoints")),
+    ("AlphaPose JSON (cmu)", partial(_openpose, group="bodies", body="joints", hand="hand_{}")),
     ("COCO annotations", coco_annotations),
     ("MMPose JSON", mmpose_saved),
     ("Ultralytics JSON", ultralytics),

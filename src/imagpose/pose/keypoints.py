@@ -20,13 +20,15 @@ LIMBS = (
     (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
 
+
+def other_side(name: str) -> str:
+    """The same point or part of the person's other side; what has no side itself."""
+    side, _, rest = name.partition("_")
+    return {"right": f"left_{rest}", "left": f"right_{rest}"}.get(side, name)
+
+
 # For each key point the one that takes its place in a mirrored picture.
-MIRRORED = tuple(
-    KEYPOINT_NAMES.index(
-        name.replace("left_", "right_") if name.startswith("left_") else name.replace("right_", "left_")
-    )
-    for name in KEYPOINT_NAMES
-)
+MIRRORED = tuple(KEYPOINT_NAMES.index(other_side(name)) for name in KEYPOINT_NAMES)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,11 +56,6 @@ def named_poses(pattern: str) -> list[NamedPose]:
     return [own for name, own in library().items() if fnmatchcase(name, pattern)]
 
 
-def named_pose(name: str) -> NamedPose | None:
-    """The pose of this name."""
-    return library().get(name)
-
-
 def near_names(name: str) -> list[str]:
     """Names that somebody may have meant: those of the same group, or spelt much like it."""
     found = get_close_matches(name, library(), n=3) or list(

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from imagpose.pose.body_parts import Body, Box, find_body, other_side
-from imagpose.pose.keypoints import Pose
+from imagpose.pose.body_parts import Body, Box, find_body
+from imagpose.pose.keypoints import Pose, other_side
 
 PART_NUMBERS = {
     name: number

@@ -20,7 +20,7 @@ from imagpose.pictures import load_picture
 from imagpose.pose.choice import MIN_CONFIDENCE
 from imagpose.pose.json_kinds import JSON_KINDS, from_array, read_json
 from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
-from imagpose.pose.library import named_pose, near_names
+from imagpose.pose.library import library, near_names
 from imagpose.pose.points import Record, short
 from imagpose.pose.settling import NobodyFoundError, PoseOptions, ReadPose, in_picture, settle
 from imagpose.pose.skeleton_picture import read_skeleton_picture
@@ -142,7 +142,7 @@ def _name_of(source: Any) -> str:
 
 def _read_named(name: str, picture: tuple[int, int] | None) -> PoseFile:
     """The pose of the library that has a name which is no file's."""
-    found = named_pose(name)
+    found = library().get(name)
     if found is None:
         try:
             sniff(name)

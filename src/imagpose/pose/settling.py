@@ -24,6 +24,7 @@ from imagpose.pose.layouts import with_neck
 from imagpose.pose.points import Person, Record
 
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
+_STATED = "stated by the file"
 _OPENPOSE_ENDING = "_keypoints"
 _SHAPE_TOLERANCE = 0.02
 _SETTLE_UNITS = "--pose-units pixels, fractions ([0, 1]), percent ([0, 100]) or signed ([-1, 1])"
@@ -176,14 +177,13 @@ def _entry(
             f" x {reach[0]:.0f} of {_size(size)}, {frame_from}); say which: {_SETTLE_UNITS}"
         )
     pose = _pose(bodies[chosen], record.people[chosen].hands, units, size, options)
-    is_stated, is_outside = frame_from == "stated by the file", pose.inside.sum() * 2 < pose.visible.sum()
-    if is_stated and is_outside:
+    if pose.inside.sum() * 2 < pose.visible.sum():
+        if frame_from != _STATED:
+            raise ValueError(
+                f"most key points lie outside the frame {_size(size)} ({frame_from}), "
+                f"up to y {pose.keypoints[:, 1].max():.0f}, x {pose.keypoints[:, 0].max():.0f}: {_SETTLE_FRAME}"
+            )
         notes.append(f"most key points lie outside the frame {_size(size)} that the file states")
-    if is_outside and not is_stated:
-        raise ValueError(
-            f"most key points lie outside the frame {_size(size)} ({frame_from}), "
-            f"up to y {pose.keypoints[:, 1].max():.0f}, x {pose.keypoints[:, 0].max():.0f}: {_SETTLE_FRAME}"
-        )
     if not pose.inside.any():
         raise ValueError(f"no key point lies inside the frame of {_size(size)} pixels (height x width)")
     return ReadPose(in_picture(pose, picture), record.name, frame_from, chosen + 1, len(bodies)), notes
@@ -210,7 +210,7 @@ def _frame(
 ) -> tuple[tuple[int, int], str]:
     """Height and width of the frame, and where they come from."""
     if record.size is not None:
-        return record.size, "stated by the file"
+        return record.size, _STATED
     if options.frame is not None:
         return options.frame, "given"
     if picture is not None:

@@ -23,7 +23,7 @@ _LEAST_PLAIN, _LARGEST_COLOURED = 0.5, 0.35
 _LEAST_STICK_AREA, _LEAST_DISC_AREA, _ROUND = 6, 4, 1.4
 _MOSTLY = 3  # times
 _MOST_STICKS, _LEAST_SHARE, _LEAST_PART, _COVERED, _EXACT = 3, 0.25, 2, 0.95, 0.9
-_EIGHT = np.ones((3, 3), bool)
+EIGHT = np.ones((3, 3), bool)  # a pixel and its eight neighbours
 _WORKING_SIDE, _WHITE = 2200, 80
 
 
@@ -116,12 +116,12 @@ def collect_evidence(pixels: np.ndarray) -> Evidence:
     white = darkest >= _WHITE
     white = white if white.mean() < _LEAST_PLAIN else np.zeros_like(white)  # of a white ground nothing is known
     anything = (value >= _FAINTEST / 2) | white
-    anything, above = (ndimage.binary_dilation(mask, _EIGHT) for mask in (anything, bright | white))
+    anything, above = (ndimage.binary_dilation(mask, EIGHT) for mask in (anything, bright | white))
     sticks, disc_radius = {}, _disc_radius(discs)
     is_exact = bool(dim.any() and np.isin(value[dim], (limbs - 1, limbs)).mean() > _EXACT)
     for k in range(HUES):
         spots = _large_spots(bright & (hue == k), 0.5 * np.pi * disc_radius**2)
-        ring = ndimage.binary_dilation(spots, _EIGHT, 2)  # a disc's edge has the brightness of limbs
+        ring = ndimage.binary_dilation(spots, EIGHT, 2)  # a disc's edge has the brightness of limbs
         found_sticks = _sticks(dim & (hue == k) & ~ring, disc_radius, anything, above, is_exact)
         if found_sticks:
             sticks[k] = found_sticks
@@ -161,7 +161,7 @@ def _hue_classes(colours: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 def _components(mask: np.ndarray, least: int) -> list[np.ndarray]:
     """Places (n, 2) x, y of the pixels of each connected part, the largest first."""
-    labels, count = ndimage.label(mask, _EIGHT)
+    labels, count = ndimage.label(mask, EIGHT)
     if not count:
         return []
     rows, columns = np.nonzero(labels)
@@ -173,7 +173,7 @@ def _components(mask: np.ndarray, least: int) -> list[np.ndarray]:
 
 
 def _large_spots(mask: np.ndarray, least: float) -> np.ndarray:
-    labels, _ = ndimage.label(mask, _EIGHT)
+    labels, _ = ndimage.label(mask, EIGHT)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     large: np.ndarray = (sizes >= least)[labels]

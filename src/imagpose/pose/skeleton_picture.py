@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from imagpose.pose.keypoints import KEYPOINT_NAMES, LIMBS, Pose
 from imagpose.pose.skeleton_arrangement import TRACE, Reading, arranged
-from imagpose.pose.skeleton_evidence import HUES, Disc, Evidence, collect_evidence
+from imagpose.pose.skeleton_evidence import EIGHT, HUES, Disc, Evidence, collect_evidence
 
 _LEAST_JOINTS, _LEAST_LIMBS, _LEAST_MARGIN = 4, 2, 0.3
 _LEAST_JOINED, _LEAST_EXPLAINED, _LEAST_COVERED = 0.45, 0.8, 0.6
@@ -156,7 +156,7 @@ def _hand_root(evidence: Evidence, end: np.ndarray, hues: dict[int, int]) -> np.
         end: x, y of the limb's visible end.
         hues: class in the drawing of each class of the palette.
     """
-    labels, _ = ndimage.label(ndimage.binary_dilation(evidence.bright, np.ones((3, 3), bool)), np.ones((3, 3)))
+    labels, _ = ndimage.label(ndimage.binary_dilation(evidence.bright, EIGHT), EIGHT)
     reach = int(np.ceil(_ROOM * evidence.radius)) + 1
     left, top = (end - reach).astype(int).clip(0)
     near = labels[top : int(end[1]) + reach + 1, left : int(end[0]) + reach + 1]
@@ -235,7 +235,7 @@ def _explained(points: np.ndarray, limbs: list[tuple[int, int]], evidence: Evide
     distance = np.full(len(places), np.inf)
     for first, last in limbs:
         distance = np.minimum(distance, _segment_distance(places, points[first, :2], points[last, :2]))
-    hands = ndimage.binary_dilation(evidence.bright, np.ones((3, 3), bool), 2)[rows, columns]
+    hands = ndimage.binary_dilation(evidence.bright, EIGHT, 2)[rows, columns]
     on = distance <= evidence.radius + 2
     counted = on | ~hands
     return float(on[counted].mean()) if counted.any() else 0.0

@@ -19,7 +19,7 @@ from imagpose.pose.layouts import LAYOUTS
 from imagpose.pose.points import Person, Record, person_of
 
 TEXT_KINDS = ("annotation CSV (name:keypoints_y:keypoints_x)", "text with one point a line", "Ultralytics labels")
-_CSV_HEADER = "name:keypoints_y:keypoints_x"
+CSV_HEADER = "name:keypoints_y:keypoints_x"
 _LABEL_START, _LABEL_END = 5, 2  # class, box; at most the box's confidence and the person's number
 _FARTHEST = 100_000
 
@@ -31,9 +31,10 @@ def read_text(text: str) -> tuple[str, list[Record]] | None:
         ValueError: a CSV of the field with a line that does not fit; the message names the line.
     """
     lines = text.splitlines()
-    if lines and lines[0].strip() == _CSV_HEADER:
+    if lines and lines[0].strip() == CSV_HEADER:
         rows = _csv_rows(lines[1:])
-        return TEXT_KINDS[0], [Record([_csv_person(points)], None, name) for _, name, points in rows]
+        layout = LAYOUTS[len(KEYPOINT_NAMES)].name
+        return TEXT_KINDS[0], [Record([Person(points, layout)], None, name) for _, name, points in rows]
     table = _table(lines)
     if table is None:
         return None
@@ -69,8 +70,8 @@ def read_annotation_csv(path: str | Path, size: tuple[int, int]) -> dict[str, Po
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file") from None
-    if not lines or lines[0].strip() != _CSV_HEADER:
-        raise ValueError(f"{path}: the first line must be {_CSV_HEADER!r}")
+    if not lines or lines[0].strip() != CSV_HEADER:
+        raise ValueError(f"{path}: the first line must be {CSV_HEADER!r}")
     poses = {}
     try:
         for number, name, points in _csv_rows(lines[1:]):
@@ -99,10 +100,6 @@ def _csv_rows(lines: list[str]) -> Iterator[tuple[int, str, np.ndarray]]:
             raise ValueError(f"line {number}: name, 18 y and 18 x expected, separated by ':'")
         found = (places != -1).all(1)
         yield number, name.strip(), np.concatenate([np.where(found[:, None], places, 0), found[:, None]], 1)
-
-
-def _csv_person(points: np.ndarray) -> Person:
-    return Person(points, LAYOUTS[len(KEYPOINT_NAMES)].name)
 
 
 def _table(lines: list[str]) -> np.ndarray | None:

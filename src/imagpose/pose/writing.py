@@ -11,8 +11,7 @@ import numpy as np
 
 from imagpose.io import write_text
 from imagpose.pose.keypoints import Pose
-
-_CSV_HEADER = "name:keypoints_y:keypoints_x"
+from imagpose.pose.text_kinds import CSV_HEADER
 
 
 def to_openpose(pose: Pose) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def write_annotation_csv(poses: Mapping[str, Pose], path: str | Path) -> None:
     Raises:
         ValueError: a name holds a colon or a line break.
     """
-    lines = [_CSV_HEADER]
+    lines = [CSV_HEADER]
     for name, pose in poses.items():
         if ":" in name or "\n" in name:
             raise ValueError(f"picture name {name!r} holds ':' or a line break, which the format cannot hold")

@@ -19,7 +19,7 @@ from imagpose.models.appearance_flow import CELL, FRAME, FlowInputs
 from imagpose.people import View
 from imagpose.pipeline.warping import flow_inputs
 from imagpose.pixels import bytes_to_signed
-from imagpose.pose.body_parts import other_side
+from imagpose.pose.keypoints import other_side
 from imagpose.pose.part_flow import PART_NUMBERS, PartView
 
 Example = dict[str, torch.Tensor]

@@ -10,7 +10,7 @@ from typing import Any
 from imagpose.films import FILM_FORMATS, check_film, clip_rate, clip_shape, is_clip
 from imagpose.pictures import PICTURE_ENDINGS, parse_size
 from imagpose.pose import Pose, PoseOptions, read_pose_file, to_openpose
-from imagpose.pose.library import NamedPose, named_pose
+from imagpose.pose.library import NamedPose, library
 from imagpose.serving.animate import check_sequence
 from imagpose.serving.film_places import FilmPlaces
 from imagpose.serving.framing import check_detector
@@ -237,7 +237,7 @@ def _strip(poses: Sequence[Any], reading: PoseOptions) -> PoseSequence:
 
 def _poses(value: Any, reading: PoseOptions, name: str) -> list[Pose]:
     """Poses exactly as they come back from the OpenPose JSON that they are written as."""
-    if isinstance(value, str) and (known := named_pose(value)) is not None:
+    if isinstance(value, str) and (known := library().get(value)) is not None:
         return [known.pose]
     if not isinstance(value, (dict, list)):
         raise ValueError(f"{name}: OpenPose JSON, any other JSON of key points, or a name of the library expected")

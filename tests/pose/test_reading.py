@@ -11,6 +11,7 @@ from PIL import Image
 
 from imagpose.pose import Pose, PoseOptions, read_pose, read_pose_file, read_poses, to_openpose
 from imagpose.pose.choice import choose_person, find_units
+from imagpose.pose.settling import NobodyFoundError
 
 
 def written(folder: Path, content: object, name: str = "pose.json") -> Path:
@@ -268,6 +269,14 @@ def test_frames_without_people_are_left_out_and_said(tmp_path, standing):
         assert len(read_poses(written(tmp_path, data))) == 2
     with pytest.raises(ValueError, match="2 poses; one expected here"), pytest.warns(UserWarning, match="nobody"):
         read_pose(written(tmp_path, data))
+
+
+def test_a_picture_whose_only_person_has_no_points_is_one_without_people(standing):
+    nobody, somebody = {"keypoints": None}, {"keypoints": standing.keypoints.ravel().tolist()}
+    read = read_pose_file([[nobody], [somebody]], PoseOptions(frame=(standing.height, standing.width)))
+    assert read.notes == ["picture 1: nobody in it; left out"] and [entry.number for entry in read.entries] == [2]
+    with pytest.raises(NobodyFoundError, match="no people with key points"):
+        read_pose_file([nobody])
 
 
 def test_hands_are_read_moved_and_mirrored(tmp_path, standing):

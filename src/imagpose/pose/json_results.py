@@ -90,16 +90,13 @@ def _mmpose_names(meta: Mapping[str, Any]) -> list[str] | None:
 
 def ultralytics(data: Any) -> list[Record] | None:
     """Ultralytics' results: a list of people whose `keypoints` are the lists x, y and visible."""
-    return _by_picture(data) if all(isinstance(one, Mapping) for one in _keypoints_of(data)) else None
+    people = _people_in(data)
+    return _by_picture(data) if people and all(isinstance(one["keypoints"], Mapping) for one in people) else None
 
 
 def mmpose_people(data: Any) -> list[Record] | None:
     """MMPose's inferencer: a list of people with `keypoints` and `keypoint_scores`."""
-    return (
-        _by_picture(data)
-        if any("keypoint_scores" in item for item in as_list(data) if isinstance(item, Mapping))
-        else None
-    )
+    return _by_picture(data) if any("keypoint_scores" in one for one in _people_in(data)) else None
 
 
 def coco_results(data: Any) -> list[Record] | None:
@@ -107,24 +104,23 @@ def coco_results(data: Any) -> list[Record] | None:
     return _by_picture(data)
 
 
-def _keypoints_of(data: Any) -> list[Any]:
-    """The `keypoints` of people in a list; [None] where it is no such list."""
-    if not (isinstance(data, list) and data and all(isinstance(item, Mapping) for item in data)):
-        return [None]
-    return [item["keypoints"] for item in data if "keypoints" in item] or [None]
+def _people_in(data: Any) -> list[Mapping[str, Any]]:
+    """The entries with `keypoints` of a list of objects; none where it is no such list."""
+    is_list = isinstance(data, list) and all(isinstance(item, Mapping) for item in data)
+    return [item for item in data if "keypoints" in item] if is_list else []
 
 
 def _by_picture(data: Any) -> list[Record] | None:
     """People in a list, put together by the picture that they name; None where the list is another thing."""
-    if _keypoints_of(data) == [None]:
+    sizes = [stated_size(person, "the file") for person in _people_in(data)]
+    if not sizes:
         return None
-    sizes = [stated_size(item, "the file") for item in data if "keypoints" in item]
     if any(sizes) and not any("orig_shape" in item for item in data):
         return None  # one entry a picture, not one a person
     people: dict[str | None, list[Person]] = {}
     for index, item in enumerate(data):
         picture = next((item[key] for key in PICTURE_KEYS if key in item), None)
-        group = people.setdefault(None if picture is None else str(picture), [])
+        group = people.setdefault(as_name(picture), [])
         if "keypoints" in item:
             group.extend(present([_result(item, f"[{index}].keypoints")]))
     return [Record(group, sizes[0], name) for name, group in people.items()]

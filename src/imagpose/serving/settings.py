@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -215,7 +216,7 @@ def _size(name: str, value: Any) -> tuple[int, int]:
 
 
 def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not float(value).is_integer():
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:  # NaN of what is not finite
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     return int(value)
 
@@ -227,7 +228,7 @@ def _switch(name: str, value: Any) -> bool:
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > sys.float_info.max:
         raise ValueError(f"{name} must be a number, got {value!r}")
     return float(value)
 

@@ -147,6 +147,9 @@ def test_every_bad_row_is_named_with_its_reason_and_no_model_is_loaded(folder, m
         "scheduler": ({"options": {"scheduler": "ddim"}}, "one value for all"),
         "seed": ({"seed": -1}, "seed"),
         "seeds": ({"seed": "x"}, "seed"),
+        "huge-seed": ({"seed": 10**400}, "seed"),
+        "huge-whole": ({"options": {"samples": 10**400}}, "samples"),
+        "huge-number": ({"options": {"guidance_scale": -(10**400)}}, "guidance_scale"),
         "text": ({"sources": [3]}, "sources"),
         "extra": ({"sead": 3}, "sead"),
         "scenario": ({"options": {"scenario": "T9"}}, "T9"),
@@ -159,7 +162,7 @@ def test_every_bad_row_is_named_with_its_reason_and_no_model_is_loaded(folder, m
     found = check_bulk(folder / "t.jsonl")
     for name, (_, message) in bad.items():
         assert message in found.pop(name), name
-    assert list(found) == [f"row {number}" for number in (16, 17, 18, 19)]
+    assert list(found) == [f"row {number}" for number in (19, 20, 21, 22)]
     assert all("\n" not in reason for reason in found.values())
 
 

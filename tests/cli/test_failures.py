@@ -157,6 +157,11 @@ def test_nobody_reads_what_is_printed() -> None:
     assert ended.returncode == 1 and not ended.stderr
 
 
+def test_another_pipe_than_stdout_that_is_closed_is_told() -> None:
+    ended = run("models", code=planted("raise BrokenPipeError(32, 'Broken pipe', 'a process of a library')"))
+    assert (ended.returncode, ended.stderr) == (1, "error: a process of a library: Broken pipe\n")
+
+
 def test_nothing_is_there_to_print_to() -> None:
     """As in a shell with `>&-`, or in a daemon."""
     ended = run("--version", preexec_fn=lambda: os.close(1))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -193,7 +194,11 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> N
 
 def _is_closed_pipe(error: Exception) -> bool:
     """Whether nobody reads stdout any more (`imagpose models | head -1`); then nothing more is written to it."""
-    if not isinstance(error, BrokenPipeError):
+    if not isinstance(error, BrokenPipeError) or sys.stdout is None:
+        return False
+    stdout = select.poll()
+    stdout.register(sys.stdout.fileno(), 0)
+    if not stdout.poll(0):  # POSIX: POLLERR, unasked, of a pipe without readers
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return True

@@ -90,7 +90,7 @@ def test_a_file_of_frames_keeps_those_that_show_nobody(studio, own, pose_json):
     asked = {"format": "gif", "steps": 1, "units": "pixels", "smooth": "none"}
     job = ended(studio.submit_film([Photo(own)], [], str(file), asked))
     assert job.state == "done", job.error
-    assert (job.result["frames"], job.result["fps"]) == (4, 25) and "1 frames in between" in job.result["note"]
+    assert (job.result["frames"], job.result["fps"]) == (4, 25) and "1 frame in between" in job.result["note"]
     assert job.news["step"] == job.news["steps"] and job.news["frames"] > 0 and job.news["previews"]
     folder = unpacked(Path(job.result["files"][-1]), own.parent / "archive")
     entries = json.loads((folder / "poses" / "sequence.json").read_text())

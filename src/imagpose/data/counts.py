@@ -28,10 +28,9 @@ def counts_table(counts: list[Count]) -> Table:
     """One row per count; "ok" where it is the published one."""
     table = Table("", "here", "published", "")
     for count in counts:
-        published = "" if count.published is None else f"{count.published:,}"
-        same = count.published is None or count.found == count.published
-        verdict = (
-            "" if count.published is None else "ok" if same else f"differs{': ' if count.note else ''}{count.note}"
-        )
+        published, verdict = "", ""
+        if count.published is not None:
+            published = f"{count.published:,}"
+            verdict = "ok" if count.found == count.published else f"differs{': ' if count.note else ''}{count.note}"
         table.add_row(count.what, f"{count.found:,}", published, verdict)
     return table

@@ -107,11 +107,9 @@ def prepare_market1501(
     root, out = Path(root), Path(out)
     if (detect is None) == (train_annotations is None) or (detect is not None and test_annotations is not None):
         raise ValueError("key points are needed, in one way: --train-annotations (the field's CSV) or --detect")
-    annotations: dict[str, Path | None] = dict.fromkeys(FOLDERS)
-    if train_annotations is not None:
-        annotations = {"train": Path(train_annotations)}
-        if test_annotations is not None:
-            annotations["test"] = Path(test_annotations)
+    given = {"train": train_annotations, "test": test_annotations}
+    # The splits to make: those with annotations, or both to detect key points in.
+    annotations = {split: path for split, path in given.items() if path is not None or detect is not None}
     people: list[Person] = []
     problems: list[Problem] = []
     counts: list[Count] = []
@@ -147,7 +145,7 @@ def _pictures(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.suffix == ".jpg" and not path.name.startswith(".")]
 
 
-def _read_points(path: Path) -> dict[str, Any]:
+def _read_points(path: Path | str) -> dict[str, Any]:
     return {file: pose.keypoints.tolist() for file, pose in read_annotation_csv(path, (_WIDTH, _HEIGHT)).items()}
 
 
@@ -205,19 +203,20 @@ def _make_person(person: Person, root: Path, size: tuple[int, int], detect: str 
     return make_views(person, root, lambda entry: f"{FOLDERS[person.split]}/{entry[0]}", make)
 
 
-def _write_pairs(out: Path, split: str, annotations: Path | None) -> Count:
+def _write_pairs(out: Path, split: str, annotations: Path | str | None) -> Count:
     """Write the published pairs whose two pictures are stored; a test split too small for the sample keeps all its pairs."""
-    pairs: Sequence[ViewPair] = pairs_of_dataset(out, split) if annotations is None else []
-    note = "by the four-joint rule from detected key points, so not the published pairs"
     if annotations is not None:
         pairs, note = _published_pairs(out, split, annotations)
-    elif split == "test" and len(pairs) > PUBLISHED_PAIRS["test"]:
-        pairs = sample_pairs(pairs, PUBLISHED_PAIRS["test"])
+    else:
+        pairs = pairs_of_dataset(out, split)
+        note = "by the four-joint rule from detected key points, so not the published pairs"
+        if split == "test" and len(pairs) > PUBLISHED_PAIRS["test"]:
+            pairs = sample_pairs(pairs, PUBLISHED_PAIRS["test"])
     write_pairs(pairs, out / f"pairs-{split}.csv")
     return Count(f"{split} pairs", len(pairs), PUBLISHED_PAIRS[split], note)
 
 
-def _published_pairs(out: Path, split: str, annotations: Path) -> tuple[Sequence[ViewPair], str]:
+def _published_pairs(out: Path, split: str, annotations: Path | str) -> tuple[list[ViewPair], str]:
     try:
         published = [
             tuple(f"{name.person}/{name.view}" for name in map(MarketName, pair))

@@ -211,13 +211,14 @@ def test_confidence_by_limb_and_depth():
     depth = np.where(triangle < 0, np.inf, 2.0).astype(np.float32)
     buffer = VisibilityBuffer(triangle, np.zeros((3, 3, 3), np.float32), depth)
     limbs = np.array([LIMB_NAMES.index("torso")] * 3 + [LIMB_NAMES.index("right_forearm")] * 3)
-    faces, parts = np.array([[0, 1, 2], [3, 4, 5]]), np.where(triangle < 0, 0, 1)
+    faces = np.array([[0, 1, 2], [3, 4, 5]])
     column = {"torso": 0.5, "forearm": 1.5, "nothing": 2.5, "outside": 3.5}
 
-    def confidence(name, place, behind, limbs=limbs, bare=(1,)):
+    def confidence(name, place, behind, limbs=limbs, part="skin"):
         pixels = np.full((18, 2), 1.5)
         pixels[:, 0] = column[place]
-        values = keypoint_confidence(pixels, np.full(18, 2.0 + behind), buffer, faces, limbs, parts, bare)
+        parts = np.where(triangle < 0, 0, scene.PART_NAMES.index(part))
+        values = keypoint_confidence(pixels, np.full(18, 2.0 + behind), buffer, faces, limbs, parts)
         return values[KEYPOINT_NAMES.index(name)]
 
     assert confidence("right_wrist", "forearm", 0.03) == 1.0
@@ -228,8 +229,9 @@ def test_confidence_by_limb_and_depth():
     assert confidence("nose", "torso", 0.0) == 0.5
     head = np.full(6, LIMB_NAMES.index("head"))
     assert confidence("right_ear", "torso", 0.03, head) == 1.0
-    assert confidence("right_ear", "torso", 0.03, head, bare=()) == 0.5  # under long hair
-    assert confidence("right_ear", "torso", 0.005, head, bare=()) == 1.0  # at the hairline
+    assert confidence("right_ear", "torso", 0.03, head, part="accessory") == 1.0  # under glasses
+    assert confidence("right_ear", "torso", 0.03, head, part="hair") == 0.5  # under long hair
+    assert confidence("right_ear", "torso", 0.005, head, part="hair") == 1.0  # at the hairline
     assert confidence("right_wrist", "nothing", 0.0) == 0.5
     assert confidence("right_wrist", "outside", 0.0) == 0.0
 

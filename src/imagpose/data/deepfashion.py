@@ -19,7 +19,7 @@ from imagpose.data.counts import Count
 from imagpose.data.deepfashion_names import FashionName, parse_name
 from imagpose.data.info import DatasetInfo
 from imagpose.data.notes import Problem
-from imagpose.data.pairs import ViewPair, pairs_of_dataset, read_pairs, stored_names, write_pairs
+from imagpose.data.pairs import ViewPair, pairs_of_dataset, read_pairs, stored_pairs, write_pairs
 from imagpose.data.prepare import Made, Person, make_views, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
@@ -289,10 +289,6 @@ def _write_pairs(out: Path, info: DatasetInfo, split: str, listed: list[ViewPair
     if listed is None:
         pairs, note = pairs_of_dataset(out, split), "made by the four-joint rule, not read from the published list"
     else:
-        stored = stored_names(out, split)
-        pairs, note = (
-            [pair for pair in listed if set(pair) <= stored],
-            "pairs of pictures that were skipped are left out",
-        )
+        pairs, note = stored_pairs(listed, out, split), "pairs of pictures that were skipped are left out"
     write_pairs(pairs, out / f"pairs-{split}.csv")
     return pairs, note

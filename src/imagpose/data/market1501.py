@@ -18,7 +18,7 @@ from PIL import Image
 from imagpose.data.counts import Count
 from imagpose.data.info import DatasetInfo
 from imagpose.data.notes import Problem
-from imagpose.data.pairs import ViewPair, pairs_by_rule, pairs_of_dataset, sample_pairs, stored_names, write_pairs
+from imagpose.data.pairs import ViewPair, pairs_by_rule, pairs_of_dataset, sample_pairs, stored_pairs, write_pairs
 from imagpose.data.prepare import Made, Person, make_views, write_dataset
 from imagpose.data.records import ViewRecord, make_record
 from imagpose.pictures import load_picture
@@ -218,12 +218,12 @@ def _write_pairs(out: Path, split: str, annotations: Path | str | None) -> Count
 
 def _published_pairs(out: Path, split: str, annotations: Path | str) -> tuple[list[ViewPair], str]:
     try:
-        published = [
-            tuple(f"{name.person}/{name.view}" for name in map(MarketName, pair))
-            for pair in market_pairs(annotations, split)
-        ]
+        published = [(_our_name(source), _our_name(target)) for source, target in market_pairs(annotations, split)]
     except ValueError:
         return pairs_of_dataset(out, split), "too few pictures for the sample: all pairs by the four-joint rule"
-    stored = stored_names(out, split)
-    kept = [(one, other) for one, other in published if {one, other} <= stored]
-    return kept, "pairs of skipped pictures are left out"
+    return stored_pairs(published, out, split), "pairs of skipped pictures are left out"
+
+
+def _our_name(file: str) -> str:
+    name = MarketName(file)
+    return f"{name.person}/{name.view}"

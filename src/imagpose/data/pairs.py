@@ -44,9 +44,10 @@ def pairs_of_dataset(folder: Path | str, split: str) -> list[ViewPair]:
     return pairs_by_rule(_stored_poses(Path(folder), split))
 
 
-def stored_names(folder: Path | str, split: str) -> set[str]:
-    """Names "<identity>/<view>" of what a data set has stored."""
-    return {name for _, name, _ in _stored_poses(Path(folder), split)}
+def stored_pairs(pairs: Iterable[ViewPair], folder: Path | str, split: str) -> list[ViewPair]:
+    """Those of the pairs, named "<identity>/<view>", of which a data set has stored both views."""
+    stored = {name for _, name, _ in _stored_poses(Path(folder), split)}
+    return [pair for pair in pairs if stored.issuperset(pair)]
 
 
 def _stored_poses(folder: Path, split: str) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -28,7 +28,6 @@ _SEAT = 255  # material id of the stool, which belongs to the scene and not to t
 _CLOSED = (Material.SKIN, Material.EYE)
 _SEAT_REACH = 0.16
 _HIPS = (8, 11)
-_BARE_PARTS = tuple(PART_NAMES.index(part) for part in ("skin", "accessory"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +214,7 @@ def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarr
 def _seen_pose(mesh: PosedMesh, fine: Projection, buffer: VisibilityBuffer, fine_parts: np.ndarray) -> Pose:
     """Key points in the picture's pixels, and how well each is seen."""
     keypoints, depth = fine.project(mesh.keypoints)
-    confidence = keypoint_confidence(keypoints, depth, buffer, mesh.faces, mesh.limbs, fine_parts, _BARE_PARTS)
+    confidence = keypoint_confidence(keypoints, depth, buffer, mesh.faces, mesh.limbs, fine_parts)
     height, width = (side // SUPERSAMPLING for side in fine_parts.shape)
     points = np.concatenate([keypoints / SUPERSAMPLING, confidence[:, None]], 1).astype(np.float32)
     return Pose(points, width, height)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from imagpose.people.body import LIMB_NAMES
+from imagpose.people.outfit import PART_NAMES
 from imagpose.people.raster import VisibilityBuffer
 
 VISIBLE, HIDDEN, OUTSIDE = 1.0, 0.5, 0.0
@@ -40,6 +41,8 @@ _SEEN_ON: tuple[tuple[tuple[str, ...], float], ...] = (
 )
 _ALLOWED = np.array([[limb in limbs for limb in LIMB_NAMES] for limbs, _ in _SEEN_ON])
 _DEPTH = np.array([depth for _, depth in _SEEN_ON])
+# Parts that may lie over eyes, ears and nose without hiding them; not hair that stands off.
+_BARE_PARTS = tuple(PART_NAMES.index(part) for part in ("skin", "accessory"))
 # The hairline runs close to the ears: an ear is hidden only by hair that stands off from it.
 _HAIRLINE_DEPTH = 0.012
 _ON_SKIN = np.array([limbs == ("head",) for limbs, _ in _SEEN_ON])
@@ -52,7 +55,6 @@ def keypoint_confidence(
     faces: np.ndarray,
     limbs: np.ndarray,
     parts: np.ndarray,
-    bare_parts: tuple[int, ...],
 ) -> np.ndarray:
     """Confidence of each key point: 1 visible, 0.5 hidden, 0 outside of the picture.
 
@@ -61,7 +63,6 @@ def keypoint_confidence(
         buffer: what is seen through each pixel.
         faces: (triangles, 3) of the mesh; limbs: (vertices,) index into `LIMB_NAMES`.
         parts: (H, W) part of each pixel of the buffer.
-        bare_parts: parts that may lie over eyes, ears and nose without hiding them (not: hair that stands off).
     """
     height, width = buffer.triangle.shape
     column, row = np.floor(pixels).astype(np.int64).T
@@ -70,6 +71,6 @@ def keypoint_confidence(
     triangle, part = buffer.triangle[row, column], parts[row, column]
     limb = limbs[faces[triangle, 0]]
     seen = inside & (part > 0) & _ALLOWED[np.arange(len(pixels)), limb]
-    covered = _ON_SKIN & ~np.isin(part, bare_parts)
+    covered = _ON_SKIN & ~np.isin(part, _BARE_PARTS)
     seen &= depth - buffer.depth[row, column] <= np.where(covered, _HAIRLINE_DEPTH, _DEPTH)
     return np.where(seen, VISIBLE, np.where(inside, HIDDEN, OUTSIDE))

@@ -20,7 +20,6 @@ from imagpose.pose.detector import USABLE_POINTS, PoseDetector, networks_folder
 from imagpose.pose.keypoints import Pose
 from imagpose.pose.layouts import LAYOUTS, to_body, with_neck
 
-DEVICES = ("cpu", "cuda")
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _NETWORKS = ("det", "pose")  # rtmlib's names of the two
 _LEAST_CONFIDENCE = 0.3  # what rtmlib draws; less is a guess
@@ -122,8 +121,8 @@ def _rtmlib() -> ModuleType:
 def _check_device(device: str) -> None:
     import onnxruntime
 
-    if device not in DEVICES:
-        raise ValueError(f"device {device!r}; one of {', '.join(DEVICES)} expected")
+    if device not in _PROVIDERS:
+        raise ValueError(f"device {device!r}; one of {', '.join(_PROVIDERS)} expected")
     if _PROVIDERS[device] not in onnxruntime.get_available_providers():
         raise ValueError(
             f"onnxruntime cannot use {device} here: install onnxruntime-gpu in place of onnxruntime, or use cpu"

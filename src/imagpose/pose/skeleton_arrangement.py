@@ -71,14 +71,13 @@ def arranged(evidence: Evidence, exchanged: bool) -> Reading:
     reading.twice = sum(_is_twice(reading, limb, found) for limb, found in choices.items())
     large = {limb: stick for limb, stick in sticks.items() if stick.area >= _TRACE_AREA * np.pi * evidence.radius**2}
     reading.sticks = {limb: stick for limb, stick in large.items() if _ends_at_discs(reading, limb, stick)}
-    beside = {
+    reading.sticks |= {
         limb: stick
         for limb, stick in large.items()
         if limb not in reading.sticks
         and stick.length >= TRACE * reading.radius
         and _ends_at_sticks(reading, limb, stick)
     }
-    reading.sticks = {**reading.sticks, **beside}
     return reading
 
 

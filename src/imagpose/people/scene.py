@@ -115,13 +115,12 @@ def render_view(
     pixels, depth = fine.project(mesh.vertices)
     closed = np.isin(mesh.material, _CLOSED)
     buffer = rasterize(pixels, depth, mesh.faces, height * SUPERSAMPLING, width * SUPERSAMPLING, one_sided=closed)
-    surface = _surface(mesh, buffer)
-    seen = _seen(identity, shoot, surface, forward=projection.rotation[1])
+    seen = _seen(identity, shoot, mesh, buffer, forward=projection.rotation[1])
     ground = paint_backdrop(shoot, projection, mesh.vertices, height, width)
 
     fine_parts = np.zeros(buffer.triangle.shape, dtype=np.uint8)
-    person = surface.material != _SEAT
-    fine_parts.ravel()[surface.pixel[person]] = PART_OF_MATERIAL[surface.material[person]]
+    person = seen.material != _SEAT
+    fine_parts.ravel()[seen.pixel[person]] = PART_OF_MATERIAL[seen.material[person]]
     parts = _majority_part(fine_parts)
     return View(
         spec=spec,
@@ -131,7 +130,7 @@ def render_view(
         pose=_seen_pose(mesh, fine, buffer, fine_parts),
         foreground=parts > 0,
         parts=parts,
-        surface=_mean_place(surface, person, parts > 0),
+        surface=_mean_place(seen, person, parts > 0),
     )
 
 
@@ -163,48 +162,30 @@ def _with_seat(mesh: PosedMesh) -> PosedMesh:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Surface:
-    """What is seen, one row per covered pixel of the fine picture: flat indices of that pixel and of the picture's pixel
-    that holds it, material, depth, normal, attributes."""
-
-    pixel: np.ndarray
-    coarse: np.ndarray
-    material: np.ndarray
-    depth: np.ndarray
-    normals: np.ndarray
-    attributes: np.ndarray
-
-
-def _surface(mesh: PosedMesh, buffer: VisibilityBuffer) -> _Surface:
+def _seen(identity: Identity, shoot: Shoot, mesh: PosedMesh, buffer: VisibilityBuffer, forward: np.ndarray) -> Seen:
+    """What is seen through the pixels of the fine picture that the mesh covers."""
     triangle = buffer.triangle.ravel()
     pixel = np.flatnonzero(triangle >= 0)
     weights = buffer.barycentric.reshape(-1, 3).take(pixel, axis=0)
     # A sparse product interpolates in one pass: three gathers of numpy take twice the time.
     starts = np.arange(0, 3 * len(pixel) + 1, 3, dtype=np.int32)
-    seen = triangle[pixel]
-    corners = mesh.faces.take(seen, axis=0).astype(np.int32)
+    corners = mesh.faces.take(triangle[pixel], axis=0).astype(np.int32)
     interpolate = csr_matrix((weights.ravel(), corners.ravel(), starts), shape=(len(pixel), len(mesh.vertices)))
     normals = interpolate @ mesh.normals.astype(np.float32)
     normalize(normals)
-    attributes = interpolate @ mesh.attributes
-    width = buffer.triangle.shape[1]
-    coarse = pixel // (SUPERSAMPLING * width) * (width // SUPERSAMPLING) + pixel % width // SUPERSAMPLING
-    return _Surface(pixel, coarse, mesh.material[seen], buffer.depth.ravel()[pixel], normals, attributes)
-
-
-def _seen(identity: Identity, shoot: Shoot, surface: _Surface, forward: np.ndarray) -> Seen:
-    albedo, specular = surface_colours(identity.look, surface.material, surface.attributes)
-    seat = surface.material == _SEAT
+    attributes, material = interpolate @ mesh.attributes, mesh.material[triangle[pixel]]
+    albedo, specular = surface_colours(identity.look, material, attributes)
+    seat = material == _SEAT
     albedo[seat], specular[seat] = shoot.seat, 0.05
+    width = buffer.triangle.shape[1]
     return Seen(
         sampling=SUPERSAMPLING,
-        pixel=surface.pixel,
-        coarse=surface.coarse,
-        material=surface.material,
-        normals=surface.normals,
-        depth=surface.depth,
-        rest=surface.attributes[:, :3],
+        pixel=pixel,
+        coarse=pixel // (SUPERSAMPLING * width) * (width // SUPERSAMPLING) + pixel % width // SUPERSAMPLING,
+        material=material,
+        normals=normals,
+        depth=buffer.depth.ravel()[pixel],
+        rest=attributes[:, :3],
         albedo=albedo.clip(0, 1),
         specular=specular,
         forward=forward,
@@ -234,12 +215,12 @@ def _majority_part(fine: np.ndarray) -> np.ndarray:
     return majority
 
 
-def _mean_place(surface: _Surface, person: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+def _mean_place(seen: Seen, person: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     """Mean place on the template of each pixel's samples that see the person, float16 (H, W, 3)."""
-    count = np.bincount(surface.coarse[person], minlength=foreground.size)
-    seen = np.flatnonzero(count)
+    count = np.bincount(seen.coarse[person], minlength=foreground.size)
+    shown = np.flatnonzero(count)
     result = np.zeros((foreground.size, 3), np.float16)
     for axis in range(3):
-        sums = np.bincount(surface.coarse, surface.attributes[:, axis])  # the stool's places are 0
-        result[seen, axis] = sums[seen] / count[seen] * foreground.ravel()[seen]
+        sums = np.bincount(seen.coarse, seen.rest[:, axis])  # the stool's places are 0
+        result[shown, axis] = sums[shown] / count[shown] * foreground.ravel()[shown]
     return result.reshape(*foreground.shape, 3)

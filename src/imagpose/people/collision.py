@@ -29,10 +29,6 @@ class BodyCapsules:
     trunk: dict[str, tuple[str, np.ndarray, float]]
     girths: dict[str, float]
 
-    def radius(self, limb: str) -> float:
-        """Radius of a limb's capsule, metres."""
-        return _RADII[limb] * self.girths[limb]
-
     @property
     def half_width(self) -> float:
         """Half the width of the hips, metres."""
@@ -122,7 +118,7 @@ def _capsules(rig: Rig, body: BodyCapsules, motion: BoneMotions) -> np.ndarray:
 def _radii(body: BodyCapsules) -> np.ndarray:
     """Radii of the capsules, (len(_CAPSULES),) metres."""
     trunk = [radius for _, _, radius in body.trunk.values()]
-    limbs = [_RADII["hand"] if limb == "hand" else body.radius(limb) for limb in _LIMBS for _ in SIDES]
+    limbs = [_RADII[limb] * body.girths.get(limb, 1.0) for limb in _LIMBS for _ in SIDES]
     return np.array([*trunk, _RADII["head"], *limbs])
 
 

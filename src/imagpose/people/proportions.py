@@ -20,11 +20,9 @@ _STATURE = {True: (1.629, 0.064), False: (1.756, 0.069)}  # female -> mean, stan
 _LEGS, _ARMS, _SHOULDERS, _HIPS, _HEAD = 0.050, 0.040, 0.040, 0.040, 0.032
 _HEAD_OF_STATURE = -0.4  # tall people's heads are not as much larger as they are
 # Bones of a segment, and the bone at whose head it ends.
-_LEG_SEGMENTS = ((("upperleg01", "upperleg02"), "lowerleg01"), (("lowerleg01", "lowerleg02"), "foot"))
-_ARM_SEGMENTS = ((("upperarm01", "upperarm02"), "lowerarm01"), (("lowerarm01", "lowerarm02"), "wrist"))
 LIMB_SEGMENTS = {
-    "upper_arm": ("upperarm01", "lowerarm01"), "forearm": ("lowerarm01", "wrist"), "thigh": ("upperleg01", "lowerleg01"),
-    "shin": ("lowerleg01", "foot"),
+    "upper_arm": (("upperarm01", "upperarm02"), "lowerarm01"), "forearm": (("lowerarm01", "lowerarm02"), "wrist"),
+    "thigh": (("upperleg01", "upperleg02"), "lowerleg01"), "shin": (("lowerleg01", "lowerleg02"), "foot"),
 }  # fmt: skip
 _SPINE_SHARES = {  # of the hips' and of the shoulders' widening
     "spine05": (0.6, 0.0), "spine04": (0.2, 0.2), "spine03": (0.0, 0.5), "spine02": (0.0, 0.8), "spine01": (0.0, 0.9),
@@ -85,14 +83,15 @@ def _bone_scales(body: Body, heads: np.ndarray, build: Build) -> np.ndarray:
         width = build.hips**of_hips * build.shoulders**of_shoulders
         named[bone] = _axes(width, width**0.5)
     named |= {"neck01": _axes(build.head**0.5, build.head**0.5), "head": build.head * np.eye(3)}
+    limbs = {  # length and thickness
+        "upper_arm": (build.arms, 1.0), "forearm": (build.arms, 1.0),
+        "thigh": (build.legs, build.hips**0.7), "shin": (build.legs, build.hips**0.3),
+    }  # fmt: skip
     for side in (".L", ".R"):
         named |= {"clavicle" + side: _axes(build.shoulders), "shoulder01" + side: _axes(build.shoulders)}
-        thickness = {"upperleg01": build.hips**0.7, "lowerleg01": build.hips**0.3, "upperarm01": 1.0, "lowerarm01": 1.0}
-        for segments, factor in ((_LEG_SEGMENTS, build.legs), (_ARM_SEGMENTS, build.arms)):
-            for bones, end in segments:
-                axis = heads[index[end + side]] - heads[index[bones[0] + side]]
-                scale = _along(axis, factor, thickness[bones[0]])
-                named |= dict.fromkeys((bone + side for bone in bones), scale)
+        for limb, (bones, end) in LIMB_SEGMENTS.items():
+            axis = heads[index[end + side]] - heads[index[bones[0] + side]]
+            named |= dict.fromkeys((bone + side for bone in bones), _along(axis, *limbs[limb]))
         named |= {"foot" + side: build.legs**0.6 * np.eye(3), "wrist" + side: build.arms**0.6 * np.eye(3)}
     scales = np.zeros((len(heads), 3, 3))
     for position, name in enumerate(body.bone_names):
@@ -126,7 +125,7 @@ def _girths(body: Body, rest: RestBody) -> dict[str, float]:
     """Mean distance, metres, of the skin from the bone."""
     girths = {}
     for name, vertices in _middles().items():
-        start, end = (rest.bone_heads[body.bone_names.index(bone + ".L")] for bone in LIMB_SEGMENTS[name])
+        start, end = _ends(body, rest, name)
         offset = rest.vertices[vertices] - start
         axis = (end - start) / np.linalg.norm(end - start)
         girths[name] = float(np.linalg.norm(offset - np.outer(offset @ axis, axis), axis=1).mean())
@@ -138,10 +137,16 @@ def _middles() -> dict[str, np.ndarray]:
     """Vertices about the middle third of each segment, by the template."""
     body = load_body()
     rest, middles = body.template, {}
-    for name, segment in LIMB_SEGMENTS.items():
-        start, end = (rest.bone_heads[body.bone_names.index(bone + ".L")] for bone in segment)
-        bones = [body.bone_names.index(f"{segment[0][:-1]}{number}.L") for number in (1, 2)]
-        share = np.asarray(body.skin[body.bare][:, bones].sum(1)).ravel()
+    for name, (bones, _) in LIMB_SEGMENTS.items():
+        start, end = _ends(body, rest, name)
+        columns = [body.bone_names.index(bone + ".L") for bone in bones]
+        share = np.asarray(body.skin[body.bare][:, columns].sum(1)).ravel()
         along = (rest.vertices[body.bare] - start) @ (end - start) / ((end - start) @ (end - start))
         middles[name] = body.bare[(share > 0.6) & (abs(along - 0.5) < 1 / 6)]
     return middles
+
+
+def _ends(body: Body, rest: RestBody, name: str) -> list[np.ndarray]:
+    """Where a segment of the left side begins and ends, (3,) each."""
+    bones, end = LIMB_SEGMENTS[name]
+    return [rest.bone_heads[body.bone_names.index(bone + ".L")] for bone in (bones[0], end)]

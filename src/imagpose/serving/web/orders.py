@@ -10,7 +10,7 @@ from typing import Any
 from imagpose.films import FILM_FORMATS, check_film, clip_rate, clip_shape, is_clip
 from imagpose.pictures import PICTURE_ENDINGS, parse_size
 from imagpose.pose import Pose, PoseOptions, read_pose_file, to_openpose
-from imagpose.pose.library import NamedPose, library
+from imagpose.pose.library import library
 from imagpose.serving.animate import check_sequence
 from imagpose.serving.film_places import FilmPlaces
 from imagpose.serving.framing import check_detector
@@ -105,9 +105,10 @@ def read_order(
     targets = _targets(poses, reading)
     grid = settings.view_grid(len(files), len(targets))
     limits.check_request(poses=len(targets), pictures=len(targets) * settings.samples, views=grid.num_views)
+    if not targets:
+        raise ValueError("no target pose: give at least one")
     names = [f"target-{number}" for number in range(len(targets))]
-    named = [NamedPose(name, "", "", pose) for name, pose in zip(names, targets, strict=True)]
-    inputs = _inputs(files, own, named, [f"poses/{name}.json" for name in names])
+    inputs = _inputs(files, own, Targets(names, targets, [f"poses/{name}.json" for name in names], []))
     check_request(inputs, settings)
     return Order(inputs, tuple(files), model, settings)
 
@@ -146,7 +147,7 @@ def read_film_order(
     if poses and file is not None:
         raise ValueError("target poses and a sequence: give one of them")
     sequence = _strip(poses, reading) if file is None else read_film_poses(inside(folder, file), reading, limits)
-    inputs = _inputs(files, own, Targets([], [], [], []), [])
+    inputs = _inputs(files, own, Targets([], [], [], []))
     limits.check_request(views=drawing.view_grid(len(files), limits.frames).num_views)
     if isinstance(sequence, PoseSequence):
         if len(sequence.poses) < 2:
@@ -207,13 +208,11 @@ def _sources(
     return files, [_poses(photo.pose, reading, f"pose of photo {number}")[0] for number, photo in enumerate(photos, 1)]
 
 
-def _inputs(
-    files: Sequence[Path], own: Sequence[Pose], targets: Sequence[NamedPose] | Targets, recorded: list[str]
-) -> GenerateInputs:
+def _inputs(files: Sequence[Path], own: Sequence[Pose], targets: Targets) -> GenerateInputs:
     """Read the photos; the record names all files as they lie beside the result."""
     names = {
         "sources": [f"sources/{number}{file.suffix.lower()}" for number, file in enumerate(files)],
-        "poses": recorded,
+        "poses": targets.origins,
         "source_poses": [f"poses/source-{number}.json" for number in range(len(own))],
     }
     # Never a pose from a file that happens to lie beside an upload.

@@ -180,6 +180,21 @@ def test_a_gif_has_marks_and_leaves_no_frames(model, files, tmp_path):
         animate(source, dance, out=out, model=model, steps=1, fps=12, seed=5)
 
 
+@pytest.mark.parametrize("mark", ['{"format": "files", "model": "mini"}', "[1]", "{half"])
+def test_what_something_else_has_marked_is_never_removed(model, files, tmp_path, mark):
+    """As a bulk job's folder, or a program's with settings of its own."""
+    source, poses = files
+    kept = {"settings.json": mark, "result.json": "mine", "frame-000001.png": "mine"}
+    out = tmp_path / "out"
+    out.mkdir()
+    for name, text in kept.items():
+        (out / name).write_text(text)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"settings\.json|other settings"):
+            animate(source, poses, out=out, model=model, steps=1, overwrite=overwrite)
+    assert {file.name: file.read_text() for file in out.iterdir()} == kept
+
+
 def test_frames_that_show_nobody_hold_the_picture(model, files, moving, tmp_path):
     source, _ = files
     folder = tmp_path / "poses"

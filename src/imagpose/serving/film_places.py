@@ -80,14 +80,17 @@ class FilmPlaces:
         else:
             check_output_folder(self.out)
         check_unclaimed(self.frames, [*(file.name for file in self.frames.glob("frame-[0-9]*.png")), RECORD])
-        if not overwrite and (self.frames / SETTINGS_FILE).is_file():
-            self._claim(request)
+        if (self.frames / SETTINGS_FILE).is_file():
+            if overwrite:
+                self._marked_frames()
+            else:
+                self._claim(request)
 
     def claim(self, request: Mapping[str, Any], overwrite: bool) -> None:
         """Make the folder of frames this request's; frames of another one are removed with `overwrite`.
 
         Raises:
-            ValueError: it holds frames of another request.
+            ValueError: it holds frames of another request, or is marked by something else than a film.
         """
         try:
             self._claim(request)
@@ -116,8 +119,16 @@ class FilmPlaces:
             self._remove([LOCK_FILE])
 
     def _remove(self, others: list[str]) -> None:
-        try:
-            count = int(read_json(self.frames / SETTINGS_FILE)["frames"])
-        except (OSError, ValueError, KeyError, TypeError):
-            count = 0
-        remove_written(self.frames, [*map(frame_name, range(count)), SETTINGS_FILE, RECORD, *others])
+        frames = map(frame_name, range(self._marked_frames()))
+        remove_written(self.frames, [*frames, SETTINGS_FILE, RECORD, *others])
+
+    def _marked_frames(self) -> int:
+        """How many frames has the film that the folder is marked with.
+
+        Raises:
+            ValueError: it is marked by something else, whose files are not to be removed.
+        """
+        frames = read_json(self.frames / SETTINGS_FILE).get("frames")
+        if not isinstance(frames, int):
+            raise ValueError(f"{self.frames} holds {SETTINGS_FILE}, which is no film's: choose another folder")
+        return frames

@@ -112,15 +112,12 @@ def prepare_deepfashion(
         settings["detector"] = detect
     make = partial(_make_person, root=root, poses=poses, detect=detect, frame=keypoint_frame, fit=fit, size=size)
     info = write_dataset(out, people, make, settings, problems=problems, strict=strict, workers=workers)
-    counts = [Count(f"{split} pictures", _pictures(info, split), PUBLISHED_PICTURES[split]) for split in SPLITS]
+    stored = {split: info.splits[split].pictures if split in info.splits else 0 for split in SPLITS}
+    counts = [Count(f"{split} pictures", stored[split], PUBLISHED_PICTURES[split]) for split in SPLITS]
     for split in SPLITS:
         found, note = _write_pairs(Path(out), info, split, listed_pairs.get(split))
         counts.append(Count(f"{split} pairs", len(found), PUBLISHED_PAIRS[split], note))
     return info, counts
-
-
-def _pictures(info: DatasetInfo, split: str) -> int:
-    return info.splits[split].pictures if split in info.splits else 0
 
 
 def _read_lists(folder: Path) -> dict[FashionName, str]:

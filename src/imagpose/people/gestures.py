@@ -209,25 +209,20 @@ def _on_knees(performer: Performer, rng: np.random.Generator) -> dict[str, Direc
     return arms
 
 
-def _forearms_on_knees(performer: Performer, rng: np.random.Generator) -> dict[str, Directions]:
-    """Both hands before the knees, as one crouches to look at something."""
-    arms = {}
-    for side, sign in SIDES.items():
-        knee = performer.world("lowerleg01" + side)
-        goal = knee + np.array([-sign * 0.02, -0.10 - 0.3 * performer.spread, 0.10 + noise(rng, 0.02)])
-        arms[side] = performer.reach_world(side, goal, (0.8, 0.2, -0.4))
-    return arms
+def _forearm_on_knee(performer: Performer, rng: np.random.Generator, side: str) -> Directions:
+    """The hand before the knee, as one crouches to look at something."""
+    knee = performer.world("lowerleg01" + side)
+    goal = knee + np.array([-SIDES[side] * 0.02, -0.10 - 0.3 * performer.spread, 0.10 + noise(rng, 0.02)])
+    return performer.reach_world(side, goal, (0.8, 0.2, -0.4))
 
 
-def _propped(performer: Performer, rng: np.random.Generator) -> dict[str, Directions]:
-    """Fingertips on the floor behind a person who sits on it: the wrists are a hand's length above."""
-    above_floor = min(performer.world("foot" + side)[2] for side in SIDES) + 0.07
-    arms = {}
-    for side, sign in SIDES.items():
-        hip = performer.world("upperleg01" + side)
-        goal = np.array([hip[0] + sign * (0.14 + performer.spread), hip[1] + 0.28 + noise(rng, 0.03), above_floor])
-        arms[side] = performer.reach_world(side, goal, (0.5, 1.0, 0.0))
-    return arms
+def _propped(performer: Performer, rng: np.random.Generator, side: str) -> Directions:
+    """Fingertips on the floor behind a person who sits on it: the wrist is a hand's length above."""
+    above_floor = min(performer.world("foot" + other)[2] for other in SIDES) + 0.07
+    hip = performer.world("upperleg01" + side)
+    aside = SIDES[side] * (0.14 + performer.spread)
+    goal = np.array([hip[0] + aside, hip[1] + 0.28 + noise(rng, 0.03), above_floor])
+    return performer.reach_world(side, goal, (0.5, 1.0, 0.0))
 
 
 GESTURES: dict[str, Gesture] = {
@@ -248,6 +243,6 @@ GESTURES: dict[str, Gesture] = {
     "one_at_chin": _one(_at_chin),
     "one_held_out": _one(_held_out),
     "on_knees": _on_knees,
-    "propped": _propped,
-    "forearms_on_knees": _forearms_on_knees,
+    "propped": _two(_propped),
+    "forearms_on_knees": _two(_forearm_on_knee),
 }

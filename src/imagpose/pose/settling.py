@@ -217,8 +217,8 @@ def _frame(
         return picture, "of its picture"
     beside = _picture_beside(path, record.name) if path is not None else None
     if beside is not None:
-        height_width = picture_size(beside)[::-1]
-        return (height_width[0], height_width[1]), f"of {beside.name} beside it"
+        width, height = picture_size(beside)
+        return (height, width), f"of {beside.name} beside it"
     found = body[body[:, 2] > 0]
     reach = "fractions of a frame"
     if units == "pixels":

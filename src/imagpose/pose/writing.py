@@ -44,12 +44,14 @@ def write_annotation_csv(poses: Mapping[str, Pose], path: str | Path) -> None:
     A point at -1 (just outside the frame) cannot be told from a missing one in this format.
 
     Raises:
-        ValueError: a name holds a colon or a line break.
+        ValueError: a name holds a colon or a line break, or begins or ends with a blank.
     """
     lines = [CSV_HEADER]
     for name, pose in poses.items():
-        if ":" in name or "\n" in name:
-            raise ValueError(f"picture name {name!r} holds ':' or a line break, which the format cannot hold")
+        if ":" in name or name != "".join(name.splitlines()).strip():
+            raise ValueError(
+                f"picture name {name!r} holds ':', a line break or outer blanks, which the format cannot hold"
+            )
         places = np.where(pose.keypoints[:, 2:] > 0, np.rint(pose.keypoints[:, :2]), -1).astype(int)
         lines.append(f"{name}: {places[:, 1].tolist()}: {places[:, 0].tolist()}")
     write_text(Path(path), "\n".join(lines) + "\n")

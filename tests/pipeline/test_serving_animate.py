@@ -299,7 +299,7 @@ def test_another_request_is_refused_before_the_model_is_loaded(model, files, pos
 
     first = pose(3)
     run(first)
-    monkeypatch.setattr(animate_module, "open_pipeline", lambda *given: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(animate_module, "check_model", lambda *given: lambda: pytest.fail("the model was loaded"))
     other_frame = Pose(first.keypoints, first.width, first.height + 1)
     with_hands = Pose(first.keypoints, first.width, first.height, np.full((2, 21, 3), 0.5))
     for own in (other_frame, with_hands, None):

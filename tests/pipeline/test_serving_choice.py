@@ -197,11 +197,11 @@ def test_a_damaged_photo_stops_its_person_alone(tiny, photos, scored, tmp_path):
 def test_a_photo_that_is_gone_when_its_person_is_drawn_stops_that_person_alone(
     tiny, photos, scored, tmp_path, monkeypatch
 ):
-    def opened(model, *_):
+    def opened():
         (photos / "ben" / "front.png").unlink()
-        return model, 0.0
+        return tiny, 0.0
 
-    monkeypatch.setattr("imagpose.serving.many.open_pipeline", opened)
+    monkeypatch.setattr("imagpose.serving.many.check_model", lambda *_: opened)
     with pytest.raises(ValueError, match=r"1 of 3 people .*ben: .*front\.png"):
         generate_people(photos, WALKS[:1], out=tmp_path / "out", model=tiny, steps=1)
     assert sorted(own.name for own in (tmp_path / "out").glob("[!.]*")) == ["anna", "carla"]

@@ -28,7 +28,7 @@ from imagpose.provenance import Origin, Signature, save_film, save_generated
 from imagpose.serving.drawn import AfterStep, draw_poses, frame_sources
 from imagpose.serving.film_places import FilmPlaces
 from imagpose.serving.framing import Framed
-from imagpose.serving.generate import check_model, model_label, open_pipeline, request_record, warn_of_photographs
+from imagpose.serving.generate import check_model, model_label, request_record, warn_of_photographs
 from imagpose.serving.inputs import (
     GenerateInputs,
     PoseLike,
@@ -107,7 +107,7 @@ def animate(
         check_film(places.out, asked.fps or DEFAULT_FPS)
     if backend is None and isinstance(model, (str, Path)):
         backend = "torch"
-    check_model(model, asked.drawing, device, dtype, backend)
+    open_model = check_model(model, asked.drawing, device, dtype, backend)
     if signature is not None:
         signature.check()
     inputs = read_inputs(as_list(sources), Targets([], [], [], []), source_poses, reading)
@@ -122,7 +122,7 @@ def animate(
     else:
         places.check(request, overwrite)
         warn_of_photographs(model_label(model), as_list(sources))
-        pipeline, seconds = open_pipeline(model, asked.drawing, device, dtype, backend)
+        pipeline, seconds = open_model()
         film = _Film(pipeline, inputs, sequence, asked, grid, fps, places, request, signature, tell)
         record = film.make(seconds, overwrite)
     places.clear(request)

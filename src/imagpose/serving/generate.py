@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +102,9 @@ def generate(
         check_replaceable(Path(out), overwrite)
     if signature is not None:
         signature.check()
-    check_model(model, asked, device, dtype, backend)
+    open_model = check_model(model, asked, device, dtype, backend)
     warn_of_photographs(model_label(model), as_list(sources))
-    pipeline, seconds = open_pipeline(model, asked, device, dtype, backend)
+    pipeline, seconds = open_model()
     return generate_inputs(
         pipeline, inputs, asked, out=out, dtype=dtype, signature=signature, overwrite=overwrite, load_seconds=seconds
     )
@@ -240,34 +240,14 @@ def request_digest(inputs: GenerateInputs, settings: GenerateSettings, model: st
     )
 
 
-def open_pipeline(
-    model: str | IMAGPosePipeline,
-    settings: GenerateSettings,
-    device: str | None,
-    dtype: str | None,
-    backend: str | None = None,
-) -> tuple[IMAGPosePipeline, float]:
-    """The pipeline of what `check_model` has looked at, and the seconds that loading took.
-
-    Raises:
-        ValueError, OSError: as `pipeline.loading.load_pipeline`.
-    """
-    scheduler = settings.sampling.scheduler
-    if isinstance(model, (str, Path)):
-        started = time.perf_counter()
-        pipeline = load_pipeline(str(model), scheduler, device, dtype, backend or "auto")
-        return pipeline, time.perf_counter() - started
-    return model, 0.0
-
-
 def check_model(
     model: str | IMAGPosePipeline,
     settings: GenerateSettings,
     device: str | None,
     dtype: str | None,
-    backend: str | None = None,
-) -> None:
-    """Look at what `open_pipeline` will load, before anything is written.
+    backend: str | None,
+) -> Callable[[], tuple[IMAGPosePipeline, float]]:
+    """Look at a model before anything is written; what this gives then opens it, and tells the seconds that loading took.
 
     Raises:
         ValueError: no such model, device, precision or backend, or they do not go together; or a device, precision, backend
@@ -281,6 +261,15 @@ def check_model(
         raise ValueError(
             "the pipeline is loaded already: give its scheduler, device, dtype and backend to the pipeline itself"
         )
+
+    def opened() -> tuple[IMAGPosePipeline, float]:
+        if not isinstance(model, (str, Path)):
+            return model, 0.0
+        started = time.perf_counter()
+        pipeline = load_pipeline(str(model), settings.sampling.scheduler, device, dtype, backend or "auto")
+        return pipeline, time.perf_counter() - started
+
+    return opened
 
 
 def warn_of_photographs(model: str, sources: Sequence[PictureLike]) -> None:

@@ -22,7 +22,6 @@ from imagpose.serving.generate import (
     check_request,
     generate_inputs,
     model_label,
-    open_pipeline,
     request_digest,
     warn_of_photographs,
 )
@@ -76,7 +75,7 @@ def generate_people(
     asked = asked.settled(model)
     if signature is not None:
         signature.check()
-    check_model(model, asked, device, dtype, backend)
+    open_model = check_model(model, asked, device, dtype, backend)
     warn_of_photographs(model_label(model), [file for files in found.values() for file in files])
     inputs_of = partial(read_inputs, poses=targets, source_poses=source_poses, reading=reading)
     files: dict[str, list[Path]] = {}
@@ -93,7 +92,7 @@ def generate_people(
                     files[person] = done.files
         complete = len(files)
         if todo:
-            pipeline, seconds = open_pipeline(model, asked, device, dtype, backend)
+            pipeline, seconds = open_model()
             pipeline.set_progress_bar_config(disable=True)
             for person in track(todo, "people", console=console, disable=not console.is_terminal):
                 with _noting(failed, person):  # what could be read a while ago may be gone

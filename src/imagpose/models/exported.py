@@ -145,7 +145,9 @@ class ExportedUNet:
                 openvino.save_model(network, new / _FILE, compress_to_fp16=False)
         except OSError as error:
             warnings.warn(f"the exported network is not kept for the next call: {error}", UserWarning, stacklevel=2)
-        return network
+            return network
+        del network  # its weights: those on disk are mapped, and compiling needs the memory
+        return _core().read_model(folder / _FILE)
 
     def _key(self, canvas: Sequence[int], tokens: int, grid: ViewGrid) -> str:
         settings = {key: value for key, value in self._unet.config.items() if not key.startswith("_")}

@@ -70,15 +70,15 @@ def tree(tmp_path: Path) -> Path:
 
 def run_there(tree: Path, **environment: str) -> list[str]:
     """What `train_mini_gpu.sh run batch_size=7` asks an interpreter that trains nothing, but for a flow's file."""
-    asked, work, interpreter = (tree.parent / name for name in ("asked", "work", "python"))
-    flow = work / "appearance_flow" / "weights"
+    asked, runs, interpreter = (tree.parent / name for name in ("asked", "runs", "python"))
+    flow = runs / "appearance_flow" / "weights"
     interpreter.write_text(
         f'#!/usr/bin/env bash\nprintf "%s\\n" "$*" >> {asked}\n'
         'case "$*" in *" render "*) echo 128 ;; "- "*.yaml*) cat > /dev/null; echo 64 0 ;;\n'
         f'*" appearance-flow "*) mkdir -p {flow}; echo new > {flow}/appearance_flow.safetensors ;; esac\n'
     )
     interpreter.chmod(0o755)
-    given = {"PYTHON": str(interpreter), "OUT": str(tree.parent / "out"), "IMAGPOSE_GPU_WORK": str(work)}
+    given = {"PYTHON": str(interpreter), "OUT": str(tree.parent / "out"), "IMAGPOSE_GPU_WORK": str(runs)}
     command = [str(tree / "tools" / "train_mini_gpu.sh"), "run", "batch_size=7"]
     subprocess.run(command, env=os.environ | given | environment, check=True, timeout=120)
     return [line for line in asked.read_text().splitlines() if " train " in line]
@@ -89,13 +89,13 @@ def test_a_run_that_goes_on_skips_the_first_phases(tree: Path, tmp_path: Path, g
     if goes_on:
         (tree / ".gpu" / "initial").mkdir(parents=True)
     flow, trained, finish = run_there(tree)
-    assert f" appearance-flow --config {tmp_path}/work/appearance_flow.yaml " in flow
-    assert f" denoiser --config {tmp_path}/work/denoiser.yaml " in trained and "data.identities=128" in trained
+    assert f" appearance-flow --config {tmp_path}/runs/appearance_flow.yaml " in flow
+    assert f" denoiser --config {tmp_path}/runs/denoiser.yaml " in trained and "data.identities=128" in trained
     *_, phases = trained.split(" phases=")
     assert phases.partition("]")[0].count("{") == (1 if goes_on else 3) and "batch_size=7" in phases
     assert (f"initial={tree}/.gpu/initial" in trained) == goes_on
-    assert f" denoiser --config {tmp_path}/work/denoiser_finish.yaml " in finish and "batch_size=7" not in finish
-    assert f"initial: {tmp_path}/work/denoiser/weights" in (tmp_path / "work" / "denoiser_finish.yaml").read_text()
+    assert f" denoiser --config {tmp_path}/runs/denoiser_finish.yaml " in finish and "batch_size=7" not in finish
+    assert f"initial: {tmp_path}/runs/denoiser/weights" in (tmp_path / "runs" / "denoiser_finish.yaml").read_text()
 
 
 def test_the_denoiser_learns_with_the_new_flow_and_the_finish_can_be_left_out(tree: Path, tmp_path: Path) -> None:

@@ -143,11 +143,11 @@ class ExportedUNet:
             _make_room(self._folder, self._most_bytes - size)
             with partial_folder(folder, replace=True) as new:
                 openvino.save_model(network, new / _FILE, compress_to_fp16=False)
+                # Mapped from the disk, its weights leave their memory to the compiler; also if the file goes soon.
+                network = _core().read_model(new / _FILE)
         except OSError as error:
             warnings.warn(f"the exported network is not kept for the next call: {error}", UserWarning, stacklevel=2)
-            return network
-        del network  # its weights: those on disk are mapped, and compiling needs the memory
-        return _core().read_model(folder / _FILE)
+        return network
 
     def _key(self, canvas: Sequence[int], tokens: int, grid: ViewGrid) -> str:
         settings = {key: value for key, value in self._unet.config.items() if not key.startswith("_")}

@@ -128,6 +128,8 @@ def test_people_of_the_demo_are_held_out_and_complete():
 def test_mini_knows_the_people_of_the_demo_as_rendered() -> None:
     pictures = sorted(PEOPLE_FOLDER.rglob("*.png"))
     assert pictures and photographs_note("mini", pictures) is None
+    assert "mini knows rendered people only" in str(photographs_note("mini", ["no picture of ours.png"]))
+    assert photographs_note("minivan", ["no picture of ours.png"]) is None  # somebody's own model
 
 
 def test_cases_ask_for_what_their_scenario_allows():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagpose.io import json_digest
-from imagpose.models.folder import model_name, resolve_model
+from imagpose.models.folder import EMBEDDED_MODELS, model_name, resolve_model
 from imagpose.models.licences import model_licence
 from imagpose.outputs import check_replaceable
 from imagpose.pipeline.loading import check_backend, check_dtype, load_pipeline, precision_of
@@ -281,7 +281,7 @@ def warn_of_photographs(model: str, sources: Sequence[PictureLike]) -> None:
 
 def photographs_note(model: str, sources: Sequence[PictureLike]) -> str | None:
     """A line that mini knows rendered people only, where the model is mini and a source lacks our pictures' mark."""
-    unmarked = [source for source in sources if not _is_ours(source)] if model.startswith("mini") else []
+    unmarked = [source for source in sources if not _is_ours(source)] if model in EMBEDDED_MODELS else []
     if not unmarked:
         return None
     name = str(unmarked[0]) if isinstance(unmarked[0], (str, Path)) else "a source"

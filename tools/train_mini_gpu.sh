@@ -36,20 +36,22 @@ flow_weights=src/imagpose/models/weights/appearance_flow.safetensors
 # canvases in larger batches; no decay, because how many steps fit is not known; nothing measured but the curve. The run
 # on a CPU goes on from there with its own. The finish is too short to be compiled.
 last_phase="{low_resolution_share: 0.1, pure_noise_share: 0.1}"
-unmeasured="steps=1000000 lr_schedule=constant_with_warmup ema_decay=0.998 precision=bf16 threads=1 \
-checkpoint_every=1000000 validate_every=1000000 sample_every=1000000"
-networks="autoencoder=$mini/vae image_encoder=$mini/image_encoder"
-canvases="batch_size=32 export_minutes=2 workers=12 progress_every=100000 data.block=512"
+unmeasured=(
+    steps=1000000 lr_schedule=constant_with_warmup ema_decay=0.998 precision=bf16 threads=1
+    checkpoint_every=1000000 validate_every=1000000 sample_every=1000000
+)
+canvases=(batch_size=32 export_minutes=2 workers=12 progress_every=100000 data.block=512)
 faster=(
-    $unmeasured $networks $canvases warmup_steps=300 compile=true "grids={2x2: 1.0}"
+    "${unmeasured[@]}" "${canvases[@]}" warmup_steps=300 compile=true "grids={2x2: 1.0}"
+    "autoencoder=$mini/vae" "image_encoder=$mini/image_encoder"
     "phases=[{steps: 800, low_resolution_share: 1.0, pure_noise_share: 1.0}, \
         {steps: 800, low_resolution_share: 1.0, pure_noise_share: 0.2}, $last_phase]"
 )
 flow_faster=(
-    $unmeasured warmup_steps=100 batch_size=64 group=16 group_steps=30 workers=6 groups_at_once=6
+    "${unmeasured[@]}" warmup_steps=100 batch_size=64 group=16 group_steps=30 workers=6 groups_at_once=6
     "initial=$home/src/imagpose/models/weights" ${IMAGPOSE_GPU_FLOW_SETTINGS:-}
 )
-finish_faster=($unmeasured $canvases warmup_steps=50 adversarial_start=50 ${IMAGPOSE_GPU_FINISH_SETTINGS:-})
+finish_faster=("${unmeasured[@]}" "${canvases[@]}" warmup_steps=50 adversarial_start=50 ${IMAGPOSE_GPU_FINISH_SETTINGS:-})
 
 configured() { # STAGE: its configuration with its runs in $work
     sed "s#runs/mini#$work#g" "configs/mini/$1.yaml" > "$work/$1.yaml"

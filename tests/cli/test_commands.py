@@ -90,6 +90,14 @@ def test_generate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
     assert seen["anchor"] is True and seen["scenario"] is None
 
 
+def test_animate_says_how_long_a_film_is(run, monkeypatch):
+    done = Animated(Path("dance.gif"), 1, {"fps": 25.0})
+    monkeypatch.setattr("imagpose.serving.animate.animate", lambda *_, **settings: done)
+    assert run("animate", "--source", "a.png", "--poses", "1.json", "--out", "dance.gif").out == (
+        "dance.gif: 1 frame, 25 a second\n"
+    )
+
+
 def test_animate_passes_everything_on_in_order(run, monkeypatch, tmp_path):
     seen = {}
 

@@ -81,4 +81,5 @@ def animate(
         grid=grid, overlap=overlap, size=maybe_size(size), crop=not no_crop, retarget=retarget,
         place=place, mark=mark, sampling=sampling,
     )  # fmt: skip
-    typer.echo(f"{done.out}: {done.num_frames} frames, {done.record['fps']:g} a second")
+    frames = "1 frame" if done.num_frames == 1 else f"{done.num_frames} frames"
+    typer.echo(f"{done.out}: {frames}, {done.record['fps']:g} a second")

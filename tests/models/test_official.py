@@ -9,16 +9,8 @@ import published
 import pytest
 import torch
 
+from imagpose.models import official
 from imagpose.models.feature_tokens import FeatureTokens
-from imagpose.models.official import (
-    OFFICIAL_CROSS_VIEW,
-    denoiser_from_official,
-    denoiser_to_official,
-    pose_encoder_from_official,
-    pose_encoder_to_official,
-    texture_from_official,
-    texture_to_official,
-)
 from imagpose.models.pose_encoder import PoseEncoder
 from imagpose.models.presets import build_denoiser
 from imagpose.models.unet import IMAGPoseUNet
@@ -35,7 +27,7 @@ def weights() -> published.Weights:
 
 def tiny_unet() -> IMAGPoseUNet:
     config = {"block_out_channels": WIDTHS, "cross_attention_dim": CONTEXT, "attention_head_dim": 8, "in_channels": 9}
-    return IMAGPoseUNet(**config, **OFFICIAL_CROSS_VIEW).eval()
+    return IMAGPoseUNet(**config, **official.OFFICIAL_CROSS_VIEW).eval()
 
 
 def shapes(state: dict[str, torch.Tensor]) -> published.Shapes:
@@ -57,18 +49,18 @@ def test_the_rule_of_names_is_that_of_the_published_files() -> None:
 def test_names_and_shapes_at_full_size() -> None:
     with torch.device("meta"):
         ours = build_denoiser("official", 768, 4, 8)
-    theirs = denoiser_to_official(ours.unet.state_dict())
+    theirs = official.denoiser_to_official(ours.unet.state_dict())
     assert shapes(theirs) == published.unet_shapes((320, 640, 1280, 1280), 768)
     assert len(theirs) == 1274
     assert sum(".motion_modules." in name for name in theirs) == 588
-    assert shapes(pose_encoder_to_official(ours.pose_encoder.state_dict())) == published.pose_shapes(320)
-    assert shapes(texture_to_official(ours.feature_tokens.state_dict())) == published.patch_shapes(768)
+    assert shapes(official.pose_encoder_to_official(ours.pose_encoder.state_dict())) == published.pose_shapes(320)
+    assert shapes(official.texture_to_official(ours.feature_tokens.state_dict())) == published.patch_shapes(768)
 
 
 @torch.no_grad()
 def test_unet_computes_what_the_published_code_does(weights: published.Weights) -> None:
     unet = tiny_unet()
-    unet.load_state_dict(denoiser_from_official(weights))
+    unet.load_state_dict(official.denoiser_from_official(weights))
     generator = torch.Generator().manual_seed(1)
     noise, masked = torch.randn(2, 2, 4, 32, 16, generator=generator)
     mask = torch.randint(0, 2, (2, 1, 32, 16), generator=generator).float()
@@ -106,7 +98,7 @@ def test_the_comparison_sees_every_part(weights: published.Weights, site: str, p
 def test_pose_encoder_and_texture_tokens_compute_what_the_published_code_does() -> None:
     weights = published.random_weights(published.pose_shapes(32), seed=2)
     encoder = PoseEncoder(32)
-    encoder.load_state_dict(pose_encoder_from_official(weights))
+    encoder.load_state_dict(official.pose_encoder_from_official(weights))
     skeleton = torch.rand(2, 3, 32, 48)
     torch.testing.assert_close(
         encoder(skeleton).pose_features, published.pose_output(weights, skeleton), rtol=1e-4, atol=1e-5
@@ -114,7 +106,7 @@ def test_pose_encoder_and_texture_tokens_compute_what_the_published_code_does() 
 
     patch = published.random_weights(published.patch_shapes(CONTEXT), seed=3)
     tokens = FeatureTokens(token_width=CONTEXT, encoder_width=CONTEXT)
-    tokens.load_state_dict(texture_from_official(patch))
+    tokens.load_state_dict(official.texture_from_official(patch))
     image, latents = torch.randn(1, 3, CONTEXT), torch.randn(1, 4, 32, 16)
     features = tokens(image, latents).features
     assert torch.equal(features[:, :3], image)
@@ -126,7 +118,7 @@ def test_pose_encoder_and_texture_tokens_compute_what_the_published_code_does() 
 
 def test_both_ways_are_exact(weights: published.Weights) -> None:
     half = {name: weight.half() for name, weight in weights.items()}
-    back = denoiser_to_official(denoiser_from_official(half))
+    back = official.denoiser_to_official(official.denoiser_from_official(half))
     assert back.keys() == half.keys()
     assert all(torch.equal(back[name], half[name]) and back[name].dtype == torch.float16 for name in half)
 
@@ -135,4 +127,4 @@ def test_the_mask_comes_last_here_and_fifth_there() -> None:
     with torch.device("meta"):
         state = tiny_unet().state_dict()
     state["conv_in.weight"] = torch.arange(9.0).view(1, 9, 1, 1).expand(32, 9, 3, 3)
-    assert denoiser_to_official(state)["conv_in.weight"][0, :, 0, 0].tolist() == [0, 1, 2, 3, 8, 4, 5, 6, 7]
+    assert official.denoiser_to_official(state)["conv_in.weight"][0, :, 0, 0].tolist() == [0, 1, 2, 3, 8, 4, 5, 6, 7]

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -22,8 +23,7 @@ _READ = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _QUALITY = 95  # of pictures that are no JPEG files
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     file: Path
     identity: str
     camera: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Stance:
     lean: float = 0.0
     roll: float = 0.0
     twist: float = 0.0
-    spine: tuple[float, float, float] = field(default=(2.0, 0.0, 0.0))
+    spine: tuple[float, float, float] = (2.0, 0.0, 0.0)
 
 
 def noise(rng: np.random.Generator, scale: float) -> float:

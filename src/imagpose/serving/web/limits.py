@@ -21,7 +21,7 @@ class Limits:
         file_bytes: of one uploaded file.
         picture_pixels: of one photo, or frame of a clip.
         photos, poses, pictures: of one request.
-        frames: of one film.
+        frames: of one film: ten seconds at 25 a second.
         steps: of sampling.
         side: of a generated picture, in pixels.
         views: slots of a joint canvas.
@@ -35,7 +35,7 @@ class Limits:
     photos: int = 8
     poses: int = 16
     pictures: int = 32
-    frames: int = 250
+    frames: int = 10 * 25
     steps: int = 100
     side: int = 1024
     views: int = 16

@@ -27,6 +27,9 @@ ViewSize = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: the GPU where there is one.")]
 _WEIGHT = 0.3  # of `evaluate`
+_NOT_ENRICHED = (
+    "--annotations, --detect, --weight, --model, --size and the options of sampling belong to --enrich: leave them out"
+)
 
 
 @app.command(
@@ -52,6 +55,11 @@ def evaluate(
         str | None,
         typer.Option(help="query, gallery or query,gallery: these pictures are also turned into 8 standard poses."),
     ] = None,
+    annotations: Annotated[
+        list[Path] | None,
+        typer.Option(help="Key points of these pictures: CSV of the field; repeat for several. With --enrich."),
+    ] = None,
+    detect: Detect = None,
     weight: Annotated[
         float | None, typer.Option(help="Weight of the generated pictures' mean feature, with --enrich; default 0.3.")
     ] = None,
@@ -62,7 +70,7 @@ def evaluate(
 ) -> None:
     """Rank-1 and mAP of a set's queries in its gallery."""
     from imagpose.data.reid import list_pictures
-    from imagpose.evaluation.reid.drawing import open_drawing, size_of
+    from imagpose.evaluation.reid.drawing import find_poses, open_drawing, size_of
     from imagpose.evaluation.reid.enrich import check_enriching, enriching
     from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, write_result
     from imagpose.outputs import check_replaceable
@@ -70,16 +78,20 @@ def evaluate(
 
     if out is not None:
         check_replaceable(out, overwrite)
-    if enrich is None and (weight, model, size, sampling) != (None, "mini", None, Sampling()):
-        raise ValueError("--weight, --model, --size and the options of sampling belong to --enrich: leave them out")
-    parts = [] if enrich is None else enrich.split(",")
+    asked = (annotations, detect, weight, model, size, sampling)
+    if enrich is None and asked != (None, None, None, "mini", None, Sampling()):
+        raise ValueError(_NOT_ENRICHED)
     weight = _WEIGHT if weight is None else weight
-    if parts:
-        check_enriching(parts, weight)
-    embed, change, settings = open_embedder(network, device), None, {"data": str(data), "network": network}
+    change, poses, settings = None, {}, {"data": str(data), "network": network}
     if enrich is not None:
-        views = maybe_size(size) or size_of(list_pictures(data, "query"))
-        change = enriching(open_drawing(model, sampling, views, device=device), embed, parts, weight, sampling.seed)
+        check_enriching(enrich.split(","), weight)
+        poses = {part: find_poses(list_pictures(data, part), annotations or [], detect) for part in enrich.split(",")}
+    embed = open_embedder(network, device)
+    if enrich is not None:
+        draw = open_drawing(model, sampling, maybe_size(size) or size_of(list_pictures(data, "query")), device=device)
+        change = enriching(draw, embed, poses, weight, sampling.seed)
+        for part, own in poses.items():
+            typer.echo(f"{part}: {len(own):,} pictures with key points are turned", err=True)
         settings |= {"enrich": enrich, "weight": str(weight), "model": model, "sampling": str(sampling)}
     result = evaluate_reid(data, embed, change)
     typer.echo(f"{result.table()}\n\n{result.counts()}")

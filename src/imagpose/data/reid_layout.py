@@ -25,6 +25,7 @@ _QUALITY = 95  # of pictures that are no JPEG files
 
 class _Found(NamedTuple):
     file: Path
+    place: str
     identity: str
     camera: str
 
@@ -59,7 +60,8 @@ def lay_out(
 ) -> LaidOut:
     """Copy a set. People of the training part are others than those of queries and gallery, whatever their names.
 
-    JPEG files are copied as they are; other pictures become JPEG files. ``names.csv`` says which file was which.
+    JPEG files are copied as they are; other pictures become JPEG files. ``names.csv`` says which file was which, as its path
+    below its folder.
 
     Args:
         pattern: regular expression with two groups, or with groups named ``identity`` and ``camera``; it is looked for in
@@ -93,7 +95,7 @@ def lay_out(
                 identity = numbers["train" if part == "train" else "test", own.identity]
                 name = market_name(identity, cameras[own.camera], frame, box=1)
                 _copy(own.file, folder / FOLDERS[part] / name)
-                rows.append([f"{FOLDERS[part]}/{name}", own.file.name])
+                rows.append([f"{FOLDERS[part]}/{name}", own.place])
         with (folder / "names.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
     return LaidOut({part: len(own) for part, own in found.items()}, len(numbers), len(cameras))
@@ -126,7 +128,7 @@ def _find(folder: Path, expression: re.Pattern[str]) -> list[_Found]:
         groups = () if match is None else (match["identity"], match["camera"]) if named else match.groups()
         if not groups or not all(groups):
             raise ValueError(f"{folder}: the pattern {expression.pattern!r} does not fit {place}")
-        found.append(_Found(file, *groups))
+        found.append(_Found(file, place, *groups))
     if not found:
         raise ValueError(f"{folder} holds no pictures ({', '.join(_READ)})")
     return found

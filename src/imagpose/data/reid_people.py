@@ -27,8 +27,12 @@ from imagpose.provenance import save_rendered
 from imagpose.workers import in_order
 
 HEIGHT, WIDTH = 128, 64
-ANNOTATIONS = {"train": "market-annotation-train.csv", "gallery": "market-annotation-test.csv"}
-"""Key points of the pictures, as the field's files hold those of Market-1501."""
+ANNOTATIONS = {
+    "train": "market-annotation-train.csv",
+    "query": "market-annotation-query.csv",
+    "gallery": "market-annotation-test.csv",
+}
+"""Key points of the pictures, as the field's files hold those of Market-1501; the field has none of queries."""
 _FIRST_TRAIN, _FIRST_TEST = TRAIN_SEEDS[-1] - 99_999, TEST_SEEDS[-1] - 99_999  # nobody that mini was trained on
 
 

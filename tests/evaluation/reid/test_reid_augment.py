@@ -48,7 +48,7 @@ def _quick(monkeypatch):
 
 
 def enlarge(root, out, asked=None, draw=redrawn, **others):
-    poses = find_poses(list_pictures(root, "train"), root / "market-annotation-train.csv", None)
+    poses = find_poses(list_pictures(root, "train"), [root / "market-annotation-train.csv"], None)
     return augment_set(
         root, out, asked or Augmentation(subset=0.5, seed=3), draw, poses, model="m", settings={}, **others
     )
@@ -206,7 +206,7 @@ def test_pictures_of_somebody_else_or_in_another_pose_are_refused_and_counted(ro
         points[-1, :, :2] = 0
         return points
 
-    pose = find_poses(list_pictures(root, "train"), root / "market-annotation-train.csv", None)
+    pose = find_poses(list_pictures(root, "train"), [root / "market-annotation-train.csv"], None)
     asked = [next(iter(pose.values()))]
     monkeypatch.setattr("imagpose.evaluation.reid.gate.find_keypoints", found)
     monkeypatch.setattr(
@@ -278,7 +278,7 @@ def test_sources_are_drawn_in_the_models_size_and_come_back_in_their_own(monkeyp
 def test_key_points_are_given_in_one_way(root):
     pictures = list_pictures(root, "train")
     with pytest.raises(ValueError, match="--annotations"):
-        find_poses(pictures, None, None)
-    found = find_poses(pictures, root / "market-annotation-train.csv", None)
+        find_poses(pictures, [], None)
+    found = find_poses(pictures, [root / "market-annotation-train.csv"], None)
     assert set(found) == {own.file.name for own in pictures}
     assert {(own.width, own.height) for own in found.values()} == {(WIDTH, HEIGHT)}

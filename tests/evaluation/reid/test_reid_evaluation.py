@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -50,9 +51,14 @@ def test_the_command_prints_a_table_and_names_what_is_missing(tmp_path):
     for wrong, said in (
         (("--enrich", "face"), "enrich is 'face'"),
         (("--enrich", "query", "--weight", "2"), "weight is 2"),
+        (("--enrich", "query"), "key points are needed, in one way: --annotations"),
+        (
+            ("--enrich", "query", "--annotations", str(root / "market-annotation-train.csv")),
+            "no picture of .*query has",
+        ),
     ):
         refused = CliRunner().invoke(app, ["reid", "evaluate", "--data", str(root), "--network", "nowhere", *wrong])
-        assert isinstance(refused.exception, ValueError) and said in str(refused.exception)
+        assert isinstance(refused.exception, ValueError) and re.search(said, str(refused.exception))
     with pytest.raises(FileNotFoundError, match="no re-identification network"):
         open_embedder(str(tmp_path))
     assert open_embedder("identity")([Image.new("RGB", (64, 128))]).shape == (1, 128)

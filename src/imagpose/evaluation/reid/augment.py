@@ -155,7 +155,7 @@ def augment_with_model(
     """
     full, real, _ = _beginning(Path(root), Path(out), asked, network is not None)
     known = _seen_identities(seen, full, real)
-    poses = find_poses(real, annotations, detect)
+    poses = find_poses(real, [] if annotations is None else [annotations], detect)
     embed = None if network is None else open_embedder(network, device)
     size, sampling = size or size_of(full), settled_sampling(sampling, model)
     settings = {

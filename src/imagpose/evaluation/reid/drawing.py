@@ -104,20 +104,24 @@ def size_of(pictures: Sequence[ReidPicture]) -> tuple[int, int]:
     return first.height, first.width
 
 
-def find_poses(pictures: Sequence[ReidPicture], annotations: Path | str | None, detect: str | None) -> dict[str, Pose]:
+def find_poses(
+    pictures: Sequence[ReidPicture], annotations: Sequence[Path | str], detect: str | None
+) -> dict[str, Pose]:
     """Poses by file name, each in its picture's frame; pictures of whom too little is known are left out.
 
     Args:
         pictures: of one folder.
-        annotations: the field's CSV, whose coordinates are pixels of the pictures.
+        annotations: the field's CSV files, whose coordinates are pixels of the pictures.
         detect: what finds them in the pictures, see `pose.detection.open_detector`.
 
     Raises:
         ValueError: both ways or none are given, no pose is usable, or as `read_annotation_csv` and `open_detector`.
     """
-    if (annotations is None) == (detect is None):
+    if bool(annotations) == (detect is not None):
         raise ValueError("key points are needed, in one way: --annotations (the field's CSV) or --detect")
-    stored = {} if annotations is None else read_annotation_csv(annotations, (_LARGEST_FRAME, _LARGEST_FRAME))
+    stored: dict[str, Pose] = {}
+    for file in annotations:
+        stored |= read_annotation_csv(file, (_LARGEST_FRAME, _LARGEST_FRAME))
     poses = {}
     for own in pictures:
         if detect is None and own.file.name not in stored:
@@ -132,5 +136,8 @@ def find_poses(pictures: Sequence[ReidPicture], annotations: Path | str | None, 
         if can_be_fitted(found) and found.inside.any():
             poses[own.file.name] = found
     if not poses:
-        raise ValueError("no picture has a pose that can be used; do the annotations belong to these pictures?")
+        raise ValueError(
+            f"no picture of {pictures[0].file.parent} has a pose that can be used; do the annotations belong to these"
+            " pictures?"
+        )
     return poses

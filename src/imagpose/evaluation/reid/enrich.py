@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from imagpose.data.reid import ReidPicture
 from imagpose.evaluation.reid.drawing import Draw, Drawing
 from imagpose.evaluation.reid.evaluate import Embed
 from imagpose.pictures import load_picture
+from imagpose.pose import Pose
 from imagpose.pose.library import library
 
 PARTS = ("query", "gallery")
@@ -19,31 +20,33 @@ _AT_ONCE = 8
 
 
 def enriching(
-    draw: Draw, embed: Embed, parts: Collection[str], weight: float, seed: int = 0
+    draw: Draw, embed: Embed, poses: Mapping[str, Mapping[str, Pose]], weight: float, seed: int = 0
 ) -> Callable[[str, Sequence[ReidPicture], np.ndarray], np.ndarray]:
     """What `evaluate_reid` changes features by: those of generated pictures are merged into them.
 
     Args:
         draw, embed: of `drawing.open_drawing` and `evaluate.open_embedder`.
-        parts: "query", "gallery" or both.
+        poses: of "query", "gallery" or both, by file name, see `drawing.find_poses`. A picture without one keeps its
+            feature: a model that moves its sources into the target's pose draws nothing of it.
         weight: see `merge`.
         seed: of the noise of all pictures.
 
     Raises:
         ValueError: see `check_enriching`.
     """
-    check_enriching(parts, weight)
-    poses = [library()[name].pose for name in STANDARD_POSES]
+    check_enriching(poses, weight)
+    standard = [library()[name].pose for name in STANDARD_POSES]
 
     def change(part: str, pictures: Sequence[ReidPicture], features: np.ndarray) -> np.ndarray:
-        if part not in parts:
-            return features
-        turned = []
-        for start in range(0, len(pictures), _AT_ONCE):
-            sources = [load_picture(own.file) for own in pictures[start : start + _AT_ONCE]]
-            for drawn in draw([Drawing(source, None, poses, seed) for source in sources]):
-                turned.append(embed(drawn))
-        return merge(features, np.stack(turned), weight)
+        known = poses.get(part, {})
+        numbers = [number for number, own in enumerate(pictures) if own.file.name in known]
+        changed = features.copy()
+        for start in range(0, len(numbers), _AT_ONCE):
+            some = numbers[start : start + _AT_ONCE]
+            files = [pictures[number].file for number in some]
+            asked = [Drawing(load_picture(file), known[file.name], standard, seed) for file in files]
+            changed[some] = merge(features[some], np.stack([embed(drawn) for drawn in draw(asked)]), weight)
+        return changed
 
     return change
 

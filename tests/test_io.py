@@ -12,6 +12,7 @@ from imagpose.io import (
     LOCK_FILE,
     clear_left_overs,
     clear_partial_files,
+    file_digest,
     json_digest,
     locked_folder,
     partial_file,
@@ -224,6 +225,14 @@ def test_json_is_written_in_utf_8_with_a_line_end_and_its_digest_is_stable(tmp_p
     assert json.loads(text) == value and text.endswith("}\n") and text.index('"b"') < text.index('"a"')
     assert json_digest(value) == hashlib.sha256(b'{"b": [1, 2.5, null], "a": "\\u00fc"}').hexdigest()
     assert json_digest(value) != json_digest(dict(reversed(value.items())))
+
+
+def test_the_digest_of_files_is_that_of_what_they_hold_joined(tmp_path):
+    parts = [b"", os.urandom(2**20 + 1), b"end"]  # the second is read in two goes
+    paths = [tmp_path / str(number) for number in range(len(parts))]
+    for path, part in zip(paths, parts, strict=True):
+        path.write_bytes(part)
+    assert file_digest(*paths) == hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no locks of this kind")

@@ -1,5 +1,5 @@
-"""Files and folders that appear whole or not at all, JSON and its digests, folders locked by one process; what failed,
-in one line.
+"""Files and folders that appear whole or not at all, JSON, digests, folders locked by one process; what failed, in one
+line.
 
 A file is written under a temporary name beside its own and then renamed, which a file system does in one step: a reader
 never meets half a file, whatever kills the writer. Source: own.
@@ -21,6 +21,7 @@ from typing import Any
 LOCK_FILE = ".lock"
 _NEW, _OLD = "new", "old"  # in an unfinished folder: what is being written, what it replaces
 _LONGEST = 200  # bytes of a name to which an ending is added
+_AT_ONCE = 2**20  # bytes of a file that are read at a time
 
 
 @contextmanager
@@ -163,6 +164,16 @@ def json_digest(value: Any) -> str:
     `json.dumps`'s own, because data sets on disk hold digests of it.
     """
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def file_digest(*paths: Path) -> str:
+    """SHA-256 of the content of files, one after the other, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while part := file.read(_AT_ONCE):
+                digest.update(part)
+    return digest.hexdigest()
 
 
 @contextmanager

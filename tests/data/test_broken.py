@@ -16,9 +16,10 @@ from PIL import Image
 from small_people import HEIGHT, WIDTH, make_small, small_people
 
 from imagpose.data.dataset import PersonDataset, check_dataset
-from imagpose.data.info import INDEX, INFO, sha256_of
+from imagpose.data.info import INDEX, INFO
 from imagpose.data.pairs import pairs_of_dataset
 from imagpose.data.prepare import write_dataset
+from imagpose.io import file_digest
 
 COUNTS = [3, 2]
 SHARD = "train-00000-of-00001.parquet"
@@ -174,7 +175,7 @@ def test_of_many_people_a_few_are_looked_at_and_all_on_demand(tmp_path: Path) ->
     with pytest.raises(ValueError, match="other content than when it was made"):
         check_dataset(tmp_path / "set")
     info = json.loads((tmp_path / "set" / INFO).read_text())
-    info["shards"][0]["sha256"] = sha256_of(tmp_path / "set" / SHARD)
+    info["shards"][0]["sha256"] = file_digest(tmp_path / "set" / SHARD)
     (tmp_path / "set" / INFO).write_text(json.dumps(info))
     with pytest.raises(ValueError, match=f"{SHARD}: the stored picture of 4/0 is damaged"):
         check_dataset(tmp_path / "set")

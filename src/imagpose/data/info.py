@@ -8,12 +8,13 @@ problems.csv                     what was skipped, and why
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagpose.io import file_digest
 
 INFO, INDEX, PROBLEMS = "info.json", "index.parquet", "problems.csv"
 INDEX_SCHEMA = pa.schema(
@@ -25,7 +26,6 @@ INDEX_SCHEMA = pa.schema(
         ("pictures", pa.int32()),
     ]
 )
-_CHUNK = 1 << 20
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -123,16 +123,7 @@ def verify_dataset(folder: Path | str) -> DatasetInfo:
         ValueError: as `read_info`, or checksums differ; the message names the files.
     """
     info = read_info(folder)
-    damaged = [file.file for file in (*info.shards, info.index) if sha256_of(Path(folder) / file.file) != file.sha256]
+    damaged = [file.file for file in (*info.shards, info.index) if file_digest(Path(folder) / file.file) != file.sha256]
     if damaged:
         raise ValueError(f"{folder}: other content than when it was made: {', '.join(damaged)}; copy them again")
     return info
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -31,9 +31,8 @@ from imagpose.data.info import (
     ShardInfo,
     SplitInfo,
     read_info,
-    sha256_of,
 )
-from imagpose.io import locked_folder, partial_file, read_json, write_json, write_text
+from imagpose.io import file_digest, locked_folder, partial_file, read_json, write_json, write_text
 from imagpose.outputs import remove_written
 
 _STATE, _SETTINGS = "preparing", "settings.json"
@@ -172,7 +171,7 @@ def _note_path(state: Path, shard: Path) -> Path:
 
 
 def _file_info(path: Path) -> FileInfo:
-    return FileInfo(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path))
+    return FileInfo(file=path.name, bytes=path.stat().st_size, sha256=file_digest(path))
 
 
 def finish(folder: Path, asked: dict[str, Any], notes: Sequence[Note], problems: Sequence[Problem]) -> DatasetInfo:

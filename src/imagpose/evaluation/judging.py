@@ -8,7 +8,6 @@ detector may judge the poses of rendered people: it has never seen a render.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from imagpose.evaluation.folders import ComparedPair, refuse
 from imagpose.evaluation.networks import Needs
 from imagpose.evaluation.pixel_values import read_rgb
 from imagpose.evaluation.store import Files, ValueStore
+from imagpose.io import file_digest
 from imagpose.judges.identity import IDENTITY_WEIGHTS, embed_people, first_ranks
 from imagpose.judges.pose import POSE_WEIGHTS, find_keypoints
 from imagpose.judges.silhouette import SILHOUETTE_WEIGHTS, find_foreground
@@ -226,7 +226,8 @@ class RenderedPeople(JudgedViews):
         against the renderer's mask. `rank1`: 1 where the nearest real view shows the right person; the target and its
         sources are left out of the gallery, and where the sources are not known the measure is called `rank1_open`.
         """
-        made, real = values_of_pairs(pairs, judged, store, f"people {_VERSION} {_weights()}", judge_views)
+        weights = file_digest(POSE_WEIGHTS, IDENTITY_WEIGHTS, SILHOUETTE_WEIGHTS)[:16]
+        made, real = values_of_pairs(pairs, judged, store, f"people {_VERSION} {weights}", judge_views)
         return _beside_real(("pck", "oks", "iou"), made, real) | self.ranks(made[..., 3:], real[:, 3:], judged)
 
     def ranks(self, made: np.ndarray, real: np.ndarray, judged: JudgedPairs) -> dict[str, np.ndarray | Needs]:
@@ -246,13 +247,6 @@ class RenderedPeople(JudgedViews):
         possible = ((owners[None] == wanted[:, None]) & ~left_out).any(axis=1)
         ranks = [first_ranks(own, wanted, gallery, owners, left_out) for own in embeddings.swapaxes(0, 1)]
         return np.where(possible[:, None], np.stack(ranks, 1).astype(np.float64), np.nan)
-
-
-def _weights() -> str:
-    digest = hashlib.sha256()
-    for file in (POSE_WEIGHTS, IDENTITY_WEIGHTS, SILHOUETTE_WEIGHTS):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def judge_views(pictures: Sequence[np.ndarray], records: Sequence[ViewRecord]) -> np.ndarray:

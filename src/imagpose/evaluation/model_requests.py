@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 
 from imagpose.data.dataset import PersonDataset
-from imagpose.data.info import sha256_of
 from imagpose.data.pairs import ViewPair, pairs_of_dataset, read_view_pairs, sample_pairs
 from imagpose.data.records import identity_of
 from imagpose.evaluation.folders import refuse
 from imagpose.evaluation.judging import SPLIT
+from imagpose.io import file_digest
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.pipeline.sampling import Sampling
 from imagpose.views import SCENARIOS, ViewGrid
@@ -101,7 +101,7 @@ def model_mark(model: str) -> list[str]:
 @cache
 def _file_digest(path: Path, size: int, changed: int) -> str:
     """SHA-256 of a file as it is now: evaluations and pages ask for that of gigabytes many times in one process."""
-    return sha256_of(path)
+    return file_digest(path)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from imagpose.data.info import sha256_of
-from imagpose.io import clear_all_left_overs, error_line, json_digest, partial_folder, write_json
+from imagpose.io import clear_all_left_overs, error_line, file_digest, json_digest, partial_folder, write_json
 from imagpose.outputs import carry_over, check_output_folder, mark_written
 from imagpose.training.ema import AveragedWeights
 from imagpose.training.stage import Stage
@@ -91,7 +90,7 @@ def keep_for_ever(path: Path) -> None:
 
 def _checksums(path: Path) -> dict[str, str]:
     """SHA-256 of the files of a folder, by their path in it."""
-    return {file.relative_to(path).as_posix(): sha256_of(file) for file in sorted(path.rglob("*")) if file.is_file()}
+    return {file.relative_to(path).as_posix(): file_digest(file) for file in sorted(path.rglob("*")) if file.is_file()}
 
 
 def _damage(path: Path) -> tuple[str, bool]:
@@ -99,7 +98,7 @@ def _damage(path: Path) -> tuple[str, bool]:
     try:
         _, files = read_progress(path)
         for name, digest in files.items():
-            if sha256_of(path / name) != digest:
+            if file_digest(path / name) != digest:
                 return f"{name} is not what was written", True
     except (OSError, ValueError) as error:
         return str(error), True

@@ -18,6 +18,7 @@ from diffusers import AutoencoderKL
 
 from imagpose.data.canvas import ViewTensors, load_views
 from imagpose.data.dataset import PersonDataset
+from imagpose.io import file_digest
 from imagpose.models.folder import ModelFiles
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.conditions import encode_texture
@@ -33,7 +34,6 @@ from imagpose.training.shards import Block, Kind, add_kinds
 BLOCK = 32
 """Identities per shard of a data set's cache."""
 _CHUNK = 16
-_PART = 2**20  # bytes of a file that are read at once
 
 
 def kinds_of(pipeline: IMAGPosePipeline, recipes: Iterable[Recipe] = ()) -> tuple[str, ...]:
@@ -49,13 +49,8 @@ def fingerprint(files: ModelFiles) -> str:
     """Short digest of configuration and weights, so that what an older network made is made again; on the Hub the id."""
     if files.folder is None:
         return files.place
-    digest = hashlib.sha256()
-    for pattern in ("*.safetensors", "*config.json", "*.bin"):
-        for path in sorted(files.folder.glob(pattern)):
-            with path.open("rb") as file:
-                while part := file.read(_PART):
-                    digest.update(part)
-    return digest.hexdigest()[:16]
+    patterns = ("*.safetensors", "*config.json", "*.bin")
+    return file_digest(*(path for pattern in patterns for path in sorted(files.folder.glob(pattern))))[:16]
 
 
 def latents_fingerprint(vae: AutoencoderKL) -> str:

@@ -28,6 +28,7 @@ reproduce figure5, reproduce figure7, reproduce figure8, reproduce figure9, repr
 reproduce views, reproduce styles, reproduce all, requests export
 """.replace("\n", " ").strip().split(", ")  # fmt: skip
 SAMPLING = (
+    "animate",
     "generate",
     "bulk",
     "demo",

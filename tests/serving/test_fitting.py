@@ -65,7 +65,7 @@ def test_without_a_known_body_poses_stay(walk, own, monkeypatch):
     assert same is inputs and said.startswith("no: the person's pose is known in no source; give --source-pose")
     same, said = fit_inputs(inputs, [framed(own)], GenerateSettings(retarget=False))
     assert same is inputs and said == "no: not asked for"
-    monkeypatch.setattr("imagpose.serving.fitting.detect_pose", lambda picture: own)
+    monkeypatch.setattr("imagpose.serving.fitting.largest_person", lambda picture: own)
     assert fit_inputs(inputs, [framed(None)], GenerateSettings())[0] is inputs  # it was looked for in framing already
     fitted, _ = fit_inputs(inputs, [framed(None)], GenerateSettings(crop=False))
     np.testing.assert_array_equal(fitted.poses[0].keypoints, retarget(walk, [own]).keypoints)

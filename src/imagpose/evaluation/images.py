@@ -19,7 +19,7 @@ from imagpose.evaluation.networks import Needs, find_networks
 from imagpose.evaluation.recognition import open_views
 from imagpose.evaluation.report import (
     HOW_TO_READ,
-    Page,
+    ReportPage,
     check_report_folder,
     html_table,
     markdown_table,
@@ -110,7 +110,7 @@ def _write_report(
         "samples": len(pairs[0].samples),
         "rows": [asdict(row) for row in measures.rows],
     }
-    page = Page(
+    page = ReportPage(
         f"{folders.generated.resolve().name} against {folders.reference.resolve().name}",
         f"{len(pairs):,} pairs of pictures. {HOW_TO_READ}",
         [html_table(["metric", *protocols], side_by_side(measures.rows, protocols), defined=True)],

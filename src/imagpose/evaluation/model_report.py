@@ -14,7 +14,7 @@ from imagpose.evaluation.folders import ComparedPair
 from imagpose.evaluation.measure import Measures
 from imagpose.evaluation.report import (
     HOW_TO_READ,
-    Page,
+    ReportPage,
     html_table,
     markdown_table,
     notes_of,
@@ -108,9 +108,9 @@ def _summary(method: Method) -> dict[str, Any]:
     }
 
 
-def _page(settings: dict[str, Any], tables: Sequence[_Table], methods: Sequence[Method], protocol: str) -> Page:
+def _page(settings: dict[str, Any], tables: Sequence[_Table], methods: Sequence[Method], protocol: str) -> ReportPage:
     """The page; the protocol's SSIM orders the pictured pairs."""
-    return Page(
+    return ReportPage(
         f"{settings['model']} on {Path(settings['data']).name}",
         f"{settings['sampling']}, {settings['seeds']} sample(s) per pair. {HOW_TO_READ}",
         [html_table(table.head, table.lines, defined=False) for table in tables],

@@ -86,7 +86,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """What a report's page shows.
 
     Attributes:
@@ -103,7 +103,7 @@ class Page:
     origin: str = ""
 
 
-def _html(page: Page, notes: Sequence[str]) -> str:
+def _html(page: ReportPage, notes: Sequence[str]) -> str:
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -281,7 +281,7 @@ def check_report_folder(out: Path) -> None:
 
 
 def write_report(
-    out: Path, page: Page, table: pyarrow.Table, summary: dict[str, Any], notes: Sequence[str], seconds: float
+    out: Path, page: ReportPage, table: pyarrow.Table, summary: dict[str, Any], notes: Sequence[str], seconds: float
 ) -> None:
     """Write `summary.json`, `pairs.parquet` and `report.html` into a folder, all of them or none.
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from imagpose.pose.json_results import (
     PICTURE_KEYS,
-    as_list,
     as_name,
     coco_annotations,
     coco_results,
+    entries_of,
     mmpose_people,
     mmpose_saved,
     present,
@@ -30,7 +30,7 @@ _LANDMARK_KEYS = ("pose_landmarks", "poseLandmarks", "landmarks", "keypoints", "
 _WORLD_KEYS = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
 
 
-def read_json(data: Any) -> tuple[str, list[Record]] | None:
+def read_kind(data: Any) -> tuple[str, list[Record]] | None:
     """The name of the kind and what the file holds, or None for an unknown one.
 
     Raises:
@@ -49,7 +49,7 @@ def read_json(data: Any) -> tuple[str, list[Record]] | None:
 def _wrapped(data: Mapping[str, Any], keys: list[str]) -> tuple[str, list[Record]] | None:
     """What lies below a key such as `frames`; the frame may stand beside it."""
     for key in keys:
-        found = read_json(data[key])
+        found = read_kind(data[key])
         if found is not None:
             size = stated_size(data, "the file")
             return found[0], [Record(record.people, record.size or size, record.name) for record in found[1]]
@@ -59,14 +59,14 @@ def _wrapped(data: Mapping[str, Any], keys: list[str]) -> tuple[str, list[Record
 def _many(data: Any) -> tuple[str, list[Record]] | None:
     """A list with one entry a picture, or an object with one entry for each picture's name."""
     named = isinstance(data, Mapping)
-    items = list(data.items()) if isinstance(data, Mapping) else [(None, item) for item in as_list(data)]
+    items = list(data.items()) if isinstance(data, Mapping) else [(None, item) for item in entries_of(data)]
     kinds: set[str] = set()
     records: list[Record] = []
     for name, item in items:
         if item is None or (isinstance(item, (list, Mapping)) and not item):
             records.append(Record(name=name))
             continue
-        found = read_json(item) if isinstance(item, (list, Mapping)) else None
+        found = read_kind(item) if isinstance(item, (list, Mapping)) else None
         if found is None or (named and len(found[1]) != 1):
             return None
         kinds.add(found[0])

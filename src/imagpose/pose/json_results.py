@@ -19,12 +19,12 @@ def coco_annotations(data: Any) -> list[Record] | None:
         return None
     names = {
         _id(category.get("id"), "categories"): category["keypoints"]
-        for category in as_list(data.get("categories"))
+        for category in entries_of(data.get("categories"))
         if isinstance(category, Mapping) and isinstance(category.get("keypoints"), list)
     }
     images = {
         _id(image["id"], "images"): image
-        for image in as_list(data["images"])
+        for image in entries_of(data["images"])
         if isinstance(image, Mapping) and "id" in image
     }
     people: dict[Any, list[Person]] = {image: [] for image in images}
@@ -74,7 +74,7 @@ def mmpose_saved(data: Any) -> list[Record] | None:
 
 def _instances(people: Any, where: str, names: list[str] | None) -> list[Person]:
     """MMPose's people, which may be nested once more."""
-    flat = [one for item in as_list(people) for one in (item if isinstance(item, list) else [item])]
+    flat = [one for item in entries_of(people) for one in (item if isinstance(item, list) else [item])]
     return present([_result(person, f"{where}[{index}]", names) for index, person in enumerate(flat)])
 
 
@@ -138,7 +138,8 @@ def present(people: list[Person | None]) -> list[Person]:
     return [NOBODY if person is None else person for person in people]
 
 
-def as_list(value: Any) -> list[Any]:
+def entries_of(value: Any) -> list[Any]:
+    """A list as it is; nothing of anything else, which files hold in its place."""
     return value if isinstance(value, list) else []
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from imagpose.pictures import load_picture
 from imagpose.pose.choice import MIN_CONFIDENCE
-from imagpose.pose.json_kinds import JSON_KINDS, from_array, read_json
+from imagpose.pose.json_kinds import JSON_KINDS, from_array, read_kind
 from imagpose.pose.keypoints import KEYPOINT_NAMES, Pose
 from imagpose.pose.library import library, near_names
 from imagpose.pose.points import Record, short
@@ -194,7 +194,7 @@ def _parse_object(data: Any) -> tuple[str, list[Record]]:
         if data.dtype.kind not in "fiu":
             raise ValueError(f"an array of {data.dtype}; numbers expected")
         return f"NumPy array of shape {data.shape}", from_array(data)
-    found = read_json(data)
+    found = read_kind(data)
     if found is None:
         raise UnknownKindError(f"no known kind of pose file; found {_seen(data)}; known are {_known()}")
     return found

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from imagpose.pose import Pose
 from imagpose.pose.retarget import LEAST_POINTS, can_be_fitted, retarget, retarget_sequence
-from imagpose.serving.framing import Framed, detect_pose
+from imagpose.serving.framing import Framed, largest_person
 from imagpose.serving.inputs import GenerateInputs
 from imagpose.serving.settings import GenerateSettings
 
@@ -49,7 +49,7 @@ def fit_sequence(
 
 def _known_bodies(sources: Sequence[Framed], settings: GenerateSettings) -> list[Pose]:
     """The sources' poses that tell a body. Where photos are framed, what is not known by now was looked for already."""
-    found = [own.pose if own.pose or settings.crop else detect_pose(own.picture) for own in sources]
+    found = [own.pose if own.pose or settings.crop else largest_person(own.picture) for own in sources]
     return [pose for pose in found if pose is not None and can_be_fitted(pose)]
 
 

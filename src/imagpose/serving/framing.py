@@ -65,7 +65,7 @@ def frame_photo(picture: Image.Image, pose: Pose | None, mask: Image.Image | Non
     """
     pose_from = "given"
     if pose is None:
-        pose, pose_from = detect_pose(picture), DEFAULT_DETECTOR
+        pose, pose_from = largest_person(picture), DEFAULT_DETECTOR
     if pose is None:
         return Framed(picture, None, mask, None, None)
     pose = pose.resize(*picture.size)
@@ -117,7 +117,7 @@ def _reach(pose: Pose) -> tuple[float, float, float, float, bool]:
     return max(left - _SIDES * head, 0), top, min(right + _SIDES * head, pose.width), bottom, is_whole
 
 
-def detect_pose(picture: Image.Image) -> Pose | None:
+def largest_person(picture: Image.Image) -> Pose | None:
     """The pose of the largest person in a photo; None where nobody is found or no detector is installed."""
     people = detect_people(picture)
     return people[0] if people else None

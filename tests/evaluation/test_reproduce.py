@@ -121,6 +121,16 @@ def test_a_named_preset_with_another_encoder_is_refused_before_anything_is_train
     assert not (tmp_path / "out" / "runs").exists()
 
 
+def test_a_named_preset_with_another_base_is_refused_before_anything_is_trained(tmp_path, data, config) -> None:
+    sizes = {"block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2, "cross_attention_dim": 1024}
+    (tmp_path / "base" / "unet").mkdir(parents=True)
+    (tmp_path / "base" / "unet" / "config.json").write_text(json.dumps(sizes))
+    runs = TrainingRuns(tmp_path / "out", data, config, 2, (f"base={tmp_path / 'base'}", "unet={}"))
+    with pytest.raises(ValueError, match="preset sd15-dinov2-b has SD1.5; base .*base is SD2.1"):
+        items.table3(measuring(tmp_path / "out", data), runs, ["sd15-dinov2-b", "sd21-dinov2-b"], {})
+    assert not (tmp_path / "out" / "runs").exists()
+
+
 def test_variants_have_equal_budgets_and_the_page_has_the_evaluations_numbers(tmp_path, data, config) -> None:
     out, precision = tmp_path / "out", "bf16"
     runs = TrainingRuns(out, data, config, 2, (f"precision={precision}",))

@@ -16,6 +16,7 @@ from imagpose.evaluation.reproduce.claims import Claim, claim_table, find_claims
 from imagpose.evaluation.reproduce.measured import Measured, result_table
 from imagpose.evaluation.reproduce.page import ResultPage, write_page
 from imagpose.evaluation.reproduce.published import published_rows
+from imagpose.evaluation.reproduce.table4_page import PUBLISHED as TABLE4
 from imagpose.evaluation.rows import METRICS, Row
 
 pytest.importorskip("matplotlib")
@@ -136,8 +137,20 @@ def test_the_papers_rows_are_whole() -> None:
     assert {item: len(own) for item, own in rows.items()} == {
         "table1": 13, "table2": 6, "table3": 12, "table7": 3, "figure7": 2,
     }  # fmt: skip
-    others = [info("deepfashion", (512, 352)), info("market1501", (128, 64))]
-    assert [len(published_rows("table1", own)) for own in others] == [7, 7]
+    rows["512x352"], rows["128x64"] = (
+        published_rows("table1", own) for own in (info("deepfashion", (512, 352)), info("market1501", (128, 64)))
+    )
+    assert [len(rows[name]) for name in ("512x352", "128x64")] == [7, 7]
+    sums = {
+        name: [round(sum(column), 4) for column in zip(*((own.ssim, own.lpips, own.fid) for own in found), strict=True)]
+        for name, found in rows.items()
+    }
+    assert sums == {  # added up from the paper's pages
+        "table1": [9.2466, 2.4682, 143.8778], "512x352": [5.2258, 1.2623, 55.6906], "128x64": [2.0746, 1.8475, 127.774],
+        "table2": [4.4464, 0.8821, 41.6281], "table3": [9.0617, 1.5712, 72.3866], "table7": [2.2018, 0.4705, 19.1815],
+        "figure7": [1.5288, 0.2456, 11.2024],
+    }  # fmt: skip
+    assert [round(sum(column), 1) for column in zip(*TABLE4.values(), strict=True)] == [395.9, 437.3, 488.6, 518.4]
     modules = [(own.ssim, -own.lpips, -own.fid) for own in rows["table2"]]
     assert all(low < high for one, two in itertools.pairwise(modules) for low, high in zip(one, two, strict=True))
     assert {own.method for own in rows["table3"]} >= {"SD 1.5, CLIP-B/14", "SD 2.1, DINOv2-G/14"}

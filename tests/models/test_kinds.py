@@ -23,6 +23,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "sd15": {"cross_attention_dim": 768},
         "sd21": {"cross_attention_dim": 1024},
         "narrow": {"cross_attention_dim": 768, "block_out_channels": [160, 320, 640, 640]},
+        "thin": {"cross_attention_dim": 768, "layers_per_block": 1},
     }.items():
         (root / name / "unet").mkdir(parents=True)
         (root / name / "unet" / "config.json").write_text(json.dumps(SD | changes))
@@ -33,6 +34,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             CLIPVisionConfig(**encoder.config).save_pretrained(root / name)
     whole = {"vision_config": IMAGE_ENCODERS["clip-b32"].config, "text_config": {}}
     CLIPConfig(**whole).save_pretrained(root / "whole-clip-b32")
+    Dinov2Config(**IMAGE_ENCODERS["dinov2-g"].config | {"num_hidden_layers": 12}).save_pretrained(root / "shallow")
     (root / "empty").mkdir()
     return {folder.name: folder for folder in root.iterdir()}
 
@@ -60,12 +62,18 @@ def test_a_whole_clip_counts_by_its_vision_tower(folders: dict[str, Path]) -> No
         check_image_encoder(*files("sd15-clip-b16", folders, encoder="whole-clip-b32"))
 
 
+def test_an_encoder_of_other_depth_is_another_one(folders: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="shallow is another network .*layers 12"):
+        check_image_encoder(*files("sd15-dinov2-g", folders, encoder="shallow"))
+
+
 def test_another_base_is_refused_by_name(folders: dict[str, Path]) -> None:
     check_base(*files("sd15-dinov2-g", folders))
     with pytest.raises(ValueError, match=r"preset sd15-dinov2-g has SD1.5; base .*sd21 is SD2.1 \(.*1024"):
         check_base(*files("sd15-dinov2-g", folders, "sd21"))
-    with pytest.raises(ValueError, match="narrow is another network"):
-        check_base(*files("sd15-dinov2-g", folders, "narrow"))
+    for other in ("narrow", "thin"):
+        with pytest.raises(ValueError, match=f"{other} is another network"):
+            check_base(*files("sd15-dinov2-g", folders, other))
 
 
 def test_what_is_missing_is_left_to_loading(folders: dict[str, Path]) -> None:

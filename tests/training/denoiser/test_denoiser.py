@@ -12,6 +12,7 @@ import torch
 from fake_people import HEIGHT, WIDTH, cache_values
 from tiny_networks import denoiser_values
 
+from imagpose.models.loading import load_networks
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pose import Pose, draw_skeleton
 from imagpose.training.denoiser import DenoiserStage, fill_caches, preview, train_denoiser
@@ -97,6 +98,31 @@ def test_min_snr_weights_enter_the_loss(values: dict, stage: DenoiserStage, monk
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("asked", "expected"), [(None, "v_prediction"), ("epsilon", "epsilon")])
+def test_the_base_says_what_is_predicted_unless_it_is_asked_for(
+    values: dict, monkeypatch: pytest.MonkeyPatch, asked: str | None, expected: str
+) -> None:
+    def of_a_base(*arguments: object, **sizes: object) -> object:
+        return replace(load_networks(*arguments, **sizes), prediction_type="v_prediction")
+
+    monkeypatch.setattr("imagpose.training.denoiser.networks.load_networks", of_a_base)
+    config = DenoiserConfig.model_validate(values | {"prediction_type": asked})
+    assert build_pipeline(config).scheduler.config.prediction_type == expected
+
+
+@pytest.mark.parametrize("scope", ["canvas", "view"])
+def test_a_batchs_noise_has_the_offset_that_is_asked_for(values: dict, scope: str) -> None:
+    plain, shifted = (
+        prepared(values | {"noise_offset": offset, "noise_offset_scope": scope, "grids": {"2x2": 1.0}}).batch(
+            0, range(2)
+        )
+        for offset in (0.0, 0.1)
+    )
+    offset = (shifted["noise"] - plain["noise"])[..., 0, 0]
+    assert float(offset.abs().max()) > 0.05
+    assert torch.allclose(offset[:, 0], offset[:, 1], atol=1e-6) == (scope == "canvas")
+
+
 def test_the_loss_counts_by_the_batchs_weight(stage: DenoiserStage) -> None:
     batch = stage.batch(0, range(2))
     assert batch["weight"] == 1

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imagpose.io import write_text
+from imagpose.io import write_json, write_text
 from imagpose.pose.keypoints import Pose
 from imagpose.pose.text_kinds import CSV_HEADER
 
@@ -29,7 +28,7 @@ def _values(points: np.ndarray) -> list[float]:
 def write_openpose_json(pose: Pose | Sequence[Pose], path: str | Path) -> None:
     """Write a pose as OpenPose JSON, see `to_openpose`; several as a list with one entry a frame."""
     data = to_openpose(pose) if isinstance(pose, Pose) else [to_openpose(one) for one in pose]
-    write_text(Path(path), json.dumps(data) + "\n")
+    write_json(Path(path), data, indent=None)
 
 
 def write_txt(pose: Pose, path: str | Path) -> None:

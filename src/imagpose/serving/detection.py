@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from imagpose.io import clear_left_overs, write_text
+from imagpose.io import clear_left_overs, write_json, write_text
 from imagpose.outputs import check_new_files, check_output_folder, staged_folder
 from imagpose.pictures import PICTURE_ENDINGS, load_picture, picture_files
 from imagpose.pose import Pose, to_openpose
@@ -88,7 +87,7 @@ def detect_files(
             files.append(out / name)
             result = to_openpose(people[0])
             result["people"] += [person for pose in people[1:] for person in to_openpose(pose)["people"]]
-            write_text(stage / name, json.dumps(result) + "\n")
+            write_json(stage / name, result, indent=None)
         if len(unusable) == len(sources):
             raise ValueError(_nobody(unusable, crops))
         if unusable and crops:

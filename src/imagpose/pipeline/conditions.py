@@ -32,8 +32,8 @@ from imagpose.pose import draw_skeletons
 from imagpose.views import Canvas, ViewGrid, tile, untile
 
 _UNKNOWN_POSES = (
-    "no pose of a source is known, and this model moves sources into the target's pose: without it the person will be less"
-    " like the photo (source_poses, --source-pose)"
+    "no pose of a source is known, and this model moves sources into the target's pose: without it a picture shows little of"
+    " them, mini's is black (source_poses, --source-pose)"
 )
 
 

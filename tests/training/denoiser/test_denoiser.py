@@ -110,6 +110,15 @@ def test_the_base_says_what_is_predicted_unless_it_is_asked_for(
     assert build_pipeline(config).scheduler.config.prediction_type == expected
 
 
+def test_a_base_of_another_kind_is_refused_before_its_weights_are_read(values: dict, tmp_path: Path) -> None:
+    sizes = {"block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2, "cross_attention_dim": 1024}
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text(json.dumps(sizes))
+    config = DenoiserConfig.model_validate(values | {"preset": "sd15-dinov2-b", "base": str(tmp_path), "unet": {}})
+    with pytest.raises(ValueError, match=r"preset sd15-dinov2-b has SD1.5; base .* is SD2.1 \("):
+        build_pipeline(config)
+
+
 @pytest.mark.parametrize("scope", ["canvas", "view"])
 def test_a_batchs_noise_has_the_offset_that_is_asked_for(values: dict, scope: str) -> None:
     plain, shifted = (

@@ -70,6 +70,14 @@ def test_base_and_encoder_make_a_pipeline_that_generates(
     assert pipeline.scheduler.config.prediction_type == {"1.5": "epsilon", "2.1": "v_prediction"}[version]
 
 
+def test_the_bases_scheduler_says_what_its_unet_predicts(own: dict[str, Path]) -> None:
+    file = own["1.5"] / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"prediction_type": "v_prediction"}))
+    assert load(own).prediction_type == "v_prediction"
+    shutil.rmtree(file.parent)
+    assert load(own).prediction_type == "epsilon"  # the preset's
+
+
 @pytest.mark.parametrize("version", ["1.5", "2.1"])
 def test_weights_of_the_base_arrive(folders: dict[str, Path], version: str) -> None:
     networks = load(folders, version)

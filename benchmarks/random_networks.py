@@ -36,6 +36,11 @@ def build(preset: str, small: bool = False, device: torch.device | str = "cpu") 
         changes = {"block_out_channels": (32, 32, 64, 64), "norm_num_groups": 16, "attention_head_dim": 4}
     with torch.device(device):
         denoiser = build_denoiser(preset, 768 if own is None else 192, 4 if own is None else 16, _FACTOR, **changes)
+    return switch_on(denoiser)
+
+
+def switch_on(denoiser: Denoiser) -> Denoiser:
+    """The same with noise in what starts at zero, ready to be evaluated."""
     for network in (denoiser.unet, denoiser.pose_encoder, denoiser.feature_tokens):
         for parameter in network.eval().parameters():
             if not parameter.any():

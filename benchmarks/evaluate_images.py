@@ -2,9 +2,12 @@
 
 python benchmarks/evaluate_images.py [--pairs 1000] [--size 256x176] [--workers 2] [--without-networks]
 
-"cores" is processor time by wall-clock time: 1.0 is a metric that leaves all cores but one idle. The networks are LPIPS's
-AlexNet, layer by layer, and one of as many products as Inception v3 at the places of both FIDs: what they find means
-nothing, what they cost is the same.
+The references are views of rendered people of the test split, so that pose, silhouette and identity are judged too; the
+generated pictures are the same with noise. "s" is wall-clock time, "processor" that of all threads and processes, "cores"
+how many were busy: 1.0 leaves all but one idle. Cores are processor time by that of what goes on in a row, the main thread's
+and one worker's, and pairs/s are those of the latter: other programs stretch both little. The networks are LPIPS's AlexNet,
+layer by layer, and one of as many products as Inception v3 at the places of both FIDs: what they find means nothing, what
+they cost is the same. Without networks, LPIPS, FID and judges are left out.
 """
 
 from __future__ import annotations
@@ -19,9 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from imagpose.workers import default_to_one_thread
-
-default_to_one_thread()  # before numpy starts its threads; the workers have one each
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else threads that wait are taken for threads that work
 
 import numpy as np
 import torch
@@ -29,36 +30,47 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from imagpose.data.dataset import PersonDataset
+from imagpose.data.rendered import prepare_people
+from imagpose.evaluation import measure as measuring
 from imagpose.evaluation.images import ImageFolders, evaluate_images
+from imagpose.evaluation.judging import RenderedPeople
 from imagpose.evaluation.measure import MeasureSettings
 from imagpose.evaluation.networks import Needs, Network, Networks
 from imagpose.evaluation.store import ValueStore
 from imagpose.metrics.detail import detail_correlation, gradient_energy
 from imagpose.metrics.field import field_ssim, field_ssim_window
 from imagpose.metrics.pixels import psnr, ssim
+from imagpose.workers import usable_cores
 
 _ALEXNET = ((3, 64, 11, 4, 2), (64, 192, 5, 1, 2), (192, 384, 3, 1, 1), (384, 256, 3, 1, 1), (256, 256, 3, 1, 1))
 _POOLED = (1, 2)  # layers behind a pooling
 # side of the map, channels and number of 3x3 convolutions: 5.7 billion products a picture, as in Inception v3
 _INCEPTION = ((149, 64, 2), (73, 192, 2), (37, 256, 3), (19, 512, 1), (10, 1024, 2))
 _PAIR = ("generated", "reference")
+_VIEWS = 8  # of a person
 _ALONE = 50  # pairs on which single measures are timed
+Times = dict[str, np.ndarray]
 
 
-def write_pairs(folder: Path, pairs: int, height: int, width: int) -> None:
-    """References with broad shapes and some noise, as photos have, generated pictures that differ from them, and masks."""
-    generator = np.random.default_rng(0)
-    for role in ("reference", "generated", "masks", "train"):
-        (folder / role).mkdir()
-    rows, columns = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    mask = Image.fromarray((255 * (rows**2 + (1.5 * columns) ** 2 < 0.8)).astype(np.uint8))
-    for number in range(pairs):
-        coarse = generator.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8)
-        truth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)).astype(int)
-        for role, noise in (("reference", 3), ("generated", 10), ("train", 5)):
-            values = (truth + generator.normal(0, noise, truth.shape)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(values).save(folder / role / f"{number:05d}.png")
-        mask.save(folder / "masks" / f"{number:05d}.png")
+def write_pairs(folder: Path, pairs: int, height: int, width: int, workers: int) -> None:
+    """A data set of rendered people, its views as references, and what differs from them by noise; masks."""
+    people = -(-pairs // _VIEWS)
+    prepare_people(0, 1, _VIEWS, height, width, folder / "people", test_people=people, workers=workers)
+    generator, left = np.random.default_rng(0), pairs
+    dataset = PersonDataset(folder / "people", "test")
+    for identity in dataset.identities:
+        for record in dataset.views(identity)[:left]:
+            truth = np.asarray(record.decode())
+            for role, noise in (("reference", 0), ("generated", 10), ("train", 5)):
+                file = folder / role / f"{record.name}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                values = truth + generator.normal(0, noise, truth.shape).astype(np.float32)
+                Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(file, compress_level=1)
+            mask = folder / "masks" / f"{record.name}.png"
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.asarray(record.foreground(), np.uint8) * 255).save(mask)
+            left -= 1
 
 
 def stand_ins() -> Networks:
@@ -92,43 +104,55 @@ def stand_ins() -> Networks:
     return Networks(Network(distances, "stand-in"), fid, fid, Needs("not measured here"))
 
 
-def used() -> tuple[float, float]:
-    """Wall-clock seconds, and seconds of this process and of its children that have ended."""
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return time.perf_counter(), sum(own.ru_utime + own.ru_stime for own in spent)
+def used(workers: int) -> np.ndarray:
+    """Wall-clock seconds, processor seconds of all, and those in a row: this thread's, and a share of the workers'."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)  # those that have ended
+    theirs = children.ru_utime + children.ru_stime
+    return np.array([time.perf_counter(), time.process_time() + theirs, time.thread_time() + theirs / workers])
 
 
-def time_values() -> dict[str, tuple[float, float]]:
-    """From now on the wall-clock and processor seconds of each kind of value that a store computes."""
-    found: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
-    plain = ValueStore.values
+def timed(times: Times, workers: int, work: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
+    """The same work, whose seconds are added to those of its name."""
 
-    def timed(self: ValueStore, what: str, *given: Any, **more: Any) -> np.ndarray:
-        before = used()
-        values = plain(self, what, *given, **more)
-        name, after = what.split()[0], used()
-        found[name] = found[name][0] + after[0] - before[0], found[name][1] + after[1] - before[1]
-        return values
+    def run(*given: Any, **more: Any) -> Any:
+        before = used(workers)
+        result = work(*given, **more)
+        times[name(*given, **more)] += used(workers) - before
+        return result
 
-    ValueStore.values = timed  # type: ignore[method-assign]
-    return found
+    return run
+
+
+def time_parts(workers: int) -> Times:
+    """From now on the seconds, as of `used`, of each kind of value, and of what is made of them."""
+    times: Times = defaultdict(lambda: np.zeros(3))
+
+    def wrap(place: Any, function: str, name: Callable[..., str]) -> None:
+        setattr(place, function, timed(times, workers, getattr(place, function), name))
+
+    wrap(ValueStore, "values", lambda store, what, *given, **more: what.split()[0])
+    wrap(RenderedPeople, "ranks", lambda *given: "rank-1: gallery, search")
+    wrap(measuring, "frechet_distance", lambda *given: "Frechet distances")
+    wrap(measuring, "mean_row", lambda *given: "means and intervals")
+    return times
 
 
 def single_measures(folder: Path, pairs: int) -> dict[str, float]:
     """Milliseconds of a pair, one thread, of what "clean-pixels" and "field-pixels" are made of."""
-    files = sorted((folder / "generated").iterdir())[: min(pairs, _ALONE)]
-    made, truths = ([np.asarray(Image.open(folder / role / own.name)) for own in files] for role in _PAIR)
-    mask = np.asarray(Image.open(folder / "masks" / files[0].name)) > 127
+    files = sorted((folder / "generated").rglob("*.png"))[: min(pairs, _ALONE)]
+    names = [own.relative_to(folder / "generated") for own in files]
+    made, truths = ([np.asarray(Image.open(folder / role / own)) for own in names] for role in _PAIR)
+    masks = [np.asarray(Image.open(folder / "masks" / own)) > 127 for own in names]
     floats = [(one.astype(np.float32), other.astype(np.float32)) for one, other in zip(made, truths, strict=True)]
     measures: dict[str, Callable[[int], Any]] = {
         "SSIM": lambda n: ssim(made[n], truths[n]),
-        "SSIM in the mask": lambda n: ssim(made[n], truths[n], mask),
+        "SSIM in the mask": lambda n: ssim(made[n], truths[n], masks[n]),
         "PSNR": lambda n: psnr(made[n], truths[n]),
-        "gradient energy": lambda n: gradient_energy(made[n], mask),
-        "detail correlation": lambda n: detail_correlation(made[n], truths[n], mask),
+        "gradient energy": lambda n: gradient_energy(made[n], masks[n]),
+        "detail correlation": lambda n: detail_correlation(made[n], truths[n], masks[n]),
         "field SSIM": lambda n: field_ssim(*floats[n]),
         "field SSIM, window of 51": lambda n: field_ssim_window(*floats[n]),
-        "reading both files": lambda n: [np.asarray(Image.open(folder / role / files[n].name)) for role in _PAIR],
+        "reading both files": lambda n: [np.asarray(Image.open(folder / role / names[n])) for role in _PAIR],
     }
     found = {}
     for name, measure in measures.items():
@@ -144,36 +168,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--size", default="256x176", help="height x width in pixels")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--without-networks", action="store_true")
     arguments = parser.parse_args()
     height, width = (int(side) for side in arguments.size.split("x"))
     absent = Needs("not measured here")
-    torch.set_num_threads(arguments.workers)
     networks = Networks(absent, absent, absent, absent) if arguments.without_networks else stand_ins()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_pairs(folder, arguments.pairs, height, width)
-        by_kind, before = time_values(), used()
+        write_pairs(folder, arguments.pairs, height, width, arguments.workers)
+        print(f"{arguments.pairs} pairs of {height}x{width} are written", flush=True)
+        times, before = time_parts(arguments.workers), used(arguments.workers)
         settings = MeasureSettings(workers=arguments.workers, networks=networks)
         folders = ImageFolders(
-            folder / "generated", folder / "reference", train=folder / "train", masks=folder / "masks"
-        )
+            folder / "generated", folder / "reference", train=folder / "train", masks=folder / "masks",
+            data=None if arguments.without_networks else folder / "people",
+        )  # fmt: skip
         evaluate_images(folders, folder / "out", settings)
-        wall, processor = (after - start for after, start in zip(used(), before, strict=True))
+        whole = used(arguments.workers) - before
         alone = single_measures(folder, arguments.pairs)
-    print(f"{'values':28s} {'s':>8s} {'cores':>6s} {'pairs/s':>8s}")
-    rest = wall, processor
-    for kind, (own_wall, own_processor) in by_kind.items():
-        rest = rest[0] - own_wall, rest[1] - own_processor
-        print(f"{kind:28s} {own_wall:8.1f} {own_processor / own_wall:6.2f} {arguments.pairs / own_wall:8.1f}")
-    print(f"{'finding, distances, report':28s} {rest[0]:8.1f} {rest[1] / rest[0]:6.2f}")
+    print(f"{'values':28s} {'s':>8s} {'processor':>10s} {'cores':>6s} {'pairs/s':>8s}")
+    times["finding, reading, report"] = whole - np.sum(list(times.values()), axis=0)
+    for kind, (wall, processor, in_a_row) in times.items():
+        rate = arguments.pairs / in_a_row
+        print(f"{kind:28s} {wall:8.1f} {processor:10.1f} {processor / in_a_row:6.2f} {rate:8.1f}")
     print(f"\n{'one measure, one thread':28s} {'ms a pair':>9s}")
     for measure, milliseconds in alone.items():
         print(f"{measure:28s} {milliseconds:9.2f}")
     print(
-        f"\n{arguments.pairs} pairs of {height}x{width}, {arguments.workers} worker(s): {wall:.0f} s,"
-        f" {processor:.0f} s of processor time",
+        f"\n{arguments.pairs} pairs of {height}x{width}, {arguments.workers} worker(s): {whole[0]:.0f} s,"
+        f" {whole[1]:.0f} s of processor time",
         flush=True,
     )
 

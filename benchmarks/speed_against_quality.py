@@ -1,20 +1,22 @@
 """Time against quality: what guidance in an interval, a null branch, attention or features kept, and fewer steps cost.
 
 python benchmarks/speed_against_quality.py [--model mini] [--people 16] [--steps N] [--only TEXT]
+python benchmarks/speed_against_quality.py --few 1 2 4 20 [--model mini] [--people 16]
 
 Rendered people of the test split, one source and three poses of each on one canvas (IMAGPose*); every way draws the same
 people from the same noise in float32, so that rows are paired. Time is the median over people of a call's processor seconds
 over the first way's for the same person, drawn just before. Measures are the model card's: gradient energy over the truth's,
 distance in a network's features over a copy's (extra `perceptual`), rank-1 among all truths, silhouette IoU, PCK@0.1;
 behind them the change against the first way with its standard error over people. A model that draws without guidance, as
-`mini` does, has no ways that change it.
+`mini` does, has no ways that change it. The second form compares so many steps, under the model's own guidance, with the
+paper's 20 under guidance of 2, which are 40 evaluations a canvas.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
@@ -34,6 +36,7 @@ from imagpose.metrics.pixels import mask_iou, psnr
 from imagpose.people import TEST_SEEDS, View, make_identity, render_view, sample_view_specs
 from imagpose.pipeline import IMAGPosePipeline
 from imagpose.pipeline.loading import load_pipeline
+from imagpose.pipeline.sampling import USUAL_GUIDANCE, USUAL_STEPS
 
 Keep = Callable[[], AbstractContextManager[None]]
 Way = tuple[dict[str, Any], Keep]
@@ -76,6 +79,17 @@ def ways(steps: int, pipeline: IMAGPosePipeline) -> dict[str, Way]:
         "attention kept for 2 steps": ({}, partial(attention_kept, pipeline, 2)),
         **{f"features kept for {own} steps": ({"features_every": own}, nullcontext) for own in (2, 4) if own <= steps},
         **{name: ({"num_inference_steps": count}, nullcontext) for name, count in fewer.items()},
+    }
+
+
+def fewer_steps(counts: Sequence[int], pipeline: IMAGPosePipeline) -> dict[str, Way]:
+    """So many steps under the model's own guidance, which are compared with the paper's."""
+    own = pipeline.config.default_guidance_scale
+    guidance = "no guidance" if own == 1 else f"guidance {own:g}"
+    paper = {"num_inference_steps": USUAL_STEPS, "guidance_scale": USUAL_GUIDANCE}
+    return {
+        f"steps: {USUAL_STEPS}, guidance {USUAL_GUIDANCE:g}": (paper, nullcontext),
+        **{f"steps: {count}, {guidance}": ({"num_inference_steps": count}, nullcontext) for count in counts},
     }
 
 
@@ -127,6 +141,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=16)
     parser.add_argument("--steps", type=int, help="of the first way; default: the model's own")
     parser.add_argument("--only", default="", help="ways whose name contains this, beside the first")
+    parser.add_argument("--few", type=int, nargs="+", metavar="STEPS", help="in place of these ways")
     given = parser.parse_args()
     pipeline = load_pipeline(given.model, dtype="fp32", backend="torch")
     pipeline.set_progress_bar_config(disable=True)
@@ -136,8 +151,9 @@ def main() -> None:
     people = [[render_view(make_identity(seed), spec, *size) for spec in sample_view_specs(seed, 4)] for seed in seeds]
     truths = np.stack([own.picture for views in people for own in views[1:]])
     gallery, owners = embed_people(truths), np.repeat(np.arange(len(people)), [len(own) - 1 for own in people])
-    chosen = {name: way for name, way in ways(steps, pipeline).items() if name == "all steps" or given.only in name}
-    draw(pipeline, people[0], 0, 1, chosen["all steps"])  # what is made once
+    known = fewer_steps(given.few, pipeline) if given.few else ways(steps, pipeline)
+    chosen = {name: way for number, (name, way) in enumerate(known.items()) if number == 0 or given.only in name}
+    draw(pipeline, people[0], 0, 1, ({}, nullcontext))  # what is made once
     rows: dict[str, list[list[float]]] = {name: [] for name in chosen}
     for person, views in enumerate(people):
         first: tuple[list[np.ndarray], float] | None = None
@@ -146,7 +162,8 @@ def main() -> None:
             first = first or (pictures, seconds)
             near = float(np.mean([psnr(*own) for own in zip(pictures, first[0], strict=True)]))
             rows[name].append([seconds / first[1], near, *measure(pictures, views, gallery, owners, person)])
-    print(f"{given.model}, {given.people} people, 3 poses each, {steps} steps, {torch.get_num_threads()} thread(s)\n")
+    own_steps = "" if given.few else f"{steps} steps, "
+    print(f"{given.model}, {given.people} people, 3 poses each, {own_steps}{torch.get_num_threads()} thread(s)\n")
     print_table({name: np.array(own) for name, own in rows.items()}, ["time", "PSNR to the first, dB"])
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,14 +48,19 @@ def build_pipeline(preset: str) -> IMAGPosePipeline:
 
 def draw(pipeline: IMAGPosePipeline, steps: int, guidance: float) -> tuple[torch.Tensor, np.ndarray, float]:
     """Latents of the last step, the picture uint8 (H, W, 3), and seconds."""
-    person, last = PEOPLE_FOLDER / "2000003", []
+    person = PEOPLE_FOLDER / "2000003"
+    latents: list[torch.Tensor] = []
+
+    def keep(_: IMAGPosePipeline, index: int, t: torch.Tensor, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+        latents.append(tensors["latents"].float())
+        return {}
+
     begun = time.perf_counter()
-    picture = pipeline(
+    images = pipeline(
         [person / "0.png"], [read_pose(person / "1.json")], num_inference_steps=steps, guidance_scale=guidance,
-        generator=torch.Generator().manual_seed(0),
-        callback_on_step_end=lambda _, index, t, tensors: last.append(tensors["latents"].float()) or {},
-    ).images[0]  # fmt: skip
-    return last[-1], np.asarray(picture), time.perf_counter() - begun
+        generator=torch.Generator().manual_seed(0), callback_on_step_end=keep, return_dict=False,
+    )[0]  # fmt: skip
+    return latents[-1], np.asarray(images[0]), time.perf_counter() - begun
 
 
 def main() -> None:

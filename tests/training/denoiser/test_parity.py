@@ -235,6 +235,12 @@ def test_what_a_models_folder_records_is_kept(going_on: dict, tmp_path: Path) ->
         build_pipeline(DenoiserConfig.model_validate(going_on | {"prediction_type": "epsilon"}))
 
 
+def test_texture_tokens_are_made_of_a_picture_of_the_size_that_is_asked_for(values: dict, going_on: dict) -> None:
+    for own in (values, going_on):  # values say 128
+        config = DenoiserConfig.model_validate(own | {"texture_long_side": 256})
+        assert build_pipeline(config).feature_tokens.config.texture_long_side == 256
+
+
 def test_steps_and_guidance_that_a_configuration_gives_are_what_the_folder_says(going_on: dict) -> None:
     for given in ({"steps": 1}, {"guidance_scale": 1.0}, {"steps": 2, "guidance_scale": 0.0}):
         recorded = build_pipeline(DenoiserConfig.model_validate(going_on | {"sampling": given})).config

@@ -17,7 +17,8 @@ from imagpose.data.pairs import ViewPair, pairs_of_dataset, read_view_pairs, sam
 from imagpose.data.records import identity_of
 from imagpose.evaluation.folders import refuse
 from imagpose.evaluation.judging import SPLIT
-from imagpose.io import file_digest
+from imagpose.io import file_digest, read_json
+from imagpose.models.appearance_flow import APPEARANCE_FLOW_WEIGHTS
 from imagpose.models.folder import model_name, resolve_model
 from imagpose.pipeline.sampling import Sampling
 from imagpose.views import SCENARIOS, ViewGrid
@@ -81,7 +82,8 @@ def method_name(scenario: str, grid: ViewGrid) -> str:
 def model_mark(model: str) -> list[str]:
     """What tells a model's results from those of another: its name and a digest of its files, wherever they lie.
 
-    Its card and hidden files do not count; of a model on the Hub no file is looked at, and the digest is empty.
+    Its card and hidden files do not count; the package's appearance flow does where the model's masked slots show warped
+    views. Of a model on the Hub no file is looked at, and the digest is empty.
 
     Raises:
         ValueError, OSError: see `resolve_model`; a file cannot be read.
@@ -89,8 +91,10 @@ def model_mark(model: str) -> list[str]:
     folder, digest = Path(resolve_model(model)), hashlib.sha256()
     if not folder.is_dir():
         return [model, ""]
-    for path in sorted(folder.rglob("*")):
-        place = path.relative_to(folder)
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*"))}
+    if read_json(folder / "model_index.json").get("masked_views") == "warped":
+        files[Path(APPEARANCE_FLOW_WEIGHTS.name)] = APPEARANCE_FLOW_WEIGHTS
+    for place, path in files.items():
         name = place.as_posix()
         if path.is_file() and name != "README.md" and not any(part.startswith(".") for part in place.parts):
             stat = path.stat()

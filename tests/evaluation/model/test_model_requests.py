@@ -3,7 +3,7 @@
 import pytest
 
 from imagpose.data.pairs import read_view_pairs, write_pairs
-from imagpose.evaluation.model_requests import DatasetRequest, check_pairs, requests_of_pairs
+from imagpose.evaluation.model_requests import DatasetRequest, check_pairs, model_mark, requests_of_pairs
 from imagpose.views import ViewGrid
 
 VIEWS = {"ann": [f"ann/{view}" for view in "abcde"], "bo": ["bo/x", "bo/y", "bo/z"]}
@@ -124,3 +124,17 @@ def test_pairs_must_be_of_one_known_identity():
     for scenario in ("T4", "1:0", "1-8", ":3", "1:8:2"):
         with pytest.raises(ValueError, match=f"scenario '{scenario}': T1, T2, T3, star expected, or sources:targets"):
             requests_of_pairs(scenario, PAIRS, VIEWS)
+
+
+@pytest.mark.parametrize("masked_views", ["warped", "black"])
+def test_the_appearance_flow_is_a_part_of_models_that_use_it(tmp_path, monkeypatch, masked_views):
+    """Results of one flow are not continued with another."""
+    folder, flow = tmp_path / "model", tmp_path / "flow.safetensors"
+    folder.mkdir()
+    (folder / "model_index.json").write_text(f'{{"masked_views": "{masked_views}"}}')
+    monkeypatch.setattr("imagpose.evaluation.model_requests.APPEARANCE_FLOW_WEIGHTS", flow)
+    marks = []
+    for content in ("one", "other"):
+        flow.write_text(content)
+        marks.append(model_mark(str(folder)))
+    assert (marks[0] != marks[1]) is (masked_views == "warped")

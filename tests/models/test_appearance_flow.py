@@ -36,13 +36,16 @@ def grid(height: int, width: int) -> torch.Tensor:
 def inputs(seed: int = 0, b: int = 2) -> FlowInputs:
     """Pictures of noise; the first flow leads some pixels aside, another way in each pair."""
     rng = torch.Generator().manual_seed(seed)
-    parts = [torch.randint(0, NUM_PARTS, (b, HEIGHT, WIDTH), generator=rng, dtype=torch.uint8) for _ in range(2)]
+    parts = [
+        torch.randint(0, NUM_PARTS, (b, *size), generator=rng, dtype=torch.uint8) for size in (FRAME, (HEIGHT, WIDTH))
+    ]
     shifts = torch.randint(-24, 25, (b, 2, 1, 1), generator=rng)
     flow = grid(HEIGHT, WIDTH)[None] + shifts
     pixels = torch.rand(b, 3, HEIGHT, WIDTH, generator=rng) * 2 - 1
     away = torch.rand(b, HEIGHT, WIDTH, generator=rng) < 0.1
+    on_part = torch.rand(b, 2, HEIGHT, WIDTH, generator=rng) * 2 - 1
     views = torch.rand(2, b, 3, generator=rng)
-    return FlowInputs(pixels, parts[0], flow, parts[1], away, views[0], views[1])
+    return FlowInputs(pixels, parts[0], flow, parts[1], away, on_part, views[0], views[1])
 
 
 def new(seed: int = 0) -> AppearanceFlow:
@@ -172,7 +175,7 @@ def test_the_target_looks_at_the_source_twice_and_each_view_at_itself() -> None:
 
 
 def test_a_targets_cell_is_told_its_displacement_in_units_of_32_pixels() -> None:
-    """And its part, what the source shows at its first place, both views and its own place."""
+    """And its part, what the source shows at its first place, both views, its own place in the frame and on its part."""
     shift = torch.tensor([6.0, -4.0])[:, None, None]  # three cells to the right, two up
     given = replace(inputs(5), first_flow=(grid(HEIGHT, WIDTH) + shift).expand(2, -1, -1, -1))
     told = functional.pixel_shuffle(appearance_flow._of_target(given), 2)
@@ -180,11 +183,21 @@ def test_a_targets_cell_is_told_its_displacement_in_units_of_32_pixels() -> None
     assert (told[:, :NUM_PARTS].sum(dim=1) == 1).all() and torch.equal(told[:, NUM_PARTS] > 0, given.turned_away)
     torch.testing.assert_close(told[:, 17:19], (shift / 32).expand(2, -1, HEIGHT, WIDTH))
     torch.testing.assert_close(told[:, 13:16, 64, 44], given.pixels[:, :, 62, 47], atol=1e-4, rtol=0)
-    ground = (given.source_parts[:, 62, 47] == 0).float()
+    ground = (given.source_parts[:, 124:126, 94:96] == 0).float().mean(dim=(1, 2))
     torch.testing.assert_close(told[:, 16, 64, 44], ground, atol=1e-4, rtol=0)
     views = torch.cat([given.source_view, given.target_view], dim=1)
     torch.testing.assert_close(told[:, 19:25, 7, 9], views)
-    torch.testing.assert_close(told[0, 25:, -1, 0], torch.tensor([-1.0, 1.0]))
+    torch.testing.assert_close(told[0, 25:27, -1, 0], torch.tensor([-1.0, 1.0]))
+    torch.testing.assert_close(told[:, 27:], given.on_part)
+
+
+def test_a_sources_cell_is_told_the_share_of_each_part() -> None:
+    given = inputs(6)
+    told = functional.pixel_shuffle(appearance_flow._of_source(given), 2)
+    torch.testing.assert_close(told[:, :3], given.pixels)
+    for part in range(NUM_PARTS):
+        share = (given.source_parts[1, 80:82, 30:32] == part).float().mean()
+        torch.testing.assert_close(told[1, 3 + part, 40, 15], share)
 
 
 def test_a_pair_does_not_depend_on_the_others_of_its_batch() -> None:

@@ -72,13 +72,14 @@ def test_another_pose_is_nearer_to_its_truth_than_a_copy(views: list[View], sour
     assert likeness(warped(front.pose, sources[2]), front) > 2 + likeness(other.picture, front)
 
 
-@pytest.mark.parametrize(("paints", "margin"), [(False, 2), (True, 1)])
+@pytest.mark.parametrize(("paints", "margin"), [(False, 2), (True, 0.5)])
 def test_each_place_comes_from_the_photo_that_shows_it(
     views: list[View], sources: list[WarpSource], monkeypatch: pytest.MonkeyPatch, paints: bool, margin: float
 ) -> None:
     """Photos from the front and from behind, in either order: both poses are as good as from the right one alone.
 
-    The wrong one alone is less far off where what it does not show is painted.
+    The wrong one alone is less far off where what it does not show is painted, so there the result has to be nearer to the
+    right one's.
     """
     if not paints:
         network = warping.load_appearance_flow()
@@ -88,7 +89,7 @@ def test_each_place_comes_from_the_photo_that_shows_it(
         alone, mistaken = likeness(warped(view.pose, right), view), likeness(warped(view.pose, wrong), view)
         assert alone > margin + mistaken
         for order in ((right, wrong), (wrong, right)):
-            assert likeness(warped(view.pose, *order), view) > alone - 0.5
+            assert likeness(warped(view.pose, *order), view) > alone - min(0.5, (alone - mistaken) / 2)
 
 
 def test_the_ground_is_the_first_photos(views: list[View], sources: list[WarpSource]) -> None:

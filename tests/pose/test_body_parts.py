@@ -161,6 +161,24 @@ def test_places_are_distances_from_a_line(start: tuple[float, float]) -> None:
     np.testing.assert_allclose(back, np.stack([x, y], axis=2)[box], atol=1e-4)
 
 
+def test_a_resized_body_is_that_of_the_resized_pose() -> None:
+    whole, half = body(STANDING), find_body(pose(STANDING).fit(WIDTH // 2, HEIGHT // 2))
+    assert half is not None
+    found = whole.resized(0.5)
+    assert list(found.parts) == list(half.parts) and found.scale == pytest.approx(half.scale, rel=1e-5)
+    assert (found.turn, found.yaw) == (whole.turn, whole.yaw)
+    for name, part in found.parts.items():
+        for own, theirs in zip(vars(part).values(), vars(half.parts[name]).values(), strict=True):
+            np.testing.assert_allclose(own, theirs, atol=1e-3)
+
+
+def test_a_place_on_a_part_goes_from_end_to_end() -> None:
+    """From round end to round end along it, from side to side across it."""
+    part = Part(np.array([10.0, 10.0]), np.array([0.0, 1.0]), 20.0, 4.0, 3.0, 5.0)
+    found = part.relative(np.array([-7.0, 29.0, 11.0]), np.array([0.0, 4.0, -2.0]))
+    np.testing.assert_allclose(found, [[-1, 1, 0], [0, 1, -0.5]])
+
+
 def test_a_box_outside_of_the_frame_is_empty() -> None:
     for start in ((400.0, -300.0), (-400.0, 900.0), (1e7, 1e7)):
         box = Part(np.array(start), np.array([0.0, 1.0]), 30.0, 5.0).box(1.5, HEIGHT, WIDTH)

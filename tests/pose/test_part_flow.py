@@ -73,6 +73,33 @@ def test_somebody_who_is_half_as_large_is_found_at_half_the_place() -> None:
     np.testing.assert_allclose(found.flow[:, person], GRID[:, person] / 2, atol=1e-3)
 
 
+def test_the_middle_of_a_cell_leads_where_its_pixels_lead_on_the_mean() -> None:
+    """Parts are led linearly, off them the flow goes on at a slope of 1; so where all pixels are of one part."""
+    target, source = pose(moved(5, 3)), cut(drawn(CROSSED), pose(CROSSED))
+    whole, body = first_flow(target, source), find_body(target)
+    assert body is not None
+    found = find_part_flow(source, body, 2)
+    assert found is not None and found.flow.shape == (2, HEIGHT // 2, WIDTH // 2)
+    blocks = whole.parts.reshape(HEIGHT // 2, 2, WIDTH // 2, 2).swapaxes(1, 2).reshape(HEIGHT // 2, WIDTH // 2, 4)
+    alike = (blocks > 0).all(axis=2) & (blocks == blocks[..., :1]).all(axis=2)
+    assert alike.sum() > 1000 and (found.parts == blocks[..., 0])[alike].all()
+    for own, pixelwise in ((found.flow, whole.flow), (found.on_part, whole.on_part)):
+        mean = pixelwise.reshape(2, HEIGHT // 2, 2, WIDTH // 2, 2).mean(axis=(2, 4))
+        np.testing.assert_allclose(own[:, alike], mean[:, alike], atol=0.05)  # heads turn as cylinders do
+    far = np.s_[:, 0, 0]  # a corner: both lead on from the nearest part
+    np.testing.assert_allclose(found.flow[far], whole.flow[far] + 0.5, atol=1.5)
+
+
+def test_places_on_parts_are_measured_from_their_middle() -> None:
+    """The lower arm's axis ends are 0 across it, and off the person there is no place."""
+    found = first_flow(pose(STANDING), cut(drawn(STANDING), pose(STANDING)))
+    (x, y), (end_x, end_y) = STANDING["left_elbow"], STANDING["left_wrist"]
+    along, across = found.on_part[:, int((y + end_y) / 2), int((x + end_x) / 2)]
+    assert shown(found, (x + end_x) / 2, (y + end_y) / 2) == "left_lower_arm"
+    assert abs(across) < 0.15 and -0.5 < along < 0
+    assert (found.on_part[:, found.parts == 0] == 0).all() and abs(found.on_part).max() <= 1
+
+
 def test_a_raised_arm_leads_to_the_arm_of_the_source() -> None:
     """The lower arm turned by a right angle about the elbow."""
     elbow, wrist = np.array(STANDING["left_elbow"]), np.array(STANDING["left_wrist"])

@@ -41,9 +41,9 @@ _CORRECTED = 4.0  # pixels; what finer levels correct is about 1 in these
 _HEADS = 4
 _KEPT = 2.0  # logit of a new network: what is hidden is taken from the photo too
 
-_TARGET = NUM_PARTS + 1 + 4 + 2 + 6 + 2
+_TARGET = NUM_PARTS + 1 + 4 + 2 + 6 + 2 + 2
 """Channels of a target's cell: its part, turned away, the source's pixels and ground at its first place, displacement, both
-views, its place."""
+views, its place in the frame, on its part."""
 _SOURCE = 3 + NUM_PARTS + 2
 """Channels of a source's cell: pixels, its part, its place."""
 
@@ -54,10 +54,11 @@ class FlowInputs:
 
     Attributes:
         pixels: (b, 3, h, w) in [-1, 1], the source.
-        source_parts: uint8 (b, h, w), the part that each cell of the source shows.
+        source_parts: uint8 (b, 2 h, 2 w), the part that each pixel of the source shows.
         first_flow: (b, 2, h, w), x and y in pixels of the source's frame, by parts.
         target_parts: uint8 (b, h, w), the part that the first flow takes each cell of the target for.
         turned_away: bool (b, h, w), cells whose place on their part lies on its far side in the source.
+        on_part: (b, 2, h, w), where each cell of the target lies along and across its part, -1 to 1.
         source_view, target_view: (b, 3), the turn of the body, sine and cosine of the head's yaw.
     """
 
@@ -66,6 +67,7 @@ class FlowInputs:
     first_flow: torch.Tensor
     target_parts: torch.Tensor
     turned_away: torch.Tensor
+    on_part: torch.Tensor
     source_view: torch.Tensor
     target_view: torch.Tensor
 
@@ -233,23 +235,29 @@ def _at(features: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
 def _of_target(inputs: FlowInputs) -> torch.Tensor:
     """What is known of each cell of the target, 4 cells to one: (b, c, h / 2, w / 2)."""
     height, width = inputs.target_parts.shape[1:]
-    parts, source_parts = _one_hot(inputs.target_parts), _one_hot(inputs.source_parts)
-    found = sample_at(torch.cat([inputs.pixels, source_parts[:, :1]], dim=1), inputs.first_flow)
+    parts, ground = _one_hot(inputs.target_parts), _shares(inputs.source_parts)[:, :1]
+    found = sample_at(torch.cat([inputs.pixels, ground], dim=1), inputs.first_flow)
     moved = (inputs.first_flow - _middles(height, width, parts.device)) / _DISPLACED
     views = torch.cat([inputs.source_view, inputs.target_view], dim=1)[:, :, None, None].expand(-1, -1, height, width)
-    told = torch.cat([parts, inputs.turned_away[:, None].float(), found, moved, views, _place(parts)], dim=1)
+    away = inputs.turned_away[:, None].float()
+    told = torch.cat([parts, away, found, moved, views, _place(parts), inputs.on_part], dim=1)
     return functional.pixel_unshuffle(told, 2).contiguous(memory_format=torch.channels_last)
 
 
 def _of_source(inputs: FlowInputs) -> torch.Tensor:
     """What is known of each cell of the source, 4 cells to one: (b, c, h / 2, w / 2)."""
-    parts = _one_hot(inputs.source_parts)
+    parts = _shares(inputs.source_parts)
     told = torch.cat([inputs.pixels, parts, _place(parts)], dim=1)
     return functional.pixel_unshuffle(told, 2).contiguous(memory_format=torch.channels_last)
 
 
 def _one_hot(parts: torch.Tensor) -> torch.Tensor:
     return functional.one_hot(parts.long(), NUM_PARTS).movedim(-1, 1).float()
+
+
+def _shares(parts: torch.Tensor) -> torch.Tensor:
+    """Each part's share of each cell, of the parts of pixels."""
+    return functional.avg_pool2d(_one_hot(parts), CELL)
 
 
 def _place(like: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from imagpose.models.appearance_flow import CELL, FRAME, FlowInputs, load_appearance_flow, sample_at
+from imagpose.models.appearance_flow import CELL, FRAME, FlowInputs, FoundFlow, load_appearance_flow, sample_at
 from imagpose.pictures import fit_view, fitted_box
 from imagpose.pixels import bytes_to_signed, signed_to_bytes
 from imagpose.pose import Pose
@@ -79,12 +79,18 @@ def warp(sources: Sequence[WarpSource], target: Pose) -> np.ndarray | None:
     body = find_body(target.fit(FRAME[1], FRAME[0]))
     pairs = [] if body is None else [(source, flow_inputs(source.framed, body)) for source in sources]
     known = [(source.picture, inputs) for source, inputs in pairs if inputs is not None]
-    return _laid(known, sources[0].ground) if known else None
+    if not known:
+        return None
+    network = load_appearance_flow()
+    # The same picture in training as in sampling, whatever their precision.
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        found = [network(inputs) for _, inputs in known]
+    return lay_person(found, [picture for picture, _ in known], sources[0].ground)
 
 
 def flow_inputs(source: PartView, target: Body) -> FlowInputs | None:
     """The network's inputs (b = 1) of a source and a target in its frame; None where the source shows no part of it."""
-    first = find_part_flow(source, target)
+    first = find_part_flow(source, target, CELL)
     if first is None:
         return None
     pixels = functional.avg_pool2d(bytes_to_signed(source.picture[None]), CELL)
@@ -92,28 +98,24 @@ def flow_inputs(source: PartView, target: Body) -> FlowInputs | None:
         torch.tensor([[body.turn, np.sin(body.yaw), np.cos(body.yaw)]], dtype=torch.float32)
         for body in (source.body, target)
     )
-    source_parts, target_parts, turned_away, flow = (
-        torch.from_numpy(np.ascontiguousarray(pixelwise[..., ::CELL, ::CELL]))[None]
-        for pixelwise in (source.parts, first.parts, first.turned_away, first.flow)
+    source_parts, flow, target_parts, turned_away, on_part = (
+        torch.from_numpy(found)[None]
+        for found in (source.parts, first.flow, first.parts, first.turned_away, first.on_part)
     )
-    return FlowInputs(pixels, source_parts, flow, target_parts, turned_away, own, theirs)
+    return FlowInputs(pixels, source_parts, flow, target_parts, turned_away, on_part, own, theirs)
 
 
-@torch.no_grad()
-def _laid(known: Sequence[tuple[np.ndarray, FlowInputs]], ground: np.ndarray) -> np.ndarray:
-    """The person of k pictures uint8 (H, W, 3), each with its flow's inputs, over a ground of that size."""
+def lay_person(found: Sequence[FoundFlow], pictures: Sequence[np.ndarray], ground: np.ndarray) -> np.ndarray:
+    """The person of k pictures uint8 (H, W, 3), of each of which a flow was found, over a ground of that size."""
     height, width = ground.shape[:2]
-    network, fitted = load_appearance_flow(), fitted_box(width, height, FRAME[1], FRAME[0])
-    with torch.autocast("cpu", enabled=False):  # the same picture in training as in sampling, whatever their precision
-        found = [network(inputs) for _, inputs in known]
+    fitted = fitted_box(width, height, FRAME[1], FRAME[0])
     parts = [
         torch.cat([own.flow, own.outline[:, None], own.visibility[:, None], own.shown, own.painted], dim=1)
         for own in found
     ]
     told = sample_at(torch.cat(parts), _places(height, width, fitted).expand(len(parts), -1, -1, -1))
     flow, outline, visibility, shown, painted = torch.split(told, [2, 1, 1, 1, 3], dim=1)
-    pictures = bytes_to_signed(np.stack([picture for picture, _ in known]))
-    colours = sample_at(pictures, _unfitted(flow, height, width, fitted), mode="bicubic")
+    colours = sample_at(bytes_to_signed(np.stack(pictures)), _unfitted(flow, height, width, fitted), mode="bicubic")
     colours = torch.lerp(painted, colours, shown)
     best = visibility.argmax(dim=0, keepdim=True).expand(1, 3, -1, -1)
     person = torch.gather(colours, 0, best)

@@ -7,7 +7,7 @@ constants' lengths and radii are an adult's, in lengths of the trunk, from the n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,6 +79,11 @@ class Part:
         """(2,) unit vector across the axis: to the left as seen where the axis points down, to the right where up."""
         return _normal(self.axis)
 
+    def resized(self, factor: float) -> Part:
+        """The same in a frame that is `factor` times as large."""
+        lengths = (factor * own for own in (self.length, self.radius, self.before, self.after))
+        return Part(factor * self.start, self.axis, *lengths)
+
     def box(self, radii: float, height: int, width: int) -> Box:
         """Rows and columns of a frame that hold all pixels up to a distance in radii; may be empty."""
         ends = self.start - self.before * self.axis, self.start + (self.length + self.after) * self.axis
@@ -99,6 +104,12 @@ class Part:
         beyond = np.maximum(np.maximum(-self.before - along, along - self.length - self.after), 0)
         return along, across, np.hypot(across, beyond) / self.radius
 
+    def relative(self, along: np.ndarray, across: np.ndarray) -> np.ndarray:
+        """Pixels along and across the axis (h, w), of places on the part, from -1 to 1 from end to end: (2, h, w)."""
+        half = (self.before + self.length + self.after) / 2 + self.radius
+        middle = (self.length + self.after - self.before) / 2
+        return np.stack([(along - middle) / half, across / self.radius])
+
 
 @dataclass(frozen=True)
 class Body:
@@ -117,6 +128,11 @@ class Body:
     scale: float
     turn: float
     yaw: float
+
+    def resized(self, factor: float) -> Body:
+        """The same in a frame that is `factor` times as large."""
+        parts = {name: part.resized(factor) for name, part in self.parts.items()}
+        return replace(self, parts=parts, scale=factor * self.scale)
 
 
 def find_body(pose: Pose) -> Body | None:

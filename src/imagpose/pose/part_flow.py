@@ -97,23 +97,36 @@ class PartView:
 
 @dataclass(frozen=True)
 class PartFlow:
-    """Where the pixels of a target lie in a source.
+    """Where the cells of a target lie in a source.
 
     Attributes:
-        flow: float32 (2, H, W), x and y in pixels of the source; off the person, as it goes on from the nearest part.
-        parts: uint8 (H, W), what each pixel is taken for, by `PART_NUMBERS`.
-        turned_away: bool (H, W), places of a head or a trunk on the side that the source does not see.
+        flow: float32 (2, h, w), x and y in pixels of the source; off the person, as it goes on from the nearest part.
+        parts: uint8 (h, w), what each cell is taken for, by `PART_NUMBERS`.
+        turned_away: bool (h, w), places of a head or a trunk on the side that the source does not see.
+        on_part: float32 (2, h, w), where a cell lies along and across its part, -1 to 1; 0 off the person.
     """
 
     flow: np.ndarray
     parts: np.ndarray
     turned_away: np.ndarray
+    on_part: np.ndarray
 
 
-def find_part_flow(source: PartView, target: Body) -> PartFlow | None:
-    """The first flow from a target to a source of the same frame's size; None where the source shows no part of it."""
-    height, width = source.parts.shape
-    flow = np.zeros((2, height, width), np.float32)
+def find_part_flow(source: PartView, target: Body, cell: int = 1) -> PartFlow | None:
+    """The first flow of the middles of a target's cells, to a source of the same frame's size.
+
+    Args:
+        source: H x W.
+        target: in a frame of that size.
+        cell: pixels along a cell; (h, w) = (H // cell, W // cell).
+
+    Returns:
+        None where the source shows no part of the target.
+    """
+    limits = np.array(source.parts.shape[::-1], np.float32)[:, None, None]
+    height, width = (length // cell for length in source.parts.shape)
+    target = target.resized(1 / cell)
+    flow, on_part = np.zeros((2, 2, height, width), np.float32)
     parts, turned_away = np.zeros((height, width), np.uint8), np.zeros((height, width), bool)
     for name, part in target.parts.items():  # from back to front
         origin = next((own for own in (name, other_side(name)) if source.shows(own)), None)
@@ -124,15 +137,15 @@ def find_part_flow(source: PartView, target: Body) -> PartFlow | None:
         mine = distance < 1.0
         places, away = _led_back(name, target, source.body, origin, along, across)
         flow[(slice(None), *box)][:, mine] = places[:, mine]
+        on_part[(slice(None), *box)][:, mine] = part.relative(along, across)[:, mine]
         parts[box][mine], turned_away[box][mine] = PART_NUMBERS[name], away[mine]
     none = parts == 0
     if none.all():
         return None
     nearest = distance_transform_edt(none, return_distances=False, return_indices=True)
-    beyond = (np.indices(none.shape) - nearest)[::-1]
+    beyond = cell * (np.indices(none.shape) - nearest)[::-1]
     flow = np.where(none, flow[:, nearest[0], nearest[1]] + beyond, flow)
-    limits = np.array([width, height], np.float32)[:, None, None]
-    return PartFlow(flow.clip(-_MARGIN, limits + _MARGIN).astype(np.float32), parts, turned_away)
+    return PartFlow(flow.clip(-_MARGIN, limits + _MARGIN).astype(np.float32), parts, turned_away, on_part)
 
 
 def _find_parts(distances: Sequence[tuple[int, Box, np.ndarray]], differs: np.ndarray) -> np.ndarray:

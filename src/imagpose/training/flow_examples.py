@@ -116,6 +116,7 @@ def mirror(example: Example) -> Example:
     flipped["true_flow"] = (start + across * flipped["true_flow"]) * flipped["visible"][:, None]
     for name in ("source_parts", "target_parts"):
         flipped[name] = torch.from_numpy(_MIRRORED)[flipped[name].long()]
+    flipped["on_part"] = across.flip(0) * flipped["on_part"]  # along a part and across it
     for name in views:
         flipped[name] = example[name] * torch.tensor([1.0, -1.0, 1.0])  # turn, sine and cosine of the yaw
     return flipped

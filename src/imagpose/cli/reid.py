@@ -82,7 +82,8 @@ def evaluate(
     if enrich is None and asked != (None, None, None, "mini", None, Sampling()):
         raise ValueError(_NOT_ENRICHED)
     weight = _WEIGHT if weight is None else weight
-    change, poses, settings = None, {}, {"data": str(data), "network": network}
+    change, poses = None, {}
+    settings: dict[str, Any] = {"data": str(data), "network": network}
     if enrich is not None:
         check_enriching(enrich.split(","), weight)
         poses = {part: find_poses(list_pictures(data, part), annotations or [], detect) for part in enrich.split(",")}
@@ -92,7 +93,10 @@ def evaluate(
         change = enriching(draw, embed, poses, weight, sampling.seed)
         for part, own in poses.items():
             typer.echo(f"{part}: {len(own):,} pictures with key points are turned", err=True)
-        settings |= {"enrich": enrich, "weight": str(weight), "model": model, "sampling": str(sampling)}
+        settings |= {
+            "enrich": enrich, "annotations": [str(file) for file in annotations or []], "detect": detect,
+            "weight": str(weight), "model": model, "size": size, "sampling": str(sampling),
+        }  # fmt: skip
     result = evaluate_reid(data, embed, change)
     typer.echo(f"{result.table()}\n\n{result.counts()}")
     if out is not None:

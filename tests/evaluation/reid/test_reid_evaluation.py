@@ -11,7 +11,7 @@ from reid_pieces import colour_set, middle_colour
 from typer.testing import CliRunner
 
 from imagpose.cli.commands import app
-from imagpose.data.reid import FOLDERS, market_name
+from imagpose.data.reid import FOLDERS, list_pictures, market_name
 from imagpose.evaluation.reid.evaluate import evaluate_reid, open_embedder, write_result
 from imagpose.judges.reid import ReidNetwork
 
@@ -62,3 +62,18 @@ def test_the_command_prints_a_table_and_names_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="no re-identification network"):
         open_embedder(str(tmp_path))
     assert open_embedder("identity")([Image.new("RGB", (64, 128))]).shape == (1, 128)
+
+
+def test_what_is_enriched_and_by_which_key_points_stands_in_the_result(tmp_path, monkeypatch):
+    root, points = colour_set(tmp_path / "set"), tmp_path / "query.csv"
+    head, first, *_ = (root / "market-annotation-train.csv").read_text().splitlines()
+    names = [own.file.name for own in list_pictures(root, "query")]
+    points.write_text("\n".join([head, *(":".join([name, *first.split(":")[1:]]) for name in names[1:])]) + "\n")
+    draw = lambda drawings: [[own.source] * len(own.poses) for own in drawings]  # noqa: E731
+    monkeypatch.setattr("imagpose.evaluation.reid.drawing.open_drawing", lambda *_, **settings: draw)
+    asked = ["--enrich", "query", "--annotations", str(points), "--size", "128x64", "--out", str(tmp_path / "out")]
+    found = CliRunner().invoke(app, ["reid", "evaluate", "--data", str(root), "--network", "identity", *asked])
+    assert found.exit_code == 0 and "query: 7 pictures with key points are turned" in found.stderr, found.output
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["enrich"], result["annotations"], result["detect"]) == ("query", [str(points)], None)
+    assert (result["size"], result["weight"], result["model"]) == ("128x64", "0.3", "mini")

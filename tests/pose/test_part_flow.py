@@ -40,7 +40,7 @@ def cut(picture: np.ndarray, own: Pose) -> PartView:
 def first_flow(target: Pose, source: PartView) -> PartFlow:
     body = find_body(target)
     assert body is not None
-    found = find_part_flow(source, body)
+    found = find_part_flow(source, body, 1)
     assert found is not None
     assert found.flow.dtype == np.float32 and found.flow.shape == (2, target.height, target.width)
     return found
@@ -302,8 +302,8 @@ def test_who_has_no_parts_has_no_flow() -> None:
     far = {name: (x + 400, y - 300) for name, (x, y) in STANDING.items()}
     body, away = find_body(pose(STANDING)), find_body(pose(far))
     assert body is not None and away is not None
-    assert find_part_flow(cut(drawn(STANDING), pose(far)), body) is None  # the source shows nobody
-    assert find_part_flow(cut(drawn(STANDING), pose(STANDING)), away) is None  # nobody is in the target
+    assert find_part_flow(cut(drawn(STANDING), pose(far)), body, 1) is None  # the source shows nobody
+    assert find_part_flow(cut(drawn(STANDING), pose(STANDING)), away, 1) is None  # nobody is in the target
     np.testing.assert_array_equal(cut(drawn(STANDING), pose(far)).ground, drawn(STANDING))
 
 
@@ -330,7 +330,7 @@ def test_no_pose_raises() -> None:
 
         with np.errstate(all="raise"):
             source, body = PartView.of(picture, anywhere()), find_body(anywhere())
-            found = None if source is None or body is None else find_part_flow(source, body)
+            found = None if source is None or body is None else find_part_flow(source, body, 1)
         if found is not None:
             assert found.flow.shape == (2, height, width) and found.parts.shape == (height, width)
             for places, size in zip(found.flow, (width, height), strict=True):

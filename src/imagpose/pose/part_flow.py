@@ -112,7 +112,7 @@ class PartFlow:
     on_part: np.ndarray
 
 
-def find_part_flow(source: PartView, target: Body, cell: int = 1) -> PartFlow | None:
+def find_part_flow(source: PartView, target: Body, cell: int) -> PartFlow | None:
     """The first flow of the middles of a target's cells, to a source of the same frame's size.
 
     Args:

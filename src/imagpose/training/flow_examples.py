@@ -66,6 +66,8 @@ class FlowView:
         rows, columns = np.nonzero(view.foreground[::CELL, ::CELL])
         if cut is None or len(rows) < _LEAST_CELLS:
             return None
+        # What the corner's pixel shows, half a pixel off the middle, in source and target alike: the flow between them is
+        # right where a limb keeps direction and size, and a pixel off at most, where it is turned by half a turn.
         places = view.surface[::CELL, ::CELL][rows, columns].astype(np.float32)
         coverage = functional.avg_pool2d(torch.from_numpy(view.foreground)[None].float(), CELL)
         pixels = functional.avg_pool2d(bytes_to_signed(view.picture[None]), CELL)
